@@ -1,0 +1,60 @@
+"""Errors of the app. Whole-run errors carry the exit code; scan errors end one scan only.
+
+Exit codes are those of the BIDS Apps execution specification (docs/usage.md has the table).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from model.errors import SemantoksError
+
+
+class AppError(SemantoksError):
+    """The whole invocation cannot go on."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class OptionsError(AppError):
+    """Options that are wrong or exclude one another."""
+
+    exit_code = 2
+
+
+class InputError(AppError):
+    """The input is not an fMRIPrep derivative that can be used."""
+
+    exit_code = 16
+
+
+class NothingSelectedError(AppError):
+    """The filters select no run."""
+
+    exit_code = 18
+
+
+class NeverMadeError(AppError):
+    """fMRIPrep was run at a level that writes no BOLD series or no confounds."""
+
+    exit_code = 66
+
+
+class OutputError(AppError):
+    """The output folder cannot be written."""
+
+    exit_code = 73
+
+
+class AtlasError(AppError):
+    """The atlas is absent, incomplete, in another order, or for another space."""
+
+    exit_code = 78
+
+
+class ScanError(SemantoksError):
+    """One scan cannot be processed; the others go on. Status ``failed``."""
+
+
+class ScanExcludedError(SemantoksError):
+    """One scan is deliberately not embedded, such as too short. Status ``excluded``."""

@@ -1,0 +1,33 @@
+"""Errors a user can act on. Each says expected, found, where, and what to do."""
+
+
+class SemantoksError(Exception):
+    """A problem in the input or the environment, not a bug.
+
+    Parameters
+    ----------
+    message
+        What was expected, what was found, and where.
+    hint
+        What the user can do about it.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
+
+
+class SeriesError(SemantoksError):
+    """A parcel series cannot be what it claims to be, or cannot be embedded."""
+
+
+class CheckpointError(SemantoksError):
+    """A checkpoint is absent, damaged, or for other input than ours."""
+
+
+class ConfigError(SemantoksError):
+    """A configuration holds unknown keys or values that exclude one another."""

@@ -1,0 +1,187 @@
+"""The types that flow along the path: parcel series, windows, scan embedding. numpy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import SeriesError
+from model.networks import NETWORKS, missing_networks, parcel_names
+
+if TYPE_CHECKING:
+    from model.spec import InputSpec, ReadoutPart
+
+Unit = Literal["bold", "residual", "robust", "zscore"]
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+def _frozen(array: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Copy, cast and make read-only, so that the caller's array stays his own."""
+    copy = np.array(array, dtype=dtype)
+    copy.setflags(write=False)
+    return copy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ParcelSeries:
+    """Time series of the 457 parcels of one scan.
+
+    A column is either finite throughout or NaN throughout; NaN means that the parcel has
+    no signal (not covered, not measured, constant), never "bad frame".
+    """
+
+    values: FloatArray
+    """(T, P)"""
+    tr_s: float
+    unit: Unit
+    start_s: float = 0.0
+    """Time of the first frame after the first volume of the scan."""
+    kept: BoolArray | None = None
+    """(T,) false where a frame was interpolated; None: no frame was."""
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.values)
+        n_parcels = len(parcel_names())
+        if values.ndim != 2 or values.shape[1] != n_parcels:
+            raise SeriesError(
+                f"expected an array of (frames, {n_parcels}) parcels, found {values.shape}.",
+                hint="Columns must be in the order of model/data/parcels.tsv; "
+                "fill parcels you do not have with NaN.",
+            )
+        if not self.tr_s > 0:
+            raise SeriesError(f"TR must be a positive number of seconds, found {self.tr_s}.")
+        nan = np.isnan(values)
+        partial = nan.any(axis=0) & ~nan.all(axis=0)
+        if partial.any() or np.isinf(values).any():
+            bad = np.flatnonzero(partial | np.isinf(values).any(axis=0))
+            names = [parcel_names()[i] for i in bad[:5]]
+            raise SeriesError(
+                f"{bad.size} parcels hold NaN or infinity in some frames ({', '.join(names)} …).",
+                hint="A missing parcel is NaN in every frame; interpolate missing frames first.",
+            )
+        object.__setattr__(self, "values", _frozen(values, np.float32))
+        if self.kept is not None:
+            object.__setattr__(self, "kept", _frozen(self.kept, bool))
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames (T)."""
+        return int(self.values.shape[0])
+
+    @property
+    def missing(self) -> BoolArray:
+        """(P,) true where a parcel has no signal."""
+        return np.isnan(self.values).all(axis=0)
+
+    def with_values(self, values: npt.ArrayLike, **changes: Any) -> ParcelSeries:
+        """Return a new series with other values (and other fields, if named)."""
+        return replace(self, values=np.asarray(values), **changes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Windows:
+    """Pieces of a normalized scan as the encoder takes them."""
+
+    values: FloatArray
+    """(W, P, L); zero where padded and where a parcel is missing."""
+    valid: BoolArray
+    """(W, L) true where a sample is data, false where it is padding."""
+    start_s: npt.NDArray[np.float64]
+    """(W,) onset of each window after the first volume of the scan."""
+    missing: BoolArray
+    """(P,) true where a parcel has no signal."""
+    spec: InputSpec
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", _frozen(self.values, np.float32))
+        object.__setattr__(self, "valid", _frozen(self.valid, bool))
+        object.__setattr__(self, "start_s", _frozen(self.start_s, np.float64))
+        object.__setattr__(self, "missing", _frozen(self.missing, bool))
+
+    @property
+    def token_mask(self) -> BoolArray:
+        """(W, N, K) true where a token must be masked: padded patch or missing network."""
+        n_windows = self.valid.shape[0]
+        padded = ~self.valid.reshape(n_windows, self.spec.n_patches, -1).all(axis=2)
+        absent = missing_networks(self.missing)
+        return padded[:, None, :] | absent[None, :, None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ScanEmbedding:
+    """What the encoder says about one scan.
+
+    ``tokens`` are finite everywhere. Where ``valid`` is false the token was masked on input
+    (a missing network or a padded patch): its value is what the encoder predicts there from
+    the rest, and it enters neither ``mean`` nor ``networks``.
+    """
+
+    cls: FloatArray
+    """(W, D) summary token"""
+    tokens: FloatArray
+    """(W, N, K, D) final tokens of the grid"""
+    valid: BoolArray
+    """(W, N, K) true where a token saw data"""
+    start_s: npt.NDArray[np.float64]
+    """(W,) onset of each window in seconds"""
+    valid_fraction: npt.NDArray[np.float64]
+    """(W,) share of the window's samples that are data, not padding"""
+    readout: tuple[ReadoutPart, ...]
+    """Parts of the default scan vector, in order"""
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.tokens).all() or not np.isfinite(self.cls).all():
+            raise SeriesError("the encoder returned numbers that are not finite.")
+        if not self.valid.any(axis=(1, 2)).all():
+            raise SeriesError("a window holds no valid token: all networks are missing.")
+        for name, dtype in (("cls", np.float32), ("tokens", np.float32), ("valid", bool)):
+            object.__setattr__(self, name, _frozen(getattr(self, name), dtype))
+
+    @property
+    def mean(self) -> FloatArray:
+        """(W, D) mean over the valid tokens of each window."""
+        weights = self.valid[..., None]
+        total = (self.tokens * weights).sum(axis=(1, 2), dtype=np.float64)
+        return (total / weights.sum(axis=(1, 2))).astype(np.float32)
+
+    @property
+    def networks(self) -> FloatArray:
+        """(W, N, D) mean over each network's valid tokens; NaN where a network is missing."""
+        weights = self.valid[..., None]
+        total = (self.tokens * weights).sum(axis=2, dtype=np.float64)
+        count = weights.sum(axis=2)
+        nan = np.full_like(total, np.nan)
+        return np.divide(total, count, out=nan, where=count > 0).astype(np.float32)
+
+    @property
+    def missing_networks(self) -> tuple[str, ...]:
+        """Networks without a valid token in any window."""
+        absent = ~self.valid.any(axis=(0, 2))
+        return tuple(name for name, gone in zip(NETWORKS, absent, strict=True) if gone)
+
+    def scan_part(self, part: ReadoutPart) -> FloatArray:
+        """Average one part over the windows: (D,) for mean and cls, (N, D) for networks.
+
+        Windows weigh by their share of data. Rows of missing networks are NaN.
+        """
+        values = {"mean": self.mean, "cls": self.cls, "networks": self.networks}[part]
+        return np.average(values, axis=0, weights=self.valid_fraction).astype(np.float32)
+
+    def scan_vector(self) -> FloatArray:
+        """Join the parts named in ``readout`` to the default vector of the scan, finite.
+
+        For the ``networks`` part a missing network is represented by what the encoder
+        predicts at its masked tokens; `missing_networks` names those, and `scan_part` and
+        the written tables hold NaN there instead.
+        """
+        parts = {part: self.scan_part(part) for part in self.readout}
+        if "networks" in parts and self.missing_networks:
+            predicted = np.average(
+                self.tokens.mean(axis=2, dtype=np.float64), axis=0, weights=self.valid_fraction
+            )
+            parts["networks"] = np.where(np.isnan(parts["networks"]), predicted, parts["networks"])
+        return np.concatenate([parts[p].ravel() for p in self.readout]).astype(np.float32)

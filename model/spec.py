@@ -1,0 +1,140 @@
+"""What a checkpoint expects and is: input contract, architecture, card. Standard library only."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+
+from model.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Normalization = Literal["robust", "zscore"]
+ReadoutPart = Literal["mean", "cls", "networks"]
+
+_T = TypeVar("_T")
+
+
+def from_dict(kind: type[_T], values: dict[str, Any], *, where: str) -> _T:
+    """Build a flat dataclass from a mapping, refusing unknown and missing keys.
+
+    Raises
+    ------
+    ConfigError
+        Names every unknown and every missing key.
+    """
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ConfigError(
+            f"{where}: unknown keys {unknown}.", hint=f"Known keys: {sorted(known)}."
+        )
+    try:
+        return kind(**values)
+    except TypeError as err:
+        raise ConfigError(f"{where}: {err}.") from err
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """The series a checkpoint was trained on."""
+
+    tr_s: float = 2.0
+    window_samples: int = 100
+    patch_samples: int = 20
+    stride_samples: int = 50
+    """Largest distance between two windows of a scan; half a window, so that each frame
+    away from the ends is seen twice, in two contexts."""
+    normalization: Normalization = "robust"
+    band_hz: tuple[float, float] = (0.01, 0.1)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "band_hz", tuple(self.band_hz))
+        if self.window_samples % self.patch_samples:
+            raise ConfigError(
+                f"a window of {self.window_samples} samples is not a whole number of "
+                f"patches of {self.patch_samples}."
+            )
+        if self.normalization not in get_args(Normalization):
+            raise ConfigError(f"unknown normalization {self.normalization!r}.")
+
+    @property
+    def n_patches(self) -> int:
+        """Patches in a window (K)."""
+        return self.window_samples // self.patch_samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec:
+    """The architecture; the defaults are those of the published checkpoint."""
+
+    dim: int = 768
+    depth: int = 8
+    heads: int = 12
+    mlp_ratio: int = 4
+    patch_samples: int = 20
+    n_patches: int = 5
+    dense_kernel: int = 3
+    sg_kernel: int = 4
+    """Parameters of each of the structured convolution's kernels."""
+    sg_scales: int = 3
+    layer_scale_init: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.dim % 2 or self.dim % self.heads:
+            raise ConfigError(
+                f"dim {self.dim} must be even and divisible by heads {self.heads}."
+            )
+
+    @property
+    def mlp_dim(self) -> int:
+        """Hidden width of a block's MLP."""
+        return self.dim * self.mlp_ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointCard:
+    """Everything that must travel with weights."""
+
+    name: str
+    version: str
+    weights_sha256: str
+    parcels_sha256: str
+    """Hash of the label table (names in order): the atlas the weights belong to."""
+    input: InputSpec
+    encoder: EncoderSpec
+    readout: tuple[ReadoutPart, ...]
+    """Parts of the default scan vector, in order."""
+    source: str
+    licence: str
+    training: dict[str, Any]
+    """How the weights were made: objective, data, steps, seed, revision, measured quality."""
+    dropped_keys: tuple[str, ...] = field(default=())
+    """Keys of an imported checkpoint that the forward path never uses."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "readout", tuple(self.readout))
+        object.__setattr__(self, "dropped_keys", tuple(self.dropped_keys))
+        wrong = [part for part in self.readout if part not in get_args(ReadoutPart)]
+        if wrong or not self.readout:
+            raise ConfigError(f"readout {self.readout!r}: parts are {get_args(ReadoutPart)}.")
+
+    @classmethod
+    def load(cls, path: Path) -> CheckpointCard:
+        """Read a card; unknown keys and missing keys are errors."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as err:
+            raise CheckpointError(f"{path}: not a readable checkpoint card ({err}).") from err
+        try:
+            values["input"] = from_dict(InputSpec, values["input"], where=f"{path} input")
+            values["encoder"] = from_dict(EncoderSpec, values["encoder"], where=f"{path} encoder")
+            return from_dict(cls, values, where=str(path))
+        except (ConfigError, KeyError, TypeError) as err:
+            raise CheckpointError(f"{path}: {err}") from err
+
+    def to_json(self) -> str:
+        """Return the card as JSON, stable to the byte."""
+        return json.dumps(asdict(self), indent=2) + "\n"

@@ -84,9 +84,7 @@ class EncoderSpec:
 
     def __post_init__(self) -> None:
         if self.dim % 2 or self.dim % self.heads:
-            raise ConfigError(
-                f"dim {self.dim} must be even and divisible by heads {self.heads}."
-            )
+            raise ConfigError(f"dim {self.dim} must be even and divisible by heads {self.heads}.")
 
     @property
     def mlp_dim(self) -> int:

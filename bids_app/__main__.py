@@ -1,0 +1,5 @@
+"""``python -m bids_app``."""
+
+from bids_app.cli import main
+
+main()

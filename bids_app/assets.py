@@ -1,0 +1,142 @@
+"""``semantoks-assets``: install and list what the app needs beside the package."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bids_app import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+DESCRIPTION = (
+    "457 parcels in the order of the Brain-Semantoks model input: Schaefer-400 in 7-network "
+    "order (1-400), Tian subcortex S3 (401-450), Buckner-7 cerebellum (451-457). Built on this "
+    "machine by semantoks-assets from unmodified public files."
+)
+LICENCE = "Terms of each source, listed in the image's JSON under SourceFiles"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="semantoks %(version)s")
+def main() -> None:
+    """Install and list the atlas that semantoks needs."""
+
+
+@main.command()
+@click.option(
+    "--from",
+    "folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Build from source files found by their original names anywhere below this folder.",
+)
+@click.option("--download", is_flag=True, help="Fetch the source files from the internet.")
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Install into HOME/atlas. Default: $SEMANTOKS_HOME, else the user's cache folder.",
+)
+@click.option(
+    "--space",
+    "spaces",
+    multiple=True,
+    metavar="SPACE",
+    help="MNI152NLin6Asym or MNI152NLin2009cAsym; repeat for both. Default: both.",
+)
+def atlas(folder: Path | None, download: bool, home: Path | None, spaces: tuple[str, ...]) -> None:  # noqa: FBT001 click passes by keyword
+    """Build the 457-parcel atlas from its public sources, verified by sha256."""
+    from bids_app import atlas_sources as sources
+    from bids_app.atlas_build import atlas_files, build_atlas
+    from bids_app.atomic import write_all
+
+    if download == (folder is not None):
+        raise click.UsageError("give either --from DIR or --download.")
+    if unknown := set(spaces) - set(sources.SPACES):
+        raise click.BadParameter(
+            f"{', '.join(sorted(unknown))}: one of {', '.join(sources.SPACES)}.",
+            param_hint="--space",
+        )
+    with _errors_end_the_command():
+        target = _target(home)
+        chosen = [space for space in sources.SPACES if not spaces or space in spaces]
+        needed = list(dict.fromkeys(s for space in chosen for s in sources.sources_of(space)))
+        contents = (
+            sources.download(needed)
+            if folder is None
+            else sources.read_from_folder(folder, needed)
+        )
+        images = [
+            build_atlas(space, resolution, contents)
+            for space in chosen
+            for resolution in sources.RESOLUTIONS
+        ]
+        write_all(atlas_files(images, target, description=DESCRIPTION, licence=LICENCE))
+    click.echo(f"Installed in {target}:")
+    for image in images:
+        click.echo(f"  {image.space} {image.resolution} mm: {_summary(image.absent)}")
+        if image.n_overlap:
+            click.echo(
+                f"    {image.n_overlap} cerebellar voxels keep their cortical or subcortical label"
+            )
+    click.echo("Terms of the sources:")
+    for origin in dict.fromkeys(source.origin for source in needed):
+        click.echo(f"  {origin.name}: {origin.licence}.\n    {origin.reference}")
+
+
+@main.command()
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Look into HOME/atlas. Default: $SEMANTOKS_HOME, else the user's cache folder.",
+)
+def info(home: Path | None) -> None:
+    """List the installed atlases, each verified against its hash."""
+    from bids_app.atlas import installed_images, load_atlas
+
+    with _errors_end_the_command():
+        folder = _target(home)
+        paths = installed_images(folder)
+        if not paths:
+            click.echo(f"No atlas in {folder}. Install it with: semantoks-assets atlas --download")
+        for path in paths:
+            image = load_atlas(path)
+            click.echo(f"{image.space} {image.resolution} mm: {_summary(image.absent)}")
+            click.echo(f"  {path}, voxels sha256 {image.sha256}")
+
+
+def _target(home: Path | None) -> Path:
+    from bids_app.atlas import atlas_home
+
+    return atlas_home() if home is None else home / "atlas"
+
+
+def _summary(absent: Mapping[int, str]) -> str:
+    from model.networks import parcel_names
+
+    n_parcels = len(parcel_names())
+    if not absent:
+        return f"{n_parcels} parcels"
+    reasons = ", ".join(sorted(set(absent.values())))
+    return (
+        f"{n_parcels - len(absent)} of {n_parcels} parcels; {len(absent)} missing ({reasons}), "
+        "masked for the model"
+    )
+
+
+@contextlib.contextmanager
+def _errors_end_the_command() -> Iterator[None]:
+    """Print a known error with its hint, and exit with its code; let the others through."""
+    from bids_app.errors import AppError
+
+    try:
+        yield
+    except AppError as err:
+        click.echo(f"semantoks-assets: error: {err.message}", err=True)
+        if err.hint:
+            click.echo(f"  {err.hint}", err=True)
+        sys.exit(err.exit_code)

@@ -1,0 +1,96 @@
+"""Files appear whole or not at all: temporary name in the same folder, then rename."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from bids_app.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import pandas as pd
+
+FLOAT_FORMAT = "%.8g"
+"""Digits in tables: a relative rounding of 5e-9, below the float32 the numbers come in."""
+
+
+def json_bytes(content: dict[str, Any]) -> bytes:
+    """Encode JSON without null values: BIDS validators reject them."""
+    text = json.dumps(_without_null(content), indent=2, allow_nan=False, ensure_ascii=False)
+    return (text + "\n").encode()
+
+
+def table_bytes(table: pd.DataFrame) -> bytes:
+    """Encode a BIDS TSV: tab-separated, ``n/a`` for missing values, no index."""
+    text = table.to_csv(
+        sep="\t", index=False, na_rep="n/a", float_format=FLOAT_FORMAT, lineterminator="\n"
+    )
+    return text.encode()
+
+
+def write_all(contents: Mapping[Path, bytes]) -> list[Path]:
+    """Write files that belong together: first all under temporary names, then all renamed.
+
+    A file that already holds the same bytes is left untouched.
+
+    Returns
+    -------
+    The paths, in order.
+
+    Raises
+    ------
+    OutputError
+        A folder cannot be written or the disk is full; no final name has changed then.
+    """
+    with contextlib.ExitStack() as renames:
+        for path, content in contents.items():
+            if not _holds(path, content):
+                renames.enter_context(replacing(path)).write_bytes(content)
+    return list(contents)
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write one file as `write_all` does."""
+    return write_all({path: content})[0]
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; on success rename it to `path`.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written or the disk is full; the temporary file is removed.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as err:
+        raise OutputError(
+            f"{path}: cannot be written ({err.strerror or err}).",
+            hint="Check permissions, quota and free space of the output folder.",
+        ) from err
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _without_null(content: Any) -> Any:
+    if not isinstance(content, dict):
+        return content
+    return {key: _without_null(value) for key, value in content.items() if value is not None}
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        return False

@@ -1,0 +1,240 @@
+"""BOLD images: what the header says, and their volumes in one forward pass over the file."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import logging
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bids_app.errors import ScanError
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Iterator
+
+log = logging.getLogger(__name__)
+
+GRID_TOLERANCE_MM = 1e-3
+"""Displacement of a corner voxel up to which two grids are the same (float32 headers)."""
+READ_PIECE = 1 << 20
+"""Bytes per read: pieces of this size keep a compressed file's pages in the cache."""
+SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+LONGEST_TR_S = 30.0
+"""A number above this in a header without a time unit is not taken for seconds."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BoldImage:
+    """Header of a 4-D image; the voxels stay in the file."""
+
+    path: Path
+    shape: tuple[int, int, int]
+    """(X, Y, Z) as stored, in whatever orientation"""
+    affine: npt.NDArray[np.float64]
+    """(4, 4) voxel indices to millimetres"""
+    n_volumes: int
+    tr_header_s: float | None
+    """None where the header gives no repetition time, or one that means nothing"""
+    slope: float = 1.0
+    inter: float = 0.0
+    """A voxel's value is ``slope * stored + inter``"""
+
+
+def open_bold(path: Path) -> BoldImage:
+    """Read the header of a 4-D NIfTI image (``.nii``, ``.nii.gz``, ``.hdr`` and ``.img``).
+
+    Raises
+    ------
+    ScanError
+        The file is absent, unreadable, not a 4-D NIfTI image of real numbers, or says nothing
+        about its orientation.
+    """
+    image = _load_nifti(path)
+    header = image.header
+    if len(image.shape) != 4 or 0 in image.shape:
+        raise ScanError(
+            f"{path}: expected a 4-D image (X, Y, Z, volumes), found shape {image.shape}.",
+        )
+    stored = image.dataobj.dtype
+    if stored.kind not in "iuf":
+        raise ScanError(f"{path}: expected integers or real numbers, found data type {stored}.")
+    return BoldImage(
+        path=path,
+        shape=image.shape[:3],
+        affine=_oriented_affine(image, path),
+        n_volumes=image.shape[3],
+        tr_header_s=_header_tr_s(float(header["pixdim"][4]), header.get_xyzt_units()[1]),
+        slope=float(image.dataobj.slope),
+        inter=float(image.dataobj.inter),
+    )
+
+
+def volumes(bold: BoldImage) -> Iterator[npt.NDArray[Any]]:
+    """Yield the volumes in order: (X, Y, Z), as stored, that is before slope and intercept.
+
+    One pass over the file, decompressed as it goes; memory does not depend on the number of
+    volumes. The array is one read-only buffer that the next volume overwrites: copy what must
+    last longer than one step of the loop. It is contiguous in Fortran order.
+
+    Raises
+    ------
+    ScanError
+        The file ends early or is corrupt.
+    """
+    proxy = _load_nifti(bold.path).dataobj
+    buffer = bytearray(int(np.prod(bold.shape)) * proxy.dtype.itemsize)
+    volume = np.frombuffer(buffer, dtype=proxy.dtype).reshape(bold.shape, order="F")
+    volume.setflags(write=False)
+    file = Path(proxy.file_like)
+    try:
+        with _open_data(file) as stream:
+            stream.seek(proxy.offset)
+            for index in range(bold.n_volumes):
+                found = _fill(buffer, stream)
+                if found < len(buffer):
+                    raise _truncated(bold, index * len(buffer) + found, len(buffer))
+                yield volume
+            _check_end(stream)
+    except (OSError, EOFError, zlib.error) as err:
+        raise ScanError(
+            f"{bold.path}: the image data are corrupt or cannot be read ({err}).",
+            hint="Copy the file again, or rerun fMRIPrep for this scan.",
+        ) from err
+
+
+def load_mask(path: Path, bold: BoldImage) -> npt.NDArray[np.bool_]:
+    """Load the brain mask of a scan: (X, Y, Z), true inside.
+
+    Every value above zero counts as inside; more than two values (a soft mask) are worth a
+    warning. Voxels that a generous mask adds are dropped later where they carry no signal.
+
+    Raises
+    ------
+    ScanError
+        Another grid than the BOLD image, negative or non-finite values, or nothing inside.
+    """
+    image = _load_nifti(path)
+    shape = image.shape[:3] if image.shape[3:] == (1,) else image.shape
+    if not same_grid(shape, _oriented_affine(image, path), bold.shape, bold.affine):
+        raise ScanError(
+            f"{path}: the mask lies on another grid than the BOLD image {bold.path.name}: "
+            f"expected shape {bold.shape} and affine {bold.affine.round(3).tolist()}, found "
+            f"{shape} and {image.affine.round(3).tolist()}.",
+            hint="Use the mask that fMRIPrep wrote beside this BOLD image.",
+        )
+    try:
+        values = np.asarray(image.dataobj).reshape(bold.shape)
+    except (OSError, EOFError, zlib.error, ValueError) as err:
+        raise ScanError(f"{path}: the mask cannot be read ({err}).") from err
+    if not np.isfinite(values).all() or values.min() < 0:
+        raise ScanError(
+            f"{path}: expected a mask of zeros and ones, found negative or NaN values."
+        )
+    found = np.unique(values)
+    if found.size > 2:
+        log.warning("%s: not binary (%d values); all above zero is inside", path, found.size)
+    inside: npt.NDArray[np.bool_] = values > 0
+    if not inside.any():
+        raise ScanError(f"{path}: the mask is empty: no voxel of {inside.size} is inside.")
+    return inside
+
+
+def same_grid(
+    shape: tuple[int, ...],
+    affine: npt.NDArray[np.float64],
+    other_shape: tuple[int, ...],
+    other_affine: npt.NDArray[np.float64],
+) -> bool:
+    """Tell whether two grids have the same shape and put every voxel in the same place."""
+    if tuple(shape) != tuple(other_shape):
+        return False
+    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in shape]), axis=-1).reshape(-1, len(shape))
+    difference = (affine - other_affine)[:3]
+    moved = corners @ difference[:, :3].T + difference[:, 3]
+    return bool(np.linalg.norm(moved, axis=1).max() <= GRID_TOLERANCE_MM)
+
+
+def _load_nifti(path: Path) -> Any:
+    """Return nibabel's image; Any, since nibabel's classes are untyped here."""
+    import nibabel as nib
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+
+    if path.suffix.lower() not in {".nii", ".gz", ".hdr", ".img"}:
+        raise ScanError(f"{path}: expected .nii, .nii.gz or .hdr with .img.")
+    if path.is_symlink() and not path.exists():
+        raise ScanError(
+            f"{path}: the link leads nowhere ({path.readlink()}).",
+            hint="A git-annex file that was never fetched? Get it with: datalad get FILE",
+        )
+    try:
+        image: Any = nib.load(path)
+    except (OSError, EOFError, zlib.error, ValueError, ImageFileError, HeaderDataError) as err:
+        raise ScanError(f"{path}: cannot be read as an image ({err}).") from err
+    # Nifti1Pair is the base of all four NIfTI classes; CIFTI, MGH and Analyze are others.
+    if not isinstance(image, nib.Nifti1Pair):
+        raise ScanError(f"{path}: expected a NIfTI image, found {type(image).__name__}.")
+    return image
+
+
+def _oriented_affine(image: Any, path: Path) -> npt.NDArray[np.float64]:
+    affine = np.array(image.affine, dtype=np.float64)
+    if not (image.header["sform_code"] or image.header["qform_code"]):
+        raise ScanError(
+            f"{path}: the header does not say where the voxels lie (sform and qform code 0).",
+            hint="Left and right cannot be told apart; use the image as fMRIPrep wrote it.",
+        )
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise ScanError(f"{path}: the affine is singular or not finite: {affine.tolist()}.")
+    return affine
+
+
+def _header_tr_s(pixdim: float, unit: str) -> float | None:
+    if not np.isfinite(pixdim) or pixdim <= 0:
+        return None
+    if unit in SECONDS_PER_UNIT:
+        # Through the shortest decimal of the header's float32: 0.8, not 0.800000011920929.
+        return float(str(np.float32(pixdim))) * SECONDS_PER_UNIT[unit]
+    # 1.0 without a unit is what software writes that does not know.
+    if unit != "unknown" or pixdim == 1.0 or pixdim > LONGEST_TR_S:
+        return None
+    return float(str(np.float32(pixdim)))
+
+
+def _open_data(file: Path) -> io.BufferedIOBase:
+    return gzip.open(file) if file.suffix.lower() == ".gz" else file.open("rb")
+
+
+def _fill(buffer: bytearray, stream: io.BufferedIOBase) -> int:
+    """Fill the buffer from the stream; return how many bytes there were."""
+    view, filled = memoryview(buffer), 0
+    # A compressed file that was cut off ends in EOFError instead of an empty read.
+    with contextlib.suppress(EOFError):
+        while filled < len(buffer):
+            count = stream.readinto(view[filled : filled + READ_PIECE])
+            if not count:
+                break
+            filled += count
+    return filled
+
+
+def _check_end(stream: io.BufferedIOBase) -> None:
+    """Read to the end, where gzip compares its checksum: a flipped bit must not pass."""
+    while stream.read(READ_PIECE):
+        pass
+
+
+def _truncated(bold: BoldImage, found: int, per_volume: int) -> ScanError:
+    return ScanError(
+        f"{bold.path}: the image is truncated: expected {bold.n_volumes} volumes "
+        f"({bold.n_volumes * per_volume} bytes), found {found // per_volume} whole ones "
+        f"({found} bytes).",
+        hint="Copy the file again, or rerun fMRIPrep for this scan.",
+    )

@@ -1,0 +1,136 @@
+"""Files of the output dataset as a whole. Idempotent: parallel jobs write the same bytes."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bids_app import __version__
+from bids_app.atlas import ATLAS_LABEL
+from bids_app.atomic import json_bytes, table_bytes, write_all
+from bids_app.errors import OptionsError
+from model.networks import parcels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BIDS_VERSION = "1.11.1"
+CODE_URL = "https://github.com/semantoks/semantoks"
+
+# Suffixes that BIDS does not know yet. Directory patterns take no trailing slash:
+# the validator ignores those that have one.
+BIDSIGNORE = """\
+*.html
+*_timeseries.*
+*_coverage.*
+*_embedding.*
+*_outliers.*
+*_status.*
+**/figures
+"""
+
+DESCRIPTIONS = {
+    "denoised": "Parcel series after confound regression and filtering, native repetition time",
+    "model": "Parcel series as the encoder saw them: 2.0 s, normalized per parcel and scan",
+    "scan": "Embedding of the whole scan",
+    "windows": "Embedding of each window",
+    "tokens": "Tokens of each window: networks by patches of 40 s",
+}
+
+
+def check_output_folder(output_dir: Path, *, derivative: Path) -> None:
+    """Refuse an output folder inside the input, or one that holds another dataset.
+
+    Raises
+    ------
+    OptionsError
+        Names both folders and what to change.
+    """
+    output, source = output_dir.resolve(), derivative.resolve()
+    if output == source or source in output.parents:
+        raise OptionsError(
+            f"the output folder {output} lies inside the input {source}; "
+            "nothing is ever written to the input.",
+            hint="Name a folder outside it.",
+        )
+    description = output / "dataset_description.json"
+    if description.exists() and "semantoks" not in description.read_text(encoding="utf-8"):
+        raise OptionsError(
+            f"{output} already holds another dataset (its dataset_description.json does not "
+            "name semantoks).",
+            hint="Name a folder of its own for semantoks.",
+        )
+
+
+def write_dataset_files(output_dir: Path, *, derivative: Path) -> list[Path]:
+    """Write what describes the dataset, not one scan of it."""
+    table = pd.DataFrame(
+        [(p.index, p.name, p.network, p.hemisphere) for p in parcels()],
+        columns=["index", "name", "network", "hemisphere"],
+    )
+    descriptions = pd.DataFrame(
+        [(f"desc-{label}", text) for label, text in DESCRIPTIONS.items()],
+        columns=["desc_id", "description"],
+    )
+    citation = files("bids_app").joinpath("data/CITATION.md").read_bytes()
+    readme = files("bids_app").joinpath("data/README_output.md").read_bytes()
+    contents = {
+        ".bidsignore": BIDSIGNORE.encode(),
+        "dataset_description.json": json_bytes(_description(derivative)),
+        "README.md": readme,
+        "descriptions.tsv": table_bytes(descriptions),
+        f"atlas-{ATLAS_LABEL}_dseg.tsv": table_bytes(table),
+        f"atlas-{ATLAS_LABEL}_dseg.json": json_bytes(_ATLAS_COLUMNS),
+        f"atlas-{ATLAS_LABEL}_description.json": json_bytes(_ATLAS),
+        "logs/CITATION.md": citation,
+    }
+    return write_all({output_dir / name: content for name, content in contents.items()})
+
+
+_ATLAS_COLUMNS = {
+    "name": {"Description": "Name of the parcel as its authors give it."},
+    "network": {"Description": "Network whose tokens the parcel enters."},
+    "hemisphere": {"Levels": {"L": "left", "R": "right", "B": "both"}},
+}
+
+_ATLAS = {
+    "Name": "Semantoks457",
+    "Description": "Rows in the order of all tables. Schaefer-400 cortex in 7-network order (1-400), Tian S3 subcortex (401-450), "
+    "Buckner 7-network cerebellum (451-457), in the order of the model.",
+    "License": "Each source keeps its own licence; voxel data are not part of this dataset.",
+    "ReferencesAndLinks": [
+        "https://doi.org/10.1093/cercor/bhx179",
+        "https://doi.org/10.1038/s41593-020-00711-6",
+        "https://doi.org/10.1152/jn.00339.2011",
+    ],
+}
+
+
+def _description(derivative: Path) -> dict[str, Any]:
+    generators = [{"Name": "semantoks", "Version": __version__, "CodeURL": CODE_URL}]
+    return {
+        "Name": "semantoks: parcel series, tokens and embeddings",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "License": "As the source dataset.",
+        "GeneratedBy": generators + _generators_of(derivative),
+        "HowToAcknowledge": "See logs/CITATION.md.",
+        "DatasetLinks": {"preprocessed": derivative.resolve().as_uri()},
+    }
+
+
+def _generators_of(derivative: Path) -> list[dict[str, str]]:
+    """Return name and version of the input's generators; an incomplete input gives none."""
+    try:
+        description = json.loads((derivative / "dataset_description.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return []
+    entries = description.get("GeneratedBy") or [description.get("PipelineDescription")]
+    return [
+        {key: str(entry[key]) for key in ("Name", "Version") if entry.get(key)}
+        for entry in entries
+        if isinstance(entry, dict) and entry.get("Name")
+    ]

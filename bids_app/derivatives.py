@@ -1,0 +1,304 @@
+"""Render one scan as BIDS-Derivatives: names, tables, arrays, sidecars.
+
+The contract (names, columns, units, JSON keys) is docs/outputs.md.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bids_app import __version__
+from bids_app.atlas import ATLAS_LABEL
+from bids_app.atomic import json_bytes, table_bytes
+from model.networks import NETWORKS, parcel_names, parcels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bids_app.query import BoldScan
+    from bids_app.result import ScanResult
+    from model.series import ParcelSeries, ScanEmbedding
+
+
+def output_folder(output_dir: Path, scan: BoldScan) -> Path:
+    """Return the ``func`` folder of a scan's outputs."""
+    entities = scan.entities
+    folder = output_dir / f"sub-{entities.sub}"
+    if entities.ses is not None:
+        folder = folder / f"ses-{entities.ses}"
+    return folder / "func"
+
+
+def output_path(output_dir: Path, scan: BoldScan, ending: str, *, desc: str | None = None) -> Path:
+    """Name one output: all source entities, then ``atlas``, ``desc`` and the ending."""
+    stem = scan.entities.stem(atlas=ATLAS_LABEL, desc=desc)
+    return output_folder(output_dir, scan) / f"{stem}_{ending}"
+
+
+def scan_files(result: ScanResult, output_dir: Path) -> dict[Path, bytes]:
+    """Render all tables, arrays and sidecars of one scan.
+
+    Returns
+    -------
+    Content by path, in the order of docs/outputs.md.
+    """
+    scan, common = result.scan, _common_metadata(result)
+    embedding = result.embedding
+    rendered = {
+        ("denoised", "timeseries.tsv"): table_bytes(series_table(result.denoised)),
+        ("denoised", "timeseries.json"): json_bytes(common | _denoised_metadata(result)),
+        ("model", "timeseries.tsv"): table_bytes(series_table(result.model_series)),
+        ("model", "timeseries.json"): json_bytes(common | _model_metadata(result)),
+        (None, "coverage.tsv"): table_bytes(coverage_table(result)),
+        (None, "coverage.json"): json_bytes(common | _coverage_metadata(result)),
+        ("scan", "embedding.tsv"): table_bytes(scan_table(embedding)),
+        ("scan", "embedding.json"): json_bytes(common | _scan_metadata(result)),
+        ("windows", "embedding.tsv"): table_bytes(windows_table(embedding, result.window_s)),
+        ("windows", "embedding.json"): json_bytes(common | _windows_metadata(result)),
+        ("tokens", "embedding.npy"): tokens_npy(embedding),
+        ("tokens", "embedding.json"): json_bytes(common | _tokens_metadata(result)),
+        (None, "outliers.tsv"): table_bytes(outliers_table(result)),
+        (None, "outliers.json"): json_bytes(common | _outliers_metadata(result)),
+    }
+    return {
+        output_path(output_dir, scan, ending, desc=desc): content
+        for (desc, ending), content in rendered.items()
+    }
+
+
+def series_table(series: ParcelSeries) -> pd.DataFrame:
+    """Return (T, 457) named columns; missing parcels are ``n/a`` throughout."""
+    return pd.DataFrame(series.values, columns=list(parcel_names()))
+
+
+def coverage_table(result: ScanResult) -> pd.DataFrame:
+    """Return one row per parcel with voxel counts, share used and the reason if missing."""
+    coverage, rows = result.extracted.coverage, parcels()
+    reasons = [
+        reason or ("constant series" if gone else "")
+        for reason, gone in zip(coverage.reason, result.model_series.missing, strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "index": [p.index for p in rows],
+            "name": [p.name for p in rows],
+            "network": [p.network for p in rows],
+            "hemisphere": [p.hemisphere for p in rows],
+            "n_voxels_atlas": coverage.n_voxels_atlas,
+            "n_voxels_used": coverage.n_voxels_used,
+            "coverage": coverage.fraction,
+            "status": ["missing" if reason else "used" for reason in reasons],
+            "reason": [reason or None for reason in reasons],
+        }
+    )
+
+
+def embedding_columns(dim: int) -> list[str]:
+    """Name the columns of an embedding table: mean, CLS, then each network's mean."""
+    return [f"{part}_{i:03d}" for part in ("mean", "cls", *NETWORKS) for i in range(dim)]
+
+
+def scan_table(embedding: ScanEmbedding) -> pd.DataFrame:
+    """Return one row: every part averaged over the windows by their share of data."""
+    parts = [embedding.scan_part(part).ravel() for part in ("mean", "cls", "networks")]
+    columns = embedding_columns(embedding.cls.shape[1])
+    return pd.DataFrame(np.concatenate(parts)[None, :], columns=columns)
+
+
+def windows_table(embedding: ScanEmbedding, window_s: float) -> pd.DataFrame:
+    """Return one row per window: onset and duration (s), valid fraction, then the parts."""
+    n_windows, dim = embedding.cls.shape
+    parts = [embedding.mean, embedding.cls, embedding.networks.reshape(n_windows, -1)]
+    table = pd.DataFrame(np.concatenate(parts, axis=1), columns=embedding_columns(dim))
+    onsets = pd.DataFrame(
+        {
+            "onset": embedding.start_s,
+            "duration": window_s * embedding.valid_fraction,
+            "valid_fraction": embedding.valid_fraction,
+        }
+    )
+    return pd.concat([onsets, table], axis=1)
+
+
+def tokens_npy(embedding: ScanEmbedding) -> bytes:
+    """Return the (W, N, K, D) tokens as an ``.npy`` file; NaN where a token saw no data."""
+    tokens = np.where(embedding.valid[..., None], embedding.tokens, np.float32(np.nan))
+    buffer = io.BytesIO()
+    np.save(buffer, tokens, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def outliers_table(result: ScanResult) -> pd.DataFrame:
+    """Return one row per acquired volume: motion, and what was done with the volume."""
+    confounds, n_volumes = result.confounds, result.bold.n_volumes
+    dropped = np.arange(n_volumes) < result.cleaned.n_dropped_start
+    outlier = ~confounds.kept if confounds else np.zeros(n_volumes, dtype=bool)
+    unknown = np.full(n_volumes, np.nan)
+    return pd.DataFrame(
+        {
+            "volume": np.arange(n_volumes),
+            "onset": np.arange(n_volumes) * result.denoised.tr_s,
+            "framewise_displacement": confounds.fd_mm if confounds else unknown,
+            "std_dvars": confounds.std_dvars if confounds else unknown,
+            "dropped": dropped.astype(int),
+            "interpolated": (outlier & ~dropped).astype(int),
+            "reason": [reason or None for reason in confounds.outlier_reasons]
+            if confounds
+            else None,
+        }
+    )
+
+
+def _common_metadata(result: ScanResult) -> dict[str, Any]:
+    return {
+        "Sources": result.scan.source_uris(),
+        "Atlas": ATLAS_LABEL,
+        "Space": result.scan.space,
+        "SoftwareVersion": f"semantoks {__version__}",
+        "ConfigurationHash": result.configuration,
+    }
+
+
+def _denoised_metadata(result: ScanResult) -> dict[str, Any]:
+    tr_s = result.denoised.tr_s
+    return {
+        "Description": "Mean signal of each parcel after confound regression and filtering, "
+        "at the scan's own repetition time.",
+        "SamplingFrequency": 1 / tr_s,
+        "RepetitionTime": tr_s,
+        "RepetitionTimeSource": result.tr_source,
+        "StartTime": result.denoised.start_s,
+        "Units": "as in the BOLD image, mean removed",
+        "NumberOfVolumes": {
+            "Original": result.bold.n_volumes,
+            "Dropped": result.cleaned.n_dropped_start,
+            "Interpolated": result.n_interpolated,
+        },
+        "MeanFramewiseDisplacement": result.mean_fd_mm,
+        "DenoiseStrategy": result.strategy.name,
+        "ConfoundRegressors": list(result.cleaned.regressor_names),
+        "DegreesOfFreedomLeft": result.cleaned.dof,
+        "SoftwareFilters": _filters(result),
+        "SkullStripped": result.scan.sidecar.get("SkullStripped"),
+        "Mask": result.extracted.mask_source,
+        "MissingParcels": _missing_names(result),
+    }
+
+
+def _filters(result: ScanResult) -> dict[str, Any]:
+    cleaned = result.cleaned
+    return {"Butterworth": {"HighPass": cleaned.high_pass_hz, "LowPass": cleaned.low_pass_hz}}
+
+
+def _model_metadata(result: ScanResult) -> dict[str, Any]:
+    series = result.model_series
+    return {
+        "Description": "What the encoder saw: resampled, normalized per parcel and scan.",
+        "SamplingFrequency": 1 / series.tr_s,
+        "RepetitionTime": series.tr_s,
+        "StartTime": series.start_s,
+        "Units": "standard deviations",
+        "Resampling": {
+            "From": result.denoised.tr_s,
+            "To": series.tr_s,
+            "Method": "none"
+            if series.tr_s == result.denoised.tr_s
+            else "anti-aliased windowed sinc, odd reflection at the ends",
+        },
+        "Normalization": series.unit,
+        "MissingParcels": _missing_names(result),
+    }
+
+
+def _coverage_metadata(result: ScanResult) -> dict[str, Any]:
+    return {
+        "Description": "Voxels behind each parcel's series.",
+        "MinimumCoverage": result.signal.min_coverage,
+        "Mask": result.extracted.mask_source,
+        "NonFiniteVoxels": result.extracted.n_nonfinite_voxels,
+        "n_voxels_atlas": {"Description": "Voxels of the parcel on the BOLD grid."},
+        "n_voxels_used": {"Description": "Of these, inside the mask, finite, not constant."},
+        "coverage": {"Description": "n_voxels_used / n_voxels_atlas"},
+        "status": {"Levels": {"used": "has a series", "missing": "n/a in all tables"}},
+        "reason": {"Description": "Why the parcel is missing; n/a if it is used."},
+    }
+
+
+def _embedding_metadata(result: ScanResult) -> dict[str, Any]:
+    card, embedding = result.card, result.embedding
+    return {
+        "Model": {
+            "Name": card.name,
+            "Version": card.version,
+            "WeightsSHA256": card.weights_sha256,
+            "Source": card.source,
+            "License": card.licence,
+        },
+        "EmbeddingDimension": int(embedding.cls.shape[1]),
+        "Parts": {
+            "mean": "mean over the valid tokens",
+            "cls": "summary token",
+            **{name: f"mean over the valid tokens of network {name}" for name in NETWORKS},
+        },
+        "ScanVector": list(embedding.readout),
+        "MissingNetworks": list(embedding.missing_networks),
+        "Windows": {
+            "Number": int(embedding.cls.shape[0]),
+            "Length": result.window_s,
+            "Onsets": [float(start) for start in embedding.start_s],
+            "ValidFraction": [float(share) for share in embedding.valid_fraction],
+        },
+    }
+
+
+def _scan_metadata(result: ScanResult) -> dict[str, Any]:
+    return _embedding_metadata(result) | {
+        "Description": "Embedding of the whole scan: parts averaged over windows, weighted by "
+        "their share of data. n/a: the network has no signal in this scan."
+    }
+
+
+def _windows_metadata(result: ScanResult) -> dict[str, Any]:
+    return _embedding_metadata(result) | {
+        "Description": "Embedding of each window of the scan.",
+        "onset": {"Description": "Start after the first volume of the scan.", "Units": "s"},
+        "duration": {"Description": "Length of the data in the window.", "Units": "s"},
+        "valid_fraction": {"Description": "Share of the window that is data, not padding."},
+    }
+
+
+def _tokens_metadata(result: ScanResult) -> dict[str, Any]:
+    return _embedding_metadata(result) | {
+        "Description": "Tokens of each window: one per network and patch of 40 s. NaN: the "
+        "token was masked, as its network is missing or its patch is padding.",
+        "Shape": list(result.embedding.tokens.shape),
+        "DataType": "float32",
+        "Axes": ["window", "network", "patch", "dimension"],
+        "Networks": list(NETWORKS),
+    }
+
+
+def _outliers_metadata(result: ScanResult) -> dict[str, Any]:
+    return {
+        "Description": "Motion of each acquired volume, and what was done with it.",
+        "Thresholds": {
+            "FramewiseDisplacement": result.strategy.fd_threshold_mm,
+            "StdDVARS": result.strategy.std_dvars_threshold,
+        },
+        "volume": {"Description": "0-based index of the acquired volume."},
+        "onset": {"Description": "Index times repetition time.", "Units": "s"},
+        "framewise_displacement": {"Description": "As fMRIPrep gives it.", "Units": "mm"},
+        "std_dvars": {"Description": "Standardized DVARS as fMRIPrep gives it."},
+        "dropped": {"Description": "1: leading non-steady-state volume, not in the series."},
+        "interpolated": {"Description": "1: replaced from its neighbours, time axis intact."},
+        "reason": {"Description": "What made it an outlier: the measures beyond their threshold."},
+    }
+
+
+def _missing_names(result: ScanResult) -> list[str]:
+    names = parcel_names()
+    return [names[i] for i in np.flatnonzero(result.model_series.missing)]

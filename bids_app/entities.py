@@ -1,0 +1,122 @@
+"""Names of BIDS files: parse them strictly, and compose new ones. String work only."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+
+# The order of the BIDS schema, for the entities that occur here.
+_ORDER = (
+    "sub",
+    "ses",
+    "task",
+    "acq",
+    "ce",
+    "rec",
+    "dir",
+    "run",
+    "echo",
+    "part",
+    "hemi",
+    "space",
+    "atlas",
+    "res",
+    "den",
+    "desc",
+)
+_LABEL = re.compile(r"[0-9A-Za-z+]+")
+_PAIR = re.compile(r"([a-z]+)-([0-9A-Za-z+]+)")
+_ENDING = re.compile(r"([0-9A-Za-z]+)(\.[^/\\]+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entities:
+    """What a BIDS name says about a file; each label exactly as written (``01`` stays)."""
+
+    sub: str
+    ses: str | None = None
+    task: str | None = None
+    acq: str | None = None
+    ce: str | None = None
+    rec: str | None = None
+    dir: str | None = None
+    run: str | None = None
+    echo: str | None = None
+    part: str | None = None
+    space: str | None = None
+    res: str | None = None
+    den: str | None = None
+    hemi: str | None = None
+    desc: str | None = None
+
+    def __post_init__(self) -> None:
+        for key, value in self.present().items():
+            if not _LABEL.fullmatch(value):
+                raise ValueError(f"{key}-{value}: a BIDS label holds letters, digits and + only.")
+
+    def present(self) -> dict[str, str]:
+        """Return the entities that the name holds."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {key: value for key, value in values.items() if value is not None}
+
+    def stem(self, *, atlas: str | None = None, **changes: str | None) -> str:
+        """Compose a name without suffix and extension, in the order of the BIDS schema.
+
+        Parameters
+        ----------
+        atlas
+            Label of the output-only entity ``atlas``.
+        **changes
+            Entities to set, or to leave out with None.
+        """
+        present = replace(self, **changes).present()  # type: ignore[arg-type]  # sub stays str
+        if atlas is not None:
+            present["atlas"] = atlas
+        return "_".join(f"{key}-{present[key]}" for key in _ORDER if key in present)
+
+    @property
+    def run_stem(self) -> str:
+        """Name of the acquisition: what all spaces and resolutions of one run share."""
+        return self.stem(space=None, res=None, den=None, hemi=None, desc=None)
+
+
+def split_name(filename: str) -> tuple[dict[str, str], str, str] | None:
+    """Split a name into its entities, suffix and extension (all after the first dot).
+
+    Returns
+    -------
+    None where the name is not ``sub-<label>[_<key>-<label>…]_<suffix>.<extension>``: a
+    label with a hyphen, a word without a key, a key that occurs twice.
+    """
+    *words, ending = filename.split("_")
+    pairs = [_PAIR.fullmatch(word) for word in words]
+    last = _ENDING.fullmatch(ending)
+    if last is None or not pairs or None in pairs:
+        return None
+    entities = {pair[1]: pair[2] for pair in pairs if pair is not None}
+    if len(entities) < len(words) or not filename.startswith("sub-"):
+        return None
+    return entities, last[1], last[2]
+
+
+def parse_name(filename: str) -> tuple[Entities, str, str] | None:
+    """Parse a name that holds no entity but those of `Entities`.
+
+    Returns
+    -------
+    Entities, suffix (``bold``), extension (``.nii.gz``); None if the name is anything else.
+    """
+    parts = split_name(filename)
+    if parts is None:
+        return None
+    labels, suffix, extension = parts
+    if set(labels) - {f.name for f in fields(Entities)}:
+        return None
+    return Entities(**labels), suffix, extension
+
+
+def same_run_label(one: str, other: str) -> bool:
+    """Tell whether two run labels name the same run: ``1`` and ``01`` do."""
+    if one.isdecimal() and other.isdecimal():
+        return int(one) == int(other)
+    return one == other

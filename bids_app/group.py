@@ -1,0 +1,167 @@
+"""Group level: one table of all scans' embeddings, from participant outputs only."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bids_app.atomic import json_bytes, replacing, table_bytes, write_bytes
+from bids_app.errors import InputError, NothingSelectedError, OptionsError
+from bids_app.status import read_statuses
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_ID_COLUMNS = {"sub": "participant_id", "ses": "session_id", "task": "task_id", "run": "run_id"}
+_MIXTURE_EXAMPLES = 3
+
+
+def export_group(output_dir: Path) -> list[Path]:
+    """Write the cohort's scan embeddings and the status of every run.
+
+    Parameters
+    ----------
+    output_dir
+        Folder that participant level wrote; images are not needed any more.
+
+    Returns
+    -------
+    ``group_desc-scan_embedding.{tsv,parquet,json}`` and ``group_status.{tsv,json}``.
+
+    Raises
+    ------
+    InputError
+        The folder holds no participant outputs.
+    OptionsError
+        Runs were made with different settings, atlas or checkpoint; names examples of each.
+    NothingSelectedError
+        No run was embedded.
+    """
+    records = list(read_statuses(output_dir)) if output_dir.is_dir() else []
+    if not records:
+        raise InputError(
+            f"{output_dir}: no participant outputs (sub-*/**/*_status.json) found.",
+            hint="Run the participant level first, with the same output folder.",
+        )
+    _refuse_mixtures(records)
+    status = pd.DataFrame([_status_row(record) for _, record in records])
+    status = status[_ordered(list(status.columns))]
+    written = [
+        write_bytes(output_dir / "group_status.tsv", table_bytes(status)),
+        write_bytes(output_dir / "group_status.json", json_bytes(_STATUS_COLUMNS)),
+    ]
+    embedded = [(path, record) for path, record in records if record["Status"] == "embedded"]
+    if not embedded:
+        raise NothingSelectedError(
+            f"{output_dir}: none of {len(records)} runs was embedded.",
+            hint=f"{written[0]} gives the reason for each.",
+        )
+    table = pd.concat([_embedding_row(path, record) for path, record in embedded])
+    keys = [column for column in status.columns if column in table.columns]
+    table = table[keys + [column for column in table.columns if column not in keys]]
+    parquet = output_dir / "group_desc-scan_embedding.parquet"
+    with replacing(parquet) as temporary:
+        table.to_parquet(temporary, index=False)
+    return [
+        write_bytes(parquet.with_suffix(".tsv"), table_bytes(table)),
+        parquet,
+        write_bytes(parquet.with_suffix(".json"), json_bytes(_group_metadata(embedded))),
+        *written,
+    ]
+
+
+def _refuse_mixtures(records: list[tuple[Path, dict[str, Any]]]) -> None:
+    runs: dict[str, list[str]] = {}
+    for path, record in records:
+        if record["Status"] == "embedded":
+            settings = record["ConfigurationHash"].partition("-")[0]
+            runs.setdefault(settings, []).append(path.name)
+    if len(runs) > 1:
+        listing = "; ".join(
+            f"{key}: {len(names)} run(s), such as {', '.join(names[:_MIXTURE_EXAMPLES])}"
+            for key, names in sorted(runs.items())
+        )
+        raise OptionsError(
+            f"runs of different settings, versions or weights cannot share a table: {listing}.",
+            hint="Run the participant level once more with one set of options; it redoes only "
+            "what differs.",
+        )
+
+
+def _status_row(record: dict[str, Any]) -> dict[str, Any]:
+    qc = {
+        key: ",".join(value) if isinstance(value, list) else value
+        for key, value in record["QC"].items()
+    }
+    return (
+        _entity_columns(record["Entities"])
+        | {"status": record["Status"], "reason": record["Reason"] or None}
+        | {key: value if value != "" else None for key, value in qc.items()}
+        | {"source": record["Source"]}
+    )
+
+
+def _entity_columns(entities: dict[str, str]) -> dict[str, str]:
+    columns = {}
+    for key, value in entities.items():
+        if key == "desc":  # the same for every run: preproc
+            continue
+        name = _ID_COLUMNS.get(key, key)
+        columns[name] = f"{key}-{value}" if key in ("sub", "ses") else value
+    return columns
+
+
+def _embedding_row(path: Path, record: dict[str, Any]) -> pd.DataFrame:
+    name = path.name.replace("_status.json", "_desc-scan_embedding.tsv")
+    columns = _status_row(record)
+    values = pd.read_csv(path.with_name(name), sep="\t", na_values="n/a", dtype="float32")
+    keys = pd.DataFrame([columns]).drop(columns=["status", "reason"])
+    keys["configuration_hash"] = record["ConfigurationHash"]
+    return pd.concat([keys, values], axis=1)
+
+
+def _ordered(columns: list[str]) -> list[str]:
+    """Put identifying columns first, whatever the first scan happened to have."""
+    first = [
+        "participant_id", "session_id", "task_id", "acq", "ce", "rec", "dir", "run_id",
+        "space", "res", "status", "reason",
+    ]  # fmt: skip
+    return [c for c in first if c in columns] + [c for c in columns if c not in first]
+
+
+def _group_metadata(embedded: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
+    path, _ = embedded[0]
+    name = path.name.replace("_status.json", "_desc-scan_embedding.json")
+    sidecar = json.loads(path.with_name(name).read_text(encoding="utf-8"))
+    shared = ("Model", "EmbeddingDimension", "Parts", "ScanVector", "Atlas", "SoftwareVersion")
+    return {
+        "Description": "One row per embedded run: identifiers, quality numbers, then the scan "
+        "embedding (columns as in the runs' own tables). n/a: no signal in that network.",
+        "NumberOfRuns": len(embedded),
+        **{key: sidecar[key] for key in shared},
+        **_STATUS_COLUMNS,
+    }
+
+
+_STATUS_COLUMNS = {
+    "status": {
+        "Levels": {
+            "embedded": "all outputs are there",
+            "excluded": "deliberately left out, see reason",
+            "failed": "could not be processed, see reason",
+        }
+    },
+    "n_volumes": {"Description": "Volumes of the BOLD image."},
+    "tr": {"Description": "Repetition time.", "Units": "s"},
+    "n_dropped": {"Description": "Leading non-steady-state volumes left out."},
+    "n_interpolated": {"Description": "Motion outliers replaced from their neighbours."},
+    "usable_seconds": {"Description": "Time neither dropped nor interpolated.", "Units": "s"},
+    "mean_fd": {"Description": "Mean framewise displacement.", "Units": "mm"},
+    "n_missing_parcels": {"Description": "Parcels without signal, of 457."},
+    "coverage_mean": {"Description": "Mean share of voxels used, over parcels with signal."},
+    "missing_networks": {"Description": "Networks whose tokens were masked."},
+    "n_windows": {"Description": "Windows of 200 s that were embedded."},
+    "mask": {"Description": "Where the brain mask came from: file, or derived from the data."},
+}

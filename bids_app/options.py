@@ -1,0 +1,93 @@
+"""Every setting of a run, resolved once, frozen, and written down with the outputs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from bids_app import __version__
+from bids_app.errors import OptionsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bids_app.atlas import Atlas
+    from bids_app.selection import Selection
+    from bids_app.strategy import Strategy
+    from model.spec import CheckpointCard, Normalization
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalOptions:
+    """Settings that change numbers, apart from strategy, atlas and checkpoint."""
+
+    high_pass_hz: float | None
+    """Lower edge of the band-pass; None: no high-pass."""
+    low_pass_hz: float | None
+    """Upper edge of the band-pass; None: no low-pass."""
+    min_coverage: float
+    """Share of a parcel's voxels that must carry signal."""
+    dummy_scans: int | None
+    """Leading volumes to drop; None: fMRIPrep's non-steady-state columns decide."""
+    tr_s: float | None
+    """Repetition time that overrides sidecar and header."""
+    normalization: Normalization | None
+    """None: as the checkpoint was trained."""
+
+    def __post_init__(self) -> None:
+        high, low = self.high_pass_hz, self.low_pass_hz
+        if high is not None and low is not None and high >= low:
+            raise OptionsError(f"--high-pass {high} Hz must lie below --low-pass {low} Hz.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """One invocation at participant level."""
+
+    bids_dir: Path
+    output_dir: Path
+    derivatives: Path | None
+    selection: Selection
+    atlas: Path | None
+    """Folder of an installed atlas; None: where ``semantoks-assets`` puts it."""
+    checkpoint: Path | None
+    """None: the bundled one."""
+    strategy: Strategy
+    signal: SignalOptions
+    device: str
+    batch_size: int
+    n_cpus: int
+    overwrite: bool
+    stop_on_first_crash: bool
+    command: str
+    """The command line, for the log."""
+
+    def to_json(self) -> str:
+        """Return all settings as JSON."""
+        return json.dumps(asdict(self), indent=2, default=str) + "\n"
+
+
+def configuration_hash(
+    *, strategy: Strategy, signal: SignalOptions, card: CheckpointCard, atlas: Atlas
+) -> str:
+    """Identify what determines the numbers of a scan.
+
+    Device, batch size, threads and paths do not enter: results do not depend on them.
+
+    Returns
+    -------
+    ``SETTINGS-ATLAS``: a hash of version, settings, weights and space, and one of the atlas'
+    voxels. Scans with the same first part may stand in one table; the second part may
+    differ, as the resolution of the atlas follows the BOLD grid.
+    """
+    settings: dict[str, Any] = {
+        "version": __version__,
+        "strategy": asdict(strategy),
+        "signal": asdict(signal),
+        "checkpoint": card.weights_sha256,
+        "space": atlas.space,
+    }
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}-{atlas.sha256[:8]}"

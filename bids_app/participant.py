@@ -1,0 +1,181 @@
+"""Participant level: the path of one scan, and the loop over scans with their outcomes."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bids_app.atlas import find_atlas, on_grid
+from bids_app.atomic import write_all, write_bytes
+from bids_app.bold import load_mask, open_bold
+from bids_app.confounds import load_confounds
+from bids_app.denoise import denoise
+from bids_app.derivatives import scan_files
+from bids_app.errors import OutputError, ScanError, ScanExcludedError
+from bids_app.options import configuration_hash
+from bids_app.parcellate import parcellate
+from bids_app.result import ScanResult
+from bids_app.status import ScanOutcome, already_done, write_outcome
+from bids_app.timing import repetition_time
+from model.errors import SemantoksError
+from model.preprocess import normalize, resample, window
+from model.series import ParcelSeries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from bids_app.atlas import Atlas
+    from bids_app.bold import BoldImage
+    from bids_app.embedder import Embedder
+    from bids_app.options import SignalOptions
+    from bids_app.query import BoldScan
+    from bids_app.strategy import Strategy
+    from model.spec import InputSpec
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pipeline:
+    """What all scans of an invocation share."""
+
+    atlas_folder: Path
+    strategy: Strategy
+    signal: SignalOptions
+    embedder: Embedder
+
+    def configuration(self, atlas: Atlas) -> str:
+        """Identify what determines the numbers of a scan in the atlas' space."""
+        return configuration_hash(
+            strategy=self.strategy,
+            signal=self.signal,
+            card=self.embedder.card,
+            atlas=atlas,
+        )
+
+
+def embed_scan(scan: BoldScan, bold: BoldImage, atlas: Atlas, pipeline: Pipeline) -> ScanResult:
+    """Take one scan from its BOLD image to its embedding.
+
+    Raises
+    ------
+    ScanError
+        The files of the scan are damaged or contradict one another.
+    ScanExcludedError
+        The scan holds too little usable data.
+    """
+    signal, card = pipeline.signal, pipeline.embedder.card
+    spec = replace(card.input, normalization=signal.normalization or card.input.normalization)
+    tr_s, tr_source = repetition_time(scan, bold, override_s=signal.tr_s)
+    _check_length(scan, n_frames=bold.n_volumes, tr_s=tr_s, spec=spec)
+    labels = on_grid(atlas, bold.shape, bold.affine)
+    mask = None if scan.mask_path is None else load_mask(scan.mask_path, bold)
+    extracted = parcellate(
+        bold, labels, mask, absent=atlas.absent, min_coverage=signal.min_coverage
+    )
+    confounds = load_confounds(
+        scan, pipeline.strategy, dummy_scans=signal.dummy_scans, n_volumes=bold.n_volumes
+    )
+    cleaned = denoise(
+        extracted.values,
+        tr_s=tr_s,
+        confounds=confounds,
+        high_pass_hz=signal.high_pass_hz,
+        low_pass_hz=signal.low_pass_hz,
+    )
+    denoised = ParcelSeries(
+        values=cleaned.values.astype(np.float32),
+        tr_s=tr_s,
+        unit="residual",
+        start_s=cleaned.n_dropped_start * tr_s,
+        kept=cleaned.kept,
+    )
+    resampled = resample(denoised, tr_s=spec.tr_s)
+    _check_length(scan, n_frames=resampled.n_frames, tr_s=resampled.tr_s, spec=spec)
+    model_series = normalize(resampled, spec.normalization)
+    embedding = pipeline.embedder(window(model_series, spec))
+    return ScanResult(
+        scan=scan,
+        bold=bold,
+        tr_source=tr_source,
+        extracted=extracted,
+        confounds=confounds,
+        cleaned=cleaned,
+        denoised=denoised,
+        model_series=model_series,
+        embedding=embedding,
+        card=card,
+        strategy=pipeline.strategy,
+        signal=signal,
+        configuration=pipeline.configuration(atlas),
+    )
+
+
+def run_scans(
+    scans: Sequence[BoldScan],
+    pipeline: Pipeline,
+    *,
+    output_dir: Path,
+    log_dir: Path,
+    overwrite: bool,
+    stop_on_first_crash: bool,
+) -> Iterator[ScanOutcome]:
+    """Embed scans one after the other; a bad one ends as an outcome, never the loop.
+
+    Yields
+    ------
+    One outcome per scan, as soon as its files stand.
+    """
+    for scan in scans:
+        outcome = _run_scan(
+            scan, pipeline, output_dir=output_dir, log_dir=log_dir, overwrite=overwrite
+        )
+        yield outcome
+        if stop_on_first_crash and outcome.status == "failed":
+            return
+
+
+def _run_scan(
+    scan: BoldScan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path, overwrite: bool
+) -> ScanOutcome:
+    configuration = ""
+    outputs: list[Path] = []
+    try:
+        if scan.problem is not None:
+            raise ScanError(f"{scan.name}: {scan.problem}")
+        bold = open_bold(scan.bold_path)
+        atlas = find_atlas(pipeline.atlas_folder, scan.space, affine=bold.affine)
+        configuration = pipeline.configuration(atlas)
+        done = None if overwrite else already_done(output_dir, scan, configuration)
+        if done is not None:
+            return done
+        result = embed_scan(scan, bold, atlas, pipeline)
+        outputs = write_all(scan_files(result, output_dir))
+        outcome = ScanOutcome(scan=scan, status="embedded", qc=result.qc())
+    except OutputError:
+        raise
+    except ScanExcludedError as err:
+        outcome = ScanOutcome(scan=scan, status="excluded", reason=str(err))
+    except SemantoksError as err:
+        outcome = ScanOutcome(scan=scan, status="failed", reason=str(err))
+    except Exception as err:  # noqa: BLE001 a bug met by one scan must not cost the others
+        crash = log_dir / f"crash-{scan.name}.txt"
+        write_bytes(crash, traceback.format_exc().encode())
+        reason = f"unexpected {type(err).__name__}: {err} (traceback in {crash})"
+        outcome = ScanOutcome(scan=scan, status="failed", reason=reason)
+    write_outcome(output_dir, outcome, configuration=configuration, outputs=outputs)
+    return outcome
+
+
+def _check_length(scan: BoldScan, *, n_frames: int, tr_s: float, spec: InputSpec) -> None:
+    duration_s, needed_s = n_frames * tr_s, spec.patch_samples * spec.tr_s
+    if duration_s < needed_s:
+        raise ScanExcludedError(
+            f"{scan.name}: {n_frames} volumes at TR {tr_s:g} s are {duration_s:g} s of data; "
+            f"expected at least {needed_s:g} s, one patch of the model."
+        )

@@ -1,0 +1,231 @@
+"""Find the BOLD series to process: paths and entities, no voxels yet."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from bids_app.choice import Candidate, choose, why_never_taken
+from bids_app.companions import NOT_FETCHED, find_companions
+from bids_app.entities import Entities, parse_name
+from bids_app.errors import AppError, InputError, NothingSelectedError
+from bids_app.layout import index_func
+from bids_app.locate import participant_labels
+from bids_app.selection import SPACES, Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoldScan:
+    """One preprocessed BOLD series with the files that belong to it."""
+
+    entities: Entities
+    bold_path: Path
+    mask_path: Path | None
+    confounds_path: Path | None
+    confounds_meta_path: Path | None
+    sidecar_path: Path | None
+    sidecar: Mapping[str, Any]
+    tr_s: float | None
+    """From the sidecar; None if it does not say."""
+    root: Path
+    """Folder of the derivative."""
+    problem: str | None = None
+    """Why the scan cannot be processed although it was selected."""
+
+    @property
+    def name(self) -> str:
+        """Name of the BOLD file without suffix and extension."""
+        return self.bold_path.name.rpartition("_")[0]
+
+    @property
+    def space(self) -> str:
+        """Template space of the series."""
+        if self.entities.space is None:
+            raise ValueError(f"{self.name}: not in a template space")
+        return self.entities.space
+
+    def source_uris(self) -> list[str]:
+        """Return BIDS URIs of BOLD, mask and confounds, for ``Sources``."""
+        paths = (self.bold_path, self.mask_path, self.confounds_path)
+        return [
+            f"bids:preprocessed:{path.relative_to(self.root).as_posix()}"
+            for path in paths
+            if path is not None
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """One line of the discovery table."""
+
+    path: str
+    """Relative to the derivative."""
+    entities: str
+    """The run: what all its spaces share."""
+    space: str
+    status: Literal["chosen", "refused"]
+    reason: str
+    tr_s: float | None = None
+    n_volumes: int | None = None
+    confounds: Literal["yes", "no", "not fetched", ""] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discovery:
+    """What a derivative holds for a selection."""
+
+    root: Path
+    scans: list[BoldScan]
+    """In the order of paths."""
+    rows: list[RunRow]
+    """Every BOLD file of the selection, in the order of paths; both hemispheres are one."""
+    n_outside: int
+    """BOLD files of the participants that session, task, run or filter leave out."""
+
+    def nothing_chosen(self) -> AppError:
+        """Return the error to raise where ``scans`` is empty: the reasons, each once."""
+        if not self.rows:
+            return NothingSelectedError(
+                f"{self.root}: none of the {self.n_outside} BOLD files of the selected "
+                "participants matches session, task, run and filter.",
+                hint="--dry-run without these options shows what is there.",
+            )
+        if any(NOT_FETCHED in row.reason for row in self.rows):
+            return InputError(
+                f"{self.root}: the BOLD files are links into a git-annex that was not fetched.",
+                hint="Run `datalad get` on the files that --dry-run lists.",
+            )
+        reasons = sorted({row.reason for row in self.rows})
+        return NothingSelectedError(
+            f"{self.root}: found {len(self.rows)} BOLD files, none of which can be used "
+            f"({'; '.join(reasons)}).",
+            hint=f"Needed: desc-preproc in {' or '.join(SPACES)}; rerun fMRIPrep with "
+            "--output-spaces MNI152NLin2009cAsym:res-2.",
+        )
+
+
+def find_scans(
+    root: Path, selection: Selection, *, preferred_spaces: tuple[str, ...]
+) -> Discovery:
+    """Find the runs to process and say of every other BOLD file why it is not one.
+
+    Parameters
+    ----------
+    root
+        Folder of the derivative, from `bids_app.locate.locate_derivative`.
+    selection
+        What the user asked for.
+    preferred_spaces
+        Spaces that can be processed; of a run that exists in several, the first is taken.
+
+    Raises
+    ------
+    OptionsError
+        A participant that does not exist, or an entity in the filter file that pybids does
+        not know.
+    NothingSelectedError
+        Every participant is excluded.
+
+    Notes
+    -----
+    pybids walks and applies the filter file. Labels are compared as strings of our own
+    strict parsing: pybids reads ``desc-preproc-smooth_bold`` as ``desc-preproc`` and run
+    labels as numbers.
+    """
+    participants = selection.participants(participant_labels(root))
+    index = index_func(root, participants, selection.bids_filters)
+    rows: list[RunRow] = []
+    runs: dict[str, list[Candidate]] = {}
+    n_outside = 0
+    for path in index.bold:
+        parsed = parse_name(path.name)
+        entities = parsed[0] if parsed else None
+        if path not in index.passing or (entities and not selection.wants(entities)):
+            n_outside += 1
+            continue
+        reason = (
+            why_never_taken(path, entities, spaces=preferred_spaces, asked=selection.space)
+            if entities
+            else "name not understood: a label with a hyphen, or an entity that BOLD does not have"
+        )
+        if entities is None or reason:
+            rows.append(_plain_row(root, path, entities, reason))
+        else:
+            found = find_companions(path, entities, index.folders[path.parent])
+            candidate = Candidate(path=path, entities=entities, companions=found)
+            runs.setdefault(entities.run_stem, []).append(candidate)
+    judged = [one for run in runs.values() for one in choose(run, preferred_spaces)]
+    rows += [_row(root, one) for one in judged]
+    scans = [_scan(root, one) for one in judged if one.selected]
+    return Discovery(
+        root=root,
+        scans=sorted(scans, key=lambda scan: scan.bold_path),
+        rows=_one_row_per_surface(rows),
+        n_outside=n_outside,
+    )
+
+
+def _plain_row(root: Path, path: Path, entities: Entities | None, reason: str) -> RunRow:
+    return RunRow(
+        path=path.relative_to(root).as_posix(),
+        entities=entities.run_stem if entities else path.name.rpartition("_")[0],
+        space=(entities.space if entities else None) or "",
+        status="refused",
+        reason=reason,
+    )
+
+
+def _row(root: Path, one: Candidate) -> RunRow:
+    confounds = one.companions.confounds_path
+    return RunRow(
+        path=one.path.relative_to(root).as_posix(),
+        entities=one.entities.run_stem,
+        space=one.entities.space or "",
+        status="refused" if one.reason else "chosen",
+        reason=one.reason,
+        tr_s=one.companions.tr_s,
+        n_volumes=None if one.reason else _n_volumes(one.path),
+        confounds="no" if confounds is None else "yes" if confounds.exists() else "not fetched",
+    )
+
+
+def _n_volumes(path: Path) -> int | None:
+    """Read the number of volumes from the header; None where there is no good header."""
+    import nibabel as nib
+    from nibabel.filebasedimages import ImageFileError
+
+    try:
+        shape = nib.load(path).shape
+    except (ImageFileError, OSError, EOFError, ValueError, zlib.error):
+        return None  # told, with the cause, when the scan is read
+    return int(shape[3]) if len(shape) == 4 else None
+
+
+def _scan(root: Path, one: Candidate) -> BoldScan:
+    found = one.companions
+    return BoldScan(
+        entities=one.entities,
+        bold_path=one.path,
+        mask_path=found.mask_path,
+        confounds_path=found.confounds_path,
+        confounds_meta_path=found.confounds_meta_path,
+        sidecar_path=found.sidecar_path,
+        sidecar=found.sidecar,
+        tr_s=found.tr_s,
+        root=root,
+        problem=one.reason or None,
+    )
+
+
+def _one_row_per_surface(rows: Iterable[RunRow]) -> list[RunRow]:
+    """Sort by path; of two hemispheres keep the first."""
+    unique: dict[str, RunRow] = {}
+    for row in sorted(rows, key=lambda row: row.path):
+        unique.setdefault(re.sub(r"_hemi-[LR]", "", row.path), row)
+    return list(unique.values())

@@ -1,0 +1,298 @@
+"""Figures of the report as inline SVG: text stays text, matrices are indexed PNGs inside.
+
+Colours of text and lines are placeholders that `_svg` turns into CSS, so that a figure follows
+the page from light to dark. matplotlib is used through its objects only, and imported late.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model.networks import NETWORKS, network_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+FloatArray = npt.NDArray[np.floating]
+
+
+def carpet_figure(
+    values: FloatArray,
+    *,
+    tr_s: float,
+    start_s: float,
+    end_s: float,
+    limit: float,
+    unit: str,
+    salt: str,
+    outliers: pd.DataFrame | None = None,
+    fd_threshold_mm: float | None = None,
+) -> str:
+    """Draw parcels over time in network order, and motion above if `outliers` is given.
+
+    Parameters
+    ----------
+    values
+        (T, P), NaN columns are missing parcels.
+    tr_s, start_s, end_s
+        Repetition time, time of the first frame, and end of the axis, in seconds.
+    limit
+        Value at both ends of the grey scale.
+    unit
+        Of `values`, for the colour bar.
+    salt
+        Distinguishes the identifiers inside this figure from those of others in the page.
+    outliers
+        Table of the acquired volumes.
+    fd_threshold_mm
+        Drawn as a line, if given.
+    """
+    top = 0.1 if outliers is None else 1.35
+    with style(salt):
+        fig = new_figure(height_in=top + 3.2 + 0.45)
+        if outliers is not None:
+            _draw_motion(fig, outliers, tr_s=tr_s, end_s=end_s, threshold_mm=fd_threshold_mm)
+        ax = add_axes(fig, left=LEFT_IN, top=top, width=PLOT_IN, height=3.2)
+        shown, step = _thin(values)
+        image = ax.imshow(
+            shown.T[network_order()],
+            aspect="auto",
+            interpolation="none",
+            cmap=colour_map("gray"),
+            vmin=-limit,
+            vmax=limit,
+            extent=(start_s, start_s + shown.shape[0] * step * tr_s, values.shape[1], 0),
+        )
+        ax.set(xlim=(0, end_s), ylim=(values.shape[1], 0), yticks=[], xlabel="time (s)")
+        network_bar(fig, left=LEFT_IN - 0.14, top=top, height=3.2)
+        colour_bar(fig, image, top=top, height=3.2, label=unit)
+        return render(fig)
+
+
+def coverage_figure(coverage: pd.DataFrame, *, minimum: float, salt: str) -> str:
+    """Draw one tick per parcel at its share of usable voxels, one row per network."""
+    with style(salt):
+        fig = new_figure(height_in=2.75)
+        ax = add_axes(fig, left=LEFT_IN, top=0.1, width=PLOT_IN, height=2.2)
+        for row, network in enumerate(NETWORKS):
+            part = coverage[coverage["network"] == network]
+            used = part["status"] == "used"
+            colour = NETWORK_COLOURS[network]
+            share = part["coverage"].fillna(0.0)
+            ax.barh(row, share.mean(), height=0.72, color=colour, alpha=0.22, linewidth=0)
+            _ticks_at(ax, share[used].to_numpy(), row, half=0.36, color=colour, linewidth=1.1)
+            _ticks_at(ax, share[~used].to_numpy(), row, half=0.36, color=OUTLIER, linewidth=1.6)
+            ax.text(1.02, row, f"{used.sum()} of {len(part)}", va="center", color=INK)
+        ax.axvline(minimum, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        ax.set(xlim=(0, 1.01), ylim=(len(NETWORKS) - 0.4, -0.6))
+        ax.set(xlabel="share of the parcel's voxels that carry signal")
+        ax.set_yticks(range(len(NETWORKS)), NETWORKS)
+        ax.tick_params(axis="y", length=0)
+        return render(fig)
+
+
+def connectivity_figure(values: FloatArray, *, salt: str) -> str:
+    """Draw the correlation of all parcels, and its mean within and between networks.
+
+    Parameters
+    ----------
+    values
+        (S, P) model input, NaN columns are missing parcels.
+    salt
+        As in `carpet_figure`.
+    """
+    matrix = correlation(values)
+    order = network_order()
+    edges = network_edges()
+    with style(salt):
+        fig = new_figure(height_in=4.75)
+        ax = add_axes(fig, left=LEFT_IN, top=0.1, width=4.2, height=4.2)
+        image = ax.imshow(
+            matrix[np.ix_(order, order)],
+            interpolation="none",
+            cmap=colour_map("RdBu_r"),
+            vmin=-1,
+            vmax=1,
+            extent=(0, order.size, order.size, 0),
+        )
+        for edge in edges[1:-1]:
+            ax.axhline(edge, color="#30363d", linewidth=0.4)
+            ax.axvline(edge, color="#30363d", linewidth=0.4)
+        ax.set(xticks=[], yticks=[])
+        network_bar(fig, left=LEFT_IN - 0.14, top=0.1, height=4.2)
+        network_bar(fig, left=LEFT_IN, top=4.34, height=4.2, across=True)
+        colour_bar(fig, image, left=5.35, top=0.1, height=4.2, label="Pearson r")
+        means = add_axes(fig, left=6.95, top=0.1, width=2.95, height=2.95)
+        _annotated(means, network_means(matrix), cmap="RdBu_r", vmin=-1, vmax=1)
+        means.set_yticks(range(len(NETWORKS)), NETWORKS)
+        means.set_xticks(range(len(NETWORKS)), NETWORKS, rotation=90)
+        means.set_xlabel("mean r within and between networks", labelpad=6)
+        return render(fig)
+
+
+def embedding_figure(tokens: FloatArray, onsets_s: list[float], *, salt: str) -> str:
+    """Draw how alike the windows are, and the norm of each token.
+
+    Parameters
+    ----------
+    tokens
+        (W, N, K, D), NaN where a token saw no data.
+    onsets_s
+        (W,) start of each window in seconds.
+    salt
+        As in `carpet_figure`.
+    """
+    n_windows, n_networks, n_patches, _ = tokens.shape
+    labels = [f"{onset:g}" for onset in onsets_s]
+    norms = np.linalg.norm(tokens, axis=3).transpose(1, 0, 2).reshape(n_networks, -1)
+    every = int(np.ceil(n_windows / 10))
+    with style(salt):
+        fig = new_figure(height_in=3.05)
+        ax = add_axes(fig, left=LEFT_IN, top=0.1, width=2.4, height=2.4)
+        similar = window_similarity(tokens)
+        low = np.floor(20 * min(float(np.nanmin(similar)), 0.95)) / 20
+        image = _annotated(ax, similar, cmap="cividis", vmin=low, vmax=1, digits=n_windows <= 7)
+        ax.set_xticks(range(0, n_windows, every), labels[::every])
+        ax.set_yticks(range(0, n_windows, every), labels[::every])
+        ax.set(xlabel="start of window (s)", ylabel="start of window (s)")
+        colour_bar(fig, image, left=3.53, top=0.1, height=2.4, label="cosine similarity")
+        ax = add_axes(fig, left=5.35, top=0.1, width=3.65, height=2.4)
+        image = ax.imshow(norms, aspect="auto", interpolation="none", cmap=colour_map("viridis"))
+        for edge in np.arange(1, n_windows) * n_patches - 0.5:
+            ax.axvline(edge, color="#ffffff", linewidth=1.2)
+        ax.set_yticks(range(n_networks), NETWORKS)
+        ax.set_xticks(
+            (np.arange(n_windows) * n_patches + (n_patches - 1) / 2)[::every], labels[::every]
+        )
+        ax.tick_params(length=0)
+        ax.set_xlabel(f"start of window (s), {n_patches} patches each")
+        colour_bar(fig, image, top=0.1, height=2.4, label="norm of token")
+        return render(fig)
+
+
+def correlation(values: FloatArray) -> npt.NDArray[np.float64]:
+    """Correlate the columns of (S, P); rows and columns of missing parcels are NaN."""
+    present = np.flatnonzero(~np.isnan(values).any(axis=0))
+    matrix = np.full((values.shape[1], values.shape[1]), np.nan)
+    matrix[np.ix_(present, present)] = np.corrcoef(values[:, present].astype(float), rowvar=False)
+    return matrix
+
+
+def network_means(matrix: FloatArray) -> npt.NDArray[np.float64]:
+    """Average (P, P) over pairs of different parcels: (N, N), NaN where there is none."""
+    off_diagonal = np.where(np.eye(matrix.shape[0], dtype=bool), np.nan, matrix)
+    members = np.zeros((len(NETWORKS), matrix.shape[0]))
+    for row, network in enumerate(NETWORKS):
+        members[row, network_columns(network)] = 1
+    total = members @ np.nan_to_num(off_diagonal) @ members.T
+    count = members @ np.isfinite(off_diagonal) @ members.T
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+def window_similarity(tokens: FloatArray) -> npt.NDArray[np.float64]:
+    """Compare windows by the cosine between their networks' mean tokens, joined.
+
+    Parameters
+    ----------
+    tokens
+        (W, N, K, D), NaN where a token saw no data. A network that lacks tokens in a whole
+        window does not enter.
+
+    Returns
+    -------
+    (W, W)
+    """
+    valid = np.isfinite(tokens).all(axis=3, keepdims=True)
+    count = valid.sum(axis=2)
+    total = np.where(valid, tokens, 0).sum(axis=2, dtype=np.float64)
+    common = (count > 0).all(axis=0).ravel()
+    vectors = (total / np.maximum(count, 1))[:, common].reshape(tokens.shape[0], -1)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(unit @ unit.T)
+
+
+def _draw_motion(
+    fig: Figure,
+    outliers: pd.DataFrame,
+    *,
+    tr_s: float,
+    end_s: float,
+    threshold_mm: float | None,
+) -> None:
+    time_s = outliers["onset"].to_numpy() + tr_s / 2
+    for top, column, label in (
+        (0.1, "framewise_displacement", "FD (mm)"),
+        (0.67, "std_dvars", "DVARS (std.)"),
+    ):
+        ax = add_axes(fig, left=LEFT_IN, top=top, width=PLOT_IN, height=0.45)
+        trace = outliers[column].to_numpy(dtype=float)
+        for onset in outliers["onset"][outliers["interpolated"] == 1]:
+            ax.axvspan(onset, onset + tr_s, color=OUTLIER, alpha=0.22, linewidth=0)
+        ax.axvspan(0, outliers["dropped"].sum() * tr_s, color=DROPPED, alpha=0.3, linewidth=0)
+        ax.plot(time_s, trace, color=INK, linewidth=0.8)
+        high = float(np.nanmax(trace)) if np.isfinite(trace).any() else 1.0
+        if not np.isfinite(trace).any():
+            ax.text(end_s / 2, 0.5, "not in the confounds", ha="center", va="center", color=INK)
+        if threshold_mm is not None and column == "framewise_displacement":
+            ax.axhline(threshold_mm, color=OUTLIER, linewidth=0.8, linestyle=(0, (4, 3)))
+            high = max(high, threshold_mm)
+        ax.set(xlim=(0, end_s), ylim=(0, 1.12 * high), xticks=[])
+        ax.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=24)
+        ax.locator_params(axis="y", nbins=2)
+    marks = add_axes(fig, left=LEFT_IN, top=1.2, width=PLOT_IN, height=0.11)
+    _mark_volumes(marks, outliers, tr_s=tr_s)
+    marks.set(xlim=(0, end_s), ylim=(0, 1), xticks=[], yticks=[])
+
+
+def _mark_volumes(ax: Axes, outliers: pd.DataFrame, *, tr_s: float) -> None:
+    onset = outliers["onset"]
+    for column, colour in (("dropped", DROPPED), ("interpolated", OUTLIER)):
+        marked = onset[outliers[column] == 1]
+        ax.broken_barh([(at, tr_s) for at in marked], (0, 1), color=colour, linewidth=0)
+
+
+def _ticks_at(ax: Axes, places: FloatArray, row: int, *, half: float, **line: Any) -> None:
+    """Draw vertical ticks as one path: hundreds of paths would make the page heavy."""
+    gap = np.full(places.size, np.nan)
+    x = np.column_stack([places, places, gap]).ravel()
+    y = np.tile([row - half, row + half, np.nan], places.size)
+    ax.plot(x, y, solid_capstyle="butt", clip_on=False, **line)
+
+
+def _annotated(
+    ax: Axes, matrix: FloatArray, *, cmap: str, vmin: float, vmax: float, digits: bool = True
+) -> AxesImage:
+    """Show a small matrix with its numbers in the cells."""
+    image = ax.imshow(matrix, interpolation="none", cmap=colour_map(cmap), vmin=vmin, vmax=vmax)
+    ax.tick_params(length=0)
+    for (row, column), value in np.ndenumerate(matrix):
+        if digits and np.isfinite(value):
+            red, green, blue, _ = image.to_rgba(np.array([[value]]))[0, 0]
+            ink = "#000000" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.45 else "#ffffff"
+            text = f"{value:.2f}".replace("0.", ".", 1)
+            ax.text(column, row, text, ha="center", va="center", color=ink, fontsize=5.5)
+    return image
+
+
+def _thin(values: FloatArray) -> tuple[FloatArray, int]:
+    """Average successive frames of (T, P) until at most `MAX_COLUMNS` are left."""
+    step = int(np.ceil(values.shape[0] / MAX_COLUMNS))
+    if step == 1:
+        return values, 1
+    starts = np.arange(0, values.shape[0], step)
+    counts = np.diff(starts, append=values.shape[0])
+    return np.add.reduceat(values, starts, axis=0) / counts[:, None], step
+
+

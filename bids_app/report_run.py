@@ -1,0 +1,159 @@
+"""Read back what was written about a participant's runs, for the report.
+
+Only files named in docs/outputs.md are read, so that runs of earlier invocations are covered.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NewType
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bids_app.errors import InputError
+from model.networks import parcel_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Metadata = NewType("Metadata", dict[str, Any])
+"""A sidecar: open-ended JSON, keys as in docs/outputs.md."""
+
+# Entities that say how a run was resampled, not which run it is.
+_RENDERING = ("space", "res", "den")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunTables:
+    """The tables of one embedded run, each with its sidecar."""
+
+    denoised: npt.NDArray[np.float32]
+    """(T, P) at the scan's own repetition time; NaN columns are missing parcels."""
+    denoised_meta: Metadata
+    model: npt.NDArray[np.float32]
+    """(S, P) as the encoder saw it; NaN columns are missing parcels."""
+    model_meta: Metadata
+    coverage: pd.DataFrame
+    """P rows"""
+    coverage_meta: Metadata
+    outliers: pd.DataFrame
+    """One row per acquired volume"""
+    outliers_meta: Metadata
+    tokens: npt.NDArray[np.float32]
+    """(W, N, K, D); NaN where a token saw no data."""
+    tokens_meta: Metadata
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReportRun:
+    """How one run ended, and its tables if it was embedded."""
+
+    label: str
+    """Entities that tell the run from the participant's others; its anchor in the page."""
+    record: Metadata
+    """The status file"""
+    tables: RunTables | None
+    problem: str = ""
+    """Why an embedded run has no tables: a file that is gone or damaged."""
+
+    @property
+    def status(self) -> str:
+        """``embedded``, ``excluded`` or ``failed``."""
+        return str(self.record["Status"])
+
+    @property
+    def qc(self) -> dict[str, Any]:
+        """Numbers of the group table; empty unless embedded."""
+        return dict(self.record.get("QC", {}))
+
+
+def read_runs(output_dir: Path, participant: str) -> tuple[ReportRun, ...]:
+    """Read all runs of a participant, in the order of their file names.
+
+    Raises
+    ------
+    InputError
+        The folder holds no status of any run of the participant, or a damaged one.
+    """
+    folder = output_dir / f"sub-{participant}"
+    paths = sorted(folder.rglob("*_status.json"))
+    if not paths:
+        raise InputError(
+            f"{folder}: expected at least one *_status.json, found none.",
+            hint="Run the participant level for this participant first.",
+        )
+    records = [_read_record(path) for path in paths]
+    labels = _labels([record["Entities"] for record in records])
+    return tuple(
+        _read_run(path, record, label)
+        for path, record, label in zip(paths, records, labels, strict=True)
+    )
+
+
+def _read_record(path: Path) -> Metadata:
+    try:
+        record = _read_json(path)
+        if record["Status"] not in ("embedded", "excluded", "failed"):
+            raise ValueError(f"unknown status {record['Status']!r}")
+        return Metadata({"Reason": "", **record, "Entities": dict(record["Entities"])})
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise InputError(
+            f"{path}: not a readable status file ({err}).",
+            hint="Remove it and run the participant level again: the run is redone.",
+        ) from err
+
+
+def _labels(entities: list[dict[str, str]]) -> list[str]:
+    """Name runs by their entities; by space and resolution only where it takes them."""
+    short = [_label(run, without=("sub", *_RENDERING)) for run in entities]
+    return [
+        _label(run, without=("sub",)) if short.count(label) > 1 else label
+        for run, label in zip(entities, short, strict=True)
+    ]
+
+
+def _label(entities: dict[str, str], *, without: tuple[str, ...]) -> str:
+    return "_".join(f"{key}-{value}" for key, value in entities.items() if key not in without)
+
+
+def _read_run(path: Path, record: Metadata, label: str) -> ReportRun:
+    if record["Status"] != "embedded":
+        return ReportRun(label=label, record=record, tables=None)
+    try:
+        tables = _read_tables(path.with_name(path.name.removesuffix("_status.json")))
+    except (OSError, ValueError, KeyError) as err:
+        problem = f"the figures are left out, as a table cannot be read: {err}"
+        return ReportRun(label=label, record=record, tables=None, problem=problem)
+    return ReportRun(label=label, record=record, tables=tables)
+
+
+def _read_tables(stem: Path) -> RunTables:
+    def named(ending: str) -> Path:
+        return stem.with_name(f"{stem.name}_{ending}")
+
+    return RunTables(
+        denoised=_read_series(named("desc-denoised_timeseries.tsv")),
+        denoised_meta=_read_json(named("desc-denoised_timeseries.json")),
+        model=_read_series(named("desc-model_timeseries.tsv")),
+        model_meta=_read_json(named("desc-model_timeseries.json")),
+        coverage=pd.read_csv(named("coverage.tsv"), sep="\t"),
+        coverage_meta=_read_json(named("coverage.json")),
+        outliers=pd.read_csv(named("outliers.tsv"), sep="\t"),
+        outliers_meta=_read_json(named("outliers.json")),
+        tokens=np.load(named("desc-tokens_embedding.npy"), allow_pickle=False),
+        tokens_meta=_read_json(named("desc-tokens_embedding.json")),
+    )
+
+
+def _read_series(path: Path) -> npt.NDArray[np.float32]:
+    table = pd.read_csv(path, sep="\t", dtype=np.float32)
+    if tuple(table.columns) != parcel_names():
+        raise ValueError(f"{path.name}: the columns are not the {len(parcel_names())} parcels")
+    return table.to_numpy()
+
+
+def _read_json(path: Path) -> Metadata:
+    return Metadata(json.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,74 @@
+"""Everything that is written about one embedded scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from bids_app.bold import BoldImage
+    from bids_app.confounds import Confounds
+    from bids_app.denoise import Denoised
+    from bids_app.options import SignalOptions
+    from bids_app.parcellate import Parcellated
+    from bids_app.query import BoldScan
+    from bids_app.strategy import Strategy
+    from model.series import ParcelSeries, ScanEmbedding
+    from model.spec import CheckpointCard
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScanResult:
+    """The products of each step of `bids_app.participant.embed_scan`, and its settings."""
+
+    scan: BoldScan
+    bold: BoldImage
+    tr_source: str
+    extracted: Parcellated
+    confounds: Confounds | None
+    cleaned: Denoised
+    denoised: ParcelSeries
+    model_series: ParcelSeries
+    embedding: ScanEmbedding
+    card: CheckpointCard
+    strategy: Strategy
+    signal: SignalOptions
+    configuration: str
+
+    @property
+    def window_s(self) -> float:
+        """Length of a window in seconds."""
+        return self.card.input.window_samples * self.card.input.tr_s
+
+    @property
+    def n_interpolated(self) -> int:
+        """Volumes of the denoised series that were replaced from their neighbours."""
+        return int((~self.cleaned.kept).sum())
+
+    @property
+    def mean_fd_mm(self) -> float | None:
+        """Mean framewise displacement; None where the confounds do not tell."""
+        if self.confounds is None or np.isnan(self.confounds.fd_mm).all():
+            return None
+        return float(np.nanmean(self.confounds.fd_mm))
+
+    def qc(self) -> dict[str, Any]:
+        """Summarize the scan for the status file and the group table."""
+        missing = self.model_series.missing
+        used = self.extracted.coverage.fraction[~missing]
+        numbers = {
+            "n_volumes": self.bold.n_volumes,
+            "tr": self.denoised.tr_s,
+            "n_dropped": self.cleaned.n_dropped_start,
+            "n_interpolated": self.n_interpolated,
+            "usable_seconds": float(self.cleaned.kept.sum() * self.denoised.tr_s),
+            "mean_fd": self.mean_fd_mm,
+            "n_missing_parcels": int(missing.sum()),
+            "coverage_mean": float(used.mean()),
+            "missing_networks": list(self.embedding.missing_networks),
+            "n_windows": int(self.embedding.cls.shape[0]),
+            "mask": self.extracted.mask_source,
+        }
+        return {key: value for key, value in numbers.items() if value is not None}

@@ -1,0 +1,259 @@
+"""Weights with a card: load strictly, save atomically, import the published format.
+
+A checkpoint is a folder with ``card.json`` and ``weights.safetensors``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from model.encoder import Encoder, build_encoder
+from model.errors import CheckpointError
+from model.published import read_published
+from model.spec import CheckpointCard, InputSpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from model.spec import ReadoutPart
+
+CARD = "card.json"
+WEIGHTS = "weights.safetensors"
+
+
+class CardFields(TypedDict):
+    """What only the caller knows of a checkpoint; `CheckpointCard` describes the fields."""
+
+    name: str
+    version: str
+    input: InputSpec
+    readout: tuple[ReadoutPart, ...]
+    source: str
+    licence: str
+    training: dict[str, Any]
+    dropped_keys: NotRequired[tuple[str, ...]]
+
+
+def parcels_sha256() -> str:
+    """Hash the label table: the atlas, and the order of parcels, that weights belong to."""
+    return hashlib.sha256(files("model").joinpath("data/parcels.tsv").read_bytes()).hexdigest()
+
+
+def load_encoder(path: Path | str | None = None, *, device: torch.device | str = "cpu") -> Encoder:
+    """Load an encoder ready for inference: eval mode, no gradients, ``card`` set.
+
+    Parameters
+    ----------
+    path
+        A checkpoint's folder, or a published ``.pth``, which is converted in memory; None:
+        the checkpoint that comes with the package.
+    device
+        Where to put it.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint is absent or damaged, or made for other parcels.
+    """
+    if path is None:
+        encoder = _load_folder(_bundled())
+    elif Path(path).suffix in {".pth", ".pt"}:
+        encoder = import_published(Path(path), heads=None)
+    else:
+        encoder = _load_folder(Path(path))
+    return encoder.to(device)
+
+
+def save_checkpoint(
+    folder: Path, encoder: Encoder, **fields: Unpack[CardFields]
+) -> CheckpointCard:
+    """Write weights and card; the same encoder gives the same bytes.
+
+    The folder appears complete or not at all. One that holds a checkpoint is replaced, one
+    that holds anything else is refused.
+
+    Parameters
+    ----------
+    folder
+        Where to write.
+    encoder
+        The weights.
+    **fields
+        The card's fields, but for the hashes and the architecture.
+
+    Returns
+    -------
+    The card as written.
+
+    Raises
+    ------
+    CheckpointError
+        If a weight is not finite, or the folder cannot be written.
+    """
+    weights = _serialize(encoder)
+    card = _card(encoder, weights, fields)
+    _write(folder, {WEIGHTS: weights, CARD: card.to_json().encode()})
+    return card
+
+
+def import_published(path: Path, *, heads: int | None, name: str | None = None) -> Encoder:
+    """Convert a checkpoint of the published training code; its teacher is what is used.
+
+    Parameters
+    ----------
+    path
+        A ``.pth`` whose ``model_state_dict`` holds ``teacher_encoder.*``.
+    heads
+        Attention heads; None: as the file says, or 64 channels a head as published.
+    name
+        Name on the card; None: the file's.
+
+    Returns
+    -------
+    The encoder, with the card that `save_checkpoint` would write.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is no such checkpoint; every key must be used or known to be unused.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file.")
+    published = read_published(path, heads=heads)
+    encoder = build_encoder(published.spec, seed=0)
+    _fill(encoder, published.tensors, where=path)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    fields: CardFields = {
+        "name": name or path.stem,
+        "version": "published",
+        "input": InputSpec(
+            window_samples=published.spec.n_patches * published.spec.patch_samples,
+            patch_samples=published.spec.patch_samples,
+            normalization="zscore",
+        ),
+        "readout": ("mean", "cls"),
+        "source": f"{path.name}, sha256 {digest}",
+        "licence": "unknown (the published weights carry none)",
+        "training": {
+            "method": "Brain-Semantoks, arXiv 2512.11582, published training code",
+            "part": "teacher_encoder",
+            "epoch": published.epoch,
+        },
+        "dropped_keys": published.dropped_keys,
+    }
+    encoder.card = _card(encoder, _serialize(encoder), fields)
+    return encoder
+
+
+def _bundled() -> Path:
+    folder = Path(str(files("model").joinpath("data/checkpoint")))
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"this installation comes without a checkpoint ({folder} is absent).",
+            hint="Name one: a folder with card.json and weights.safetensors, or a published .pth.",
+        )
+    return folder
+
+
+def _load_folder(folder: Path) -> Encoder:
+    """Load a card and the weights it vouches for; nothing is parsed before its hash fits."""
+    weights = folder / WEIGHTS
+    absent = [str(p) for p in (folder / CARD, weights) if not p.is_file()]
+    if absent:
+        raise CheckpointError(
+            f"{folder}: not a checkpoint, without {' and '.join(absent)}.",
+            hint=f"A checkpoint is a folder with {CARD} and {WEIGHTS}, or a published .pth.",
+        )
+    card = CheckpointCard.load(folder / CARD)
+    if card.parcels_sha256 != parcels_sha256():
+        raise CheckpointError(
+            f"{folder}: the weights are for other parcels or another order of them: "
+            f"label table {card.parcels_sha256}, ours is {parcels_sha256()}.",
+            hint="Use the version of semantoks that the checkpoint was made with.",
+        )
+    with weights.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != card.weights_sha256:
+        raise CheckpointError(
+            f"{weights}: expected sha256 {card.weights_sha256}, found {found}.",
+            hint="The file is damaged or belongs to another card: copy the folder again.",
+        )
+    try:
+        tensors = load_file(weights)
+    except SafetensorError as err:
+        raise CheckpointError(f"{weights}: not a safetensors file ({err}).") from err
+    encoder = build_encoder(card.encoder, seed=0)
+    _fill(encoder, tensors, where=weights)
+    encoder.card = card
+    return encoder
+
+
+def _fill(encoder: Encoder, tensors: dict[str, Tensor], *, where: Path) -> None:
+    """Replace every weight by the file's, and freeze; tell all that does not fit at once."""
+    expected = encoder.state_dict()
+    problems = [f"missing {key}" for key in expected if key not in tensors]
+    problems += [f"unexpected {key}" for key in tensors if key not in expected]
+    for key in sorted(expected.keys() & tensors.keys()):
+        want, have = expected[key], tensors[key]
+        if want.shape != have.shape or want.dtype != have.dtype:
+            problems.append(
+                f"{key} is {tuple(have.shape)} {have.dtype}, "
+                f"expected {tuple(want.shape)} {want.dtype}"
+            )
+        elif not have.isfinite().all():
+            problems.append(f"{key} is not finite")
+    if problems:
+        raise CheckpointError(
+            f"{where}: {len(problems)} tensors do not fit the encoder: {'; '.join(problems)}.",
+            hint="Nothing was loaded.",
+        )
+    encoder.load_state_dict(tensors)
+    encoder.requires_grad_(requires_grad=False).eval()
+
+
+def _card(encoder: Encoder, weights: bytes, fields: CardFields) -> CheckpointCard:
+    return CheckpointCard(
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        parcels_sha256=parcels_sha256(),
+        encoder=encoder.spec,
+        **fields,
+    )
+
+
+def _serialize(encoder: Encoder) -> bytes:
+    tensors = {key: value.detach().cpu() for key, value in encoder.state_dict().items()}
+    broken = [key for key, value in tensors.items() if not value.isfinite().all()]
+    if broken:
+        raise CheckpointError(f"refused to save weights that are not finite: {broken}.")
+    return save({key: value.contiguous() for key, value in tensors.items()})
+
+
+def _write(folder: Path, contents: dict[str, bytes]) -> None:
+    """Write files to a temporary folder beside, then put that in place."""
+    try:
+        foreign = {p.name for p in folder.iterdir()} - {CARD, WEIGHTS} if folder.exists() else ()
+        if foreign:
+            raise CheckpointError(
+                f"{folder} holds other things than a checkpoint: {sorted(foreign)[:5]}.",
+                hint="Name a new folder; an existing one is replaced as a whole.",
+            )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+            new = Path(scratch, "new")
+            new.mkdir()
+            for name, content in contents.items():
+                (new / name).write_bytes(content)
+            if folder.exists():
+                folder.rename(Path(scratch, "old"))
+            new.rename(folder)
+    except OSError as err:
+        raise CheckpointError(f"{folder}: cannot write a checkpoint ({err}).") from err

@@ -1,0 +1,98 @@
+"""The command `semantoks-model`: look at checkpoints, import them, pretrain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from model.errors import SemantoksError
+
+if TYPE_CHECKING:
+    from model.spec import CheckpointCard
+
+
+class _Group(click.Group):
+    """The one boundary where errors become messages and exit codes."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SemantoksError as err:
+            message = f"{err.message}\n{err.hint}".rstrip()
+            raise click.ClickException(message) from err
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Checkpoints and training of the encoder; arrays only, no BIDS."""
+
+
+@main.command()
+@click.argument("checkpoint", required=False, type=click.Path(path_type=Path))
+def info(checkpoint: Path | None) -> None:
+    """Load CHECKPOINT strictly and print its card.
+
+    CHECKPOINT is a folder with card.json and weights.safetensors, or a published .pth; the
+    checkpoint that comes with the package where none is named.
+    """
+    # torch is imported inside commands, so that --help need not wait for it.
+    from model.checkpoint import load_encoder
+
+    encoder = load_encoder(checkpoint)
+    n_parameters = sum(p.numel() for p in encoder.parameters())
+    click.echo(f"{n_parameters:,} parameters; hash, keys and shapes fit.", err=True)
+    click.echo(_card_of(encoder.card).to_json(), nl=False)
+
+
+@main.command("import-checkpoint")
+@click.argument("pth", type=click.Path(path_type=Path))
+@click.argument("out_folder", type=click.Path(path_type=Path))
+@click.option("--heads", type=click.IntRange(min=1), help="Attention heads, if PTH does not tell.")
+def import_checkpoint(pth: Path, out_folder: Path, heads: int | None) -> None:
+    """Convert the published checkpoint PTH to OUT_FOLDER (card.json, weights.safetensors).
+
+    Nothing in PTH is executed. Only the teacher encoder is kept; what is dropped is listed by
+    name in the card.
+    """
+    from model.checkpoint import import_published, save_checkpoint
+
+    encoder = import_published(pth, heads=heads)
+    card = _card_of(encoder.card)
+    save_checkpoint(
+        out_folder,
+        encoder,
+        name=card.name,
+        version=card.version,
+        input=card.input,
+        readout=card.readout,
+        source=card.source,
+        licence=card.licence,
+        training=card.training,
+        dropped_keys=card.dropped_keys,
+    )
+    click.echo(out_folder)
+    click.echo(f"{len(card.dropped_keys)} keys or parts dropped; see its card.json.", err=True)
+
+
+@main.command()
+@click.argument("config", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Replace one value of CONFIG; repeat for more.",
+)
+def pretrain(config: Path, out: Path, overrides: tuple[str, ...]) -> None:
+    """Pretrain an encoder as the TOML file CONFIG says, into the folder OUT."""
+    from model.pretraining.command import run_pretraining
+
+    click.echo(run_pretraining(config, out, overrides))
+
+
+def _card_of(card: CheckpointCard | None) -> CheckpointCard:
+    assert card is not None, "an encoder that was loaded has a card"  # noqa: S101 - our guarantee
+    return card

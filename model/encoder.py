@@ -1,0 +1,163 @@
+"""The encoder: nine tokenizers, positions, a transformer. Live parameters only.
+
+Written from the description of Brain-Semantoks (arXiv 2512.11582): the published files also
+hold two copies of the tokenizers and a norm that no forward pass reads; they do not exist here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.errors import SeriesError
+from model.layers import Block
+from model.networks import NETWORKS, network_columns
+from model.tokenizer import NetworkTokenizer
+
+if TYPE_CHECKING:
+    from model.spec import CheckpointCard, EncoderSpec
+
+_EMBEDDING_STD = 0.02
+
+
+class Encoder(nn.Module):
+    """Map windows of 457 parcel series to one summary token and a grid of 9 x 5 tokens.
+
+    Parameters
+    ----------
+    spec
+        The architecture.
+
+    Attributes
+    ----------
+    card
+        What the weights are and expect; None for weights that were never a checkpoint.
+    """
+
+    parcel_order: Tensor
+    """(P,) columns of the first network, then of the second, ..."""
+    positions: Tensor
+    """(K, D) fixed embedding of the patches' places in time"""
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.card: CheckpointCard | None = None
+        columns = [network_columns(network) for network in NETWORKS]
+        self.network_sizes = [len(c) for c in columns]
+        self.tokenizers = nn.ModuleList(NetworkTokenizer(n, spec) for n in self.network_sizes)
+        self.mask_token = nn.Parameter(_EMBEDDING_STD * torch.randn(spec.dim))
+        self.cls_token = nn.Parameter(_EMBEDDING_STD * torch.randn(spec.dim))
+        self.network_embedding = nn.Parameter(
+            _EMBEDDING_STD * torch.randn(len(NETWORKS), spec.dim)
+        )
+        self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.depth))
+        self.norm = nn.LayerNorm(spec.dim)
+        # Both follow from the label table and the specification: not part of the weights.
+        order = torch.from_numpy(np.concatenate(columns))
+        self.register_buffer("parcel_order", order, persistent=False)
+        self.register_buffer("positions", sincos(spec.n_patches, spec.dim), persistent=False)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Encode windows; the input is not changed.
+
+        Parameters
+        ----------
+        x
+            (B, P, L) normalized series; zeros where a parcel is missing or time is padded.
+        mask
+            (B, N, K) bool, true where a token is replaced by the mask token: it tells the
+            other tokens nothing, and what comes out there is predicted from them.
+
+        Returns
+        -------
+        (B, 1 + N * K, D) tokens: the summary (CLS) first, then network n, patch k at
+        ``1 + n * K + k``.
+
+        Raises
+        ------
+        SeriesError
+            If the shape of ``x`` or the shape or type of ``mask`` is another.
+        """
+        self._check(x, mask)
+        tokens = self.tokenize(x)
+        if mask is not None:
+            tokens = torch.where(mask[..., None], self.mask_token, tokens)
+        tokens = tokens + self.positions + self.network_embedding[:, None]
+        summary = self.cls_token.expand(len(x), 1, -1)
+        tokens = torch.cat([summary, tokens.flatten(1, 2)], dim=1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        encoded: Tensor = self.norm(tokens)
+        return encoded
+
+    def tokenize(self, x: Tensor) -> Tensor:
+        """Turn windows (B, P, L) into tokens (B, N, K, D) that know nothing of one another."""
+        n_patches = self.spec.n_patches
+        patches = x[:, self.parcel_order].reshape(len(x), -1, n_patches, self.spec.patch_samples)
+        patches = patches.transpose(1, 2).flatten(0, 1)
+        groups = torch.split(patches, self.network_sizes, dim=1)
+        tokens = [encode(group) for encode, group in zip(self.tokenizers, groups, strict=True)]
+        return torch.stack(tokens, dim=1).view(len(x), n_patches, len(tokens), -1).transpose(1, 2)
+
+    def _check(self, x: Tensor, mask: Tensor | None) -> None:
+        n_samples = self.spec.n_patches * self.spec.patch_samples
+        expected = (len(self.parcel_order), n_samples)
+        if x.ndim != 3 or tuple(x.shape[1:]) != expected or not x.is_floating_point():
+            raise SeriesError(
+                f"expected windows of floats (batch, {expected[0]} parcels, {n_samples} samples), "
+                f"found {tuple(x.shape)} of {x.dtype}.",
+                hint="model.embed.embed_series cuts windows from (frames, 457) series.",
+            )
+        grid = (len(x), len(NETWORKS), self.spec.n_patches)
+        if mask is not None and (tuple(mask.shape) != grid or mask.dtype != torch.bool):
+            raise SeriesError(
+                f"expected a mask of bool {grid} (batch, networks, patches), "
+                f"found {tuple(mask.shape)} of {mask.dtype}.",
+                hint="True marks a token to be masked.",
+            )
+
+
+class ProjectionHead(nn.Module):
+    """Map tokens to the unit sphere on which the training losses are taken; dropped afterwards.
+
+    Parameters
+    ----------
+    dim, hidden, out
+        Widths; 768, 1024 and 128 in the published training.
+    """
+
+    def __init__(self, dim: int, hidden: int, out: int) -> None:
+        super().__init__()
+        layers = (nn.Linear(dim, hidden), nn.Linear(hidden, out))
+        self.mlp = nn.Sequential(layers[0], nn.GELU(), layers[1])
+        for layer in layers:
+            nn.init.trunc_normal_(layer.weight, std=_EMBEDDING_STD)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map (..., D) to unit vectors (..., out)."""
+        return functional.normalize(self.mlp(tokens), dim=-1)
+
+
+def build_encoder(spec: EncoderSpec, *, seed: int) -> Encoder:
+    """Build an encoder with random weights; the global random state stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return Encoder(spec)
+
+
+def sincos(n_positions: int, dim: int) -> Tensor:
+    """Return fixed sine-cosine embeddings (n_positions, dim) of places 0, 1, 2, ...
+
+    The first half of the channels are sines, the second half cosines, with angular
+    frequencies ``10000 ** (-i / (dim / 2))``.
+    """
+    half = dim // 2
+    frequency = 10000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
+    angle = torch.arange(n_positions, dtype=torch.float64)[:, None] * frequency
+    return torch.cat([angle.sin(), angle.cos()], dim=1).float()

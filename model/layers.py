@@ -1,0 +1,62 @@
+"""The transformer's parts: attention, MLP, scaled residual branches, one block of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from model.spec import EncoderSpec
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over all tokens of a window; queries and keys without bias."""
+
+    def __init__(self, dim: int, *, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map (B, S, D) to (B, S, D)."""
+        q, k, v = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        seen = functional.scaled_dot_product_attention(q, k, v)
+        mixed: Tensor = self.proj(seen.transpose(1, 2).flatten(start_dim=2))
+        return mixed
+
+
+class LayerScale(nn.Module):
+    """Scale a residual branch per channel, small at first."""
+
+    def __init__(self, dim: int, *, init: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((dim,), init))
+
+    def forward(self, branch: Tensor) -> Tensor:
+        """Map (..., D) to (..., D)."""
+        return branch * self.gamma
+
+
+class Block(nn.Module):
+    """One pre-norm transformer block."""
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(spec.dim)
+        self.attention = Attention(spec.dim, heads=spec.heads)
+        self.scale1 = LayerScale(spec.dim, init=spec.layer_scale_init)
+        self.norm2 = nn.LayerNorm(spec.dim)
+        self.mlp = nn.Sequential(
+            nn.Linear(spec.dim, spec.mlp_dim), nn.GELU(), nn.Linear(spec.mlp_dim, spec.dim)
+        )
+        self.scale2 = LayerScale(spec.dim, init=spec.layer_scale_init)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map (B, S, D) to (B, S, D)."""
+        tokens = tokens + self.scale1(self.attention(self.norm1(tokens)))
+        result: Tensor = tokens + self.scale2(self.mlp(self.norm2(tokens)))
+        return result

@@ -1,0 +1,253 @@
+"""From a parcel series at any TR to the windows the encoder takes. Pure functions, numpy only.
+
+Used by the app, by the Python API and by pretraining alike; formulas and the measurements
+behind the constants are in ``docs/preprocessing.md``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import SeriesError
+from model.networks import parcel_names
+from model.series import BoolArray, ParcelSeries, Windows
+from model.spec import Normalization
+
+if TYPE_CHECKING:
+    from model.spec import InputSpec
+
+Float64Array = npt.NDArray[np.float64]
+
+TR_LIMITS_S = (0.1, 20.0)
+"""Outside, a TR was most likely given in milliseconds, or is a rate."""
+SAME_TR = 1e-6
+"""Relative difference below which two TRs are one (float32 headers differ by 1e-7)."""
+KERNEL_HALF_WIDTH = 16
+"""Half width of the interpolation kernel, in intervals of the slower of the two rates."""
+KERNEL_BETA = 7.0
+"""Kaiser parameter: about 70 dB of stop-band attenuation."""
+
+MIN_KEPT_FRAMES = 20
+"""With fewer kept frames than this, statistics use the interpolated frames too."""
+CONSTANT = 1e-6
+"""A parcel whose spread is below this share of its magnitude is constant to float32 rounding."""
+OUTLIER_MADS = 4.0
+"""Frames further than this many scaled MADs from the median do not enter mean and std."""
+SOFT_LIMITS = (3.0, 5.0)
+"""Robust z-scores are unchanged up to the first number and never reach the second."""
+
+
+def resample(series: ParcelSeries, *, tr_s: float) -> ParcelSeries:
+    """Resample a series to another TR by windowed-sinc interpolation with anti-aliasing.
+
+    Parameters
+    ----------
+    series
+        (T, P) at any TR and in any unit.
+    tr_s
+        Wanted distance of samples, in seconds.
+
+    Returns
+    -------
+    Series whose sample k lies at ``start_s + k * tr_s``, up to the last input frame. Missing
+    parcels stay missing. A sample is kept where all frames around it were kept. A series that
+    has the wanted TR already is returned with the same values.
+
+    Raises
+    ------
+    SeriesError
+        A TR that cannot be one in seconds.
+
+    Notes
+    -----
+    The kernel cuts off at the lower of the two Nyquist frequencies. Both ends are continued by
+    odd reflection, which keeps value and slope. The TR ratio may be any real number.
+    """
+    for value in (series.tr_s, tr_s):
+        if not TR_LIMITS_S[0] <= value <= TR_LIMITS_S[1]:
+            raise SeriesError(
+                f"expected a TR between {TR_LIMITS_S[0]} and {TR_LIMITS_S[1]} s, found {value}.",
+                hint="TR is given in seconds, not milliseconds.",
+            )
+    ratio = tr_s / series.tr_s
+    if abs(ratio - 1) < SAME_TR:
+        return series.with_values(series.values, tr_s=tr_s)
+    n_samples = int(np.floor((series.n_frames - 1) / ratio + SAME_TR)) + 1
+    at = np.arange(n_samples, dtype=np.float64) * np.float64(ratio)
+    values = _interpolate(np.where(series.missing, 0.0, series.values), at=at, ratio=ratio)
+    values[:, series.missing] = np.nan
+    kept = None if series.kept is None else _kept_samples(series.kept, at=at, ratio=ratio)
+    return series.with_values(values, tr_s=tr_s, kept=kept)
+
+
+def _interpolate(values: Float64Array, *, at: Float64Array, ratio: float) -> Float64Array:
+    """Evaluate (T, P) values at fractional frames ``at``, band-limited to the slower rate."""
+    slower = max(1.0, ratio)
+    margin = int(np.ceil(KERNEL_HALF_WIDTH * slower))
+    extended = np.pad(values, ((margin, margin), (0, 0)), mode="reflect", reflect_type="odd")
+    frames = np.arange(-margin, len(values) + margin)
+    distance = (at[:, None] - frames[None, :]) / slower
+    inside = np.clip(1 - (distance / KERNEL_HALF_WIDTH) ** 2, 0, None)
+    weights = np.sinc(distance) * np.i0(KERNEL_BETA * np.sqrt(inside)) * (inside > 0)
+    # Rows of sum one: a constant stays that constant, whatever the window's ripple.
+    weights /= weights.sum(axis=1, keepdims=True)
+    return np.asarray(weights @ extended)
+
+
+def _kept_samples(kept: BoolArray, *, at: Float64Array, ratio: float) -> BoolArray:
+    """Tell which samples have only kept frames within a frame or half a sample of them."""
+    distance = np.abs(at[:, None] - np.arange(len(kept))[None, :])
+    near = distance < max(1.0, ratio / 2) - SAME_TR
+    return np.asarray(~(near & ~kept[None, :]).any(axis=1))
+
+
+def normalize(series: ParcelSeries, method: Normalization) -> ParcelSeries:
+    """Centre and scale each parcel over its own scan.
+
+    Parameters
+    ----------
+    series
+        (T, P) in unit ``bold`` or ``residual``.
+    method
+        ``zscore``: (x - mean) / (std + 1e-8), population std, as published. ``robust``: the
+        same with mean and std of the frames within `OUTLIER_MADS` of the median, then a soft
+        limit on what is left of spikes; a z-score on clean data.
+
+    Returns
+    -------
+    Series in unit ``method``. Parcels that are constant to rounding become missing.
+
+    Raises
+    ------
+    SeriesError
+        The series is normalized already, or no parcel has a signal.
+
+    Notes
+    -----
+    Interpolated frames do not enter the statistics while `MIN_KEPT_FRAMES` others remain.
+    Where more than half of a parcel's frames share one value, the MAD is zero and cannot
+    find spikes: all frames enter.
+    """
+    if method not in get_args(Normalization):
+        raise SeriesError(
+            f"expected a normalization of {get_args(Normalization)}, not {method!r}."
+        )
+    if series.unit not in ("bold", "residual"):
+        raise SeriesError(
+            f"expected a series in unit bold or residual, found {series.unit}.",
+            hint="It is normalized already; pass the series before normalization.",
+        )
+    values = series.values.astype(np.float64)
+    used = values[_frames_for_statistics(series)]
+    spread = used.std(axis=0)
+    missing = series.missing | (spread <= CONSTANT * np.abs(used).max(axis=0, initial=0.0))
+    if missing.all():
+        raise SeriesError(
+            f"expected signal in at least one of {len(missing)} parcels, found none: all are "
+            "missing or constant.",
+            hint="Was an empty image or mask extracted?",
+        )
+    values[:, missing] = np.nan
+    present = ~missing
+    transform = {"zscore": _zscore, "robust": _robust_z}[method]
+    values[:, present] = transform(values[:, present], used[:, present])
+    return series.with_values(values, unit=method)
+
+
+def _frames_for_statistics(series: ParcelSeries) -> BoolArray:
+    """(T,) true for the frames that mean and spread are taken from."""
+    if series.kept is not None and series.kept.sum() >= MIN_KEPT_FRAMES:
+        return series.kept
+    return np.ones(series.n_frames, dtype=bool)
+
+
+def _zscore(values: Float64Array, used: Float64Array) -> Float64Array:
+    """Return (T, P) standard scores by mean and population std of the used frames."""
+    return np.asarray((values - used.mean(axis=0)) / (used.std(axis=0) + 1e-8))
+
+
+def _robust_z(values: Float64Array, used: Float64Array) -> Float64Array:
+    """Return (T, P) standard scores by mean and std of the frames that are no spikes."""
+    deviation = np.abs(used - np.median(used, axis=0))
+    mad = 1.4826 * np.median(deviation, axis=0)
+    has_mad = mad > CONSTANT * used.std(axis=0)
+    inlier = (deviation <= OUTLIER_MADS * mad) | ~has_mad
+    count = inlier.sum(axis=0)
+    mean = np.where(inlier, used, 0).sum(axis=0) / count
+    variance = np.where(inlier, used - mean, 0) ** 2
+    return _soft_limit((values - mean) / np.sqrt(variance.sum(axis=0) / count))
+
+
+def _soft_limit(z: Float64Array) -> Float64Array:
+    """Bend values beyond the first limit towards the second (the curve of AFNI 3dDespike)."""
+    low, high = SOFT_LIMITS
+    excess = (np.abs(z) - low) / (high - low)
+    bent = np.sign(z) * (low + (high - low) * np.tanh(excess))
+    return np.where(excess > 0, bent, z)
+
+
+def window(series: ParcelSeries, spec: InputSpec) -> Windows:
+    """Cut a normalized scan into windows that use every sample.
+
+    Parameters
+    ----------
+    series
+        (T, P) in the unit and at the TR of ``spec``.
+    spec
+        Length of window and patch, and the largest distance between windows.
+
+    Returns
+    -------
+    Windows (W, P, L), evenly spread, the first at the first sample and the last at the last.
+    A scan shorter than a window gives windows of as many whole patches as it holds, padded
+    with zeros that are marked invalid, so that no patch is padded in part.
+
+    Raises
+    ------
+    SeriesError
+        Another TR or unit than the checkpoint's, or a scan shorter than one patch.
+    """
+    _check_input(series, spec)
+    n_samples = series.n_frames
+    length = min(spec.window_samples, n_samples // spec.patch_samples * spec.patch_samples)
+    n_windows = 1 + -(-(n_samples - length) // spec.stride_samples)
+    starts = np.round(np.linspace(0, n_samples - length, n_windows)).astype(np.intp)
+    filled = np.where(series.missing, 0.0, series.values)
+    # The only place where time turns from the first axis to the last.
+    pieces = np.stack([filled[start : start + length].T for start in starts])
+    padding: Any = ((0, 0), (0, 0), (0, spec.window_samples - length))
+    valid = np.zeros((n_windows, spec.window_samples), dtype=bool)
+    valid[:, :length] = True
+    return Windows(
+        values=np.pad(pieces, padding),
+        valid=valid,
+        start_s=np.asarray(series.start_s + starts * series.tr_s, dtype=np.float64),
+        missing=series.missing,
+        spec=spec,
+    )
+
+
+def _check_input(series: ParcelSeries, spec: InputSpec) -> None:
+    """Refuse a series that is not what the checkpoint was trained on."""
+    if abs(series.tr_s / spec.tr_s - 1) >= SAME_TR:
+        raise SeriesError(
+            f"expected a TR of {spec.tr_s} s, found {series.tr_s} s.",
+            hint="Resample the series first (model.preprocess.resample).",
+        )
+    if series.unit != spec.normalization:
+        raise SeriesError(
+            f"expected a series in unit {spec.normalization}, found {series.unit}.",
+            hint="Normalize it as the checkpoint's card says (model.preprocess.normalize).",
+        )
+    if series.missing.all():
+        raise SeriesError(f"all {len(parcel_names())} parcels are missing.")
+    if series.n_frames < spec.patch_samples:
+        raise SeriesError(
+            f"expected at least {spec.patch_samples * spec.tr_s:g} s "
+            f"({spec.patch_samples} samples of {spec.tr_s:g} s), found "
+            f"{series.n_frames * series.tr_s:g} s ({series.n_frames} samples).",
+            hint="The scan is too short to be embedded.",
+        )

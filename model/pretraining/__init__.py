@@ -1,0 +1,1 @@
+"""Self-distillation of the encoder: what the published training computes, and its variants."""

@@ -1,0 +1,92 @@
+"""Two augmented crops per subject: what student and teacher compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from model.errors import ConfigError
+
+Pairing = Literal["scan", "sessions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewsConfig:
+    """Where the two views come from, and how they are corrupted. Ranges are of uniform draws."""
+
+    pairing: Pairing
+    """``scan``: two crops of one scan, as published; ``sessions``: one crop of each of two."""
+    parcels_zeroed: tuple[float, float] = (0.0, 0.1)
+    """Share of parcels set to zero, at least one."""
+    time_zeroed: tuple[float, float] = (0.0, 0.3)
+    """Share of the samples in one contiguous block set to zero, at least one."""
+    scale: tuple[float, float] = (0.8, 1.2)
+    noise: float = 0.1
+    """Standard deviation of noise added last, so that zeroed parts carry it too."""
+
+    def __post_init__(self) -> None:
+        for name in ("parcels_zeroed", "time_zeroed", "scale"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.pairing not in get_args(Pairing):
+            raise ConfigError(f"views.pairing {self.pairing!r}: one of {get_args(Pairing)}.")
+
+    @property
+    def n_sessions(self) -> int:
+        """Sessions that each subject must have."""
+        return 2 if self.pairing == "sessions" else 1
+
+
+def draw_views(
+    scans: Tensor, config: ViewsConfig, *, n_samples: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw two augmented views of each subject.
+
+    Parameters
+    ----------
+    scans
+        (B, S, P, T) normalized scans; S is ``config.n_sessions``. Not changed.
+    n_samples
+        Length of a view (L).
+
+    Returns
+    -------
+    Two tensors (B, P, L).
+    """
+    first, second = scans[:, 0], scans[:, config.n_sessions - 1]
+    return (
+        augment(crop(first, n_samples, generator=generator), config, generator=generator),
+        augment(crop(second, n_samples, generator=generator), config, generator=generator),
+    )
+
+
+def crop(scans: Tensor, n_samples: int, *, generator: torch.Generator) -> Tensor:
+    """Cut one window (B, P, L) out of each scan (B, P, T), starts independent and uniform."""
+    n_scans, n_parcels, n_total = scans.shape
+    start = torch.randint(n_total - n_samples + 1, (n_scans, 1, 1), generator=generator)
+    samples = start + torch.arange(n_samples)
+    return scans.gather(2, samples.expand(n_scans, n_parcels, n_samples))
+
+
+def augment(views: Tensor, config: ViewsConfig, *, generator: torch.Generator) -> Tensor:
+    """Corrupt views (B, P, L), each with draws of its own; the input is not changed.
+
+    In this order: zero some parcels, zero one block of time, scale, add noise.
+    """
+    n_views, n_parcels, n_samples = views.shape
+
+    def uniform(limits: tuple[float, float]) -> Tensor:
+        low, high = limits
+        return low + (high - low) * torch.rand(n_views, 1, generator=generator)
+
+    n_zeroed = (uniform(config.parcels_zeroed) * n_parcels).long().clamp(min=1)
+    rank = torch.rand(n_views, n_parcels, generator=generator).argsort(dim=1)
+    length = (uniform(config.time_zeroed) * n_samples).long().clamp(min=1)
+    start = (uniform((0.0, 1.0)) * (n_samples - length + 1)).long()
+    sample = torch.arange(n_samples)
+    in_block = (sample >= start) & (sample < start + length)
+    kept = (rank >= n_zeroed)[:, :, None] & ~in_block[:, None, :]
+    noise = config.noise * torch.randn(views.shape, generator=generator)
+    return views * kept * uniform(config.scale)[:, :, None] + noise

@@ -1,0 +1,248 @@
+"""Read the published training checkpoint: weights only, every key used or dropped by name.
+
+The file holds a whole training model: student and teacher encoders, each with three copies of
+the tokenizers of which one is live, and projection heads. What we want is a fifth of it. The
+layout is that of https://huggingface.co/SamGijsen/Brain-Semantoks; no code of that project is
+used.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from model.encoder import sincos
+from model.errors import CheckpointError, ConfigError
+from model.networks import NETWORKS, network_columns
+from model.spec import EncoderSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TEACHER = "teacher_encoder."
+_OTHER_PARTS = (
+    "student_encoder.",
+    "student_predictor.",
+    "teacher_predictor.",
+    "student_mask_predictor.",
+    "teacher_mask_predictor.",
+)
+_DEAD = re.compile(
+    r"network_tokenizers\.(tian3|buckner7)\.[0-8]\.(branches|norm)\..+"
+    r"|inter_network_transformer\.norm\.(weight|bias)"
+)
+_MULTIPLIER = 2.0
+"""Ratio of the structured convolution's scale weights; our forward path has it built in."""
+
+_TOKENIZER = "network_tokenizers.schaefer400."
+_TRANSFORMER = "inter_network_transformer."
+_RENAMED = {
+    r"network_tokenizers\.schaefer400\.": "tokenizers.",
+    r"\.branches\.0\.": ".dense.",
+    r"\.branches\.1\.slconv\.D$": ".structured.skip",
+    r"\.branches\.1\.slconv\.kernel_list\.": ".structured.kernels.",
+    r"\.branches\.1\.slconv\.kernel_norm$": ".structured.kernel_norm",
+    r"\.branches\.1\.projection\.": ".structured.projection.",
+    r"^inter_network_transformer\.mask_embedding$": "mask_token",
+    r"^inter_network_transformer\.cls_token$": "cls_token",
+    r"^inter_network_transformer\.network_learnable_pos_embedding\.weight$": "network_embedding",
+    r"^inter_network_transformer\.transformer_blocks\.": "blocks.",
+    r"\.attn\.": ".attention.",
+    r"\.mlp\.3\.": ".mlp.2.",
+    r"\.ls([12])\.": r".scale\1.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedWeights:
+    """The live part of a published checkpoint, in our names."""
+
+    spec: EncoderSpec
+    tensors: dict[str, Tensor]
+    dropped_keys: tuple[str, ...]
+    """The teacher's dead tensors by name; the other parts of the file as ``part.*``."""
+    epoch: int | None
+
+
+def read_published(path: Path, *, heads: int | None) -> PublishedWeights:
+    """Read a published ``.pth``.
+
+    Parameters
+    ----------
+    path
+        The file. Nothing in it is executed: only tensors and plain values are read.
+    heads
+        Attention heads; None: as the file's configuration says, or 64 channels a head.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is not such a checkpoint or does not fit our 457 parcels.
+    """
+    content = _load(path)
+    state = _model_state(content, path=path)
+    dropped = [f"{part}*" for part in _OTHER_PARTS if any(k.startswith(part) for k in state)]
+    dropped += sorted(k for k in state if _is_dead(k))
+    live = {
+        key.removeprefix(_TEACHER): tensor
+        for key, tensor in state.items()
+        if key.startswith(_TEACHER) and not _is_dead(key)
+    }
+    unknown = [key for key in state if not key.startswith((_TEACHER, *_OTHER_PARTS))]
+    if not live or unknown:
+        raise CheckpointError(
+            f"{path}: expected the parts {_TEACHER}* and {', '.join(_OTHER_PARTS)}, found "
+            f"{len(live)} live keys of the teacher and unknown keys {unknown[:10]}.",
+            hint="The teacher is the part that is used; a student alone cannot be imported.",
+        )
+    _check_parcels(live, path=path)
+    spec = _spec(live, heads=heads or _configured_heads(content.get("config")), path=path)
+    _take_constants(live, spec=spec, path=path)
+    epoch = content.get("epoch")
+    return PublishedWeights(
+        spec=spec,
+        tensors={_our_name(key): _our_shape(key, tensor) for key, tensor in live.items()},
+        dropped_keys=tuple(dropped),
+        epoch=epoch if isinstance(epoch, int) else None,
+    )
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """Read tensors and plain values, nothing else."""
+    try:
+        # Mapped where the format allows it: what is not used stays on disk.
+        content = torch.load(
+            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+        )
+    except pickle.UnpicklingError as err:
+        refused = re.search(r"GLOBAL ([\w.]+)", str(err))
+        what = f"it holds a pickled {refused[1]}" if refused else "it is not made of tensors"
+        raise CheckpointError(
+            f"{path}: refused, {what}.",
+            hint="Only tensors and plain values are read, because unpickling runs code: "
+            "save the state dict anew with a program that you trust.",
+        ) from err
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as err:
+        raise CheckpointError(f"{path}: not a readable PyTorch checkpoint ({err}).") from err
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: expected a dictionary, found {type(content).__name__}.")
+    return content
+
+
+def _model_state(content: dict[str, Any], *, path: Path) -> dict[str, Tensor]:
+    """Return the state dict without the prefix that distributed training adds."""
+    state = content.get("model_state_dict")
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CheckpointError(
+            f"{path}: expected tensors under 'model_state_dict', found the keys "
+            f"{sorted(map(str, content))[:10]}.",
+            hint="This reads checkpoints of the published Brain-Semantoks training only.",
+        )
+    return {str(key).removeprefix("module."): tensor for key, tensor in state.items()}
+
+
+def _is_dead(key: str) -> bool:
+    return key.startswith(_TEACHER) and bool(_DEAD.fullmatch(key.removeprefix(_TEACHER)))
+
+
+def _check_parcels(live: dict[str, Tensor], *, path: Path) -> None:
+    """Compare the number of parcels per network, which says what atlas the weights are for."""
+    found = {}
+    for i, network in enumerate(NETWORKS):
+        weight = live.get(f"{_TOKENIZER}{i}.branches.0.weight")
+        found[network] = weight.shape[1] if weight is not None and weight.ndim == 3 else None
+    expected = {network: len(network_columns(network)) for network in NETWORKS}
+    if found != expected:
+        wrong = [
+            f"{n} {found[n]} (expected {expected[n]})" for n in NETWORKS if found[n] != expected[n]
+        ]
+        raise CheckpointError(
+            f"{path}: the weights are for other parcels: {', '.join(wrong)}.",
+            hint="Only Schaefer-400 (7 networks) + Tian S3 + Buckner-7 is supported.",
+        )
+
+
+def _configured_heads(config: object) -> int | None:
+    """Find the attention heads in a nested configuration; None where it does not tell.
+
+    A key called just ``heads`` is passed over: the published training never reads it.
+    """
+    if not isinstance(config, dict):
+        return None
+    for key, value in config.items():
+        found = value if key in {"num_heads", "n_heads"} else _configured_heads(value)
+        if isinstance(found, int):
+            return found
+    return None
+
+
+def _spec(live: dict[str, Tensor], *, heads: int | None, path: Path) -> EncoderSpec:
+    """Tell the architecture from shapes; heads leave no trace in them."""
+    try:
+        dim = live[f"{_TRANSFORMER}cls_token"].shape[-1]
+        kernels = [
+            k for k in live if k.startswith(f"{_TOKENIZER}0.branches.1.slconv.kernel_list.")
+        ]
+        mlp = live[f"{_TRANSFORMER}transformer_blocks.0.mlp.0.weight"]
+        sizes = {
+            "dim": dim,
+            "depth": len({k.split(".")[2] for k in live if ".transformer_blocks." in k}),
+            "mlp_ratio": mlp.shape[0] // dim,
+            "n_patches": len(live[f"{_TRANSFORMER}temporal_pos_embedding"]),
+            "dense_kernel": live[f"{_TOKENIZER}0.branches.0.weight"].shape[-1],
+            "sg_kernel": live[kernels[0]].shape[-1],
+            "sg_scales": len(kernels),
+        }
+    except (KeyError, IndexError) as err:
+        raise CheckpointError(f"{path}: the teacher lacks {err}.") from err
+    if heads is None and dim % 64:
+        raise CheckpointError(
+            f"{path}: the file does not say how many attention heads it has, and {dim} channels "
+            "are not a multiple of 64, the width of a head in the published model.",
+            hint="Run `semantoks-model import-checkpoint --heads N` and use its result.",
+        )
+    try:
+        return EncoderSpec(heads=heads or dim // 64, **sizes)
+    except ConfigError as err:
+        raise CheckpointError(f"{path}: {err}") from err
+
+
+def _take_constants(live: dict[str, Tensor], *, spec: EncoderSpec, path: Path) -> None:
+    """Check and remove what our forward path has built in: scale weights, positions."""
+    problems = []
+    for i in range(len(NETWORKS)):
+        slconv = f"{_TOKENIZER}{i}.branches.1.slconv."
+        ready = live.pop(f"{slconv}kernel_norm_initialized", None)
+        if ready is None or not bool(ready.all()):
+            problems.append(f"{slconv}kernel_norm was never initialized")
+        multiplier = live.pop(f"{slconv}multiplier", None)
+        if multiplier is None or not bool((multiplier == _MULTIPLIER).all()):
+            problems.append(f"{slconv}multiplier is not {_MULTIPLIER}")
+    positions = live.pop(f"{_TRANSFORMER}temporal_pos_embedding")
+    expected = sincos(spec.n_patches, spec.dim)
+    if positions.shape != expected.shape or not torch.allclose(positions, expected, atol=1e-5):
+        problems.append(f"{_TRANSFORMER}temporal_pos_embedding is not the sine-cosine embedding")
+    if problems:
+        raise CheckpointError(
+            f"{path}: {'; '.join(problems)}.",
+            hint="A model that was saved before its first forward pass holds no usable weights.",
+        )
+
+
+def _our_name(key: str) -> str:
+    for published, ours in _RENAMED.items():
+        key = re.sub(published, ours, key)
+    return key
+
+
+def _our_shape(key: str, tensor: Tensor) -> Tensor:
+    """Drop the published leading axes of length one; copy out of the mapped file."""
+    if key in {f"{_TRANSFORMER}mask_embedding", f"{_TRANSFORMER}cls_token"}:
+        tensor = tensor.flatten()
+    return tensor.clone()

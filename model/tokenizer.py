@@ -1,0 +1,98 @@
+"""One network's parcels, 40 s at a time, to one token: dense and structured convolution.
+
+Written from the description of Brain-Semantoks (arXiv 2512.11582) and of structured global
+convolutions (SGConv, arXiv 2210.09298).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from model.spec import EncoderSpec
+
+
+class NetworkTokenizer(nn.Module):
+    """Turn patches of one network into tokens.
+
+    Parameters
+    ----------
+    n_parcels
+        Parcels of the network.
+    spec
+        Architecture; each of the two convolutions makes half of the token.
+    """
+
+    def __init__(self, n_parcels: int, spec: EncoderSpec) -> None:
+        super().__init__()
+        half = spec.dim // 2
+        self.dense = nn.Conv1d(n_parcels, half, spec.dense_kernel, padding="same")
+        self.structured = StructuredConv(n_parcels, half, spec)
+        self.norm = nn.LayerNorm(spec.dim)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Map patches (B, n_parcels, samples) to tokens (B, D); nothing crosses a patch border."""
+        features = torch.cat([self.dense(patches).mT, self.structured(patches)], dim=-1)
+        token: Tensor = self.norm(functional.gelu(features).mean(dim=1))
+        return token
+
+
+class StructuredConv(nn.Module):
+    """Convolve every parcel with long smooth kernels of few parameters, then mix parcels.
+
+    A kernel joins pieces of ``sg_kernel`` parameters each, stretched x1, x1, x2, x4, ... and
+    weighted ..., 4, 2, 1: fine and strong first, coarse and weak last, which is the prior that
+    BOLD is smooth and near in time. It is divided by its own initial norm.
+
+    Parameters
+    ----------
+    n_parcels
+        Parcels of the network.
+    width
+        Output channels; every parcel gets just enough kernels (heads) to reach it.
+    spec
+        Architecture.
+    """
+
+    kernel_norm: Tensor
+    """(heads, n_parcels, 1) L2 norm of the kernels at construction, never trained. A buffer
+    that is saved: it cannot be recomputed once the kernels have been trained."""
+
+    def __init__(self, n_parcels: int, width: int, spec: EncoderSpec) -> None:
+        super().__init__()
+        heads = math.ceil(width / n_parcels)
+        self.kernels = nn.ParameterList(
+            torch.randn(heads, n_parcels, spec.sg_kernel) for _ in range(spec.sg_scales)
+        )
+        self.skip = nn.Parameter(torch.randn(heads, n_parcels))
+        self.projection = nn.Linear(heads * n_parcels, width)
+        norm = self._stretched().detach().norm(dim=-1, keepdim=True)
+        self.register_buffer("kernel_norm", norm)
+
+    def _stretched(self) -> Tensor:
+        """Join the scales to kernels (heads, n_parcels, length), not yet normed."""
+        n = len(self.kernels)
+        pieces = [
+            2 ** (n - 1 - i) * kernel.repeat_interleave(2 ** max(0, i - 1), dim=-1)
+            for i, kernel in enumerate(self.kernels)
+        ]
+        return torch.cat(pieces, dim=-1)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Map (B, n_parcels, samples) to (B, samples, width); zeros beyond a patch's ends."""
+        taps = (self._stretched() / self.kernel_norm).flip(-1)
+        length = taps.shape[-1]
+        before = (length - 1) // 2
+        padded = functional.pad(patches, (before, length - 1 - before))
+        # A view of every sample's neighbourhood and one batched product per parcel: on a CPU
+        # three times as fast as the same thing as a grouped convolution.
+        near = padded.unfold(-1, length, 1)
+        filtered = torch.einsum("bntl,hnl->btnh", near, taps)
+        filtered = filtered + torch.einsum("bnt,hn->btnh", patches, self.skip)
+        mixed: Tensor = self.projection(filtered.flatten(start_dim=2))
+        return mixed

@@ -1,0 +1,40 @@
+"""What an installation holds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel_names(tmp_path_factory) -> list[str]:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
+         "--wheel-dir", folder, ROOT],
+        check=True,
+    )  # fmt: skip
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.namelist()
+
+
+def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel_names) -> None:
+    tops = {name.split("/")[0] for name in wheel_names if ".dist-info" not in name}
+    assert tops == {"bids_app", "model"}
+
+
+@pytest.mark.parametrize("folder", ["bids_app", "model"])
+def test_every_tracked_file_of_the_packages_is_installed(wheel_names, folder) -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split()
+    if not tracked:
+        pytest.skip("not a git checkout")
+    assert set(tracked) - set(wheel_names) == set()

@@ -1,0 +1,373 @@
+"""semantoks-assets: sources verified, labels reordered, installation whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import subprocess
+import sys
+from urllib.error import URLError
+
+import nibabel as nib
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bids_app import atlas_build, atlas_sources
+from bids_app.assets import main
+from bids_app.atlas import available_spaces, find_atlas, installed_images, load_atlas
+from bids_app.atlas_build import add_cerebellum, build_atlas, check_source_names, cortex_first
+from bids_app.atlas_sources import BUCKNER, Source, download, read_from_folder, sources_of
+from bids_app.errors import AtlasError
+from model.networks import parcel_names
+
+LIN6, LIN2009 = "MNI152NLin6Asym", "MNI152NLin2009cAsym"
+
+
+def nifti(labels, affine):
+    return nib.Nifti1Image(np.asarray(labels, dtype=np.float32), affine).to_bytes()
+
+
+def combined_image(mm):
+    """The sources' numbering: label k stands at flat position 3k, nothing in between."""
+    flat = np.zeros(24 * 10 * 10)
+    flat[3 * np.arange(451)] = np.arange(451)
+    affine = np.diag([-mm, mm, mm, 1.0])
+    return flat.reshape(24, 10, 10), affine
+
+
+def cerebellum_image(mm):
+    """Networks 1-7 in the last rows of the same grid; two voxels lie on cortex."""
+    flat = np.zeros(24 * 10 * 10)
+    flat[2000:2350] = np.arange(350) % 7 + 1
+    flat[[3 * 200, 3 * 201]] = 5
+    return flat.reshape(24, 10, 10), np.diag([-mm, mm, mm, 1.0])
+
+
+def names_text():
+    names = parcel_names()[400:450] + parcel_names()[:400]
+    return "".join(f"{name}\n{i} 1 2 3 255\n" for i, name in enumerate(names, start=1))
+
+
+def synthetic_contents():
+    contents = {atlas_sources.CORTEX_SUBCORTEX_NAMES: names_text().encode()}
+    for (_, mm), source in atlas_sources.CORTEX_SUBCORTEX.items():
+        contents[source] = nifti(*combined_image(float(mm)))
+    contents[atlas_sources.CEREBELLUM[LIN6]] = nifti(*cerebellum_image(1.0))
+    return contents
+
+
+def test_cortex_comes_first_and_the_cerebellum_last():
+    image = build_atlas(LIN6, "1", synthetic_contents())
+    flat = image.labels.ravel()
+    assert flat[3 * 1] == 401  # subcortex 1, the right hippocampus head
+    assert flat[3 * 50] == 450
+    assert flat[3 * 51] == 1  # cortex
+    assert flat[3 * 450] == 400
+    np.testing.assert_array_equal(flat[2000:2350], np.arange(350) % 7 + 451)
+    assert image.absent == {}
+
+
+def test_cerebellum_never_overwrites_and_the_overlap_is_counted():
+    image = build_atlas(LIN6, "1", synthetic_contents())
+    assert image.labels.ravel()[3 * 200] == 150
+    assert image.n_overlap == 2
+
+
+def test_space_without_buckner_declares_seven_parcels_absent():
+    image = build_atlas(LIN2009, "2", synthetic_contents())
+    assert image.absent == dict.fromkeys(range(451, 458), "no Buckner atlas in this space")
+    assert image.labels.max() == 450
+
+
+def test_labels_beyond_the_source_range_are_refused():
+    with pytest.raises(AtlasError, match=r"x: expected labels 0-450, found 0-451"):
+        cortex_first(np.array([0, 451]), source="x")
+
+
+def test_source_without_a_label_is_refused():
+    contents = synthetic_contents()
+    labels, affine = combined_image(2.0)
+    labels[labels == 51] = 0
+    contents[atlas_sources.CORTEX_SUBCORTEX[LIN6, "2"]] = nifti(labels, affine)
+    with pytest.raises(AtlasError, match="without a voxel: 1 7Networks_LH_Vis_1"):
+        build_atlas(LIN6, "2", contents)
+
+
+def test_cerebellum_fills_free_voxels_only():
+    joined, overlap = add_cerebellum(np.array([0, 5, 0], np.int32), np.array([7, 1, 0], np.int32))
+    assert (joined.tolist(), overlap) == ([457, 5, 0], 1)
+
+
+def test_source_names_in_another_order_are_refused():
+    text = names_text().replace("HIP-head-m-rh\n1 ", "HIP-head-m-rh\n2 ", 1)
+    with pytest.raises(AtlasError, match="label 1 should be HIP-head-m-rh, found None"):
+        check_source_names(text)
+
+
+def source(content, name="atl.nii"):
+    return Source(
+        path=f"some/folder/{name}", sha256=hashlib.sha256(content).hexdigest(), origin=BUCKNER
+    )
+
+
+@pytest.mark.parametrize("name", ["atl.nii", "atl.nii.gz"])
+def test_sources_are_found_anywhere_and_compressed_or_not(tmp_path, name):
+    wanted = source(b"voxels")
+    path = tmp_path / "deep/er" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(gzip.compress(b"voxels") if name.endswith("gz") else b"voxels")
+    assert read_from_folder(tmp_path, [wanted]) == {wanted: b"voxels"}
+
+
+def test_all_missing_sources_are_named_with_their_addresses(tmp_path):
+    with pytest.raises(AtlasError) as caught:
+        read_from_folder(tmp_path, [source(b"a", "a.nii"), source(b"b", "b.nii.gz")])
+    assert "2 of 2" in caught.value.message
+    assert "a.nii, b.nii" in caught.value.message
+    assert f"{BUCKNER.commit}/some/folder/b.nii.gz" in caught.value.hint
+
+
+def test_file_with_the_right_name_and_other_content_is_refused(tmp_path):
+    (tmp_path / "atl.nii").write_bytes(b"other voxels")
+    with pytest.raises(AtlasError, match="expected sha256"):
+        read_from_folder(tmp_path, [source(b"voxels")])
+
+
+def test_two_files_of_one_name_must_be_the_same_file(tmp_path):
+    wanted = source(b"voxels")
+    (tmp_path / "atl.nii").write_bytes(b"voxels")
+    (tmp_path / "atl.nii.gz").write_bytes(gzip.compress(b"voxels"))
+    assert read_from_folder(tmp_path, [wanted]) == {wanted: b"voxels"}
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/atl.nii").write_bytes(b"edited")
+    with pytest.raises(AtlasError, match=r"b/atl\.nii: not the file"):
+        read_from_folder(tmp_path, [wanted])
+
+
+def test_dangling_and_damaged_sources_are_told(tmp_path):
+    (tmp_path / "atl.nii").symlink_to(tmp_path / "annex")
+    with pytest.raises(AtlasError, match="datalad get"):
+        read_from_folder(tmp_path, [source(b"voxels")])
+    (tmp_path / "atl.nii").unlink()
+    (tmp_path / "atl.nii.gz").write_bytes(gzip.compress(b"voxels")[:-4])
+    with pytest.raises(AtlasError, match="damaged compressed file"):
+        read_from_folder(tmp_path, [source(b"voxels")])
+
+
+def test_download_opens_the_pinned_address_and_verifies():
+    wanted, opened = source(b"voxels", "atl.nii.gz"), []
+
+    def opener(url):
+        opened.append(url)
+        return io.BytesIO(gzip.compress(b"voxels"))
+
+    assert download([wanted], opener=opener) == {wanted: b"voxels"}
+    assert opened == [
+        f"https://raw.githubusercontent.com/{BUCKNER.repository}/{BUCKNER.commit}"
+        "/some/folder/atl.nii.gz"
+    ]
+
+
+def test_download_of_another_content_is_refused():
+    with pytest.raises(AtlasError, match="not the file that the atlas is built from"):
+        download([source(b"voxels")], opener=lambda _: io.BytesIO(b"<html>404"))
+
+
+def test_every_space_needs_its_pinned_sources():
+    assert [s.name.rpartition("_S3")[2] for s in sources_of(LIN6)] == [
+        "_label.txt",
+        "_MNI152NLin6Asym_1mm.nii",
+        "_MNI152NLin6Asym_2mm.nii",
+        "atl-Buckner7_space-MNI_dseg.nii",
+    ]
+    assert len(sources_of(LIN2009)) == 3
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def source_folder(tmp_path, monkeypatch):
+    """Synthetic sources under the original names, with the pins changed to match."""
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    pins = {}
+    for old, content in synthetic_contents().items():
+        pins[old] = Source(
+            path=old.path, sha256=hashlib.sha256(content).hexdigest(), origin=old.origin
+        )
+        (folder / old.name).write_bytes(content)
+    for key, old in atlas_sources.CORTEX_SUBCORTEX.items():
+        monkeypatch.setitem(atlas_sources.CORTEX_SUBCORTEX, key, pins[old])
+    old = atlas_sources.CEREBELLUM[LIN6]
+    monkeypatch.setitem(atlas_sources.CEREBELLUM, LIN6, pins[old])
+    names = pins[atlas_sources.CORTEX_SUBCORTEX_NAMES]
+    monkeypatch.setattr(atlas_sources, "CORTEX_SUBCORTEX_NAMES", names)
+    monkeypatch.setattr(atlas_build, "CORTEX_SUBCORTEX_NAMES", names)
+    return folder
+
+
+def listing(folder):
+    return {p: p.stat().st_mtime_ns for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_command_installs_both_spaces_and_says_what_is_missing(tmp_path, source_folder):
+    result = run("atlas", "--from", source_folder, "--home", tmp_path / "home")
+    assert result.exit_code == 0, result.output
+    assert "MNI152NLin2009cAsym 2 mm: 450 of 457 parcels; 7 missing (no Buckner" in result.stdout
+    assert "cerebellar voxels keep" in result.stdout
+    assert "CC BY-ND" in result.stdout
+    folder = tmp_path / "home/atlas"
+    assert available_spaces(folder) == (LIN6, LIN2009)
+    assert len(installed_images(folder)) == 4
+    sidecar = json.loads(next(folder.glob("tpl-MNI152NLin6Asym/*res-2_dseg.json")).read_text())
+    assert [f["Name"] for f in sidecar["SourceFiles"]] == [
+        "Schaefer2018_400Parcels_7Networks_order_Tian_Subcortex_S3_MNI152NLin6Asym_2mm.nii",
+        "atl-Buckner7_space-MNI_dseg.nii",
+    ]
+
+
+def test_installing_twice_rewrites_nothing(tmp_path, source_folder):
+    run("atlas", "--from", source_folder, "--home", tmp_path / "home")
+    before = listing(tmp_path / "home")
+    assert run("atlas", "--from", source_folder, "--home", tmp_path / "home").exit_code == 0
+    assert listing(tmp_path / "home") == before
+    assert len(before) == 12
+
+
+def test_one_space_needs_only_its_own_sources(tmp_path, source_folder):
+    (source_folder / "atl-Buckner7_space-MNI_dseg.nii").unlink()
+    home = tmp_path / "home"
+    refused = run("atlas", "--from", source_folder, "--home", home)
+    assert refused.exit_code == 78
+    assert "atl-Buckner7_space-MNI_dseg.nii" in refused.stderr
+    assert not home.exists()
+    assert run("atlas", "--from", source_folder, "--home", home, "--space", LIN2009).exit_code == 0
+    assert available_spaces(home / "atlas") == (LIN2009,)
+
+
+def test_environment_names_the_default_home(tmp_path, source_folder, monkeypatch):
+    monkeypatch.setenv("SEMANTOKS_HOME", str(tmp_path / "x"))
+    assert run("atlas", "--from", source_folder).exit_code == 0
+    assert available_spaces(tmp_path / "x/atlas") == (LIN6, LIN2009)
+
+
+def test_home_that_cannot_be_written_ends_with_73(tmp_path, source_folder):
+    (tmp_path / "home").write_text("a file")
+    result = run("atlas", "--from", source_folder, "--home", tmp_path / "home/sub")
+    assert result.exit_code == 73
+    assert "cannot be written" in result.stderr
+
+
+def test_info_lists_and_verifies(tmp_path, source_folder):
+    home = tmp_path / "home"
+    assert "No atlas in" in run("info", "--home", home).stdout
+    run("atlas", "--from", source_folder, "--home", home)
+    result = run("info", "--home", home)
+    assert result.exit_code == 0
+    assert "MNI152NLin6Asym 1 mm: 457 parcels" in result.stdout
+    image = installed_images(home / "atlas")[0]
+    image.write_bytes(image.read_bytes()[:100])
+    assert run("info", "--home", home).exit_code == 78
+
+
+def test_without_internet_the_way_out_is_told(tmp_path, monkeypatch):
+    def offline(_):
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(atlas_sources, "_open_https", offline)
+    result = run("atlas", "--download", "--home", tmp_path / "home")
+    assert result.exit_code == 78
+    assert "Name or service not known" in result.stderr
+    assert "semantoks-assets atlas --from FOLDER" in result.stderr
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("extra", [[], ["--download", "--from", "."], ["--space", "MNI"]])
+def test_wrong_usage_ends_with_2(extra):
+    arguments = [*extra, "--download"] if "--space" in extra else extra
+    assert run("atlas", *arguments).exit_code == 2
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys\nfrom click.testing import CliRunner\nfrom bids_app.assets import main\n"
+        "assert CliRunner().invoke(main, ['atlas', '--help']).exit_code == 0\n"
+        "heavy = {'torch', 'numpy', 'nibabel', 'pandas', 'bids'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ------------------------------------------------------------------- real sources
+
+
+@pytest.fixture(scope="module")
+def real(shared_data, tmp_path_factory):
+    """Folder of the atlas built from the real sources."""
+    home = tmp_path_factory.mktemp("home")
+    result = run("atlas", "--from", shared_data / "atlases", "--home", home)
+    assert result.exit_code == 0, result.output
+    return home / "atlas"
+
+
+def counts(path):
+    return np.bincount(np.asarray(nib.load(path).dataobj).astype(int).ravel(), minlength=458)
+
+
+@pytest.mark.parametrize("space", [LIN6, LIN2009])
+@pytest.mark.parametrize("mm", ["1", "2"])
+def test_real_labels_have_the_voxels_of_their_sources(real, shared_data, space, mm):
+    (original,) = (shared_data / "atlases/tian").glob(f"*_{space}_{mm}mm.nii.gz")
+    atlas = load_atlas(real / f"tpl-{space}/tpl-{space}_atlas-Semantoks457_res-{mm}_dseg.nii.gz")
+    built, expected = np.bincount(atlas.labels.ravel(), minlength=458), counts(original)
+    np.testing.assert_array_equal(built[1:401], expected[51:451])
+    np.testing.assert_array_equal(built[401:451], expected[1:51])
+    np.testing.assert_array_equal(atlas.affine, nib.load(original).affine)
+    assert sorted(atlas.absent) == ([] if space == LIN6 else list(range(451, 458)))
+
+
+def test_real_cerebellum_has_the_voxels_of_buckner_less_the_overlap(real, shared_data):
+    original = counts(shared_data / "atlases/buckner/atl-Buckner7_space-MNI_dseg.nii.gz")
+    (path,) = real.glob("tpl-MNI152NLin6Asym/*res-1_dseg.nii.gz")
+    overlap = json.loads(path.with_name(path.name.replace("nii.gz", "json")).read_text())
+    built = counts(path)[451:458]
+    assert (built <= original[1:8]).all()
+    assert built.sum() == original[1:8].sum() - overlap["CerebellumOverlapVoxels"]
+    (coarse,) = real.glob("tpl-MNI152NLin6Asym/*res-2_dseg.nii.gz")
+    assert 40 <= counts(coarse)[451] <= 61  # Network 1, the smallest
+
+
+def test_real_cortex_agrees_with_the_schaefer_release(real, shared_data):
+    name = "Schaefer2018_400Parcels_7Networks_order_FSLMNI152_2mm.nii.gz"
+    schaefer = nib.load(shared_data / "atlases/schaefer" / name)
+    atlas = find_atlas(real, LIN6, affine=schaefer.affine)
+    cortex = (atlas.labels > 0) & (atlas.labels <= 400)
+    assert atlas.resolution == "2"
+    np.testing.assert_array_equal(
+        atlas.labels[cortex], np.asarray(schaefer.dataobj)[cortex].astype(int)
+    )
+
+
+def test_real_grid_of_fmriprep_takes_the_two_millimetre_atlas(real, shared_data):
+    name = "tpl-MNI152NLin2009cAsym_res-02_desc-fMRIPrep_boldref.nii.gz"
+    reference = nib.load(shared_data / "atlases/mni" / name)
+    atlas = find_atlas(real, LIN2009, affine=reference.affine)
+    assert (atlas.resolution, atlas.labels.shape) == ("2", reference.shape)
+
+
+def test_pinned_files_are_those_of_the_manifest(shared_data):
+    with (shared_data / "manifest.tsv").open() as file:
+        rows = {row["file"]: row for row in csv.DictReader(file, delimiter="\t")}
+    for path, row in rows.items():
+        name = path.rpartition("/")[2].removesuffix(".gz")
+        for pinned in dict.fromkeys(s for space in (LIN6, LIN2009) for s in sources_of(space)):
+            if pinned.name == name:
+                stored = (shared_data / path).read_bytes()
+                assert hashlib.sha256(stored).hexdigest() == row["sha256"]
+                assert row["source"].endswith(f"{pinned.origin.repository}@{pinned.origin.commit}")

@@ -1,0 +1,416 @@
+"""Checkpoints are loaded strictly, written whole, and imported without running their code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
+
+import model.checkpoint
+import model.published
+from model.checkpoint import import_published, load_encoder, parcels_sha256, save_checkpoint
+from model.cli import main
+from model.encoder import build_encoder
+from model.errors import CheckpointError
+from model.spec import CheckpointCard, EncoderSpec, InputSpec
+
+PUBLISHED = Path(__file__).resolve().parents[1] / "golden/reference_model/small_ckpt.pth"
+LIVE = "teacher_encoder.network_tokenizers.schaefer400.0."
+SPEC = EncoderSpec(dim=16, depth=1, heads=2)
+FIELDS = {
+    "name": "tiny",
+    "version": "0",
+    "input": InputSpec(normalization="zscore"),
+    "readout": ("mean", "cls"),
+    "source": "random weights",
+    "licence": "Apache-2.0",
+    "training": {"method": "none", "seed": 7},
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_checkpoint(tmp_path / "tiny", build_encoder(SPEC, seed=7), **FIELDS)
+    return tmp_path / "tiny"
+
+
+def rewrite(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Replace the weights and the hash on the card: what is left to catch is what is inside."""
+    save_file(tensors, folder / "weights.safetensors")
+    card = json.loads((folder / "card.json").read_text())
+    digest = model.checkpoint.hashlib.sha256((folder / "weights.safetensors").read_bytes())
+    (folder / "card.json").write_text(json.dumps(card | {"weights_sha256": digest.hexdigest()}))
+
+
+def edit_card(folder: Path, **changes) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | changes))
+
+
+# ---- cards and weights
+
+
+def test_what_was_saved_is_loaded_frozen_and_in_eval_mode(folder):
+    encoder = load_encoder(folder)
+    expected = build_encoder(SPEC, seed=7).state_dict()
+    assert all(torch.equal(v, expected[k]) for k, v in encoder.state_dict().items())
+    assert not encoder.training
+    assert not any(p.requires_grad for p in encoder.parameters())
+
+
+def test_the_card_travels_with_the_encoder(folder):
+    card = load_encoder(str(folder)).card
+    assert card == CheckpointCard.load(folder / "card.json")
+    assert card.encoder == SPEC
+    assert card.readout == ("mean", "cls")
+    assert card.input == FIELDS["input"]
+    assert card.parcels_sha256 == parcels_sha256()
+
+
+def test_the_same_encoder_gives_the_same_bytes(folder, tmp_path):
+    save_checkpoint(tmp_path / "again", load_encoder(folder), **FIELDS)
+    for name in ("card.json", "weights.safetensors"):
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_loading_leaves_the_global_random_state_alone(folder):
+    torch.manual_seed(1)
+    expected = torch.randn(3)
+    torch.manual_seed(1)
+    load_encoder(folder)
+    assert torch.equal(torch.randn(3), expected)
+
+
+def test_damaged_weights_are_refused_before_they_are_parsed(folder, monkeypatch):
+    monkeypatch.setattr(model.checkpoint, "load_file", lambda _: pytest.fail("was parsed"))
+    weights = folder / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"expected sha256 \w+, found \w+"):
+        load_encoder(folder)
+
+
+def test_every_tensor_that_does_not_fit_is_named_in_one_error(folder):
+    tensors = load_file(folder / "weights.safetensors")
+    del tensors["cls_token"]
+    tensors["norm.weight"] = torch.zeros(17)
+    tensors["norm.bias"] = torch.full((16,), torch.nan)
+    tensors["mask_token"] = tensors["mask_token"].half()
+    rewrite(folder, tensors | {"surplus": torch.zeros(1)})
+    with pytest.raises(CheckpointError) as error:
+        load_encoder(folder)
+    for part in (
+        "5 tensors",
+        "missing cls_token",
+        "unexpected surplus",
+        "norm.weight is (17,) torch.float32, expected (16,)",
+        "norm.bias is not finite",
+        "mask_token is (16,) torch.float16",
+    ):
+        assert part in str(error.value)
+
+
+def test_a_card_of_another_architecture_is_refused(folder):
+    card = json.loads((folder / "card.json").read_text())
+    edit_card(folder, encoder=card["encoder"] | {"depth": 2})
+    with pytest.raises(CheckpointError, match=r"missing blocks\.1"):
+        load_encoder(folder)
+
+
+def test_weights_that_are_no_safetensors_are_refused(folder):
+    (folder / "weights.safetensors").write_bytes(b"not tensors")
+    digest = model.checkpoint.hashlib.sha256(b"not tensors").hexdigest()
+    edit_card(folder, weights_sha256=digest)
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
+        load_encoder(folder)
+
+
+def test_weights_for_other_parcels_are_refused(folder):
+    edit_card(folder, parcels_sha256="0" * 64)
+    with pytest.raises(CheckpointError, match="for other parcels or another order"):
+        load_encoder(folder)
+
+
+@pytest.mark.parametrize("name", ["card.json", "weights.safetensors"])
+def test_an_incomplete_folder_is_refused_by_name(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(CheckpointError, match=name):
+        load_encoder(folder)
+
+
+def test_a_missing_path_is_never_replaced_by_random_weights(tmp_path):
+    with pytest.raises(CheckpointError, match="nowhere"):
+        load_encoder(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="no such file"):
+        load_encoder(tmp_path / "nowhere.pth")
+
+
+def test_an_installation_without_a_checkpoint_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(model.checkpoint, "files", lambda _: tmp_path)
+    with pytest.raises(CheckpointError, match="comes without a checkpoint"):
+        load_encoder()
+
+
+def test_a_failing_write_leaves_the_old_checkpoint(folder, monkeypatch):
+    before = (folder / "weights.safetensors").read_bytes()
+    monkeypatch.setattr(Path, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(CheckpointError, match="full"):
+        save_checkpoint(folder, build_encoder(SPEC, seed=8), **FIELDS)
+    assert (folder / "weights.safetensors").read_bytes() == before
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_checkpoint_is_replaced_as_a_whole(folder):
+    save_checkpoint(folder, build_encoder(SPEC, seed=8), **FIELDS)
+    expected = build_encoder(SPEC, seed=8).cls_token
+    assert torch.equal(load_encoder(folder).cls_token, expected.detach())
+
+
+def test_a_folder_with_other_things_is_not_replaced(folder):
+    (folder / "thesis.txt").write_text("precious")
+    with pytest.raises(CheckpointError, match=r"thesis\.txt"):
+        save_checkpoint(folder, build_encoder(SPEC, seed=8), **FIELDS)
+    assert (folder / "thesis.txt").read_text() == "precious"
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    encoder = build_encoder(SPEC, seed=7)
+    with torch.no_grad():
+        encoder.cls_token[0] = torch.inf
+    with pytest.raises(CheckpointError, match="cls_token"):
+        save_checkpoint(tmp_path / "broken", encoder, **FIELDS)
+    assert not (tmp_path / "broken").exists()
+
+
+# ---- the published format
+
+
+@pytest.fixture
+def published() -> dict[str, torch.Tensor]:
+    return torch.load(PUBLISHED, weights_only=True)["model_state_dict"]
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a changed published checkpoint and return its path."""
+
+    def _write(state, **rest) -> Path:
+        torch.save({"model_state_dict": state, **rest}, tmp_path / "changed.pth")
+        return tmp_path / "changed.pth"
+
+    return _write
+
+
+def test_the_architecture_is_read_from_the_shapes():
+    spec = import_published(PUBLISHED, heads=4).spec
+    assert spec == EncoderSpec(dim=48, depth=2, heads=4)
+
+
+def test_the_card_of_an_import_says_where_it_comes_from():
+    card = import_published(PUBLISHED, heads=4).card
+    assert card.source.startswith("small_ckpt.pth, sha256 ")
+    assert card.licence.startswith("unknown")
+    assert card.input.normalization == "zscore"
+    assert card.readout == ("mean", "cls")
+    assert card.training["epoch"] == 99
+
+
+def test_dead_tensors_are_dropped_by_name(published):
+    dropped = set(import_published(PUBLISHED, heads=4).card.dropped_keys)
+    dead = {
+        key
+        for key in published
+        if key.startswith("teacher_encoder.")
+        and (".tian3." in key or ".buckner7." in key or "inter_network_transformer.norm." in key)
+    }
+    others = {"student_encoder.*", "student_predictor.*", "teacher_predictor.*"}
+    others |= {"student_mask_predictor.*", "teacher_mask_predictor.*"}
+    assert len(dead) == 2 * 9 * 13 + 2
+    assert dropped == dead | others
+
+
+def test_kernel_norm_is_the_file_s(published, write):
+    key = f"{LIVE}branches.1.slconv.kernel_norm"
+    state = published | {key: published[key] * 3}
+    encoder = import_published(write(state), heads=4)
+    assert torch.equal(encoder.tokenizers[0].structured.kernel_norm, state[key])
+
+
+def test_an_imported_checkpoint_saved_and_loaded_is_the_same(tmp_path):
+    imported = import_published(PUBLISHED, heads=4)
+    result = CliRunner().invoke(
+        main, ["import-checkpoint", str(PUBLISHED), str(tmp_path / "out"), "--heads", "4"]
+    )
+    assert result.exit_code == 0, result.output
+    loaded = load_encoder(tmp_path / "out")
+    assert loaded.card == imported.card
+    x = torch.randn(1, 457, 100)
+    assert torch.equal(loaded(x), imported(x))
+
+
+def test_the_prefix_of_distributed_training_is_optional(published, write):
+    path = write({f"module.{k}": v for k, v in published.items()})
+    expected = import_published(PUBLISHED, heads=4)
+    found = import_published(path, heads=4).state_dict()
+    assert all(torch.equal(v, found[k]) for k, v in expected.state_dict().items())
+
+
+def test_a_file_without_the_dead_parts_is_imported(published, write):
+    state = {k: v for k, v in published.items() if k.startswith("teacher_encoder.")}
+    state = {k: v for k, v in state.items() if "tian3" not in k and "buckner7" not in k}
+    assert import_published(write(state), heads=4).spec.dim == 48
+
+
+def test_heads_that_the_file_does_not_tell_are_asked_for():
+    with pytest.raises(CheckpointError, match="--heads N"):
+        load_encoder(PUBLISHED)
+
+
+def test_heads_are_taken_from_the_file_s_configuration(published, write):
+    path = write(published, config={"model": {"heads": 3, "encoder": {"num_heads": 4}}})
+    assert load_encoder(path).spec.heads == 4
+
+
+def test_heads_are_64_channels_wide_where_that_divides():
+    """As published: 768 channels, 12 heads."""
+    live = {
+        "inter_network_transformer.cls_token": torch.zeros(1, 1, 768),
+        "inter_network_transformer.transformer_blocks.0.mlp.0.weight": torch.zeros(3072, 1),
+        "inter_network_transformer.temporal_pos_embedding": torch.zeros(5, 768),
+        "network_tokenizers.schaefer400.0.branches.0.weight": torch.zeros(384, 61, 3),
+        "network_tokenizers.schaefer400.0.branches.1.slconv.kernel_list.0": torch.zeros(7, 61, 4),
+    }
+    spec = model.published._spec(live, heads=None, path=Path("x.pth"))
+    assert spec == EncoderSpec(depth=1, sg_scales=1)
+
+
+def test_heads_that_do_not_divide_are_refused():
+    with pytest.raises(CheckpointError, match="divisible by heads 5"):
+        import_published(PUBLISHED, heads=5)
+
+
+def test_pickled_objects_are_refused_and_not_run(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "sprung"),)
+
+    torch.save({"model_state_dict": {}, "config": Trap()}, tmp_path / "trap.pth")
+    with pytest.raises(CheckpointError, match=r"refused, it holds a pickled posix\.mkdir"):
+        load_encoder(tmp_path / "trap.pth")
+    (tmp_path / "bare.pth").write_bytes(pickle.dumps(Trap(), protocol=2))
+    with pytest.raises(CheckpointError, match="refused"):
+        load_encoder(tmp_path / "bare.pth")
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 broken", b"\x80\x02}q\x00."])
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, content):
+    (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"x\.pth"):
+        load_encoder(tmp_path / "x.pth")
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    (tmp_path / "x.pth").write_bytes(PUBLISHED.read_bytes()[:100_000])
+    with pytest.raises(CheckpointError, match=r"x\.pth"):
+        load_encoder(tmp_path / "x.pth")
+
+
+def test_another_dictionary_is_refused(tmp_path):
+    torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match=r"'model_state_dict'.*state_dict"):
+        load_encoder(tmp_path / "x.pth")
+
+
+def test_a_bare_tensor_is_refused(tmp_path):
+    torch.save(torch.zeros(1), tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match="expected a dictionary, found Tensor"):
+        load_encoder(tmp_path / "x.pth")
+
+
+def without_teacher(state):
+    return {k: v for k, v in state.items() if not k.startswith("teacher_encoder.")}
+
+
+def without_a_weight(state):
+    return {k: v for k, v in state.items() if k != f"{LIVE}norm.bias"}
+
+
+def without_cls(state):
+    return {k: v for k, v in state.items() if not k.endswith("cls_token")}
+
+
+def with_a_nan(state):
+    return state | {f"{LIVE}norm.bias": torch.full((48,), torch.nan)}
+
+
+def with_a_leftover(state):
+    return state | {"teacher_encoder.decoder.weight": torch.zeros(2)}
+
+
+def with_an_unknown_part(state):
+    return state | {"probe.weight": torch.zeros(2)}
+
+
+def with_other_parcels(state):
+    return state | {f"{LIVE}branches.0.weight": torch.zeros(24, 14, 3)}
+
+
+def with_a_fresh_norm(state):
+    return state | {f"{LIVE}branches.1.slconv.kernel_norm_initialized": torch.tensor(data=False)}
+
+
+def with_another_multiplier(state):
+    return state | {f"{LIVE}branches.1.slconv.multiplier": torch.full((1, 61, 1), 3.0)}
+
+
+def with_other_positions(state):
+    key = "teacher_encoder.inter_network_transformer.temporal_pos_embedding"
+    return state | {key: torch.zeros(5, 48)}
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (without_teacher, "0 live keys of the teacher"),
+        (without_a_weight, r"missing tokenizers\.0\.norm\.bias"),
+        (without_cls, "the teacher lacks .*cls_token"),
+        (with_a_nan, r"tokenizers\.0\.norm\.bias is not finite"),
+        (with_a_leftover, r"unexpected decoder\.weight"),
+        (with_an_unknown_part, r"unknown keys \['probe\.weight'\]"),
+        (with_other_parcels, r"other parcels: Vis 14 \(expected 61\)"),
+        (with_a_fresh_norm, "kernel_norm was never initialized"),
+        (with_another_multiplier, "multiplier is not 2.0"),
+        (with_other_positions, "not the sine-cosine"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused_with_the_reason(
+    published, write, damage, complaint
+):
+    with pytest.raises(CheckpointError, match=complaint):
+        import_published(write(damage(published)), heads=4)
+
+
+# ---- the command
+
+
+def test_info_prints_the_card(folder):
+    result = CliRunner().invoke(main, ["info", str(folder)])
+    assert result.exit_code == 0
+    assert result.stdout == (folder / "card.json").read_text()
+    n_parameters = sum(p.numel() for p in build_encoder(SPEC, seed=0).parameters())
+    assert f"{n_parameters:,} parameters" in result.stderr
+
+
+def test_errors_are_messages_not_tracebacks(tmp_path):
+    result = CliRunner().invoke(main, ["info", str(tmp_path / "nowhere")])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert "nowhere" in result.stderr

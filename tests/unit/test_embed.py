@@ -1,0 +1,208 @@
+"""Embedding: the same numbers whatever the batch, and nothing chosen silently."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from model.embed import embed_series, embed_windows
+from model.encoder import build_encoder
+from model.errors import ConfigError, SeriesError
+from model.networks import NETWORKS, network_columns
+from model.series import Windows
+from model.spec import CheckpointCard, EncoderSpec, InputSpec
+
+INPUT = InputSpec(normalization="zscore")
+SPEC = EncoderSpec(dim=16, depth=2, heads=2)
+CARD = CheckpointCard(
+    name="tiny",
+    version="0",
+    weights_sha256="0" * 64,
+    parcels_sha256="0" * 64,
+    input=INPUT,
+    encoder=SPEC,
+    readout=("mean", "cls"),
+    source="random weights",
+    licence="Apache-2.0",
+    training={},
+)
+
+
+@pytest.fixture
+def encoder():
+    encoder = build_encoder(SPEC, seed=1).eval()
+    encoder.card = CARD
+    return encoder
+
+
+def make_windows(n: int = 5, *, missing: np.ndarray | None = None, padded: int = 0) -> Windows:
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((n, 457, 100))
+    valid = np.ones((n, 100), dtype=bool)
+    if padded:
+        valid[-1, -padded:] = False
+        values[-1, :, -padded:] = 0
+    missing = np.zeros(457, dtype=bool) if missing is None else missing
+    values[:, missing] = 0
+    start = 100.0 * np.arange(n)
+    return Windows(values=values, valid=valid, start_s=start, missing=missing, spec=INPUT)
+
+
+def series(n_frames: int = 240, *, seed: int = 0) -> np.ndarray:
+    steps = np.random.default_rng(seed).standard_normal((n_frames, 457))
+    return steps + np.vstack([np.zeros(457), steps[:-1]])
+
+
+def test_shapes_types_and_the_order_of_the_grid(encoder):
+    windows = make_windows(2)
+    embedding = embed_windows(windows, encoder)
+    with torch.no_grad():
+        tokens = encoder(torch.from_numpy(np.array(windows.values))).numpy()
+    assert embedding.cls.shape == (2, 16)
+    assert embedding.tokens.shape == (2, 9, 5, 16)
+    assert embedding.tokens.dtype == np.float32
+    np.testing.assert_allclose(embedding.tokens[:, 3, 2], tokens[:, 1 + 3 * 5 + 2], atol=1e-6)
+    np.testing.assert_allclose(embedding.cls, tokens[:, 0], atol=1e-6)
+    np.testing.assert_array_equal(embedding.start_s, windows.start_s)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 8])
+def test_the_result_does_not_depend_on_the_batch_size(encoder, batch_size):
+    windows = make_windows(5, padded=30)
+    expected = embed_windows(windows, encoder, batch_size=5)
+    found = embed_windows(windows, encoder, batch_size=batch_size)
+    np.testing.assert_allclose(found.tokens, expected.tokens, atol=2e-6)
+    np.testing.assert_allclose(found.scan_vector(), expected.scan_vector(), atol=2e-6)
+
+
+def test_the_result_does_not_depend_on_the_order_of_windows(encoder):
+    windows = make_windows(5, padded=30)
+    order = np.array([3, 0, 4, 2, 1])
+    turned = replace(
+        windows,
+        values=windows.values[order],
+        valid=windows.valid[order],
+        start_s=windows.start_s[order],
+    )
+    expected = embed_windows(windows, encoder, batch_size=2)
+    found = embed_windows(turned, encoder, batch_size=2)
+    np.testing.assert_allclose(found.tokens, expected.tokens[order], atol=2e-6)
+    np.testing.assert_allclose(found.scan_vector(), expected.scan_vector(), atol=2e-6)
+
+
+def test_padded_patches_and_missing_networks_are_masked(encoder):
+    missing = np.zeros(457, dtype=bool)
+    missing[network_columns("Cerebellum")] = True
+    embedding = embed_windows(make_windows(2, missing=missing, padded=30), encoder)
+    assert embedding.missing_networks == ("Cerebellum",)
+    assert not embedding.valid[1, :, 3:].any()
+    assert embedding.valid[0, :8].all()
+    np.testing.assert_allclose(embedding.valid_fraction, [1.0, 0.7])
+
+
+def test_what_lies_in_a_padded_patch_has_no_influence(encoder):
+    windows = make_windows(2, padded=20)
+    values = np.array(windows.values)
+    values[1, :, 80:] = 5.0
+    found = embed_windows(replace(windows, values=values), encoder)
+    np.testing.assert_allclose(found.tokens, embed_windows(windows, encoder).tokens, atol=2e-6)
+
+
+def test_embedding_computes_no_gradients_and_leaves_the_encoder_as_it_was(encoder):
+    before = {k: v.clone() for k, v in encoder.state_dict().items()}
+    embed_windows(make_windows(2), encoder)
+    assert all(torch.equal(v, before[k]) for k, v in encoder.state_dict().items())
+    assert all(p.grad is None and p.requires_grad for p in encoder.parameters())
+
+
+def test_the_readout_is_the_card_s_or_the_one_asked_for(encoder):
+    assert embed_windows(make_windows(1), encoder).scan_vector().shape == (32,)
+    chosen = embed_windows(make_windows(1), encoder, readout=("networks",))
+    assert chosen.scan_vector().shape == (9 * 16,)
+
+
+def test_without_card_and_readout_nothing_is_guessed(encoder):
+    encoder.card = None
+    with pytest.raises(ConfigError, match="does not tell a readout"):
+        embed_windows(make_windows(1), encoder)
+    assert embed_windows(make_windows(1), encoder, readout=("cls",)).readout == ("cls",)
+    with pytest.raises(ConfigError, match="does not tell the input it expects"):
+        embed_series(series(), tr_s=2.0, encoder=encoder, readout=("cls",))
+
+
+def test_training_mode_is_refused(encoder):
+    with pytest.raises(ConfigError, match=r"encoder\.eval\(\)"):
+        embed_windows(make_windows(1), encoder.train())
+
+
+def test_windows_of_another_length_are_refused(encoder):
+    spec = replace(INPUT, window_samples=120)
+    windows = replace(
+        make_windows(1), values=np.zeros((1, 457, 120)), valid=np.ones((1, 120)), spec=spec
+    )
+    with pytest.raises(SeriesError, match=r"5 patches of 20 samples, found 6 of 20"):
+        embed_windows(windows, encoder)
+
+
+def test_windows_at_another_tr_are_refused(encoder):
+    windows = replace(make_windows(1), spec=replace(INPUT, tr_s=0.72))
+    with pytest.raises(SeriesError, match=r"TR 2\.0 s, found 0\.72 s"):
+        embed_windows(windows, encoder)
+
+
+def test_a_scan_without_any_network_is_refused(encoder):
+    with pytest.raises(SeriesError, match="1 of 1 windows hold no data"):
+        embed_windows(make_windows(1, missing=np.ones(457, dtype=bool)), encoder)
+
+
+def test_a_series_is_embedded_in_one_call(encoder):
+    embedding = embed_series(series(), tr_s=2.0, encoder=encoder)
+    assert embedding.cls.shape[1] == 16
+    assert embedding.start_s[0] == 0
+    assert embedding.scan_vector().shape == (32,)
+    assert np.isfinite(embedding.scan_vector()).all()
+
+
+def test_units_of_the_series_do_not_matter(encoder):
+    scale = np.random.default_rng(1).uniform(0.5, 50, 457)
+    expected = embed_series(series(), tr_s=2.0, encoder=encoder)
+    found = embed_series(series() * scale + 1000 * scale, tr_s=2.0, encoder=encoder)
+    np.testing.assert_allclose(found.scan_vector(), expected.scan_vector(), atol=1e-3)
+
+
+def test_another_tr_is_resampled(encoder):
+    """240 frames at 1 s are 240 s: the same number of windows as 120 frames at 2 s."""
+    found = embed_series(series(240), tr_s=1.0, encoder=encoder)
+    expected = embed_series(series(120), tr_s=2.0, encoder=encoder)
+    assert found.cls.shape == expected.cls.shape
+
+
+def test_the_normalization_asked_for_replaces_the_card_s(encoder):
+    values = series()
+    values[5] += 40
+    zscore = embed_series(values, tr_s=2.0, encoder=encoder)
+    robust = embed_series(values, tr_s=2.0, encoder=encoder, normalization="robust")
+    assert not np.allclose(zscore.scan_vector(), robust.scan_vector(), atol=1e-3)
+
+
+def test_missing_parcels_are_masked_by_network(encoder):
+    values = series()
+    for network in ("Subcortical", "Cerebellum"):
+        values[:, network_columns(network)] = np.nan
+    embedding = embed_series(values, tr_s=2.0, encoder=encoder)
+    assert embedding.missing_networks == NETWORKS[7:]
+    assert np.isfinite(embedding.scan_vector()).all()
+
+
+@pytest.mark.parametrize("shape", [(240, 400), (457, 240), (240,)])
+def test_a_series_of_another_shape_is_refused(encoder, shape):
+    with pytest.raises(SeriesError, match="457"):
+        embed_series(np.zeros(shape), tr_s=2.0, encoder=encoder)
+
+
+def test_a_series_that_is_too_short_is_refused(encoder):
+    with pytest.raises(SeriesError):
+        embed_series(series(8), tr_s=2.0, encoder=encoder)

@@ -58,6 +58,12 @@ class ListCommand(click.Command):
         return super().parse_args(ctx, rewritten)
 
 
+class UnknownLevelError(click.BadParameter):
+    """An analysis level other than participant and group."""
+
+    exit_code = EXIT_LEVEL
+
+
 class AnalysisLevel(click.Choice[str]):
     """The two levels; an unknown one has an exit code of its own."""
 
@@ -66,11 +72,10 @@ class AnalysisLevel(click.Choice[str]):
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as err:
-            err.exit_code = EXIT_LEVEL
-            raise
+            raise UnknownLevelError(err.message, ctx=ctx, param=param) from err
 
 
-class Cutoff(click.ParamType):
+class Cutoff(click.ParamType[float | None]):
     """A frequency in Hz, or ``none``."""
 
     name = "HZ|none"

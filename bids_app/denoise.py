@@ -21,7 +21,7 @@ MIN_DEGREES_OF_FREEDOM = 10
 MIN_FRAMES = 34
 """The filter mirrors 33 frames at each end (order 5, forwards and backwards)."""
 NOTHING_LEFT = 1e-9
-"""A residual below this share of its series is rounding, not signal."""
+"""What is below this share of what it was taken from is rounding, not signal."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -203,7 +203,8 @@ def _interpolate(series: FloatArray, kept: BoolArray) -> FloatArray:
 def _orthonormal(regressors: FloatArray) -> FloatArray:
     """Return an orthonormal basis (n, rank) of the centred columns of (n, R).
 
-    Scaling and the threshold on the rank are those of `nilearn.signal.clean`.
+    `nilearn.signal.clean` scales alike, but its absolute threshold on the rank lets the
+    rounding left of a repeated column through, which removes a random direction.
     """
     from scipy.linalg import qr
 
@@ -213,5 +214,6 @@ def _orthonormal(regressors: FloatArray) -> FloatArray:
     std = regressors.std(axis=0, ddof=1)
     scaled = (regressors - regressors.mean(axis=0)) / np.where(std < eps, 1, std)
     basis, triangle, _ = qr(scaled, mode="economic", pivoting=True)
-    independent: FloatArray = basis[:, np.abs(np.diag(triangle)) > 100 * eps]
+    shares = np.abs(np.diag(triangle))
+    independent: FloatArray = basis[:, shares > NOTHING_LEFT * shares[0]]
     return independent

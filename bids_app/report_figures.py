@@ -1,31 +1,52 @@
-"""Figures of the report as inline SVG: text stays text, matrices are indexed PNGs inside.
-
-Colours of text and lines are placeholders that `_svg` turns into CSS, so that a figure follows
-the page from light to dark. matplotlib is used through its objects only, and imported late.
-"""
+"""Figures of the report, one function each: arrays in, inline SVG out."""
 
 from __future__ import annotations
 
-import base64
-import io
-import re
-from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bids_app.report_svg import (
+    DROPPED,
+    INK,
+    LEFT_IN,
+    NETWORK_COLOURS,
+    OUTLIER,
+    PLOT_IN,
+    add_axes,
+    colour_bar,
+    colour_map,
+    network_bar,
+    network_edges,
+    network_order,
+    new_figure,
+    render,
+    style,
+)
 from model.networks import NETWORKS, network_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
 FloatArray = npt.NDArray[np.floating]
+
+MAX_COLUMNS = 400
+"""Columns of a carpet: with few colours, what keeps its PNG below 150 kB."""
+_BORDER = "#30363d"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Motion:
+    """Motion of the acquired volumes, as in the table of outliers."""
+
+    outliers: pd.DataFrame
+    fd_threshold_mm: float | None
+    """Framewise displacement beyond which volumes were interpolated; None: not used."""
 
 
 def carpet_figure(
@@ -37,10 +58,9 @@ def carpet_figure(
     limit: float,
     unit: str,
     salt: str,
-    outliers: pd.DataFrame | None = None,
-    fd_threshold_mm: float | None = None,
+    motion: Motion | None = None,
 ) -> str:
-    """Draw parcels over time in network order, and motion above if `outliers` is given.
+    """Draw parcels over time in network order, and motion above if it is given.
 
     Parameters
     ----------
@@ -54,16 +74,14 @@ def carpet_figure(
         Of `values`, for the colour bar.
     salt
         Distinguishes the identifiers inside this figure from those of others in the page.
-    outliers
-        Table of the acquired volumes.
-    fd_threshold_mm
-        Drawn as a line, if given.
+    motion
+        Traces and marks of the acquired volumes.
     """
-    top = 0.1 if outliers is None else 1.35
+    top = 0.1 if motion is None else 1.35
     with style(salt):
         fig = new_figure(height_in=top + 3.2 + 0.45)
-        if outliers is not None:
-            _draw_motion(fig, outliers, tr_s=tr_s, end_s=end_s, threshold_mm=fd_threshold_mm)
+        if motion is not None:
+            _draw_motion(fig, motion, tr_s=tr_s, end_s=end_s)
         ax = add_axes(fig, left=LEFT_IN, top=top, width=PLOT_IN, height=3.2)
         shown, step = _thin(values)
         image = ax.imshow(
@@ -128,8 +146,8 @@ def connectivity_figure(values: FloatArray, *, salt: str) -> str:
             extent=(0, order.size, order.size, 0),
         )
         for edge in edges[1:-1]:
-            ax.axhline(edge, color="#30363d", linewidth=0.4)
-            ax.axvline(edge, color="#30363d", linewidth=0.4)
+            ax.axhline(edge, color=_BORDER, linewidth=0.4)
+            ax.axvline(edge, color=_BORDER, linewidth=0.4)
         ax.set(xticks=[], yticks=[])
         network_bar(fig, left=LEFT_IN - 0.14, top=0.1, height=4.2)
         network_bar(fig, left=LEFT_IN, top=4.34, height=4.2, across=True)
@@ -198,7 +216,9 @@ def network_means(matrix: FloatArray) -> npt.NDArray[np.float64]:
         members[row, network_columns(network)] = 1
     total = members @ np.nan_to_num(off_diagonal) @ members.T
     count = members @ np.isfinite(off_diagonal) @ members.T
-    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    means: npt.NDArray[np.float64] = np.full_like(total, np.nan)
+    np.divide(total, count, out=means, where=count > 0)
+    return means
 
 
 def window_similarity(tokens: FloatArray) -> npt.NDArray[np.float64]:
@@ -223,18 +243,12 @@ def window_similarity(tokens: FloatArray) -> npt.NDArray[np.float64]:
     return np.asarray(unit @ unit.T)
 
 
-def _draw_motion(
-    fig: Figure,
-    outliers: pd.DataFrame,
-    *,
-    tr_s: float,
-    end_s: float,
-    threshold_mm: float | None,
-) -> None:
+def _draw_motion(fig: Figure, motion: Motion, *, tr_s: float, end_s: float) -> None:
+    outliers, threshold_mm = motion.outliers, motion.fd_threshold_mm
     time_s = outliers["onset"].to_numpy() + tr_s / 2
     for top, column, label in (
         (0.1, "framewise_displacement", "FD (mm)"),
-        (0.67, "std_dvars", "DVARS (std.)"),
+        (0.67, "std_dvars", "DVARS"),
     ):
         ax = add_axes(fig, left=LEFT_IN, top=top, width=PLOT_IN, height=0.45)
         trace = outliers[column].to_numpy(dtype=float)
@@ -249,7 +263,7 @@ def _draw_motion(
             ax.axhline(threshold_mm, color=OUTLIER, linewidth=0.8, linestyle=(0, (4, 3)))
             high = max(high, threshold_mm)
         ax.set(xlim=(0, end_s), ylim=(0, 1.12 * high), xticks=[])
-        ax.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=24)
+        ax.text(-0.035, 0.5, label, ha="right", va="center", transform=ax.transAxes)
         ax.locator_params(axis="y", nbins=2)
     marks = add_axes(fig, left=LEFT_IN, top=1.2, width=PLOT_IN, height=0.11)
     _mark_volumes(marks, outliers, tr_s=tr_s)
@@ -294,5 +308,3 @@ def _thin(values: FloatArray) -> tuple[FloatArray, int]:
     starts = np.arange(0, values.shape[0], step)
     counts = np.diff(starts, append=values.shape[0])
     return np.add.reduceat(values, starts, axis=0) / counts[:, None], step
-
-

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Metadata = NewType("Metadata", dict[str, Any])
 """A sidecar: open-ended JSON, keys as in docs/outputs.md."""
 
-# Entities that say how a run was resampled, not which run it is.
-_RENDERING = ("space", "res", "den")
+# Entities that say how a run was written, not which run it is.
+_RENDERING = ("space", "res", "den", "desc")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,7 +110,7 @@ def _labels(entities: list[dict[str, str]]) -> list[str]:
     """Name runs by their entities; by space and resolution only where it takes them."""
     short = [_label(run, without=("sub", *_RENDERING)) for run in entities]
     return [
-        _label(run, without=("sub",)) if short.count(label) > 1 else label
+        _label(run, without=("sub", "desc")) if short.count(label) > 1 else label
         for run, label in zip(entities, short, strict=True)
     ]
 

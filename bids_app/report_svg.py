@@ -42,9 +42,8 @@ MISSING = "#cfb53b"
 OUTLIER = "#d0342c"
 DROPPED = "#7d8590"
 
-MAX_COLUMNS = 400
-"""Columns of a carpet: with `LEVELS` colours, what keeps its PNG below 150 kB."""
 LEVELS = 32
+"""Colours of a matrix"""
 WIDTH_IN = 10.0
 LEFT_IN, PLOT_IN = 1.05, 7.95
 # Placeholders; the stylesheet of data/report.html defines the line colour.
@@ -52,10 +51,12 @@ INK, LINE = "#010203", "#040506"
 
 
 def network_order() -> npt.NDArray[np.intp]:
+    """Return the 0-based columns of all parcels, network by network."""
     return np.concatenate([network_columns(network) for network in NETWORKS])
 
 
 def network_edges() -> npt.NDArray[np.int_]:
+    """Return where each network begins in `network_order`, and the end (N + 1)."""
     return np.cumsum([0, *(network_columns(network).size for network in NETWORKS)])
 
 
@@ -84,6 +85,7 @@ def colour_bar(
     label: str,
     left: float = LEFT_IN + PLOT_IN + 0.1,
 ) -> None:
+    """Draw the colours of an image with their values, at a place in inches."""
     ax = add_axes(fig, left=left, top=top, width=0.1, height=height)
     low, high = image.get_clim()
     ramp = np.linspace(high, low, LEVELS)[:, None]
@@ -102,13 +104,15 @@ def colour_bar(
     ax.locator_params(axis="y", nbins=5)
 
 
-def colour_map(name: str) -> Any:  # a Colormap; matplotlib is imported late
+def colour_map(name: str) -> Colormap:
+    """Return one of matplotlib's maps in few steps, with a colour of its own for NaN."""
     import matplotlib
 
     return matplotlib.colormaps[name].resampled(LEVELS).with_extremes(bad=MISSING)
 
 
 def new_figure(*, height_in: float) -> Figure:
+    """Return an empty figure of the report's width; call within `style`."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(WIDTH_IN, height_in))
@@ -151,7 +155,8 @@ def render(fig: Figure) -> str:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r' (xmlns(:xlink)?|version|width|height)="[^"]*"', "", text, count=5)
-    text = re.sub(r"<!--.*?-->\n?", "", text, flags=re.DOTALL)
+    # The stylesheet inside would apply to the whole page.
+    text = re.sub(r"<!--.*?-->\n?|<style.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r"data:image/png;base64,([^\"]+)", _indexed, text)
     used = set(re.findall(r'#([A-Za-z][\w.-]*)[")]', text))
     text = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used else "", text)
@@ -159,10 +164,12 @@ def render(fig: Figure) -> str:
 
 
 def _indexed(match: re.Match[str]) -> str:
-    """Encode an embedded picture with a palette: a quarter of the bytes, the same pixels."""
+    """Encode an embedded picture with a palette: fewer bytes, the same pixels."""
     from PIL import Image
 
     picture = Image.open(io.BytesIO(base64.b64decode(match[1]))).convert("RGB")
     buffer = io.BytesIO()
-    picture.quantize(LEVELS + 1, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
+    picture.quantize(LEVELS + 1, dither=Image.Dither.NONE).save(
+        buffer, format="png", optimize=True
+    )
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -14,6 +14,7 @@ from bids_app.dataset import check_output_folder, write_dataset_files
 from bids_app.errors import AtlasError
 from bids_app.locate import locate_derivative
 from bids_app.query import find_scans
+from bids_app.selection import SPACES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,8 @@ def discover(options: RunOptions) -> tuple[Path, Discovery]:
     The root of the fMRIPrep derivative, and which runs were chosen or refused.
     """
     derivative = locate_derivative(options.bids_dir, options.derivatives)
-    spaces = available_spaces(options.atlas or atlas_home())
+    # Without an atlas the table still tells what could be embedded with one.
+    spaces = available_spaces(options.atlas or atlas_home()) or SPACES
     return derivative, find_scans(derivative, options.selection, preferred_spaces=spaces)
 
 
@@ -54,8 +56,6 @@ def run_participants(options: RunOptions) -> list[ScanOutcome]:
 
     derivative, discovery = discover(options)
     check_output_folder(options.output_dir, derivative=derivative)
-    if not discovery.scans:
-        raise discovery.nothing_chosen()
     atlas_folder = options.atlas or atlas_home()
     if not available_spaces(atlas_folder):
         raise AtlasError(
@@ -63,6 +63,8 @@ def run_participants(options: RunOptions) -> list[ScanOutcome]:
             hint="Install it once with: semantoks-assets atlas --download (or --from DIR), "
             "or name one with --atlas.",
         )
+    if not discovery.scans:
+        raise discovery.nothing_chosen()
     embedder = load_embedder(
         options.checkpoint,
         device=options.device,

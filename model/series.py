@@ -75,7 +75,7 @@ class ParcelSeries:
     @property
     def missing(self) -> BoolArray:
         """(P,) true where a parcel has no signal."""
-        return np.isnan(self.values).all(axis=0)
+        return np.asarray(np.isnan(self.values).all(axis=0))
 
     def with_values(self, values: npt.ArrayLike, **changes: Any) -> ParcelSeries:
         """Return a new series with other values (and other fields, if named)."""
@@ -106,7 +106,8 @@ class Windows:
     def token_mask(self) -> BoolArray:
         """(W, N, K) true where a token must be masked: padded patch or missing network."""
         n_windows = self.valid.shape[0]
-        padded = ~self.valid.reshape(n_windows, self.spec.n_patches, -1).all(axis=2)
+        patches = self.valid.reshape(n_windows, self.spec.n_patches, -1)
+        padded = ~np.asarray(patches.all(axis=2))
         absent = missing_networks(self.missing)
         return padded[:, None, :] | absent[None, :, None]
 
@@ -146,7 +147,7 @@ class ScanEmbedding:
         """(W, D) mean over the valid tokens of each window."""
         weights = self.valid[..., None]
         total = (self.tokens * weights).sum(axis=(1, 2), dtype=np.float64)
-        return (total / weights.sum(axis=(1, 2))).astype(np.float32)
+        return np.asarray(total / weights.sum(axis=(1, 2)), dtype=np.float32)
 
     @property
     def networks(self) -> FloatArray:
@@ -155,12 +156,12 @@ class ScanEmbedding:
         total = (self.tokens * weights).sum(axis=2, dtype=np.float64)
         count = weights.sum(axis=2)
         nan = np.full_like(total, np.nan)
-        return np.divide(total, count, out=nan, where=count > 0).astype(np.float32)
+        return np.asarray(np.divide(total, count, out=nan, where=count > 0), dtype=np.float32)
 
     @property
     def missing_networks(self) -> tuple[str, ...]:
         """Networks without a valid token in any window."""
-        absent = ~self.valid.any(axis=(0, 2))
+        absent = ~np.asarray(self.valid.any(axis=(0, 2)))
         return tuple(name for name, gone in zip(NETWORKS, absent, strict=True) if gone)
 
     def scan_part(self, part: ReadoutPart) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Shared fixtures: where the real material lies, and small things made from seeds."""
+"""Shared fixtures: where the real material lies, and how many threads tests use."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+
+# Tiny arrays: threads only get in one another's way. Before numpy or torch are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -266,7 +266,7 @@ def _nuisance(
 
     def strength(median: float) -> Tensor:
         spread = 0.3 * torch.randn(n_subjects, n_sessions, 1, 1, generator=generator)
-        return median * 0.5**0.5 * spread.exp()
+        return spread.exp().mul_(median * 0.5**0.5)
 
     noise = torch.randn(shape, generator=generator) * strength(config.noise_gain)
     reach = 1 + 0.3 * torch.randn(n_subjects, n_sessions, n_parcels, 1, generator=generator)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -8,6 +8,9 @@ import pytest
 
 from bids_app.atomic import json_bytes, replacing, table_bytes, write_all, write_bytes
 from bids_app.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_files_of_a_set_appear_together(tmp_path: Path) -> None:
@@ -43,7 +46,8 @@ def test_an_interruption_leaves_no_temporary_file(tmp_path: Path) -> None:
 
 
 def test_json_never_holds_null_nor_nan() -> None:
-    assert json_bytes({"a": None, "b": {"c": None, "d": 1}}) == b'{\n  "b": {\n    "d": 1\n  }\n}\n'
+    expected = b"""{\n  "b": {\n    "d": 1\n  }\n}\n"""
+    assert json_bytes({"a": None, "b": {"c": None, "d": 1}}) == expected
     with pytest.raises(ValueError, match="JSON"):
         json_bytes({"a": float("nan")})
 

@@ -1,5 +1,6 @@
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -34,13 +35,12 @@ def app(monkeypatch):
         def __call__(self, arguments, *, standalone_mode):
             assert not standalone_mode
             self.calls.append(arguments)
-            derivative, output, level = arguments[:3]
+            _, output, level = arguments[:3]
             if level == "participant":
-                self.write(derivative, output)
+                self.write(Path(output).parent)
             sys.exit(self.exit_code)
 
-        def write(self, derivative, output):
-            out = demo.Path(output).parent
+        def write(self, out):
             for sub, ses, task, *_ in demo.RUNS:
                 scan = Entities(sub=sub, ses=ses, task=task, space=demo.SPACE)
                 truth = pd.read_csv(demo.truth_path(out, scan), sep="\t")

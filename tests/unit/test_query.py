@@ -127,7 +127,11 @@ def test_a_space_without_an_atlas_says_so(tmp_path):
 
 @pytest.mark.parametrize(
     ("resolutions", "chosen"),
-    [(("", "_res-1", "_res-2"), "_res-2"), (("", "_res-1"), ""), (("_res-native",), "_res-native")],
+    [
+        (("", "_res-1", "_res-2"), "_res-2"),
+        (("", "_res-1"), ""),
+        (("_res-native",), "_res-native"),
+    ],
 )
 def test_of_several_resolutions_2_mm_then_native_is_chosen(tmp_path, resolutions, chosen):
     name = f"sub-1_task-x_space-{C}%s_desc-preproc_bold.nii.gz"
@@ -152,7 +156,9 @@ def test_runs_acquisitions_and_directions_are_different_scans_with_their_own_com
     discovery = discover(fill(tmp_path, *bold, *confounds))
     assert sorted(names(discovery)) == sorted(bold)
     for scan in discovery.scans:
-        assert scan.confounds_path.name == f"{scan.entities.run_stem}_desc-confounds_timeseries.tsv"
+        assert (
+            scan.confounds_path.name == f"{scan.entities.run_stem}_desc-confounds_timeseries.tsv"
+        )
 
 
 def test_old_and_new_confounds_of_one_run_are_a_tie_and_the_run_fails(tmp_path):
@@ -318,13 +324,18 @@ def test_other_participants_and_folders_are_never_touched(sessions, monkeypatch)
         (sessions / folder / RUN).write_text("")
     (sessions / "sub-01" / "ses-a" / "func" / f"._{RUN}").write_text("")
     touched = []
-    for name in ("stat", "lstat", "scandir", "listdir", "open", "readlink"):
 
-        def spy(path=".", *args, _real=getattr(os, name), **kwargs):
+    def spied(name):
+        real = getattr(os, name)
+
+        def spy(path=".", *args, **kwargs):
             touched.append(str(path))
-            return _real(path, *args, **kwargs)
+            return real(path, *args, **kwargs)
 
-        monkeypatch.setattr(os, name, spy)
+        return spy
+
+    for name in ("stat", "lstat", "scandir", "listdir", "open", "readlink"):
+        monkeypatch.setattr(os, name, spied(name))
     discovery = discover(sessions, participant_labels=["01"])
     monkeypatch.undo()
     assert len(discovery.rows) == 12
@@ -345,7 +356,13 @@ def test_nothing_is_written_to_the_input(sessions):
 
 @pytest.mark.parametrize(
     "below",
-    ["", "fmriprep", "derivatives/fmriprep", "derivatives/fmriprep-23.2.0", "derivatives/B/fmriprep"],
+    [
+        "",
+        "fmriprep",
+        "derivatives/fmriprep",
+        "derivatives/fmriprep-23.2.0",
+        "derivatives/B/fmriprep",
+    ],
 )
 def test_the_derivative_is_found_from_the_dataset_above_it(tmp_path, below):
     fill(tmp_path / below, RUN)
@@ -368,7 +385,7 @@ def test_the_derivatives_option_wins_over_the_dataset(tmp_path):
 def test_several_derivatives_are_listed_and_none_is_chosen(tmp_path):
     for version in ("A", "B"):
         fill(tmp_path / "derivatives" / version / "fmriprep", RUN)
-    with pytest.raises(InputError, match="A/fmriprep.*B/fmriprep"):
+    with pytest.raises(InputError, match=r"A/fmriprep.*B/fmriprep"):
         locate_derivative(tmp_path)
 
 
@@ -412,4 +429,3 @@ def test_an_empty_and_an_absent_folder_say_what_they_are(tmp_path):
         locate_derivative(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         locate_derivative(tmp_path / "nowhere")
-

@@ -36,7 +36,7 @@ def test_participants_may_come_from_a_list_or_a_participants_table(tmp_path, tex
 
 
 def test_a_file_of_labels_that_is_not_there_is_a_usage_error(tmp_path):
-    with pytest.raises(OptionsError, match="who.txt"):
+    with pytest.raises(OptionsError, match=r"who\.txt"):
         Selection.build(participant_labels=[str(tmp_path / "who.txt")])
 
 

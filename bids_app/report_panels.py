@@ -1,0 +1,229 @@
+"""The section of one run in the report: figures with captions, coverage, settings, notes."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bids_app.report_figures import (
+    Motion,
+    carpet_figure,
+    connectivity_figure,
+    coverage_figure,
+    embedding_figure,
+)
+from bids_app.report_methods import filters_text, mask_text, thresholds_text
+from bids_app.report_svg import DROPPED, MISSING, OUTLIER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+
+    from bids_app.report_run import ReportRun, RunTables
+
+LOW_COVERAGE = 0.75
+"""Parcels that are used although they lost more than a quarter are named."""
+MODEL_LIMIT = 3.0
+"""Standard deviations at both ends of the model input's grey scale."""
+
+
+def run_section(run: ReportRun) -> str:
+    """Return all about one run as HTML."""
+    label = escape(run.label)
+    parts = [
+        f"<section class='run' id='{label}'><h2>{label.replace('_', ' ')}"
+        f"<span class='badge {run.status}'>{run.status}</span></h2>"
+        f"<p class='source'>{escape(str(run.record.get('Source', '')))}</p>"
+    ]
+    if run.status != "embedded":
+        parts.append(f"<p class='reason-box {run.status}'>{escape(run.record['Reason'])}</p>")
+    if run.problem:
+        parts.append(f"<p class='reason-box'>{escape(run.problem)}</p>")
+    if run.tables is not None:
+        parts += [
+            _notes(run.tables),
+            _denoised(run.tables, run.label),
+            _model_input(run.tables, run.label),
+            _coverage(run.tables, run.label),
+            _connectivity(run.tables, run.label),
+            _embedding(run.tables, run.label),
+            _settings(run.tables),
+        ]
+    return "\n".join((*parts, "</section>"))
+
+
+def _notes(tables: RunTables) -> str:
+    """Warn of what a reader must know before using the run."""
+    coverage, embedding = tables.coverage_meta, tables.tokens_meta
+    notes = []
+    if coverage["Mask"] == "derived":
+        notes.append(
+            "No brain mask was found: it was derived from the data (voxels with non-zero "
+            "variance), so that parcels at the edge may hold signal from outside the brain."
+        )
+    if embedding["MissingNetworks"]:
+        notes.append(
+            f"Networks without signal: {', '.join(embedding['MissingNetworks'])}. Their tokens "
+            "are masked and their embeddings n/a."
+        )
+    if coverage["NonFiniteVoxels"]:
+        notes.append(f"{coverage['NonFiniteVoxels']} voxels that are not finite were left out.")
+    short = [share for share in embedding["Windows"]["ValidFraction"] if share < 1]
+    if short:
+        notes.append(
+            f"The run is shorter than a window of {embedding['Windows']['Length']:g} s: "
+            f"{1 - min(short):.0%} of it is padding, masked for the encoder."
+        )
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return f"<ul class='notes' aria-label='Warnings'>{items}</ul>" if notes else ""
+
+
+def _denoised(tables: RunTables, label: str) -> str:
+    meta, volumes = tables.denoised_meta, tables.denoised_meta["NumberOfVolumes"]
+    limit = float(np.nanpercentile(np.abs(tables.denoised), 97.5))
+    svg = carpet_figure(
+        tables.denoised,
+        tr_s=meta["RepetitionTime"],
+        start_s=meta["StartTime"],
+        end_s=_end_s(tables),
+        limit=limit or 1.0,
+        unit="BOLD units",
+        salt=f"{label} denoised",
+        motion=Motion(
+            outliers=tables.outliers,
+            fd_threshold_mm=tables.outliers_meta["Thresholds"].get("FramewiseDisplacement"),
+        ),
+    )
+    mean_fd = meta.get("MeanFramewiseDisplacement")
+    motion = "not known" if mean_fd is None else f"{mean_fd:.2f} mm on average"
+    facts = f"{volumes['Dropped']} volumes dropped, {volumes['Interpolated']} interpolated"
+    return _figure(
+        "Denoised parcels",
+        svg,
+        alt=f"Carpet of {tables.denoised.shape[1]} parcels in network order over "
+        f"{_end_s(tables):g} s; above it framewise displacement ({motion}) and DVARS; {facts}.",
+        caption=f"{escape(facts[:1].upper() + facts[1:])}; framewise displacement {motion}. "
+        f"{_swatch(DROPPED)}dropped {_swatch(OUTLIER)}interpolated {_swatch(MISSING)}missing "
+        "parcel. Each line is a parcel, ordered by network; DVARS is standardized.",
+    )
+
+
+def _model_input(tables: RunTables, label: str) -> str:
+    meta = tables.model_meta
+    svg = carpet_figure(
+        tables.model,
+        tr_s=meta["RepetitionTime"],
+        start_s=meta["StartTime"],
+        end_s=_end_s(tables),
+        limit=MODEL_LIMIT,
+        unit="standard deviations",
+        salt=f"{label} model",
+    )
+    samples = tables.model.shape[0]
+    return _figure(
+        "Model input",
+        svg,
+        alt=f"Carpet of the {samples} samples that the encoder saw, normalized per parcel.",
+        caption=f"What the encoder saw: {samples} samples at {meta['RepetitionTime']:g} s, "
+        f"normalization {escape(meta['Normalization'])}.",
+    )
+
+
+def _coverage(tables: RunTables, label: str) -> str:
+    table, minimum = tables.coverage, tables.coverage_meta["MinimumCoverage"]
+    used = table["status"] == "used"
+    svg = coverage_figure(table, minimum=minimum, salt=f"{label} coverage")
+    low = table[used & (table["coverage"] < LOW_COVERAGE)]
+    shares = [f"{row.name} ({row.coverage:.0%})" for row in low.sort_values("coverage").itertuples(index=False)]
+    figure = _figure(
+        "Coverage",
+        svg,
+        alt=f"Share of usable voxels per parcel and network: {used.sum()} of {len(table)} "
+        "parcels are used.",
+        caption=f"One tick per parcel, {_swatch(OUTLIER)}red if missing; the bar is the network's "
+        f"mean, the dashed line the least share ({minimum:.0%}); right: parcels used.",
+    )
+    lost = f"{len(low)} parcels are used although they lost more than {1 - LOW_COVERAGE:.0%}"
+    return figure + _missing(table[~used]) + (_folded(lost, shares) if shares else "")
+
+
+def _missing(rows: pd.DataFrame) -> str:
+    """List missing parcels by reason, with counts."""
+    if rows.empty:
+        return "<p>No parcel is missing.</p>"
+    parts = [
+        _folded(f"{len(part)} missing: {reason}", part["name"])
+        for reason, part in rows.fillna({"reason": "no reason given"}).groupby("reason")
+    ]
+    return "".join(parts)
+
+
+def _connectivity(tables: RunTables, label: str) -> str:
+    return _figure(
+        "Functional connectivity",
+        connectivity_figure(tables.model, salt=f"{label} connectivity"),
+        alt="Matrix of Pearson correlations between all parcels in network order, and their "
+        "means within and between the nine networks.",
+        caption="Correlation of the model input. Right: mean over pairs of different parcels. "
+        f"{_swatch(MISSING)}missing.",
+    )
+
+
+def _embedding(tables: RunTables, label: str) -> str:
+    windows = tables.tokens_meta["Windows"]
+    svg = embedding_figure(tables.tokens, windows["Onsets"], salt=f"{label} embedding")
+    return _figure(
+        "Embedding",
+        svg,
+        alt=f"Cosine similarity between {windows['Number']} windows, and the norm of each token "
+        "by network and patch.",
+        caption=f"{windows['Number']} windows of {windows['Length']:g} s. Left: cosine similarity "
+        "of their networks' mean tokens, joined. Right: Euclidean norm of each token. "
+        f"{_swatch(MISSING)}masked.",
+    )
+
+
+def _settings(tables: RunTables) -> str:
+    denoised, model, embedding = tables.denoised_meta, tables.model_meta, tables.tokens_meta
+    resampling = model["Resampling"]
+    regressors = denoised["ConfoundRegressors"]
+    rows = {
+        "space": denoised["Space"],
+        "brain mask": mask_text(denoised["Mask"]),
+        "least coverage": f"{tables.coverage_meta['MinimumCoverage']:.0%} of a parcel's voxels",
+        "repetition time": f"{denoised['RepetitionTime']:g} s "
+        f"(from {denoised['RepetitionTimeSource']})",
+        "denoising": f"strategy {denoised['DenoiseStrategy']}, {filters_text(tables)}",
+        "outlier volumes": thresholds_text(tables) or "none defined",
+        "degrees of freedom left": f"{denoised['DegreesOfFreedomLeft']}",
+        "resampling": f"{resampling['From']:g} s to {resampling['To']:g} s ({resampling['Method']})",
+        "normalization": model["Normalization"],
+        "scan vector": ", ".join(embedding["ScanVector"]),
+    }
+    listed = "".join(f"<dt>{key}</dt><dd>{escape(str(text))}</dd>" for key, text in rows.items())
+    sources = _folded("Sources", denoised["Sources"])
+    confounds = _folded(f"{len(regressors)} confounds regressed out", regressors)
+    return f"<h3>Settings</h3><dl>{listed}</dl>{confounds if regressors else ''}{sources}"
+
+
+def _figure(title: str, svg: str, *, alt: str, caption: str) -> str:
+    """Frame a figure; `caption` is HTML, `alt` is text."""
+    described = svg.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1)
+    return f"<h3>{title}</h3><figure>{described}<figcaption>{caption}</figcaption></figure>"
+
+
+def _folded(title: str, names: Iterable[str]) -> str:
+    items = "".join(f"<li>{escape(str(name))}</li>" for name in names)
+    return f"<details><summary>{escape(title)}</summary><ul class='names'>{items}</ul></details>"
+
+
+def _swatch(colour: str) -> str:
+    return f"<span class='swatch' style='background:{colour}'></span>"
+
+
+def _end_s(tables: RunTables) -> float:
+    """Return the end of the acquisition, in seconds after its first volume."""
+    return float(len(tables.outliers) * tables.denoised_meta["RepetitionTime"])

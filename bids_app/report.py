@@ -1,6 +1,7 @@
 """One page per participant: what became of each run, drawn from the tables beside it.
 
-The page is one file. It loads nothing, holds no script, and has the same bytes for the same tables.
+The page is one file that loads nothing, holds no script, and has the same bytes for the same
+tables.
 """
 
 from __future__ import annotations

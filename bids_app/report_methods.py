@@ -80,8 +80,8 @@ def _extraction(tables: RunTables) -> str:
         f"were processed with {coverage['SoftwareVersion']}. The mean signal of 457 parcels was "
         "extracted: 400 cortical (Schaefer et al., 2018, seven networks), 50 subcortical (Tian "
         "et al., 2020, scale III) and 7 cerebellar (Buckner et al., 2011). Voxels outside the "
-        f"mask ({mask_text(coverage['Mask'])}), not finite, or constant were left out; parcels "
-        f"with less than {coverage['MinimumCoverage']:.0%} of their voxels were treated as missing."
+        f"mask ({mask_text(coverage['Mask'])}), not finite, or constant were left out. A "
+        f"parcel with less than {coverage['MinimumCoverage']:.0%} of its voxels left was missing."
     )
 
 

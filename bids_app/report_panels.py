@@ -136,8 +136,11 @@ def _coverage(tables: RunTables, label: str) -> str:
     table, minimum = tables.coverage, tables.coverage_meta["MinimumCoverage"]
     used = table["status"] == "used"
     svg = coverage_figure(table, minimum=minimum, salt=f"{label} coverage")
-    low = table[used & (table["coverage"] < LOW_COVERAGE)]
-    shares = [f"{row.name} ({row.coverage:.0%})" for row in low.sort_values("coverage").itertuples(index=False)]
+    low = table[used & (table["coverage"] < LOW_COVERAGE)].sort_values("coverage")
+    shares = [
+        f"{name} ({share:.0%})"
+        for name, share in zip(low["name"], low["coverage"], strict=True)
+    ]
     figure = _figure(
         "Coverage",
         svg,
@@ -188,7 +191,7 @@ def _embedding(tables: RunTables, label: str) -> str:
 
 def _settings(tables: RunTables) -> str:
     denoised, model, embedding = tables.denoised_meta, tables.model_meta, tables.tokens_meta
-    resampling = model["Resampling"]
+    change = model["Resampling"]
     regressors = denoised["ConfoundRegressors"]
     rows = {
         "space": denoised["Space"],
@@ -199,7 +202,7 @@ def _settings(tables: RunTables) -> str:
         "denoising": f"strategy {denoised['DenoiseStrategy']}, {filters_text(tables)}",
         "outlier volumes": thresholds_text(tables) or "none defined",
         "degrees of freedom left": f"{denoised['DegreesOfFreedomLeft']}",
-        "resampling": f"{resampling['From']:g} s to {resampling['To']:g} s ({resampling['Method']})",
+        "resampling": f"{change['From']:g} s to {change['To']:g} s ({change['Method']})",
         "normalization": model["Normalization"],
         "scan vector": ", ".join(embedding["ScanVector"]),
     }

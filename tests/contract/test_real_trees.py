@@ -1,0 +1,206 @@
+"""Discovery on real fMRIPrep outputs: names, sidecars and confounds as OpenNeuro has them.
+
+Images there are links into a git-annex that was not fetched; where a test needs one, a tiny
+image takes the link's place in a copy.
+"""
+
+import re
+import tarfile
+from collections import Counter
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_app.confounds import from_table, load_confounds
+from bids_app.denoise import denoise
+from bids_app.errors import InputError, NeverMadeError, ScanError
+from bids_app.locate import locate_derivative
+from bids_app.query import find_scans
+from bids_app.selection import Selection
+from bids_app.strategy import load_strategy
+
+A, C = "MNI152NLin6Asym", "MNI152NLin2009cAsym"
+GONE = "annexed file not present: datalad get"
+OWN = "in the scan's own space, not in a template"
+T1W = "space-T1w, not a template with an atlas"
+AROMA = "desc-smoothAROMAnonaggr, not desc-preproc"
+CIFTI = "CIFTI series (space-fsLR), not read yet"
+
+
+def surface(space):
+    return f"surface series (space-{space})"
+
+
+IN_21 = {("", OWN), ("T1w", T1W), (A, AROMA), ("fsLR", CIFTI), (C, GONE)}
+IN_21 |= {("fsaverage5", surface("fsaverage5"))}
+IN_23 = {("T1w", T1W), ("fsLR", CIFTI), (C, GONE)}
+IN_23 |= {(space, surface(space)) for space in ("fsaverage", "fsnative")}
+
+# Archive: participants taken, runs of these, and every kind of (space, reason) there.
+TREES = {
+    "ds000001_fmriprep-21.0.1": (["01", "04"], 6, IN_21),
+    "ds000114_testretest_fmriprep-21.0.2": (["01", "04"], 20, IN_21),
+    "ds000224_MSC_fmriprep-22.0.2_rest": (["MSC01", "MSC02"], 20, IN_21),
+    "ds000228_pixar_fmriprep-21.0.2": (["pixar001", "pixar091"], 2, IN_21),
+    "ds005165_BMD_fmriprep-23.2.0_rest": (["01", "02"], 10, IN_23),
+}
+
+
+@pytest.fixture(scope="session")
+def extract(shared_data, tmp_path_factory):
+    """Return a function that unpacks one archive, or some participants of it, once per use."""
+    done = {}
+
+    def unpack(name, participants=None, *, use="look"):
+        if (name, use) not in done:
+            root = tmp_path_factory.mktemp("tree")
+            with tarfile.open(shared_data / "fmriprep_trees" / f"{name}.tar.gz") as archive:
+                members = (
+                    member
+                    for member in archive
+                    if participants is None
+                    or not (found := re.search(r"(?:^|/)sub-([0-9A-Za-z]+)", member.name))
+                    or found[1] in participants
+                )
+                # The links point outside on purpose (to .git/annex): nothing follows them.
+                archive.extractall(root, members=members, filter="fully_trusted")  # noqa: S202
+            done[name, use] = root
+        return done[name, use]
+
+    return unpack
+
+
+def discover(root, *, spaces=(A, C), **selection):
+    derivative = locate_derivative(root)
+    return find_scans(derivative, Selection.build(**selection), preferred_spaces=spaces)
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_every_bold_file_of_a_tree_has_its_reason(extract, name):
+    participants, n_runs, expected = TREES[name]
+    discovery = discover(extract(name, participants))
+    kinds = Counter((row.space, row.reason) for row in discovery.rows)
+    assert set(kinds) == expected
+    assert set(kinds.values()) == {n_runs}
+    assert {row.status for row in discovery.rows} == {"refused"}
+    assert discovery.scans == []
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_a_tree_that_was_not_fetched_ends_with_one_message(extract, name):
+    error = discover(extract(name, TREES[name][0])).nothing_chosen()
+    assert isinstance(error, InputError)
+    assert "datalad get" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "tr_s"),
+    [
+        ("ds000001_fmriprep-21.0.1", {2.0}),
+        ("ds000114_testretest_fmriprep-21.0.2", {2.5, 5.0}),
+        ("ds000224_MSC_fmriprep-22.0.2_rest", {2.2}),
+        ("ds000228_pixar_fmriprep-21.0.2", {2.0}),
+        ("ds005165_BMD_fmriprep-23.2.0_rest", {1.75}),
+    ],
+)
+def test_repetition_times_come_from_the_real_sidecars(extract, name, tr_s):
+    rows = discover(extract(name, TREES[name][0])).rows
+    assert {row.tr_s for row in rows if row.reason == GONE} == tr_s
+
+
+def test_fmriprep_1_1_is_refused_by_name_with_exit_code_16(extract):
+    with pytest.raises(InputError, match=r"fMRIPrep 1\.1") as caught:
+        locate_derivative(extract("ds001499_BOLD5000_fmriprep-1.1.x_T1wonly"))
+    assert caught.value.exit_code == 16
+
+
+def test_level_minimal_is_refused_with_exit_code_66(extract):
+    with pytest.raises(NeverMadeError, match="--level full") as caught:
+        locate_derivative(extract("ds003752_fmriprep-23.2.0_minimal"))
+    assert caught.value.exit_code == 66
+
+
+def test_the_derivative_is_found_two_levels_below_the_dataset(extract):
+    root = extract("ds005165_BMD_fmriprep-23.2.0_rest", ["01", "02"])
+    assert locate_derivative(root) == root / "derivatives" / "versionB" / "fmriprep"
+
+
+def test_a_tree_in_which_one_participant_was_fetched_yields_that_one(extract):
+    root = extract("ds000114_testretest_fmriprep-21.0.2", ["01", "04"], use="fetch")
+    image = nib.Nifti1Image(np.zeros((2, 2, 2, 5), np.int16), np.eye(4))
+    func = f"ses-*/func/*space-{C}_res-2_desc-"
+    bold = sorted((root / "sub-01").glob(f"{func}preproc_bold.nii.gz"))
+    masks = sorted((root / "sub-01").glob(f"{func}brain_mask.nii.gz"))
+    for path in (*bold, *masks):
+        path.unlink()
+        nib.save(image, path)
+    discovery = discover(root)
+    assert [scan.bold_path for scan in discovery.scans] == bold
+    assert [scan.mask_path for scan in discovery.scans] == masks
+    assert {scan.problem for scan in discovery.scans} == {None}
+    assert {scan.entities.ses for scan in discovery.scans} == {"test", "retest"}
+    chosen = [row for row in discovery.rows if row.status == "chosen"]
+    assert {(row.n_volumes, row.confounds) for row in chosen} == {(5, "not fetched")}
+
+
+def test_runs_with_and_without_a_run_label_in_one_session_stay_apart(extract):
+    root = extract("ds000224_MSC_fmriprep-22.0.2_rest", ["MSC01", "MSC02"])
+    rows = [row for row in discover(root).rows if row.reason == GONE]
+    assert len({row.entities for row in rows}) == len(rows)
+
+
+@pytest.fixture(scope="session")
+def confounded(extract):
+    """Scans of a tree whose confounds are real, with a stand-in for each image."""
+    root = extract("ds005165_BMD_fmriprep-23.2.0_rest", ["01", "02"], use="confounds")
+    for path in root.rglob(f"*space-{C}_desc-*"):
+        if path.is_symlink() and path.name.endswith(("bold.nii.gz", "mask.nii.gz")):
+            path.unlink()
+            path.touch()
+    return discover(root, participant_labels=["01"]).scans
+
+
+@pytest.mark.parametrize("name", ["default", "36P", "simple+gsr", "acompcor", "none"])
+def test_real_confounds_denoise_a_series_of_their_length(confounded, name):
+    rng = np.random.default_rng(0)
+    assert len(confounded) == 5
+    for scan in confounded:
+        confounds = load_confounds(scan, load_strategy(name), dummy_scans=None, n_volumes=212)
+        result = denoise(
+            rng.normal(size=(212, 4)),
+            tr_s=scan.tr_s,
+            confounds=confounds,
+            high_pass_hz=0.01,
+            low_pass_hz=0.1,
+        )
+        assert np.isfinite(result.values).all()
+        assert result.values.shape[0] == 212 - confounds.n_dummy
+
+
+def test_fmriprep_s_motion_outliers_follow_from_its_thresholds_in_every_scan(confounded):
+    strategy = load_strategy("none")
+    object.__setattr__(strategy, "fd_threshold_mm", 0.5)
+    object.__setattr__(strategy, "std_dvars_threshold", 1.5)
+    for scan in confounded:
+        ours = load_confounds(scan, strategy, dummy_scans=0, n_volumes=212)
+        table = pd.read_csv(scan.confounds_path, sep="\t", na_values="n/a")
+        theirs = table.filter(regex="^motion_outlier").sum(axis=1) > 0
+        np.testing.assert_array_equal(~ours.kept, theirs)
+
+
+@pytest.mark.parametrize("generation", ["junifer_AOMIC", "nilearn_test-v21", "nilearn_test_desc"])
+def test_real_tables_of_three_generations_have_what_the_default_takes(shared_data, generation):
+    (path,) = (shared_data / "confounds").glob(f"{generation}*.tsv")
+    table = pd.read_csv(path, sep="\t", na_values="n/a")
+    ours = from_table(table, {}, load_strategy("default"), dummy_scans=None, where=path.name)
+    assert ours.regressors.shape == (len(table), 26)
+
+
+def test_a_real_table_without_csf_is_refused_with_a_way_out(shared_data):
+    (path,) = (shared_data / "confounds").glob("neurocaps*.tsv")
+    table = pd.read_csv(path, sep="\t", na_values="n/a")
+    with pytest.raises(ScanError, match="csf") as caught:
+        from_table(table, {}, load_strategy("default"), dummy_scans=None, where=path.name)
+    assert "gsr_only" in caught.value.hint

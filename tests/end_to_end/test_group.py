@@ -1,0 +1,106 @@
+"""Group level: from participant outputs only."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import builders
+import numpy as np
+import pandas as pd
+
+
+def read(path) -> pd.DataFrame:
+    return pd.read_csv(path, sep="\t", na_values="n/a", keep_default_na=False)
+
+
+def test_the_table_has_one_row_per_run_with_ids_and_the_runs_own_numbers(
+    tmp_path, semantoks
+) -> None:
+    data = builders.make_dataset(tmp_path / "in", subjects=("01", "02"), sessions=("1", "2"))
+    out = tmp_path / "out"
+    semantoks(data.root, out)
+    shutil.rmtree(data.root)
+    data.root.mkdir()
+    answer = semantoks(data.root, out, "group")
+    assert answer.exit_code == 0, answer.output
+    table = read(out / "group_desc-scan_embedding.tsv")
+    assert list(table["participant_id"]) == ["sub-01", "sub-01", "sub-02", "sub-02"]
+    assert list(table["session_id"]) == ["ses-1", "ses-2", "ses-1", "ses-2"]
+    (own,) = (out / "sub-02" / "ses-1").rglob("*_desc-scan_embedding.tsv")
+    single = read(own)
+    np.testing.assert_allclose(table.loc[2, single.columns].astype(float), single.loc[0])
+
+
+def test_parquet_and_tsv_say_the_same(tmp_path, semantoks) -> None:
+    data = builders.make_dataset(tmp_path / "in", subjects=("01", "02"))
+    semantoks(data.root, tmp_path / "out")
+    semantoks(data.root, tmp_path / "out", "group")
+    parquet = pd.read_parquet(tmp_path / "out" / "group_desc-scan_embedding.parquet")
+    table = read(tmp_path / "out" / "group_desc-scan_embedding.tsv")
+    assert list(parquet.columns) == list(table.columns)
+    numbers = parquet.filter(regex="_[0-9]{3}$").columns
+    np.testing.assert_allclose(parquet[numbers], table[numbers], rtol=1e-6)
+
+
+def test_failed_and_excluded_runs_stand_in_the_status_with_their_reason(
+    tmp_path, semantoks
+) -> None:
+    data = builders.make_dataset(tmp_path / "in", subjects=("01", "02", "03"))
+    builders.blank_image(data.scans[0])
+    builders.cut_volumes(data.scans[1], keep=8)
+    semantoks(data.root, tmp_path / "out")
+    assert semantoks(data.root, tmp_path / "out", "group").exit_code == 0
+    status = read(tmp_path / "out" / "group_status.tsv")
+    assert list(status["status"]) == ["failed", "excluded", "embedded"]
+    assert list(status["reason"].notna()) == [True, True, False]
+    table = read(tmp_path / "out" / "group_desc-scan_embedding.tsv")
+    assert list(table["participant_id"]) == ["sub-03"]
+
+
+def test_runs_of_different_settings_are_refused_by_name(tmp_path, semantoks) -> None:
+    data = builders.make_dataset(tmp_path / "in", subjects=("01", "02"))
+    out = tmp_path / "out"
+    semantoks(data.root, out, "participant", "--participant-label", "01")
+    words = ("--participant-label", "02", "--normalization", "zscore")
+    semantoks(data.root, out, "participant", *words)
+    answer = semantoks(data.root, out, "group")
+    assert answer.exit_code == 2
+    assert "sub-01" in answer.output
+    assert "sub-02" in answer.output
+    assert not (out / "group_desc-scan_embedding.tsv").exists()
+
+
+def test_a_second_export_changes_no_file(tmp_path, semantoks) -> None:
+    data = builders.make_dataset(tmp_path / "in")
+    out = tmp_path / "out"
+    semantoks(data.root, out)
+    semantoks(data.root, out, "group")
+    before = {path: path.read_bytes() for path in out.glob("group*")}
+    semantoks(data.root, out, "group")
+    assert before == {path: path.read_bytes() for path in out.glob("group*")}
+
+
+def test_a_folder_without_participant_outputs_is_refused(tmp_path, semantoks) -> None:
+    answer = semantoks(tmp_path, tmp_path / "nothing", "group")
+    assert answer.exit_code == 16
+    assert "participant level first" in answer.output
+
+
+def test_a_status_without_embeddings_is_nothing_to_export(tmp_path, semantoks) -> None:
+    data = builders.make_dataset(tmp_path / "in")
+    builders.blank_image(data.scans[0])
+    semantoks(data.root, tmp_path / "out")
+    assert semantoks(data.root, tmp_path / "out", "group").exit_code == 18
+
+
+def test_missing_networks_are_not_zero_in_the_table(tmp_path, semantoks) -> None:
+    data = builders.make_dataset(tmp_path / "in", subjects=("01", "02"))
+    builders.cut_cerebellum(data.scans[0])
+    semantoks(data.root, tmp_path / "out")
+    semantoks(data.root, tmp_path / "out", "group")
+    table = read(tmp_path / "out" / "group_desc-scan_embedding.tsv")
+    assert list(table["Cerebellum_000"].isna()) == [True, False]
+    assert table["missing_networks"][0] == "Cerebellum"
+    sidecar = json.loads((tmp_path / "out" / "group_desc-scan_embedding.json").read_text())
+    assert sidecar["NumberOfRuns"] == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import zlib
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from bids_app.selection import SPACES, Selection
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,10 @@ class Discovery:
 
     def nothing_chosen(self) -> AppError:
         """Return the error to raise where ``scans`` is empty: the reasons, each once."""
+        if not self.rows and not self.n_outside:
+            return NothingSelectedError(
+                f"{self.root}: the selected participants have no BOLD file."
+            )
         if not self.rows:
             return NothingSelectedError(
                 f"{self.root}: none of the {self.n_outside} BOLD files of the selected "
@@ -138,6 +145,7 @@ def find_scans(
     strict parsing: pybids reads ``desc-preproc-smooth_bold`` as ``desc-preproc`` and run
     labels as numbers.
     """
+    root = root.resolve()  # pybids gives absolute paths
     participants = selection.participants(participant_labels(root))
     index = index_func(root, participants, selection.bids_filters)
     rows: list[RunRow] = []
@@ -160,6 +168,10 @@ def find_scans(
             found = find_companions(path, entities, index.folders[path.parent])
             candidate = Candidate(path=path, entities=entities, companions=found)
             runs.setdefault(entities.run_stem, []).append(candidate)
+    for label in selection.unmatched(
+        [parsed[0] for p in index.bold if (parsed := parse_name(p.name))]
+    ):
+        log.warning("no BOLD file of the selected participants has %s", label)
     judged = [one for run in runs.values() for one in choose(run, preferred_spaces)]
     rows += [_row(root, one) for one in judged]
     scans = [_scan(root, one) for one in judged if one.selected]

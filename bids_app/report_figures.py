@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bids_app.report_numbers import (
+    correlation,
+    network_means,
+    thin,
+    token_distance,
+    window_similarity,
+)
 from bids_app.report_svg import (
     DROPPED,
     INK,
@@ -25,7 +32,7 @@ from bids_app.report_svg import (
     render,
     style,
 )
-from model.networks import NETWORKS, network_columns
+from model.networks import NETWORKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,11 +86,11 @@ def carpet_figure(
     """
     top = 0.1 if motion is None else 1.35
     with style(salt):
-        fig = new_figure(height_in=top + 3.2 + 0.45)
+        fig = new_figure(height_in=top + 3.2 + 0.4)
         if motion is not None:
             _draw_motion(fig, motion, tr_s=tr_s, end_s=end_s)
         ax = add_axes(fig, left=LEFT_IN, top=top, width=PLOT_IN, height=3.2)
-        shown, step = _thin(values)
+        shown, step = thin(values, most=MAX_COLUMNS)
         image = ax.imshow(
             shown.T[network_order()],
             aspect="auto",
@@ -102,7 +109,7 @@ def carpet_figure(
 def coverage_figure(coverage: pd.DataFrame, *, minimum: float, salt: str) -> str:
     """Draw one tick per parcel at its share of usable voxels, one row per network."""
     with style(salt):
-        fig = new_figure(height_in=2.75)
+        fig = new_figure(height_in=2.7)
         ax = add_axes(fig, left=LEFT_IN, top=0.1, width=PLOT_IN, height=2.2)
         for row, network in enumerate(NETWORKS):
             part = coverage[coverage["network"] == network]
@@ -135,7 +142,7 @@ def connectivity_figure(values: FloatArray, *, salt: str) -> str:
     order = network_order()
     edges = network_edges()
     with style(salt):
-        fig = new_figure(height_in=4.75)
+        fig = new_figure(height_in=4.5)
         ax = add_axes(fig, left=LEFT_IN, top=0.1, width=4.2, height=4.2)
         image = ax.imshow(
             matrix[np.ix_(order, order)],
@@ -161,7 +168,7 @@ def connectivity_figure(values: FloatArray, *, salt: str) -> str:
 
 
 def embedding_figure(tokens: FloatArray, onsets_s: list[float], *, salt: str) -> str:
-    """Draw how alike the windows are, and the norm of each token.
+    """Draw how alike the windows are, and how far each token lies from its network's mean.
 
     Parameters
     ----------
@@ -174,10 +181,10 @@ def embedding_figure(tokens: FloatArray, onsets_s: list[float], *, salt: str) ->
     """
     n_windows, n_networks, n_patches, _ = tokens.shape
     labels = [f"{onset:g}" for onset in onsets_s]
-    norms = np.linalg.norm(tokens, axis=3).transpose(1, 0, 2).reshape(n_networks, -1)
+    distances = token_distance(tokens).transpose(1, 0, 2).reshape(n_networks, -1)
     every = int(np.ceil(n_windows / 10))
     with style(salt):
-        fig = new_figure(height_in=3.05)
+        fig = new_figure(height_in=2.9)
         ax = add_axes(fig, left=LEFT_IN, top=0.1, width=2.4, height=2.4)
         similar = window_similarity(tokens)
         low = np.floor(20 * min(float(np.nanmin(similar)), 0.95)) / 20
@@ -187,7 +194,14 @@ def embedding_figure(tokens: FloatArray, onsets_s: list[float], *, salt: str) ->
         ax.set(xlabel="start of window (s)", ylabel="start of window (s)")
         colour_bar(fig, image, left=3.53, top=0.1, height=2.4, label="cosine similarity")
         ax = add_axes(fig, left=5.35, top=0.1, width=3.65, height=2.4)
-        image = ax.imshow(norms, aspect="auto", interpolation="none", cmap=colour_map("viridis"))
+        image = ax.imshow(
+            distances,
+            aspect="auto",
+            interpolation="none",
+            cmap=colour_map("viridis"),
+            vmin=0,
+            vmax=max(float(np.nanmax(distances)), 0.01),
+        )
         for edge in np.arange(1, n_windows) * n_patches - 0.5:
             ax.axvline(edge, color="#ffffff", linewidth=1.2)
         ax.set_yticks(range(n_networks), NETWORKS)
@@ -196,51 +210,8 @@ def embedding_figure(tokens: FloatArray, onsets_s: list[float], *, salt: str) ->
         )
         ax.tick_params(length=0)
         ax.set_xlabel(f"start of window (s), {n_patches} patches each")
-        colour_bar(fig, image, top=0.1, height=2.4, label="norm of token")
+        colour_bar(fig, image, top=0.1, height=2.4, label="cosine distance")
         return render(fig)
-
-
-def correlation(values: FloatArray) -> npt.NDArray[np.float64]:
-    """Correlate the columns of (S, P); rows and columns of missing parcels are NaN."""
-    present = np.flatnonzero(~np.isnan(values).any(axis=0))
-    matrix = np.full((values.shape[1], values.shape[1]), np.nan)
-    matrix[np.ix_(present, present)] = np.corrcoef(values[:, present].astype(float), rowvar=False)
-    return matrix
-
-
-def network_means(matrix: FloatArray) -> npt.NDArray[np.float64]:
-    """Average (P, P) over pairs of different parcels: (N, N), NaN where there is none."""
-    off_diagonal = np.where(np.eye(matrix.shape[0], dtype=bool), np.nan, matrix)
-    members = np.zeros((len(NETWORKS), matrix.shape[0]))
-    for row, network in enumerate(NETWORKS):
-        members[row, network_columns(network)] = 1
-    total = members @ np.nan_to_num(off_diagonal) @ members.T
-    count = members @ np.isfinite(off_diagonal) @ members.T
-    means: npt.NDArray[np.float64] = np.full_like(total, np.nan)
-    np.divide(total, count, out=means, where=count > 0)
-    return means
-
-
-def window_similarity(tokens: FloatArray) -> npt.NDArray[np.float64]:
-    """Compare windows by the cosine between their networks' mean tokens, joined.
-
-    Parameters
-    ----------
-    tokens
-        (W, N, K, D), NaN where a token saw no data. A network that lacks tokens in a whole
-        window does not enter.
-
-    Returns
-    -------
-    (W, W)
-    """
-    valid = np.isfinite(tokens).all(axis=3, keepdims=True)
-    count = valid.sum(axis=2)
-    total = np.where(valid, tokens, 0).sum(axis=2, dtype=np.float64)
-    common = (count > 0).all(axis=0).ravel()
-    vectors = (total / np.maximum(count, 1))[:, common].reshape(tokens.shape[0], -1)
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(unit @ unit.T)
 
 
 def _draw_motion(fig: Figure, motion: Motion, *, tr_s: float, end_s: float) -> None:
@@ -295,16 +266,6 @@ def _annotated(
         if digits and np.isfinite(value):
             red, green, blue, _ = image.to_rgba(np.array([[value]]))[0, 0]
             ink = "#000000" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.45 else "#ffffff"
-            text = f"{value:.2f}".replace("0.", ".", 1)
+            text = f"{value:z.2f}".replace("0.", ".", 1).replace("-", "\N{MINUS SIGN}")
             ax.text(column, row, text, ha="center", va="center", color=ink, fontsize=5.5)
     return image
-
-
-def _thin(values: FloatArray) -> tuple[FloatArray, int]:
-    """Average successive frames of (T, P) until at most `MAX_COLUMNS` are left."""
-    step = int(np.ceil(values.shape[0] / MAX_COLUMNS))
-    if step == 1:
-        return values, 1
-    starts = np.arange(0, values.shape[0], step)
-    counts = np.diff(starts, append=values.shape[0])
-    return np.add.reduceat(values, starts, axis=0) / counts[:, None], step

@@ -17,30 +17,21 @@ _ADDRESS = {"doi:": "https://doi.org/", "arXiv:": "https://arxiv.org/abs/"}
 
 
 def methods_section(runs: Sequence[ReportRun]) -> str:
-    """Return the text once per way of processing, then the references, as HTML."""
-    texts: dict[str, list[str]] = {}
-    for run in runs:
-        if run.tables is not None:
-            texts.setdefault(methods_text(run.tables), []).append(run.label)
-    if not texts:
-        return "<p>No run was embedded.</p>" + _citations()
+    """Return one paragraph per step, or several where runs differ, and the references, as HTML."""
     parts = []
-    for text, labels in texts.items():
-        if len(texts) > 1:
-            parts.append(f"<p class='quiet'>Runs {escape(', '.join(labels))}:</p>")
-        parts.append(f"<p>{escape(text)}</p>")
-    return (
-        "".join(parts)
-        + "<p class='quiet'>This text may be copied into a manuscript (CC0).</p>"
-        + _citations()
-    )
-
-
-def methods_text(tables: RunTables) -> str:
-    """Describe the processing of one run; numbers that differ from run to run are left out."""
-    return " ".join(
-        (_extraction(tables), _denoising(tables), _model_input(tables), _embedding(tables))
-    )
+    for describe in (_extraction, _denoising, _model_input, _embedding):
+        variants: dict[str, list[str]] = {}
+        for run in runs:
+            if run.tables is not None:
+                variants.setdefault(describe(run.tables), []).append(run.label)
+        for text, labels in variants.items():
+            which = f"<b>{escape(', '.join(labels))}:</b> " if len(variants) > 1 else ""
+            parts.append(f"<p>{which}{escape(text)}</p>")
+    if parts:
+        parts.append("<p class='quiet'>This text may be copied into a manuscript (CC0).</p>")
+    else:
+        parts.append("<p>No run was embedded.</p>")
+    return "".join(parts) + _citations()
 
 
 def filters_text(tables: RunTables) -> str:
@@ -69,7 +60,7 @@ def thresholds_text(tables: RunTables) -> str:
 def mask_text(source: str) -> str:
     """Say where the brain mask came from."""
     if source == "derived":
-        return "derived from the data, as no mask file was found (voxels with non-zero variance)"
+        return "derived from the data, as no mask file was found: voxels with non-zero variance"
     return "fMRIPrep's brain mask"
 
 

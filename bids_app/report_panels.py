@@ -18,7 +18,7 @@ from bids_app.report_methods import filters_text, mask_text, thresholds_text
 from bids_app.report_svg import DROPPED, MISSING, OUTLIER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     import pandas as pd
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LOW_COVERAGE = 0.75
 """Parcels that are used although they lost more than a quarter are named."""
+OPEN_LIST = 12
+"""Longer lists are folded."""
 MODEL_LIMIT = 3.0
 """Standard deviations at both ends of the model input's grey scale."""
 
@@ -106,8 +108,8 @@ def _denoised(tables: RunTables, label: str) -> str:
         alt=f"Carpet of {tables.denoised.shape[1]} parcels in network order over "
         f"{_end_s(tables):g} s; above it framewise displacement ({motion}) and DVARS; {facts}.",
         caption=f"{escape(facts[:1].upper() + facts[1:])}; framewise displacement {motion}. "
-        f"{_swatch(DROPPED)}dropped {_swatch(OUTLIER)}interpolated {_swatch(MISSING)}missing "
-        "parcel. Each line is a parcel, ordered by network; DVARS is standardized.",
+        f"{_key(DROPPED, 'dropped')} {_key(OUTLIER, 'interpolated')} {_key(MISSING, 'missing')}. "
+        "Each line is a parcel, ordered by network; DVARS is standardized.",
     )
 
 
@@ -138,16 +140,15 @@ def _coverage(tables: RunTables, label: str) -> str:
     svg = coverage_figure(table, minimum=minimum, salt=f"{label} coverage")
     low = table[used & (table["coverage"] < LOW_COVERAGE)].sort_values("coverage")
     shares = [
-        f"{name} ({share:.0%})"
-        for name, share in zip(low["name"], low["coverage"], strict=True)
+        f"{name} ({share:.0%})" for name, share in zip(low["name"], low["coverage"], strict=True)
     ]
     figure = _figure(
         "Coverage",
         svg,
         alt=f"Share of usable voxels per parcel and network: {used.sum()} of {len(table)} "
         "parcels are used.",
-        caption=f"One tick per parcel, {_swatch(OUTLIER)}red if missing; the bar is the network's "
-        f"mean, the dashed line the least share ({minimum:.0%}); right: parcels used.",
+        caption=f"One tick per parcel; {_key(OUTLIER, 'missing')}. The bar is the network's mean, "
+        f"the dashed line the minimum ({minimum:.0%}); right: parcels used.",
     )
     lost = f"{len(low)} parcels are used although they lost more than {1 - LOW_COVERAGE:.0%}"
     return figure + _missing(table[~used]) + (_folded(lost, shares) if shares else "")
@@ -158,7 +159,7 @@ def _missing(rows: pd.DataFrame) -> str:
     if rows.empty:
         return "<p>No parcel is missing.</p>"
     parts = [
-        _folded(f"{len(part)} missing: {reason}", part["name"])
+        _folded(f"{len(part)} missing: {reason}", list(part["name"]))
         for reason, part in rows.fillna({"reason": "no reason given"}).groupby("reason")
     ]
     return "".join(parts)
@@ -171,21 +172,24 @@ def _connectivity(tables: RunTables, label: str) -> str:
         alt="Matrix of Pearson correlations between all parcels in network order, and their "
         "means within and between the nine networks.",
         caption="Correlation of the model input. Right: mean over pairs of different parcels. "
-        f"{_swatch(MISSING)}missing.",
+        f"{_key(MISSING, 'missing')}.",
     )
 
 
 def _embedding(tables: RunTables, label: str) -> str:
     windows = tables.tokens_meta["Windows"]
     svg = embedding_figure(tables.tokens, windows["Onsets"], salt=f"{label} embedding")
+    norms = np.linalg.norm(tables.tokens, axis=3)
+    low, high = np.nanmin(norms), np.nanmax(norms)
     return _figure(
         "Embedding",
         svg,
-        alt=f"Cosine similarity between {windows['Number']} windows, and the norm of each token "
-        "by network and patch.",
+        alt=f"Cosine similarity between {windows['Number']} windows, and cosine distance of each "
+        "token from its network's mean, by network and patch.",
         caption=f"{windows['Number']} windows of {windows['Length']:g} s. Left: cosine similarity "
-        "of their networks' mean tokens, joined. Right: Euclidean norm of each token. "
-        f"{_swatch(MISSING)}masked.",
+        "of their networks' mean tokens, joined. Right: distance of each token from the mean of "
+        f"its network's tokens in this run; {_key(MISSING, 'masked')}. Norms of the tokens: "
+        f"{low:.3g} to {high:.3g}.",
     )
 
 
@@ -196,20 +200,25 @@ def _settings(tables: RunTables) -> str:
     rows = {
         "space": denoised["Space"],
         "brain mask": mask_text(denoised["Mask"]),
-        "least coverage": f"{tables.coverage_meta['MinimumCoverage']:.0%} of a parcel's voxels",
+        "minimum coverage": f"{tables.coverage_meta['MinimumCoverage']:.0%} of a parcel's voxels",
         "repetition time": f"{denoised['RepetitionTime']:g} s "
         f"(from {denoised['RepetitionTimeSource']})",
         "denoising": f"strategy {denoised['DenoiseStrategy']}, {filters_text(tables)}",
         "outlier volumes": thresholds_text(tables) or "none defined",
         "degrees of freedom left": f"{denoised['DegreesOfFreedomLeft']}",
-        "resampling": f"{change['From']:g} s to {change['To']:g} s ({change['Method']})",
+        "resampling": "none"
+        if change["Method"] == "none"
+        else f"{change['From']:g} s to {change['To']:g} s ({change['Method']})",
         "normalization": model["Normalization"],
         "scan vector": ", ".join(embedding["ScanVector"]),
     }
     listed = "".join(f"<dt>{key}</dt><dd>{escape(str(text))}</dd>" for key, text in rows.items())
-    sources = _folded("Sources", denoised["Sources"])
+    sources = "<br>".join(escape(source) for source in denoised["Sources"])
     confounds = _folded(f"{len(regressors)} confounds regressed out", regressors)
-    return f"<h3>Settings</h3><dl>{listed}</dl>{confounds if regressors else ''}{sources}"
+    return (
+        f"<h3>Settings</h3><dl>{listed}<dt>sources</dt><dd>{sources}</dd></dl>"
+        f"{confounds if regressors else ''}"
+    )
 
 
 def _figure(title: str, svg: str, *, alt: str, caption: str) -> str:
@@ -218,13 +227,20 @@ def _figure(title: str, svg: str, *, alt: str, caption: str) -> str:
     return f"<h3>{title}</h3><figure>{described}<figcaption>{caption}</figcaption></figure>"
 
 
-def _folded(title: str, names: Iterable[str]) -> str:
+def _folded(title: str, names: Sequence[str]) -> str:
+    """List names below a title, folded away if they are many."""
     items = "".join(f"<li>{escape(str(name))}</li>" for name in names)
-    return f"<details><summary>{escape(title)}</summary><ul class='names'>{items}</ul></details>"
+    shown = "open" if len(names) <= OPEN_LIST else ""
+    return (
+        f"<details {shown}><summary>{escape(title)}</summary>"
+        f"<ul class='names'>{items}</ul></details>"
+    )
 
 
-def _swatch(colour: str) -> str:
-    return f"<span class='swatch' style='background:{colour}'></span>"
+def _key(colour: str, meaning: str) -> str:
+    """Explain a colour in a caption."""
+    swatch = f"<span class='swatch' style='background:{colour}'></span>"
+    return f"<span class='key'>{swatch}{meaning}</span>"
 
 
 def _end_s(tables: RunTables) -> float:

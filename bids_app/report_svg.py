@@ -102,6 +102,7 @@ def colour_bar(
     ax.yaxis.set_label_position("right")
     ax.set(xticks=[], ylabel=label)
     ax.locator_params(axis="y", nbins=5)
+    ax.ticklabel_format(axis="y", useOffset=False)
 
 
 def colour_map(name: str) -> Colormap:

@@ -98,6 +98,18 @@ class Selection:
             and (not self.run_labels or _run_wanted(entities.run, self.run_labels))
         )
 
+    def unmatched(self, found: Sequence[Entities]) -> list[str]:
+        """Return the session, task and run labels asked for that no file has."""
+        return [
+            *(f"ses-{x}" for x in self.session_labels if all(one.ses != x for one in found)),
+            *(f"task-{x}" for x in self.task_ids if all(one.task != x for one in found)),
+            *(
+                f"run-{x}"
+                for x in self.run_labels
+                if not any(_run_wanted(one.run, [x]) for one in found)
+            ),
+        ]
+
 
 def load_bids_filter(path: Path) -> dict[str, Any]:
     """Read the ``bold`` part of a filter file in fMRIPrep's format.

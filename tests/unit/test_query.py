@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -308,6 +309,28 @@ def test_filters_that_match_nothing_end_with_a_count(sessions):
     error = discovery.nothing_chosen()
     assert isinstance(error, NothingSelectedError)
     assert "24" in str(error)
+
+
+def test_a_participant_without_bold_is_said_to_have_none(tmp_path):
+    (tmp_path / "sub-2" / "anat").mkdir(parents=True)
+    error = discover(fill(tmp_path, RUN), participant_labels=["2"]).nothing_chosen()
+    assert "have no BOLD file" in str(error)
+
+
+def test_a_label_that_no_file_has_is_warned_of_once(sessions, caplog):
+    discovery = discover(sessions, task_ids=["rest", "typo"], run_labels=["1", "7"])
+    assert len(discovery.scans) == 4
+    assert [record.getMessage().split()[-1] for record in caplog.records] == ["task-typo", "run-7"]
+
+
+@pytest.mark.parametrize("spelling", ["out", "./out", "x/../out", "link"])
+def test_the_folder_may_be_spelled_in_any_way(tmp_path, monkeypatch, spelling):
+    fill(tmp_path / "out", RUN)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "link").symlink_to("out")
+    monkeypatch.chdir(tmp_path)
+    (scan,) = discover(locate_derivative(Path(spelling))).scans
+    assert scan.source_uris() == [f"bids:preprocessed:sub-1/func/{RUN}"]
 
 
 def test_a_derivative_in_t1w_only_names_what_was_found_and_what_is_needed(tmp_path):

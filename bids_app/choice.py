@@ -59,14 +59,17 @@ def why_never_taken(path: Path, entities: Entities, *, spaces: Sequence[str], as
 def choose(candidates: Sequence[Candidate], spaces: Sequence[str]) -> list[Candidate]:
     """Select one series of a run, and give each of the others its reason.
 
-    Files that are not there do not compete. The first of `spaces` wins, then res-2, then no
+    Files that are not there do not compete; where no file of a run is there, one stands for the
+    run all the same, so that it is reported as failed instead of forgotten. The first of `spaces` wins, then res-2, then no
     res. A choice that these rules leave open, and a companion that is ambiguous or damaged,
     select a series *with* a reason: the run fails, and says why.
     """
     judged = [replace(one, reason=_why_unreadable(one)) for one in candidates]
     readable = [one for one in judged if not one.reason]
     if not readable:
-        return judged
+        absent = [one for one in judged if one.reason == NOT_FETCHED]
+        stand_in = min(absent, key=lambda one: _rank(one.entities, spaces), default=None)
+        return [replace(one, selected=one is stand_in) for one in judged]
     best = min(_rank(one.entities, spaces) for one in readable)
     winners = [one for one in readable if _rank(one.entities, spaces) == best]
     return [_verdict(one, winners) for one in judged]

@@ -175,6 +175,8 @@ def find_scans(
     judged = [one for run in runs.values() for one in choose(run, preferred_spaces)]
     rows += [_row(root, one) for one in judged]
     scans = [_scan(root, one) for one in judged if one.selected]
+    if all(scan.problem == NOT_FETCHED for scan in scans):
+        scans = []  # nothing was fetched at all: one message instead of one failure per run
     return Discovery(
         root=root,
         scans=sorted(scans, key=lambda scan: scan.bold_path),

@@ -127,7 +127,7 @@ def test_the_derivative_is_found_two_levels_below_the_dataset(extract):
     assert locate_derivative(root) == root / "derivatives" / "versionB" / "fmriprep"
 
 
-def test_a_tree_in_which_one_participant_was_fetched_yields_that_one(extract):
+def test_a_participant_that_was_not_fetched_stands_as_a_problem_beside_one_that_was(extract):
     root = extract("ds000114_testretest_fmriprep-21.0.2", ["01", "04"], use="fetch")
     image = nib.Nifti1Image(np.zeros((2, 2, 2, 5), np.int16), np.eye(4))
     func = f"ses-*/func/*space-{C}_res-2_desc-"
@@ -137,10 +137,13 @@ def test_a_tree_in_which_one_participant_was_fetched_yields_that_one(extract):
         path.unlink()
         nib.save(image, path)
     discovery = discover(root)
-    assert [scan.bold_path for scan in discovery.scans] == bold
-    assert [scan.mask_path for scan in discovery.scans] == masks
-    assert {scan.problem for scan in discovery.scans} == {None}
-    assert {scan.entities.ses for scan in discovery.scans} == {"test", "retest"}
+    ready = [scan for scan in discovery.scans if scan.problem is None]
+    assert [scan.bold_path for scan in ready] == bold
+    assert [scan.mask_path for scan in ready] == masks
+    assert {scan.entities.ses for scan in ready} == {"test", "retest"}
+    others = [scan for scan in discovery.scans if scan.problem is not None]
+    assert {(scan.entities.sub, scan.problem) for scan in others} == {("04", GONE)}
+    assert len(others) == len(ready)
     chosen = [row for row in discovery.rows if row.status == "chosen"]
     assert {(row.n_volumes, row.confounds) for row in chosen} == {(5, "not fetched")}
 

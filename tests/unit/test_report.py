@@ -1,0 +1,433 @@
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bids_app.atomic import write_all
+from bids_app.denoise import Denoised
+from bids_app.derivatives import scan_files
+from bids_app.entities import Entities
+from bids_app.errors import InputError
+from bids_app.options import SignalOptions
+from bids_app.parcellate import Coverage, Parcellated
+from bids_app.query import BoldScan
+from bids_app.report import write_report
+from bids_app.report_figures import carpet_figure
+from bids_app.report_numbers import (
+    correlation,
+    network_means,
+    thin,
+    token_distance,
+    window_similarity,
+)
+from bids_app.result import ScanResult
+from bids_app.status import ScanOutcome, write_outcome
+from bids_app.strategy import Strategy
+from model.networks import network_columns, parcel_names
+from model.series import ParcelSeries, ScanEmbedding
+from model.spec import CheckpointCard, EncoderSpec, InputSpec
+
+N_PARCELS = 457
+CEREBELLUM = network_columns("Cerebellum")
+ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+def make_scan(root: Path, *, task: str, space: str = "MNI152NLin6Asym") -> BoldScan:
+    entities = Entities(sub="01", task=task, space=space)
+    bold = root / "in" / "sub-01" / "func" / f"{entities.stem(desc='preproc')}_bold.nii.gz"
+    return BoldScan(
+        entities=entities,
+        bold_path=bold,
+        mask_path=None,
+        confounds_path=None,
+        confounds_meta_path=None,
+        sidecar_path=None,
+        sidecar={},
+        tr_s=None,
+        root=root / "in",
+    )
+
+
+def make_result(
+    scan: BoldScan,
+    *,
+    tr_s: float = 2.0,
+    n_volumes: int = 60,
+    n_windows: int = 2,
+    missing: np.ndarray = np.array([], dtype=int),
+    mask_source: str = "file",
+) -> ScanResult:
+    """Fabricate a scan: noise of the right shapes, two dummies, one outlier."""
+    rng = np.random.default_rng(0)
+    gone = np.isin(np.arange(N_PARCELS), missing)
+    kept = np.arange(n_volumes - 2) != 10
+    values = rng.normal(0, 5, (n_volumes - 2, N_PARCELS))
+    values[:, gone] = np.nan
+    model_values = rng.normal(size=(50, N_PARCELS))
+    model_values[:, gone] = np.nan
+    valid = np.ones((n_windows, 9, 5), dtype=bool)
+    valid[-1, :, 3:] = False
+    valid[:, 8] &= not gone[CEREBELLUM].all()
+    used = np.where(gone, 0, rng.integers(12, 21, N_PARCELS))
+    return ScanResult(
+        scan=scan,
+        bold=SimpleNamespace(n_volumes=n_volumes),
+        tr_source="header",
+        extracted=Parcellated(
+            values=values,
+            coverage=Coverage(
+                n_voxels_atlas=np.full(N_PARCELS, 20),
+                n_voxels_used=used,
+                fraction=used / 20,
+                reason=tuple("outside the field of view" if g else "" for g in gone),
+            ),
+            mask_source=mask_source,
+            n_nonfinite_voxels=3,
+        ),
+        confounds=SimpleNamespace(
+            kept=np.r_[True, True, kept],
+            fd_mm=np.r_[np.nan, rng.gamma(2, 0.1, n_volumes - 1)],
+            std_dvars=np.full(n_volumes, np.nan),
+            outlier_reasons=("",) * n_volumes,
+        ),
+        cleaned=Denoised(
+            values=values,
+            kept=kept,
+            n_dropped_start=2,
+            regressor_names=("trans_x", "csf"),
+            dof=40,
+            high_pass_hz=0.01,
+            low_pass_hz=0.1,
+        ),
+        denoised=ParcelSeries(
+            values=values, tr_s=tr_s, unit="residual", start_s=2 * tr_s, kept=kept
+        ),
+        model_series=ParcelSeries(values=model_values, tr_s=2.0, unit="robust", start_s=4.0),
+        embedding=ScanEmbedding(
+            cls=rng.normal(size=(n_windows, 8)),
+            tokens=rng.normal(size=(n_windows, 9, 5, 8)),
+            valid=valid,
+            start_s=4.0 + 50.0 * np.arange(n_windows),
+            valid_fraction=np.r_[np.ones(n_windows - 1), 0.6],
+            readout=("networks",),
+        ),
+        card=CheckpointCard(
+            name="tiny",
+            version="3",
+            weights_sha256="ab" * 32,
+            parcels_sha256="0" * 64,
+            input=InputSpec(),
+            encoder=EncoderSpec(),
+            readout=("networks",),
+            source="a test",
+            licence="CC0",
+            training={},
+        ),
+        strategy=Strategy(name="default", motion="basic", fd_threshold_mm=0.5),
+        signal=SignalOptions(
+            high_pass_hz=0.01,
+            low_pass_hz=0.1,
+            min_coverage=0.5,
+            dummy_scans=None,
+            tr_s=None,
+            normalization=None,
+        ),
+        configuration="0123456789abcdef-01234567",
+    )
+
+
+def write_embedded(out: Path, result: ScanResult) -> None:
+    outputs = write_all(scan_files(result, out))
+    outcome = ScanOutcome(scan=result.scan, status="embedded", qc=result.qc())
+    write_outcome(out, outcome, configuration=result.configuration, outputs=outputs)
+
+
+def write_unembedded(out: Path, scan: BoldScan, status: str, reason: str) -> Path:
+    outcome = ScanOutcome(scan=scan, status=status, reason=reason)
+    return write_outcome(out, outcome, configuration="", outputs=[])
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory) -> Path:
+    """Outputs of one participant: a whole run, one with gaps, a failed and an excluded one."""
+    out = tmp_path_factory.mktemp("derivatives")
+    write_embedded(out, make_result(make_scan(out, task="rest")))
+    write_embedded(
+        out,
+        make_result(
+            make_scan(out, task="movie"),
+            tr_s=0.72,
+            n_windows=1,
+            missing=CEREBELLUM,
+            mask_source="derived",
+        ),
+    )
+    write_unembedded(out, make_scan(out, task="broken"), "failed", f"gzip ends early {ATTACK}")
+    write_unembedded(out, make_scan(out, task="short"), "excluded", "too short: 8 frames")
+    return out
+
+
+@pytest.fixture(scope="module")
+def page(output) -> str:
+    return write_report(output, "01").read_text(encoding="utf-8")
+
+
+class Tags(HTMLParser):
+    """All tags of a page with their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def values(self, attribute: str) -> list[str]:
+        return [attrs[attribute] or "" for _, attrs in self.found if attribute in attrs]
+
+
+def section(page: str, name: str) -> str:
+    return page.split(f'<section id="{name}">')[1].split("</section>")[0]
+
+
+def test_the_page_is_named_after_the_participant_and_stands_in_the_root(output, page) -> None:
+    assert (output / "sub-01.html").is_file()
+    assert not list(output.glob(".*part"))
+
+
+def test_the_page_loads_nothing(page) -> None:
+    tags = Tags(page)
+    assert not {"script", "link", "iframe", "object", "embed"} & {tag for tag, _ in tags.found}
+    assert not tags.values("src")
+    assert not re.search(r"@import|url\((?!#)", page)
+    assert all(target.startswith(("#", "data:")) for target in tags.values("xlink:href"))
+    assert any("default-src 'none'" in content for content in tags.values("content"))
+
+
+def test_every_section_and_every_run_is_there_once_and_linked(page) -> None:
+    ids = Tags(page).values("id")
+    assert len(ids) == len(set(ids))
+    runs = {"task-rest", "task-movie", "task-broken", "task-short"}
+    assert {"Summary", "Methods", "About", "Errors"} | runs <= set(ids)
+    links = {link[1:] for link in Tags(page).values("href") if link.startswith("#")}
+    assert runs < links
+    assert links <= set(ids)
+
+
+def test_an_embedded_run_has_all_its_figures(page) -> None:
+    titles = ("Denoised parcels", "Model input", "Coverage", "Functional connectivity")
+    for title in (*titles, "Embedding", "Settings"):
+        assert page.count(f"<h3>{title}</h3>") == 2, title
+
+
+def test_language_title_and_alternative_texts_are_given(page) -> None:
+    tags = Tags(page)
+    assert ("html", {"lang": "en"}) in tags.found
+    assert "<title>sub-01 | semantoks</title>" in page
+    figures = [attrs for tag, attrs in tags.found if tag == "svg"]
+    assert len(figures) == 10
+    assert all(attrs.get("role") == "img" and attrs.get("aria-label") for attrs in figures)
+
+
+def test_figures_take_their_colours_from_the_page(page) -> None:
+    assert "currentColor" in page
+    assert "var(--line)" in page
+    assert "#010203" not in page
+
+
+def test_the_summary_counts_and_lists_runs(page) -> None:
+    summary = section(page, "Summary")
+    assert "<b>2</b>embedded" in summary
+    assert "<b>1</b>excluded" in summary
+    assert "<b>1</b>failed" in summary
+    assert "too short: 8 frames" in summary
+    assert ">Cerebellum</td>" in summary
+    assert ">1.9</td>" in summary  # 57 of 60 volumes of 2 s
+
+
+def test_reasons_of_failures_are_shown_as_text(page) -> None:
+    assert "gzip ends early &lt;script&gt;" in section(page, "Errors")
+    assert ATTACK not in page
+    assert "<img" not in page
+
+
+def test_a_run_without_a_network_says_so(page) -> None:
+    run = page.split("id='task-movie'")[1].split("id='task-rest'")[0]
+    assert "Networks without signal: Cerebellum" in run
+    assert "7 missing: outside the field of view" in run
+    assert f"<li>{parcel_names()[CEREBELLUM[0]]}</li>" in run
+    assert "No brain mask was found: it was derived" in run
+    assert "40% of it is padding" in run
+
+
+def test_unknown_traces_are_named_as_unknown(page) -> None:
+    assert "not in the confounds" in page
+
+
+def test_methods_hold_the_numbers_used(page) -> None:
+    methods = section(page, "Methods")
+    assert "framewise displacement above 0.5 mm" in methods
+    assert "band-pass 0.01-0.1 Hz" in methods
+    assert "<b>task-movie:</b> Series were resampled from 0.72 s to 2 s" in methods
+    assert "less than 50%" in methods
+    assert "https://doi.org/10.1038/s41592-018-0235-4" in methods
+
+
+def test_about_names_checkpoint_and_configuration(page) -> None:
+    about = section(page, "About")
+    assert "tiny 3" in about
+    assert "sha256:" + "ab" * 32 in about
+    assert "0123456789abcdef-01234567" in about
+
+
+def test_the_same_tables_give_the_same_bytes_whatever_the_users_style(
+    output, page, tmp_path
+) -> None:
+    import matplotlib
+
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(output / "sub-01", copy / "sub-01")
+    with matplotlib.rc_context({"font.size": 30, "axes.grid": True, "svg.fonttype": "path"}):
+        again = write_report(copy, "01").read_text(encoding="utf-8")
+    assert again == page
+
+
+def test_no_errors_are_reported_as_none(tmp_path) -> None:
+    write_unembedded(tmp_path, make_scan(tmp_path, task="short"), "excluded", "too short")
+    page = write_report(tmp_path, "01").read_text(encoding="utf-8")
+    assert section(page, "Errors").strip().endswith("<p>None.</p>")
+    assert "No run was embedded." in section(page, "Methods")
+
+
+def test_labels_in_a_status_cannot_inject_markup(tmp_path) -> None:
+    scan = make_scan(tmp_path, task="rest")
+    path = write_unembedded(tmp_path, scan, "failed", "damaged")
+    record = json.loads(path.read_text())
+    record["Entities"]["task"] = record["Source"] = record["ConfigurationHash"] = f"'\">{ATTACK}"
+    path.write_text(json.dumps(record))
+    tags = Tags(write_report(tmp_path, "01").read_text(encoding="utf-8"))
+    assert not {"img", "script"} & {tag for tag, _ in tags.found}
+    assert not tags.values("onerror")
+
+
+def test_a_run_in_two_spaces_gets_two_anchors(tmp_path) -> None:
+    for space in ("MNI152NLin6Asym", "MNI152NLin2009cAsym"):
+        scan = make_scan(tmp_path, task="rest", space=space)
+        write_unembedded(tmp_path, scan, "failed", "damaged")
+    ids = Tags(write_report(tmp_path, "01").read_text(encoding="utf-8")).values("id")
+    assert "task-rest_space-MNI152NLin6Asym" in ids
+    assert "task-rest_space-MNI152NLin2009cAsym" in ids
+
+
+def test_a_lost_table_is_reported_and_the_page_still_written(output, tmp_path) -> None:
+    shutil.copytree(output / "sub-01", tmp_path / "sub-01")
+    for table in (tmp_path / "sub-01").rglob("*_coverage.tsv"):
+        table.unlink()
+    page = write_report(tmp_path, "01").read_text(encoding="utf-8")
+    assert "coverage.tsv" in section(page, "Errors")
+    assert "<b>2</b>embedded" in page
+
+
+def test_a_participant_without_runs_is_a_clear_error(tmp_path) -> None:
+    with pytest.raises(InputError, match=r"sub-07.*_status\.json.*participant level"):
+        write_report(tmp_path, "07")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"Status": "lost", "Entities": {}}'])
+def test_a_damaged_status_is_named(tmp_path, content) -> None:
+    scan = make_scan(tmp_path, task="rest")
+    path = write_unembedded(tmp_path, scan, "failed", "damaged")
+    path.write_text(content)
+    with pytest.raises(InputError, match=path.name):
+        write_report(tmp_path, "01")
+
+
+def test_no_figure_library_is_loaded_before_it_is_needed() -> None:
+    code = "import sys, bids_app.report; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_carpet_of_noise_from_a_long_run_stays_below_150_kb() -> None:
+    values = np.random.default_rng(0).uniform(-1, 1, (1199, N_PARCELS))
+    svg = carpet_figure(
+        values, tr_s=0.72, start_s=0, end_s=864, limit=0.5, unit="BOLD units", salt="noise"
+    )
+    pictures = re.findall(r"base64,([^\"]+)", svg)
+    assert pictures
+    assert max(len(base64.b64decode(picture)) for picture in pictures) <= 150_000
+
+
+@given(n_frames=st.integers(1, 50), most=st.integers(1, 20))
+def test_thinning_keeps_the_mean_of_a_constant_and_the_limit(n_frames, most) -> None:
+    shown, step = thin(np.full((n_frames, 2), 3.0), most=most)
+    assert shown.shape[0] <= most
+    assert (shown.shape[0] - 1) * step < n_frames <= shown.shape[0] * step
+    np.testing.assert_allclose(shown, 3.0)
+
+
+def test_correlation_leaves_missing_parcels_out() -> None:
+    values = np.random.default_rng(0).normal(size=(40, N_PARCELS))
+    values[:, 3] = np.nan
+    matrix = correlation(values)
+    assert np.isnan(matrix[3]).all()
+    assert np.isfinite(np.delete(np.delete(matrix, 3, 0), 3, 1)).all()
+    expected = pd.DataFrame(values[:, :2]).corr().iloc[0, 1]
+    assert matrix[0, 1] == pytest.approx(expected)
+
+
+def test_network_means_leave_a_parcel_with_itself_out() -> None:
+    matrix = np.full((N_PARCELS, N_PARCELS), 0.25)
+    np.fill_diagonal(matrix, 1.0)
+    matrix[CEREBELLUM], matrix[:, CEREBELLUM] = np.nan, np.nan
+    means = network_means(matrix)
+    np.testing.assert_allclose(means[:8, :8], 0.25)
+    assert np.isnan(means[8]).all()
+
+
+def test_windows_are_compared_by_direction_over_common_networks() -> None:
+    window = np.random.default_rng(0).normal(size=(9, 5, 8))
+    tokens = np.stack([window, 3 * window, -window])
+    tokens[1, 4] = np.nan
+    expected = [[1, 1, -1], [1, 1, -1], [-1, -1, 1]]
+    np.testing.assert_allclose(window_similarity(tokens), expected, atol=1e-6)
+
+
+def test_a_token_like_its_networks_mean_has_no_distance() -> None:
+    tokens = np.ones((2, 9, 5, 8))
+    tokens[0, 0, 0] = -1
+    tokens[:, 8] = np.nan
+    distance = token_distance(tokens)
+    assert distance[0, 0, 0] == pytest.approx(2)
+    np.testing.assert_allclose(distance[:, 1:8], 0, atol=1e-12)
+    assert np.isnan(distance[:, 8]).all()
+
+
+def test_filters_and_outliers_that_are_off_are_described_as_off(tmp_path) -> None:
+    result = make_result(make_scan(tmp_path, task="rest"))
+    open_band = replace(result.signal, high_pass_hz=None, low_pass_hz=None)
+    cleaned = replace(result.cleaned, regressor_names=(), high_pass_hz=None, low_pass_hz=None)
+    plain = replace(
+        result, signal=open_band, cleaned=cleaned, strategy=Strategy(name="none"), confounds=None
+    )
+    write_embedded(tmp_path, plain)
+    page = write_report(tmp_path, "01").read_text(encoding="utf-8")
+    assert "no confounds were regressed out" in page
+    assert "no filter" in page
+    assert "none defined" in page
+    assert "framewise displacement not known" in page

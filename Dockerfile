@@ -1,36 +1,54 @@
-# The base is an argument so that a machine without a registry can name its own; a release pins a digest.
+# docs/containers.md says how to build and run this; tools/container_check.sh does both.
+# The base is an argument so that a machine without a registry can name its own; a release names one by digest.
 ARG BASE_IMAGE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
-WORKDIR /src
 RUN python3 -m venv /opt/venv
-# Dependencies first: this layer changes only with the lock file. The CPU index keeps the image
-# small; build with --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu126 for CUDA.
+WORKDIR /src
+# The CPU index saves gigabytes. Empty: what the package index itself has, for Linux a CUDA build.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-COPY pyproject.toml constraints.txt LICENSE README.md ./
-COPY bids_app ./bids_app
-COPY model ./model
-# Secrets are optional: a site's own pip configuration and certificates, never baked in.
+# Dependencies alone first: this layer, nearly all of the image, changes with these two files only.
+# A site's own pip configuration and certificates come as secrets, both optional, and are not kept.
+COPY pyproject.toml constraints.txt ./
 RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
     --mount=type=secret,id=cabundle,target=/etc/ssl/certs/ca-certificates.crt \
-    /opt/venv/bin/python -m pip install --no-cache-dir --compile \
-        ${TORCH_INDEX:+--extra-index-url ${TORCH_INDEX}} -c constraints.txt .
+    python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' > requirements.txt && \
+    /opt/venv/bin/python -m pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} \
+        -c constraints.txt -r requirements.txt
+COPY LICENSE README.md ./
+COPY bids_app ./bids_app
+COPY model ./model
+RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
+    --mount=type=secret,id=cabundle,target=/etc/ssl/certs/ca-certificates.crt \
+    /opt/venv/bin/python -m pip install --no-cache-dir --no-deps .
+# Atlas voxels are not part of this repository: they are fetched from pinned addresses and checked by
+# hash. ATLAS=none leaves them out.
+ARG ATLAS=download
+COPY entrypoint.py /opt/semantoks/entrypoint.py
+RUN --mount=type=secret,id=cabundle,target=/etc/ssl/certs/ca-certificates.crt \
+    case "${ATLAS}" in \
+        download) /opt/venv/bin/semantoks-assets atlas --download --home /opt/semantoks/home ;; \
+        none) mkdir -p /opt/semantoks/home ;; \
+        *) echo "ATLAS: expected download or none, found ${ATLAS}" >&2; exit 2 ;; \
+    esac && \
+    /opt/venv/bin/python -c 'import bids_app; print(bids_app.__version__)' > /opt/semantoks/version && \
+    chmod -R a+rX /opt/semantoks /opt/venv
 
 FROM ${BASE_IMAGE}
 LABEL org.opencontainers.image.title="semantoks" \
-      org.opencontainers.image.description="Brain-Semantoks as a BIDS App" \
+      org.opencontainers.image.description="fMRIPrep derivatives in; parcel series, tokens and embeddings out: Brain-Semantoks as a BIDS App" \
+      org.opencontainers.image.authors="The semantoks developers" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/venv /opt/venv
-COPY entrypoint.py /opt/semantoks/entrypoint.py
-ENV PATH=/opt/venv/bin:$PATH \
+COPY --from=build /opt/semantoks /opt/semantoks
+# /version is where BIDS Apps keep theirs; the folders are mount points that a read-only root needs.
+RUN ln -s /opt/semantoks/version /version && mkdir -p /bids /out /work
+# Nothing may depend on HOME, which is another one in each engine. Threads of BLAS do not follow
+# --n-cpus: one, and the encoder sets its own.
+ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     SEMANTOKS_HOME=/opt/semantoks/home \
     PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 LANG=C.UTF-8 \
-    MPLCONFIGDIR=/tmp/matplotlib XDG_CACHE_HOME=/tmp/cache TEMPLATEFLOW_HOME=/tmp/templateflow
-RUN mkdir -p /opt/semantoks/home /bids /out /work
-# Atlas voxels are not part of this repository: they are fetched here, once, from pinned addresses
-# with hashes. ATLAS=none leaves them out; then mount the folder of semantoks-assets at run time.
-ARG ATLAS=download
-RUN [ "${ATLAS}" = none ] || semantoks-assets atlas "--${ATLAS}"
-RUN chmod -R a+rX /opt/semantoks
+    OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 \
+    MPLCONFIGDIR=/tmp/semantoks-matplotlib XDG_CACHE_HOME=/tmp/semantoks-cache
 # No USER line: a baked user could not write to a mount of another owner. Any uid works.
 ENTRYPOINT ["python3", "/opt/semantoks/entrypoint.py"]

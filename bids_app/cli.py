@@ -324,9 +324,9 @@ def _dispatch(arguments: dict[str, Any]) -> int:
         _, discovery = discover(options)
         click.echo(discovery_table(discovery).to_string(index=False))
         return 0
-    outcomes = run_participants(options)
-    click.echo(outcome_table(outcomes).to_string(index=False))
-    return EXIT_FAILED if any(o.status == "failed" for o in outcomes) else 0
+    summary = run_participants(options)
+    click.echo(outcome_table(summary.outcomes).to_string(index=False))
+    return 0 if summary.succeeded else EXIT_FAILED
 
 
 def resolve_options(arguments: dict[str, Any]) -> RunOptions:

@@ -38,6 +38,11 @@ _COLUMNS = (
 """Heading of the summary, and key of the run's quality numbers."""
 
 
+def report_path(output_dir: Path, participant: str) -> Path:
+    """Name the report of a participant."""
+    return output_dir / f"sub-{participant}.html"
+
+
 def write_report(output_dir: Path, participant: str) -> Path:
     """Write ``sub-<label>.html`` into the output folder, from what stands below ``sub-<label>``.
 
@@ -71,7 +76,7 @@ def write_report(output_dir: Path, participant: str) -> Path:
         about=_about(runs),
         errors=_errors(runs),
     )
-    return write_bytes(output_dir / f"{name}.html", html.encode())
+    return write_bytes(report_path(output_dir, participant), html.encode())
 
 
 def _summary(runs: Sequence[ReportRun]) -> str:

@@ -53,7 +53,8 @@ class Motion:
 
     outliers: pd.DataFrame
     fd_threshold_mm: float | None
-    """Framewise displacement beyond which volumes were interpolated; None: not used."""
+    std_dvars_threshold: float | None
+    """Values beyond which volumes were interpolated; None: not used."""
 
 
 def carpet_figure(
@@ -215,37 +216,44 @@ def embedding_figure(tokens: FloatArray, onsets_s: list[float], *, salt: str) ->
 
 
 def _draw_motion(fig: Figure, motion: Motion, *, tr_s: float, end_s: float) -> None:
-    outliers, threshold_mm = motion.outliers, motion.fd_threshold_mm
-    time_s = outliers["onset"].to_numpy() + tr_s / 2
-    for top, column, label in (
-        (0.1, "framewise_displacement", "FD (mm)"),
-        (0.67, "std_dvars", "DVARS"),
+    outliers = motion.outliers
+    for top, column, label, threshold in (
+        (0.1, "framewise_displacement", "FD (mm)", motion.fd_threshold_mm),
+        (0.67, "std_dvars", "DVARS", motion.std_dvars_threshold),
     ):
         ax = add_axes(fig, left=LEFT_IN, top=top, width=PLOT_IN, height=0.45)
-        trace = outliers[column].to_numpy(dtype=float)
-        for onset in outliers["onset"][outliers["interpolated"] == 1]:
-            ax.axvspan(onset, onset + tr_s, color=OUTLIER, alpha=0.22, linewidth=0)
-        ax.axvspan(0, outliers["dropped"].sum() * tr_s, color=DROPPED, alpha=0.3, linewidth=0)
-        ax.plot(time_s, trace, color=INK, linewidth=0.8)
-        high = float(np.nanmax(trace)) if np.isfinite(trace).any() else 1.0
-        if not np.isfinite(trace).any():
-            ax.text(end_s / 2, 0.5, "not in the confounds", ha="center", va="center", color=INK)
-        if threshold_mm is not None and column == "framewise_displacement":
-            ax.axhline(threshold_mm, color=OUTLIER, linewidth=0.8, linestyle=(0, (4, 3)))
-            high = max(high, threshold_mm)
-        ax.set(xlim=(0, end_s), ylim=(0, 1.12 * high), xticks=[])
+        _mark_volumes(ax, outliers, tr_s=tr_s, alpha=0.25)
+        _draw_trace(ax, outliers["onset"] + tr_s / 2, outliers[column], threshold=threshold)
+        ax.set(xlim=(0, end_s), xticks=[])
         ax.text(-0.035, 0.5, label, ha="right", va="center", transform=ax.transAxes)
-        ax.locator_params(axis="y", nbins=2)
     marks = add_axes(fig, left=LEFT_IN, top=1.2, width=PLOT_IN, height=0.11)
-    _mark_volumes(marks, outliers, tr_s=tr_s)
+    _mark_volumes(marks, outliers, tr_s=tr_s, alpha=1)
     marks.set(xlim=(0, end_s), ylim=(0, 1), xticks=[], yticks=[])
 
 
-def _mark_volumes(ax: Axes, outliers: pd.DataFrame, *, tr_s: float) -> None:
-    onset = outliers["onset"]
+def _draw_trace(
+    ax: Axes, time_s: pd.Series[float], trace: pd.Series[float], *, threshold: float | None
+) -> None:
+    if trace.isna().all():
+        text, place = "not in the confounds", ax.transAxes
+        ax.text(0.5, 0.5, text, ha="center", va="center", transform=place)
+        ax.set(yticks=[])
+        return
+    ax.plot(time_s, trace, color=INK, linewidth=0.8)
+    if threshold is not None:
+        ax.axhline(threshold, color=OUTLIER, linewidth=0.8, linestyle=(0, (4, 3)))
+    ax.set_ylim(0, 1.12 * max(trace.max(), threshold or 0) or 1)
+    ax.locator_params(axis="y", nbins=2)
+
+
+def _mark_volumes(ax: Axes, outliers: pd.DataFrame, *, tr_s: float, alpha: float) -> None:
+    """Shade dropped and interpolated volumes over the whole height of the axes."""
+    over_height = ax.get_xaxis_transform()
     for column, colour in (("dropped", DROPPED), ("interpolated", OUTLIER)):
-        marked = onset[outliers[column] == 1]
-        ax.broken_barh([(at, tr_s) for at in marked], (0, 1), color=colour, linewidth=0)
+        spans = [(onset, tr_s) for onset in outliers["onset"][outliers[column] == 1]]
+        ax.broken_barh(
+            spans, (0, 1), color=colour, alpha=alpha, linewidth=0, transform=over_height
+        )
 
 
 def _ticks_at(ax: Axes, places: FloatArray, row: int, *, half: float, **line: Any) -> None:

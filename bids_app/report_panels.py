@@ -85,6 +85,7 @@ def _notes(tables: RunTables) -> str:
 
 def _denoised(tables: RunTables, label: str) -> str:
     meta, volumes = tables.denoised_meta, tables.denoised_meta["NumberOfVolumes"]
+    thresholds = tables.outliers_meta.get("Thresholds", {})
     limit = float(np.nanpercentile(np.abs(tables.denoised), 97.5))
     svg = carpet_figure(
         tables.denoised,
@@ -96,7 +97,8 @@ def _denoised(tables: RunTables, label: str) -> str:
         salt=f"{label} denoised",
         motion=Motion(
             outliers=tables.outliers,
-            fd_threshold_mm=tables.outliers_meta["Thresholds"].get("FramewiseDisplacement"),
+            fd_threshold_mm=thresholds.get("FramewiseDisplacement"),
+            std_dvars_threshold=thresholds.get("StdDVARS"),
         ),
     )
     mean_fd = meta.get("MeanFramewiseDisplacement")

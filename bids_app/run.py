@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import traceback
 import uuid
+from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -11,12 +14,13 @@ import pandas as pd
 from bids_app.atlas import atlas_home, available_spaces
 from bids_app.atomic import table_bytes, write_bytes
 from bids_app.dataset import check_output_folder, write_dataset_files
-from bids_app.errors import AtlasError
+from bids_app.errors import AtlasError, OutputError
 from bids_app.locate import locate_derivative
 from bids_app.query import find_scans
 from bids_app.selection import SPACES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from bids_app.options import RunOptions
@@ -24,6 +28,21 @@ if TYPE_CHECKING:
     from bids_app.status import ScanOutcome
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What an invocation did."""
+
+    outcomes: tuple[ScanOutcome, ...]
+    """One per run, in the order of paths."""
+    broken_reports: tuple[str, ...]
+    """Participants whose report could not be made; their tables are not concerned."""
+
+    @property
+    def succeeded(self) -> bool:
+        """True where no run failed and every report was written."""
+        return not self.broken_reports and all(o.status != "failed" for o in self.outcomes)
 
 
 def discover(options: RunOptions) -> tuple[Path, Discovery]:
@@ -39,30 +58,22 @@ def discover(options: RunOptions) -> tuple[Path, Discovery]:
     return derivative, find_scans(derivative, options.selection, preferred_spaces=spaces)
 
 
-def run_participants(options: RunOptions) -> list[ScanOutcome]:
+def run_participants(options: RunOptions) -> Summary:
     """Embed all selected runs and write everything under ``options.output_dir``.
-
-    Returns
-    -------
-    One outcome per run; those of failed runs carry the reason.
 
     Raises
     ------
     AppError
         The invocation as a whole cannot go on (its ``exit_code`` says why).
+    CheckpointError
+        The checkpoint cannot be used.
     """
     from bids_app.embedder import load_embedder
     from bids_app.participant import Pipeline, run_scans
 
     derivative, discovery = discover(options)
     check_output_folder(options.output_dir, derivative=derivative)
-    atlas_folder = options.atlas or atlas_home()
-    if not available_spaces(atlas_folder):
-        raise AtlasError(
-            f"no atlas is installed in {atlas_folder}.",
-            hint="Install it once with: semantoks-assets atlas --download (or --from DIR), "
-            "or name one with --atlas.",
-        )
+    atlas_folder = _installed_atlas(options)
     if not discovery.scans:
         raise discovery.nothing_chosen()
     embedder = load_embedder(
@@ -80,23 +91,18 @@ def run_participants(options: RunOptions) -> list[ScanOutcome]:
     write_dataset_files(options.output_dir, derivative=derivative)
     log_dir = options.output_dir / "logs" / uuid.uuid4().hex[:12]
     write_bytes(log_dir / "config.json", options.to_json().encode())
-    outcomes: list[ScanOutcome] = []
-    total = len(discovery.scans)
-    for outcome in run_scans(
+    outcomes = run_scans(
         discovery.scans,
         pipeline,
         output_dir=options.output_dir,
         log_dir=log_dir,
         overwrite=options.overwrite,
         stop_on_first_crash=options.stop_on_first_crash,
-    ):
-        outcomes.append(outcome)
-        _log_outcome(outcome, done=len(outcomes), total=total)
-        write_bytes(log_dir / "status.tsv", table_bytes(outcome_table(outcomes)))
-    return outcomes
+    )
+    return _follow(outcomes, options.output_dir, log_dir, total=len(discovery.scans))
 
 
-def outcome_table(outcomes: list[ScanOutcome]) -> pd.DataFrame:
+def outcome_table(outcomes: Iterable[ScanOutcome]) -> pd.DataFrame:
     """Return one row per run: name, status, whether it was done before, reason."""
     rows = [
         (o.scan.name, o.status, "now" if o.fresh else "earlier", o.reason or "n/a")
@@ -108,6 +114,53 @@ def outcome_table(outcomes: list[ScanOutcome]) -> pd.DataFrame:
 def discovery_table(discovery: Discovery) -> pd.DataFrame:
     """Return one row per BOLD file that was found, chosen or refused, with the reason."""
     return pd.DataFrame([vars(row) for row in discovery.rows])
+
+
+def _installed_atlas(options: RunOptions) -> Path:
+    folder = options.atlas or atlas_home()
+    if not available_spaces(folder):
+        raise AtlasError(
+            f"no atlas is installed in {folder}.",
+            hint="Install it once with: semantoks-assets atlas --download (or --from DIR), "
+            "or name one with --atlas.",
+        )
+    return folder
+
+
+def _follow(
+    outcomes: Iterable[ScanOutcome], output_dir: Path, log_dir: Path, *, total: int
+) -> Summary:
+    """Log outcomes as they come, and write the report of a participant after the last run."""
+    seen: list[ScanOutcome] = []
+    broken: list[str] = []
+    for participant, runs in groupby(outcomes, key=lambda o: o.scan.entities.sub):
+        anything_new = False
+        for outcome in runs:
+            seen.append(outcome)
+            anything_new |= outcome.fresh
+            _log_outcome(outcome, done=len(seen), total=total)
+            write_bytes(log_dir / "status.tsv", table_bytes(outcome_table(seen)))
+        if not _report(participant, output_dir, log_dir, renew=anything_new):
+            broken.append(participant)
+    return Summary(outcomes=tuple(seen), broken_reports=tuple(broken))
+
+
+def _report(participant: str, output_dir: Path, log_dir: Path, *, renew: bool) -> bool:
+    """Write a participant's report; a fault in it must not cost the tables nor the others."""
+    from bids_app.report import report_path, write_report
+
+    if not renew and report_path(output_dir, participant).exists():
+        return True
+    try:
+        write_report(output_dir, participant)
+    except OutputError:
+        raise
+    except Exception:  # noqa: BLE001 told in log, crash file and exit code
+        crash = log_dir / f"crash-report-sub-{participant}.txt"
+        write_bytes(crash, traceback.format_exc().encode())
+        log.error("sub-%s: the report could not be made (traceback in %s)", participant, crash)  # noqa: TRY400 the traceback has its file
+        return False
+    return True
 
 
 def _log_outcome(outcome: ScanOutcome, *, done: int, total: int) -> None:

@@ -14,15 +14,14 @@ parcels are those whose names differ in the hemisphere only.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from model.networks import NETWORKS, network_columns, parcels
+from model.networks import NETWORKS
 from model.preprocess import SOFT_LIMITS
+from model.pretraining.layout import layout
 
 if TYPE_CHECKING:
     from model.spec import InputSpec, Normalization
@@ -31,6 +30,8 @@ MARGIN_SAMPLES = 20
 """Simulated beyond the scan and cut off, for the inverse Fourier transform is circular."""
 BAND_EDGES = ((0.7, 1.2), (0.8, 1.0))
 """Ranges of the pass band's edges, relative to the input's band; one draw per batch."""
+CUT_FROM = ("Subcortical", "Cerebellum")
+"""First network that is missing; those after it are missing too."""
 SPIKE_SIZE = 6.0
 """Standard deviation of spikes, in those of the parcel."""
 
@@ -140,73 +141,20 @@ def _spectral_gain(
         edge * _uniform(*share, generator) for edge, share in zip(band_hz, BAND_EDGES, strict=True)
     )
     slope = config.spectrum_slope + 0.2 * torch.randn(len(NETWORKS), generator=generator)
-    of_parcel = slope[_layout().network]
+    of_parcel = slope[layout().network]
     passed = ((hz >= low) & (hz <= high)).float()
     return hz.clamp(min=low)[None, :].pow(-of_parcel[:, None] / 2) * passed
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Layout:
-    """What the label table says about nearness."""
-
-    network: Tensor
-    """(P,) index of each parcel's network"""
-    blocks: tuple[Tensor, ...]
-    """Columns of each network and hemisphere, in the table's order"""
-    smoother: Tensor
-    """(P, P) turns white noise into fields smooth within networks, alike in homotopic parcels"""
-
-
-SMOOTHNESS_PARCELS = 8.0
-HOMOTOPIC_CORRELATION = 0.7
-
-
-@cache
-def _layout() -> _Layout:
-    """Read the surrogate geometry off the label table."""
-    table = parcels()
-    network = np.array([NETWORKS.index(p.network) for p in table])
-    side = np.array([p.hemisphere for p in table])
-    position = _positions()
-    near = np.exp(-np.abs(position[:, None] - position[None, :]) / SMOOTHNESS_PARCELS)
-    near *= network[:, None] == network[None, :]
-    near *= np.where(side[:, None] == side[None, :], 1.0, HOMOTOPIC_CORRELATION)
-    eigenvalues, vectors = np.linalg.eigh(near)
-    smoother = vectors * np.sqrt(np.clip(eigenvalues, 0, None)) @ vectors.T
-    blocks = [np.flatnonzero((network == n) & (side == s)) for n in range(9) for s in "LRB"]
-    return _Layout(
-        network=torch.from_numpy(network),
-        blocks=tuple(torch.from_numpy(b) for b in blocks if b.size),
-        smoother=torch.from_numpy(smoother).float(),
-    )
-
-
-def _positions() -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """(P,) place of each parcel in its network and hemisphere, or of its homotope."""
-    table = parcels()
-    homotope = {p.name: p.index - 1 for p in table}
-    position = np.zeros(len(table))
-    for network in NETWORKS:
-        columns = network_columns(network)
-        for side in "LRB":
-            block = [c for c in columns if table[c].hemisphere == side]
-            position[block] = np.arange(len(block))
-    for parcel in table:
-        twin = parcel.name.replace("_RH_", "_LH_").replace("-rh", "-lh")
-        if parcel.hemisphere == "R" and twin in homotope:
-            position[parcel.index - 1] = position[homotope[twin]]
-    return position
-
-
 def _population(config: SimulationConfig, generator: torch.Generator) -> Tensor:
     """(P, C) loadings that all subjects of a batch share."""
-    layout, per_network = _layout(), config.components_per_network
+    near, per_network = layout(), config.components_per_network
     n_components = per_network * len(NETWORKS)
-    white = torch.randn(len(layout.network), 2 * n_components, generator=generator)
-    fields, far = (layout.smoother @ white).chunk(2, dim=1)
+    white = torch.randn(len(near.network), 2 * n_components, generator=generator)
+    fields, far = (near.smoother @ white).chunk(2, dim=1)
     home = torch.arange(n_components) // per_network
     common = torch.arange(n_components) % per_network == 0
-    at_home = (layout.network[:, None] == home[None, :]).float()
+    at_home = (near.network[:, None] == home[None, :]).float()
     inside = torch.where(common, config.network_gain, config.area_gain * fields)
     return at_home * inside + (1 - at_home) * config.far_gain * far
 
@@ -247,7 +195,7 @@ def _mix_neighbours(
     """(B, S, P, F) sources after each subject's mixing within network and hemisphere."""
     n_subjects, n_sessions = sources.shape[:2]
     mixed: Tensor = sources.clone()
-    for block in _layout().blocks:
+    for block in layout().blocks:
         place = torch.arange(len(block))
         reach = (-(place[:, None] - place[None, :]).abs() / config.mixing_reach).exp()
         reach.fill_diagonal_(0)
@@ -291,8 +239,9 @@ def _finish(
     values = _soft_limit(values) if normalization == "robust" else _standardise(values)
     missing = torch.zeros(len(NETWORKS), dtype=torch.bool)
     if _uniform(0, 1, generator) < config.cut_probability:
-        missing[7 + int(torch.randint(2, (), generator=generator)) :] = True
-    values[:, :, missing[_layout().network]] = 0
+        first = CUT_FROM[int(torch.randint(len(CUT_FROM), (), generator=generator))]
+        missing[NETWORKS.index(first) :] = True
+    values[:, :, missing[layout().network]] = 0
     return SimulatedScans(values=values, missing_networks=missing)
 
 

@@ -297,3 +297,28 @@ def test_a_damaged_checkpoint_stops_before_anything_is_written(
     assert answer.exit_code == 78
     assert "sha256" in answer.output.lower() or "hash" in answer.output.lower()
     assert not (tmp_path / "out").exists()
+
+
+def test_each_participant_gets_a_report_that_names_failures(tmp_path, semantoks) -> None:
+    data = builders.make_dataset(tmp_path / "in", subjects=("01", "02"))
+    builders.blank_image(data.scans[0])
+    semantoks(data.root, tmp_path / "out")
+    failed = (tmp_path / "out" / "sub-01.html").read_text()
+    assert statuses(tmp_path / "out")["sub-01_task-rest"]["Reason"].split(";")[0][:40] in failed
+    assert (tmp_path / "out" / "sub-02.html").exists()
+
+
+def test_a_fault_in_a_report_is_told_and_costs_nothing_else(
+    tmp_path, semantoks, monkeypatch
+) -> None:
+    from bids_app import report
+
+    def broken(output_dir, participant):
+        raise ZeroDivisionError("a bug in a figure")
+
+    monkeypatch.setattr(report, "write_report", broken)
+    data = builders.make_dataset(tmp_path / "in")
+    assert semantoks(data.root, tmp_path / "out").exit_code == 1
+    assert {s["Status"] for s in statuses(tmp_path / "out").values()} == {"embedded"}
+    (crash,) = (tmp_path / "out" / "logs").rglob("crash-report-sub-01.txt")
+    assert "a bug in a figure" in crash.read_text()

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,10 @@ from model.networks import network_columns, parcel_names
 from model.series import ParcelSeries, ScanEmbedding
 from model.spec import CheckpointCard, EncoderSpec, InputSpec
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
 N_PARCELS = 457
 CEREBELLUM = network_columns("Cerebellum")
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -68,7 +72,7 @@ def make_result(
     tr_s: float = 2.0,
     n_volumes: int = 60,
     n_windows: int = 2,
-    missing: np.ndarray = np.array([], dtype=int),
+    missing: Sequence[int] = (),
     mask_source: str = "file",
 ) -> ScanResult:
     """Fabricate a scan: noise of the right shapes, two dummies, one outlier."""
@@ -205,9 +209,10 @@ def section(page: str, name: str) -> str:
     return page.split(f'<section id="{name}">')[1].split("</section>")[0]
 
 
-def test_the_page_is_named_after_the_participant_and_stands_in_the_root(output, page) -> None:
-    assert (output / "sub-01.html").is_file()
-    assert not list(output.glob(".*part"))
+def test_the_page_stands_in_the_root_named_after_the_participant(output) -> None:
+    path = write_report(output, "01")
+    assert path == output / "sub-01.html"
+    assert [p.name for p in output.iterdir() if p.is_file()] == ["sub-01.html"]
 
 
 def test_the_page_loads_nothing(page) -> None:

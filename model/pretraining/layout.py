@@ -1,0 +1,68 @@
+"""Surrogate geometry of the parcels, read off the label table: no atlas voxels are needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.networks import NETWORKS, network_columns, parcels
+
+SMOOTHNESS_PARCELS = 8.0
+"""Distance over which fields within a network decay by e."""
+HOMOTOPIC_CORRELATION = 0.7
+"""Of a field in homotopic parcels."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layout:
+    """What the label table says about nearness."""
+
+    network: Tensor
+    """(P,) index of each parcel's network"""
+    blocks: tuple[Tensor, ...]
+    """Columns of each network and hemisphere, in the table's order"""
+    smoother: Tensor
+    """(P, P) turns white noise into fields smooth within networks, alike in homotopic parcels"""
+
+
+@cache
+def layout() -> Layout:
+    """Read the surrogate geometry off the label table."""
+    table = parcels()
+    network = np.array([NETWORKS.index(p.network) for p in table])
+    side = np.array([p.hemisphere for p in table])
+    position = _positions()
+    near = np.exp(-np.abs(position[:, None] - position[None, :]) / SMOOTHNESS_PARCELS)
+    near *= network[:, None] == network[None, :]
+    near *= np.where(side[:, None] == side[None, :], 1.0, HOMOTOPIC_CORRELATION)
+    eigenvalues, vectors = np.linalg.eigh(near)
+    smoother = vectors * np.sqrt(np.clip(eigenvalues, 0, None)) @ vectors.T
+    blocks = [
+        np.flatnonzero((network == n) & (side == s)) for n in range(len(NETWORKS)) for s in "LRB"
+    ]
+    return Layout(
+        network=torch.from_numpy(network),
+        blocks=tuple(torch.from_numpy(b) for b in blocks if b.size),
+        smoother=torch.from_numpy(smoother).float(),
+    )
+
+
+def _positions() -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """(P,) place of each parcel in its network and hemisphere, or of its homotope."""
+    table = parcels()
+    homotope = {p.name: p.index - 1 for p in table}
+    position = np.zeros(len(table))
+    for network in NETWORKS:
+        columns = network_columns(network)
+        for side in "LRB":
+            block = [c for c in columns if table[c].hemisphere == side]
+            position[block] = np.arange(len(block))
+    for parcel in table:
+        twin = parcel.name.replace("_RH_", "_LH_").replace("-rh", "-lh")
+        if parcel.hemisphere == "R" and twin in homotope:
+            position[parcel.index - 1] = position[homotope[twin]]
+    return position

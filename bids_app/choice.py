@@ -59,10 +59,10 @@ def why_never_taken(path: Path, entities: Entities, *, spaces: Sequence[str], as
 def choose(candidates: Sequence[Candidate], spaces: Sequence[str]) -> list[Candidate]:
     """Select one series of a run, and give each of the others its reason.
 
-    Files that are not there do not compete; where no file of a run is there, one stands for the
-    run all the same, so that it is reported as failed instead of forgotten. The first of `spaces` wins, then res-2, then no
-    res. A choice that these rules leave open, and a companion that is ambiguous or damaged,
-    select a series *with* a reason: the run fails, and says why.
+    The first of `spaces` wins, then res-2, then no res. A choice that these rules leave open,
+    and a companion that is ambiguous or damaged, select a series *with* a reason: the run
+    fails, and says why. Files that are not there do not compete; where no file of a run is
+    there, one stands for the run all the same, to be reported as failed and not forgotten.
     """
     judged = [replace(one, reason=_why_unreadable(one)) for one in candidates]
     readable = [one for one in judged if not one.reason]

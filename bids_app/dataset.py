@@ -98,8 +98,8 @@ _ATLAS_COLUMNS = {
 
 _ATLAS = {
     "Name": "Semantoks457",
-    "Description": "Rows in the order of all tables. Schaefer-400 cortex in 7-network order (1-400), Tian S3 subcortex (401-450), "
-    "Buckner 7-network cerebellum (451-457), in the order of the model.",
+    "Description": "Schaefer-400 cortex in 7-network order (1-400), Tian S3 subcortex "
+    "(401-450), Buckner 7-network cerebellum (451-457): the order of the model and of all tables.",
     "License": "Each source keeps its own licence; voxel data are not part of this dataset.",
     "ReferencesAndLinks": [
         "https://doi.org/10.1093/cercor/bhx179",

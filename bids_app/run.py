@@ -158,7 +158,7 @@ def _report(participant: str, output_dir: Path, log_dir: Path, *, renew: bool) -
     except Exception:  # noqa: BLE001 told in log, crash file and exit code
         crash = log_dir / f"crash-report-sub-{participant}.txt"
         write_bytes(crash, traceback.format_exc().encode())
-        log.error("sub-%s: the report could not be made (traceback in %s)", participant, crash)  # noqa: TRY400 the traceback has its file
+        log.error("sub-%s: the report could not be made (traceback in %s)", participant, crash)
         return False
     return True
 

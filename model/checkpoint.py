@@ -47,7 +47,12 @@ def parcels_sha256() -> str:
     return hashlib.sha256(files("model").joinpath("data/parcels.tsv").read_bytes()).hexdigest()
 
 
-def load_encoder(path: Path | str | None = None, *, device: torch.device | str = "cpu") -> Encoder:
+def load_encoder(
+    path: Path | str | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    heads: int | None = None,
+) -> Encoder:
     """Load an encoder ready for inference: eval mode, no gradients, ``card`` set.
 
     Parameters
@@ -57,16 +62,20 @@ def load_encoder(path: Path | str | None = None, *, device: torch.device | str =
         the checkpoint that comes with the package.
     device
         Where to put it.
+    heads
+        Attention heads of a published ``.pth`` whose file does not tell; for nothing else.
 
     Raises
     ------
     CheckpointError
         If the checkpoint is absent or damaged, or made for other parcels.
     """
-    if path is None:
+    if path is not None and Path(path).suffix in {".pth", ".pt"}:
+        encoder = import_published(Path(path), heads=heads)
+    elif heads is not None:
+        raise CheckpointError(f"{path}: heads are given, but a card says how many there are.")
+    elif path is None:
         encoder = _load_folder(_bundled())
-    elif Path(path).suffix in {".pth", ".pt"}:
-        encoder = import_published(Path(path), heads=None)
     else:
         encoder = _load_folder(Path(path))
     return encoder.to(device)

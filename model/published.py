@@ -205,7 +205,8 @@ def _spec(live: dict[str, Tensor], *, heads: int | None, path: Path) -> EncoderS
         raise CheckpointError(
             f"{path}: the file does not say how many attention heads it has, and {dim} channels "
             "are not a multiple of 64, the width of a head in the published model.",
-            hint="Run `semantoks-model import-checkpoint --heads N` and use its result.",
+            hint="Give them: load_encoder(path, heads=N), or `semantoks-model import-checkpoint "
+            "--heads N` and use its result.",
         )
     try:
         return EncoderSpec(heads=heads or dim // 64, **sizes)

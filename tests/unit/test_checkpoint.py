@@ -273,6 +273,12 @@ def test_heads_that_the_file_does_not_tell_are_asked_for():
         load_encoder(PUBLISHED)
 
 
+def test_heads_can_be_given_for_a_published_file_and_for_nothing_else(folder):
+    assert load_encoder(PUBLISHED, heads=4).spec.heads == 4
+    with pytest.raises(CheckpointError, match="a card says"):
+        load_encoder(folder, heads=4)
+
+
 def test_heads_are_taken_from_the_file_s_configuration(published, write):
     path = write(published, config={"model": {"heads": 3, "encoder": {"num_heads": 4}}})
     assert load_encoder(path).spec.heads == 4

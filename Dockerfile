@@ -32,7 +32,7 @@ RUN --mount=type=secret,id=cabundle,target=/etc/ssl/certs/ca-certificates.crt \
         *) echo "ATLAS: expected download or none, found ${ATLAS}" >&2; exit 2 ;; \
     esac && \
     /opt/venv/bin/python -c 'import bids_app; print(bids_app.__version__)' > /opt/semantoks/version && \
-    chmod -R a+rX /opt/semantoks /opt/venv
+    chmod -R a+rX /opt/semantoks
 
 FROM ${BASE_IMAGE}
 LABEL org.opencontainers.image.title="semantoks" \

@@ -313,7 +313,7 @@ def test_a_fault_in_a_report_is_told_and_costs_nothing_else(
 ) -> None:
     from bids_app import report
 
-    def broken(output_dir, participant):
+    def broken(*_):
         raise ZeroDivisionError("a bug in a figure")
 
     monkeypatch.setattr(report, "write_report", broken)

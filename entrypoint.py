@@ -4,4 +4,4 @@
 from bids_app.cli import main
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="semantoks")

@@ -2,4 +2,4 @@
 
 from bids_app.cli import main
 
-main()
+main(prog_name="semantoks")

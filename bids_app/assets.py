@@ -46,13 +46,14 @@ def main() -> None:
     "spaces",
     multiple=True,
     metavar="SPACE",
-    help="MNI152NLin6Asym or MNI152NLin2009cAsym; repeat for both. Default: both.",
+    help="MNI152NLin6Asym, MNI152NLin2009cAsym or fsLR (CIFTI); repeatable. Default: all.",
 )
 def atlas(folder: Path | None, download: bool, home: Path | None, spaces: tuple[str, ...]) -> None:  # noqa: FBT001 click passes by keyword
     """Build the 457-parcel atlas from its public sources, verified by sha256."""
     from bids_app import atlas_sources as sources
     from bids_app.atlas_build import atlas_files, build_atlas
     from bids_app.atomic import write_all
+    from bids_app.gray_build import build_gray_atlas, gray_files
 
     if download == (folder is not None):
         raise click.UsageError("give either --from DIR or --download.")
@@ -73,9 +74,14 @@ def atlas(folder: Path | None, download: bool, home: Path | None, spaces: tuple[
         images = [
             build_atlas(space, resolution, contents)
             for space in chosen
+            if space in sources.VOLUME_SPACES
             for resolution in sources.RESOLUTIONS
         ]
-        write_all(atlas_files(images, target, description=DESCRIPTION, licence=LICENCE))
+        files = atlas_files(images, target, description=DESCRIPTION, licence=LICENCE)
+        gray = build_gray_atlas(contents) if "fsLR" in chosen else None
+        if gray is not None:
+            files |= gray_files(gray, target, description=DESCRIPTION, licence=LICENCE)
+        write_all(files)
     click.echo(f"Installed in {target}:")
     for image in images:
         click.echo(f"  {image.space} {image.resolution} mm: {_summary(image.absent)}")
@@ -83,6 +89,8 @@ def atlas(folder: Path | None, download: bool, home: Path | None, spaces: tuple[
             click.echo(
                 f"    {image.n_overlap} cerebellar voxels keep their cortical or subcortical label"
             )
+    if gray is not None:
+        click.echo(f"  fsLR {gray.density}: {_summary(gray.absent)}")
     click.echo("Terms of the sources:")
     for origin in dict.fromkeys(source.origin for source in needed):
         click.echo(f"  {origin.name}: {origin.licence}.\n    {origin.reference}")
@@ -96,17 +104,22 @@ def atlas(folder: Path | None, download: bool, home: Path | None, spaces: tuple[
 )
 def info(home: Path | None) -> None:
     """List the installed atlases, each verified against its hash."""
-    from bids_app.atlas import installed_images, load_atlas
+    from bids_app.atlas import installed_grayordinates, installed_images, load_atlas
+    from bids_app.gray_atlas import load_gray_atlas
 
     with _errors_end_the_command():
         folder = _target(home)
-        paths = installed_images(folder)
-        if not paths:
+        paths, gray_paths = installed_images(folder), installed_grayordinates(folder)
+        if not (paths or gray_paths):
             click.echo(f"No atlas in {folder}. Install it with: semantoks-assets atlas --download")
         for path in paths:
             image = load_atlas(path)
             click.echo(f"{image.space} {image.resolution} mm: {_summary(image.absent)}")
             click.echo(f"  {path}, voxels sha256 {image.sha256}")
+        for path in gray_paths:
+            gray = load_gray_atlas(path)
+            click.echo(f"{gray.space} {gray.density}: {_summary(gray.absent)}")
+            click.echo(f"  {path}, labels sha256 {gray.sha256}")
 
 
 def _target(home: Path | None) -> Path:
@@ -131,7 +144,12 @@ def _summary(absent: Mapping[int, str]) -> str:
 @contextlib.contextmanager
 def _errors_end_the_command() -> Iterator[None]:
     """Print a known error with its hint, and exit with its code; let the others through."""
+    import logging
+
     from bids_app.errors import AppError
+
+    # It tells, of every CIFTI file, that there are no voxel sizes in the NIfTI part.
+    logging.getLogger("nibabel").setLevel(logging.ERROR)
 
     try:
         yield

@@ -42,6 +42,10 @@ ATLAS_LABEL = "Semantoks457"
 PREFERRED_SPACE = "MNI152NLin6Asym"
 HASH_KEY, ABSENT_KEY = "VoxelSHA256", "AbsentParcels"
 IMAGE_NAME = re.compile(rf"tpl-(\w+)_atlas-{ATLAS_LABEL}_res-(\w+)_dseg\.nii\.gz")
+GRAY_SPACE, GRAY_DENSITY = "fsLR", "91k"
+"""Surfaces and voxels together: CIFTI's grayordinates (`bids_app.gray_atlas`)."""
+GRAY_NAME = re.compile(rf"tpl-{GRAY_SPACE}_atlas-{ATLAS_LABEL}_den-(\w+)_dseg\.dlabel\.nii")
+_PREFERRED = (PREFERRED_SPACE, GRAY_SPACE)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,20 +93,34 @@ def atlas_home() -> Path:
 
 
 def available_spaces(folder: Path) -> tuple[str, ...]:
-    """Return the installed spaces, those with most parcels first.
+    """Return the installed spaces in the order of `parcels_by_space`."""
+    return tuple(parcels_by_space(folder))
 
-    Between spaces with equally many parcels MNI152NLin6Asym comes first, then the alphabet.
+
+def parcels_by_space(folder: Path) -> dict[str, int]:
+    """Return how many parcels each installed space has, those with most first.
+
+    Between spaces with equally many MNI152NLin6Asym comes first (the space of the volumes that
+    published models were trained on), then fsLR, then the alphabet.
 
     Raises
     ------
     AtlasError
         A sidecar is missing or damaged.
     """
-    n_absent = {
-        space: len(_sidecar(next(iter(images.values())))[ABSENT_KEY])
-        for space, images in _installed(folder).items()
+    images = {space: next(iter(found.values())) for space, found in _installed(folder).items()}
+    if grayordinates := installed_grayordinates(folder):
+        images[GRAY_SPACE] = grayordinates[0]
+    present = {
+        space: len(parcel_names()) - len(read_sidecar(path)[ABSENT_KEY])
+        for space, path in images.items()
     }
-    return tuple(sorted(n_absent, key=lambda s: (n_absent[s], s != PREFERRED_SPACE, s)))
+
+    def order(space: str) -> tuple[int, int, str]:
+        rank = _PREFERRED.index(space) if space in _PREFERRED else len(_PREFERRED)
+        return -present[space], rank, space
+
+    return {space: present[space] for space in sorted(present, key=order)}
 
 
 def find_atlas(folder: Path, space: str, *, affine: Affine) -> Atlas:
@@ -121,7 +139,7 @@ def find_atlas(folder: Path, space: str, *, affine: Affine) -> Atlas:
         others = ", ".join(_installed(folder)) or "none"
         raise AtlasError(
             f"no {ATLAS_LABEL} atlas for space {space} in {folder} (installed: {others}).",
-            hint=_how_to_install(folder, space),
+            hint=how_to_install(folder, space),
         )
     grids = {resolution: read_affine(path) for resolution, path in images.items()}
     fitting = [r for r, grid in grids.items() if _same_lattice(grid, affine)]
@@ -144,7 +162,7 @@ def load_atlas(path: Path) -> Atlas:
             f"{path}: expected a name like tpl-<space>_atlas-{ATLAS_LABEL}_res-2_dseg.nii.gz."
         )
     check_label_table(path.parents[1] / f"atlas-{ATLAS_LABEL}_dseg.tsv")
-    sidecar = _sidecar(path)
+    sidecar = read_sidecar(path)
     absent: dict[int, str] = sidecar[ABSENT_KEY]
     labels, affine = read_labels(path)
     check_labels(labels, absent=absent, source=str(path))
@@ -189,8 +207,14 @@ def on_grid(atlas: Atlas, shape: tuple[int, int, int], affine: Affine) -> LabelA
     return labels
 
 
+def installed_grayordinates(folder: Path) -> list[Path]:
+    """Return the paths of the atlas on grayordinates in a folder, sorted."""
+    found = folder.glob(f"tpl-{GRAY_SPACE}/*_dseg.dlabel.nii")
+    return sorted(path for path in found if GRAY_NAME.fullmatch(path.name))
+
+
 def installed_images(folder: Path) -> list[Path]:
-    """Return the paths of all images of the atlas in a folder, sorted."""
+    """Return the paths of all volume images of the atlas in a folder, sorted."""
     return [path for images in _installed(folder).values() for path in images.values()]
 
 
@@ -203,8 +227,15 @@ def _installed(folder: Path) -> dict[str, dict[str, Path]]:
     return found
 
 
-def _sidecar(image: Path) -> dict[str, Any]:
-    path = image.with_name(image.name.replace(".nii.gz", ".json"))
+def read_sidecar(image: Path) -> dict[str, Any]:
+    """Read the sidecar of an installed image; keys of absent parcels become numbers.
+
+    Raises
+    ------
+    AtlasError
+        It is missing or damaged.
+    """
+    path = image.with_name(image.name.partition(".")[0] + ".json")
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content[HASH_KEY], str) or not isinstance(content[ABSENT_KEY], dict):
@@ -229,7 +260,8 @@ def _same_lattice(grid: Affine, other: Affine) -> bool:
     return is_permutation and np.allclose(offset, np.rint(offset), atol=1e-3)
 
 
-def _how_to_install(folder: Path, space: str) -> str:
+def how_to_install(folder: Path, space: str) -> str:
+    """Return the command that installs a space, for error messages."""
     where = f" --home {folder.parent}" if folder.name == "atlas" else ""
     return (
         f"Install it once with: semantoks-assets atlas --download --space {space}{where} "

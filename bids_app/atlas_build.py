@@ -74,13 +74,15 @@ def build_atlas(space: str, resolution: str, contents: Mapping[Source, bytes]) -
     the cortex first. The cerebellum, on a grid of its own, is sampled at the voxel centres of
     the combined image and fills only voxels without a label.
     """
-    check_source_names(contents[CORTEX_SUBCORTEX_NAMES].decode())
+    check_names(
+        _names_of(contents[CORTEX_SUBCORTEX_NAMES].decode()), source=CORTEX_SUBCORTEX_NAMES.name
+    )
     source = CORTEX_SUBCORTEX[space, resolution]
-    combined, affine = _parse(source, contents)
+    combined, affine = parse_labels(source, contents)
     labels = cortex_first(combined, source=source.name)
     sources, absent, n_overlap = [source], {}, 0
     if space in CEREBELLUM:
-        cerebellum, grid = _parse(CEREBELLUM[space], contents)
+        cerebellum, grid = parse_labels(CEREBELLUM[space], contents)
         labels, n_overlap = add_cerebellum(
             labels, resample_nearest(cerebellum, grid, labels.shape, affine)
         )
@@ -126,22 +128,20 @@ def add_cerebellum(labels: LabelArray, cerebellum: LabelArray) -> tuple[LabelArr
     return joined, int((inside & ~free).sum())
 
 
-def check_source_names(text: str) -> None:
-    """Compare the names of the combined source with the model's, in the source's order.
+def check_names(found: Mapping[str, str], *, source: str) -> None:
+    """Compare a combined source's names (by label number) with the model's, in its order.
 
     Raises
     ------
     AtlasError
         Names the first label that differs.
     """
-    lines = text.split("\n")
-    found = dict(zip([line.split()[0] for line in lines[1::2]], lines[0::2], strict=False))
     in_model_order = parcels()[: N_CORTEX + N_SUBCORTEX]
     in_source_order = in_model_order[N_CORTEX:] + in_model_order[:N_CORTEX]
     for number, parcel in enumerate(in_source_order, start=1):
         if found.get(str(number)) != parcel.name:
             raise AtlasError(
-                f"{CORTEX_SUBCORTEX_NAMES.name}: label {number} should be {parcel.name}, "
+                f"{source}: label {number} should be {parcel.name}, "
                 f"found {found.get(str(number))}."
             )
 
@@ -189,10 +189,23 @@ def atlas_files(
     }
 
 
-def _parse(source: Source, contents: Mapping[Source, bytes]) -> tuple[LabelArray, Affine]:
+def parse_labels(source: Source, contents: Mapping[Source, bytes]) -> tuple[LabelArray, Affine]:
+    """Return labels and affine of a source that is a label image.
+
+    Raises
+    ------
+    AtlasError
+        It is not 3-D, or holds values that are not whole numbers.
+    """
     import nibabel as nib
 
     return labels_of(nib.Nifti1Image.from_bytes(contents[source]), source=source.name)
+
+
+def _names_of(text: str) -> dict[str, str]:
+    """Parse a label file: a line with the name, a line with number and colour."""
+    lines = text.split("\n")
+    return dict(zip([line.split()[0] for line in lines[1::2]], lines[0::2], strict=False))
 
 
 def _nifti_bytes(image: AtlasImage) -> bytes:
@@ -211,7 +224,17 @@ def _sidecar(image: AtlasImage, named: dict[str, str]) -> dict[str, Any]:
         "SpatialReference": f"https://templateflow.s3.amazonaws.com/tpl-{image.space}/"
         f"tpl-{image.space}_res-0{image.resolution}_T1w.nii.gz",
         "Resolution": f"{image.resolution} mm",
-        "Sources": [source.url for source in image.sources],
+        **source_records(image.sources),
+        ABSENT_KEY: {str(index): reason for index, reason in image.absent.items()},
+        "CerebellumOverlapVoxels": image.n_overlap,
+        HASH_KEY: voxel_sha256(image.labels, image.affine),
+    }
+
+
+def source_records(sources: Iterable[Source]) -> dict[str, Any]:
+    """Return the keys of an image's sidecar that tell its sources and their terms."""
+    return {
+        "Sources": [source.url for source in sources],
         "SourceFiles": [
             {
                 "Name": source.name,
@@ -219,11 +242,8 @@ def _sidecar(image: AtlasImage, named: dict[str, str]) -> dict[str, Any]:
                 "License": source.origin.licence,
                 "Reference": source.origin.reference,
             }
-            for source in image.sources
+            for source in sources
         ],
-        ABSENT_KEY: {str(index): reason for index, reason in image.absent.items()},
-        "CerebellumOverlapVoxels": image.n_overlap,
-        HASH_KEY: voxel_sha256(image.labels, image.affine),
     }
 
 

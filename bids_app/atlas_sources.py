@@ -24,7 +24,8 @@ GZIP_MAGIC = b"\x1f\x8b"
 TIMEOUT_S = 60.0
 LARGEST_BYTES = 1 << 26
 """No source is nearly as large; a server that sends more sends something else."""
-SPACES = ("MNI152NLin6Asym", "MNI152NLin2009cAsym")
+VOLUME_SPACES = ("MNI152NLin6Asym", "MNI152NLin2009cAsym")
+SPACES = (*VOLUME_SPACES, "fsLR")
 RESOLUTIONS = ("1", "2")
 NO_BUCKNER = "no Buckner atlas in this space"
 
@@ -135,8 +136,24 @@ CEREBELLUM = {
 """Space to the label image 1-7, on a box of 1 mm voxels. MNI152NLin2009cAsym has none."""
 
 
+GRAYORDINATES = Source(
+    path=f"{_FOLDER}/{_STEM}.dlabel.nii",
+    sha256="3ee6ea48cfcf0c800894a442a539bd4cea0f0f29de2efc363e24b1e448ffcafb",
+    origin=TIAN,
+)
+"""Surface labels 51-450 and voxel labels 1-50 on the 91,282 grayordinates of the standard.
+
+Its cortex is that of CBIG's own fsLR file, vertex by vertex, and its voxels are those of the
+2 mm volume image (both tested); besides, it lists the grayordinates of the standard.
+"""
+VOLUME_OF_GRAYORDINATES = "MNI152NLin6Asym"
+"""Space of the voxels among the grayordinates."""
+
+
 def sources_of(space: str) -> list[Source]:
     """Return all files that the atlas of a space is built from."""
+    if space == "fsLR":
+        return [GRAYORDINATES, CEREBELLUM[VOLUME_OF_GRAYORDINATES]]
     images = [CORTEX_SUBCORTEX[space, resolution] for resolution in RESOLUTIONS]
     return [CORTEX_SUBCORTEX_NAMES, *images, *([CEREBELLUM[space]] if space in CEREBELLUM else [])]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from bids_app.errors import OutputError
@@ -68,7 +68,8 @@ def replacing(path: Path) -> Iterator[Path]:
     OutputError
         The folder cannot be written or the disk is full; the temporary file is removed.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Not the process id: containers that start together all have the same one.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

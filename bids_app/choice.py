@@ -5,19 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from bids_app.atlas import GRAY_DENSITY, GRAY_SPACE
+from bids_app.cifti import ENDING as CIFTI
 from bids_app.companions import NOT_FETCHED, Companions
 from bids_app.selection import SPACES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from bids_app.entities import Entities
 
 
+NO_ATLAS = "no atlas is installed"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A ``desc-preproc`` series in a space that can be processed, and what became of it."""
+    """A preprocessed series in a space that can be processed, and what became of it."""
 
     path: Path
     entities: Entities
@@ -28,7 +33,9 @@ class Candidate:
     """Why it is not processed."""
 
 
-def why_never_taken(path: Path, entities: Entities, *, spaces: Sequence[str], asked: str) -> str:
+def why_never_taken(
+    path: Path, entities: Entities, *, spaces: Mapping[str, int], asked: str
+) -> str:
     """Say why a BOLD file is of a kind that is not processed; empty if it may be.
 
     Parameters
@@ -36,43 +43,48 @@ def why_never_taken(path: Path, entities: Entities, *, spaces: Sequence[str], as
     path, entities
         The file.
     spaces
-        Spaces with an atlas.
+        Spaces with an atlas, and its number of parcels.
     asked
         The space asked for, or ``auto``.
     """
-    desc, space = entities.desc, entities.space
+    desc, space, den = entities.desc, entities.space, entities.den
+    is_cifti = path.name.endswith(CIFTI)
     reasons = (
         (path.name.endswith(".func.gii"), f"surface series (space-{space})"),
-        (path.name.endswith(".dtseries.nii"), f"CIFTI series (space-{space}), not read yet"),
+        (is_cifti and space != GRAY_SPACE, f"CIFTI series in space-{space}, not {GRAY_SPACE}"),
+        (not is_cifti and space == GRAY_SPACE, f"space-{space}, but not a {CIFTI} file"),
+        (
+            is_cifti and den not in (None, GRAY_DENSITY),
+            f"den-{den}: only den-{GRAY_DENSITY} has an atlas",
+        ),
         (entities.echo is not None, "a single echo; the combined series has no echo-"),
         (entities.part not in (None, "mag"), f"part-{entities.part}, not magnitude"),
-        (desc is None, "not desc-preproc"),
-        (desc != "preproc", f"desc-{desc}, not desc-preproc"),
+        (desc is None and not is_cifti, "not desc-preproc"),
+        (desc not in (None, "preproc"), f"desc-{desc}, not desc-preproc"),
         (space is None, "in the scan's own space, not in a template"),
         (space not in SPACES, f"space-{space}, not a template with an atlas"),
         (asked not in ("auto", space), f"space-{space}, while --space {asked} was asked for"),
-        (space not in spaces, f"no atlas is installed for space-{space}"),
+        (space not in spaces, f"{NO_ATLAS} for space-{space}"),
     )
     return next((reason for applies, reason in reasons if applies), "")
 
 
-def choose(candidates: Sequence[Candidate], spaces: Sequence[str]) -> list[Candidate]:
+def choose(candidates: Sequence[Candidate], spaces: Mapping[str, int]) -> list[Candidate]:
     """Select one series of a run, and give each of the others its reason.
 
     The first of `spaces` wins, then res-2, then no res. A choice that these rules leave open,
     and a companion that is ambiguous or damaged, select a series *with* a reason: the run
-    fails, and says why. Files that are not there do not compete; where no file of a run is
-    there, one stands for the run all the same, to be reported as failed and not forgotten.
+    fails, and says why. Files that are not there or not evenly spaced do not compete; where a
+    run has no other, one stands for it all the same, to be reported as failed, not forgotten.
     """
     judged = [replace(one, reason=_why_unreadable(one)) for one in candidates]
     readable = [one for one in judged if not one.reason]
     if not readable:
-        absent = [one for one in judged if one.reason == NOT_FETCHED]
-        stand_in = min(absent, key=lambda one: _rank(one.entities, spaces), default=None)
+        stand_in = min(judged, key=lambda one: _rank(one.entities, spaces))
         return [replace(one, selected=one is stand_in) for one in judged]
     best = min(_rank(one.entities, spaces) for one in readable)
     winners = [one for one in readable if _rank(one.entities, spaces) == best]
-    return [_verdict(one, winners) for one in judged]
+    return [_verdict(one, winners, spaces) for one in judged]
 
 
 def _why_unreadable(one: Candidate) -> str:
@@ -85,23 +97,31 @@ def _why_unreadable(one: Candidate) -> str:
     return ""
 
 
-def _rank(entities: Entities, spaces: Sequence[str]) -> tuple[int, int]:
+def _rank(entities: Entities, spaces: Mapping[str, int]) -> tuple[int, int]:
     """Order by space, then resolution: the 2 mm grid, the native voxel size, anything else."""
     space, res = entities.space or "", entities.res or ""
     on_2mm = res.isdecimal() and int(res) == 2
-    return spaces.index(space), 0 if on_2mm else 1 if not res else 2
+    return list(spaces).index(space), 0 if on_2mm else 1 if not res else 2
 
 
-def _verdict(one: Candidate, winners: Sequence[Candidate]) -> Candidate:
+def _verdict(one: Candidate, winners: Sequence[Candidate], spaces: Mapping[str, int]) -> Candidate:
     if one.reason:
         return one
     if one not in winners:
-        winner = winners[0]
-        same_space = one.entities.space == winner.entities.space
-        where = winner.path.name if same_space else f"space-{winner.entities.space}"
-        return replace(one, reason=f"same run chosen in {where}")
+        return replace(one, reason=_why_another(one, winners[0], spaces))
     if len(winners) > 1:
         names = ", ".join(other.path.name for other in winners)
         reason = f"several series of one run, choose with --bids-filter-file: {names}"
         return replace(one, selected=one is winners[0], reason=reason)
     return replace(one, selected=True, reason=one.companions.problem or "")
+
+
+def _why_another(one: Candidate, winner: Candidate, spaces: Mapping[str, int]) -> str:
+    here, there = one.entities.space or "", winner.entities.space or ""
+    if here == there:
+        return f"same run chosen in {winner.path.name}"
+    if spaces[here] == spaces[there]:
+        why = f"it comes first at {spaces[there]} parcels in both"
+    else:
+        why = f"{spaces[there]} parcels there, {spaces[here]} here"
+    return f"same run chosen in space-{there} ({why})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shlex
 import signal
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from bids_app.options import RunOptions
 
-EXIT_FAILED, EXIT_LEVEL, EXIT_ENVIRONMENT, EXIT_TERMINATED = 1, 17, 78, 143
+EXIT_LEVEL, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, EXIT_TERMINATED = 17, 78, 130, 143
+INTERRUPTED = "semantoks: interrupted; what is done is whole, call again to go on"
 
 EPILOG = """\b
 Exit codes: 0 all selected runs are done (or deliberately excluded)
@@ -27,6 +29,7 @@ Exit codes: 0 all selected runs are done (or deliberately excluded)
  16 not a usable fMRIPrep derivative        17 unknown analysis level
  18 the filters select nothing              66 derivative without BOLD or confounds
  73 output cannot be written                78 atlas or checkpoint missing or damaged
+130 interrupted (Ctrl-C)                   143 terminated; nothing is left half-written
 """
 
 
@@ -55,7 +58,16 @@ class ListCommand(click.Command):
                 rewritten += [flag, word]
             else:
                 rewritten.append(word)
-        return super().parse_args(ctx, rewritten)
+        try:
+            return super().parse_args(ctx, rewritten)
+        except click.MissingParameter as err:
+            if flag is not None or rewritten != args:
+                raise click.UsageError(
+                    f"{err.format_message()} List options such as --participant-label go after "
+                    "BIDS_DIR OUTPUT_DIR ANALYSIS_LEVEL.",
+                    ctx=ctx,
+                ) from err
+            raise
 
 
 class UnknownLevelError(click.BadParameter):
@@ -90,16 +102,16 @@ class Cutoff(click.ParamType[float | None]):
             number = float(value)
         except ValueError:
             number = -1.0
-        if number <= 0:
+        if not 0 < number < math.inf:
             self.fail(f"{value!r} is neither a positive frequency in Hz nor 'none'", param, ctx)
         return number
 
 
 def available_cpus() -> int:
-    """Count the CPUs this process may use: scheduler's grant, cgroup and affinity."""
+    """Count the CPUs this process may use: the scheduler's grant, at most its affinity."""
     granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(int(granted), allowed or 1) if granted.isdigit() else allowed or 1
+    return max(1, min(int(granted) if granted.isdigit() else 1024, allowed or 1))
 
 
 existing_folder = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -158,9 +170,9 @@ existing_file = click.Path(path_type=Path, exists=True, dir_okay=False)
     "--space",
     default="auto",
     show_default=True,
-    type=click.Choice(["auto", "MNI152NLin6Asym", "MNI152NLin2009cAsym"]),
-    help="Space of the BOLD series; auto takes, for each run, the one whose atlas "
-    "covers most parcels.",
+    type=click.Choice(["auto", "MNI152NLin6Asym", "MNI152NLin2009cAsym", "fsLR"]),
+    help="Space of the BOLD series, fsLR for CIFTI; auto takes, for each run, the one whose "
+    "atlas covers most parcels.",
 )
 @click.option(
     "--bids-filter-file",
@@ -292,7 +304,7 @@ def main(**arguments: Any) -> NoReturn:
     """Turn fMRIPrep derivatives into parcel series, tokens and embeddings.
 
     BIDS_DIR is the fMRIPrep derivative, or a BIDS dataset that holds it under derivatives/.
-    OUTPUT_DIR receives BIDS-Derivatives; nothing is written anywhere else. ANALYSIS_LEVEL is
+    OUTPUT_DIR receives BIDS-Derivatives; nothing is written to BIDS_DIR. ANALYSIS_LEVEL is
     'participant' (embed scans) or 'group' (export one table of all scans in OUTPUT_DIR; reads
     only OUTPUT_DIR). Put list options such as --participant-label after the positionals.
     """
@@ -302,6 +314,9 @@ def main(**arguments: Any) -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = _dispatch(arguments)
+    except KeyboardInterrupt:
+        click.echo(INTERRUPTED, err=True)
+        code = EXIT_INTERRUPTED
     except SemantoksError as err:
         click.echo(f"semantoks: error: {err.message}", err=True)
         if err.hint:
@@ -318,15 +333,19 @@ def _dispatch(arguments: dict[str, Any]) -> int:
             click.echo(path)
         return 0
     options = resolve_options(arguments)
-    from bids_app.run import discover, discovery_table, outcome_table, run_participants
+    from bids_app.run import discover, run_participants
+    from bids_app.tables import discovery_lines, outcome_lines
 
     if arguments["dry_run"]:
         _, discovery = discover(options)
-        click.echo(discovery_table(discovery).to_string(index=False))
+        if discovery.rows:
+            click.echo(discovery_lines(discovery))
+        if not discovery.scans:
+            raise discovery.nothing_chosen()
         return 0
     summary = run_participants(options)
-    click.echo(outcome_table(summary.outcomes).to_string(index=False))
-    return 0 if summary.succeeded else EXIT_FAILED
+    click.echo(outcome_lines(summary.outcomes))
+    return summary.exit_code
 
 
 def resolve_options(arguments: dict[str, Any]) -> RunOptions:
@@ -371,14 +390,16 @@ def resolve_options(arguments: dict[str, Any]) -> RunOptions:
 
 def _set_up_logging(*, verbose: int, quiet: bool) -> None:
     level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
+    # Other libraries speak from -vv on.
+    others = logging.DEBUG if verbose > 1 else logging.ERROR
     logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True
+        level=others, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True
     )
-    if verbose < 2:
-        for library in ("nilearn", "nibabel", "bids", "matplotlib"):
-            logging.getLogger(library).setLevel(logging.ERROR)
+    for ours in ("bids_app", "model"):
+        logging.getLogger(ours).setLevel(level)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
     # Raised where the work stands, so that temporary files are removed on the way out.
+    click.echo(INTERRUPTED, err=True)
     sys.exit(EXIT_TERMINATED)

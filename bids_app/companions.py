@@ -110,7 +110,8 @@ def _sidecars(entities: Entities, paths: Iterable[Path]) -> list[Path]:
     found: list[tuple[int, Path]] = []
     for path in paths:
         parsed = parse_name(path.name)
-        if parsed is not None and parsed[1:] == ("bold", ".json"):
+        # fMRIPrep 20-22 wrote a second file beside CIFTI series: …_bold.dtseries.json.
+        if parsed is not None and parsed[1:] in (("bold", ".json"), ("bold", ".dtseries.json")):
             labels = parsed[0].present().items()
             if labels <= own:
                 found.append((len(labels), path))

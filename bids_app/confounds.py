@@ -181,7 +181,7 @@ def _n_dummy(unsteady: npt.NDArray[np.bool_], dummy_scans: int | None, where: st
 
 def _flagged(table: pd.DataFrame, prefix: str) -> npt.NDArray[np.bool_]:
     """Return (T,) true where any of the one-hot columns ``<prefix>XX`` is set."""
-    flags = table[numbered(table.columns, prefix)].to_numpy()
+    flags = table[numbered(table.columns, prefix)].fillna(0).to_numpy()
     return np.asarray((flags != 0).any(axis=1))
 
 

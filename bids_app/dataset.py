@@ -11,7 +11,7 @@ import pandas as pd
 from bids_app import __version__
 from bids_app.atlas import ATLAS_LABEL
 from bids_app.atomic import json_bytes, table_bytes, write_all
-from bids_app.errors import OptionsError
+from bids_app.errors import OptionsError, OutputError
 from model.networks import parcels
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ DESCRIPTIONS = {
 }
 
 
-def check_output_folder(output_dir: Path, *, derivative: Path) -> None:
+def check_output_folder(output_dir: Path, *, bids_dir: Path, derivative: Path) -> None:
     """Refuse an output folder inside the input, or one that holds another dataset.
 
     Raises
@@ -49,20 +49,33 @@ def check_output_folder(output_dir: Path, *, derivative: Path) -> None:
     OptionsError
         Names both folders and what to change.
     """
-    output, source = output_dir.resolve(), derivative.resolve()
-    if output == source or source in output.parents:
+    output, source, dataset = (p.resolve() for p in (output_dir, derivative, bids_dir))
+    inside = output.parts[len(dataset.parts) :] if dataset in output.parents else ()
+    of_a_participant = bool(inside) and inside[0].startswith(("sub-", "sourcedata", "."))
+    if output in (source, dataset) or source in output.parents or of_a_participant:
         raise OptionsError(
             f"the output folder {output} lies inside the input {source}; "
             "nothing is ever written to the input.",
-            hint="Name a folder outside it.",
+            hint="Name a folder outside it, or below derivatives/ of the raw dataset.",
         )
-    description = output / "dataset_description.json"
-    if description.exists() and "semantoks" not in description.read_text(encoding="utf-8"):
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"{output} is a file; expected a folder for the outputs.")
+    if not _ours(output / "dataset_description.json"):
         raise OptionsError(
             f"{output} already holds another dataset (its dataset_description.json does not "
             "name semantoks).",
             hint="Name a folder of its own for semantoks.",
         )
+
+
+def _ours(description: Path) -> bool:
+    """Tell whether a description is absent, or names semantoks."""
+    try:
+        return "semantoks" in description.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 def write_dataset_files(output_dir: Path, *, derivative: Path) -> list[Path]:
@@ -127,6 +140,8 @@ def _generators_of(derivative: Path) -> list[dict[str, str]]:
     try:
         description = json.loads((derivative / "dataset_description.json").read_text("utf-8"))
     except (OSError, ValueError):
+        return []
+    if not isinstance(description, dict):
         return []
     entries = description.get("GeneratedBy") or [description.get("PipelineDescription")]
     return [

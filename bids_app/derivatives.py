@@ -215,13 +215,24 @@ def _model_metadata(result: ScanResult) -> dict[str, Any]:
 
 
 def _coverage_metadata(result: ScanResult) -> dict[str, Any]:
+    in_atlas, used = (
+        (
+            "Grayordinates of the parcel in the atlas.",
+            "Of these, in the file, finite, not constant.",
+        )
+        if result.scan.is_cifti
+        else (
+            "Voxels of the parcel on the BOLD grid.",
+            "Of these, inside the mask, finite, not constant.",
+        )
+    )
     return {
         "Description": "Voxels behind each parcel's series.",
         "MinimumCoverage": result.signal.min_coverage,
         "Mask": result.extracted.mask_source,
         "NonFiniteVoxels": result.extracted.n_nonfinite_voxels,
-        "n_voxels_atlas": {"Description": "Voxels of the parcel on the BOLD grid."},
-        "n_voxels_used": {"Description": "Of these, inside the mask, finite, not constant."},
+        "n_voxels_atlas": {"Description": in_atlas},
+        "n_voxels_used": {"Description": used},
         "coverage": {"Description": "n_voxels_used / n_voxels_atlas"},
         "status": {"Levels": {"used": "has a series", "missing": "n/a in all tables"}},
         "reason": {"Description": "Why the parcel is missing; n/a if it is used."},

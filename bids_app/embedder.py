@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,8 @@ def load_embedder(
 def _resolve_device(device: str) -> str:
     import torch
 
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise OptionsError(f"--device {device}: expected auto, cpu, cuda or cuda:N.")
     if device == "auto":
         chosen = "cuda" if torch.cuda.is_available() else "cpu"
         log.info("--device auto: using %s", chosen)

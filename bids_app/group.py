@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bids_app.atomic import json_bytes, replacing, table_bytes, write_bytes
+from bids_app.atomic import json_bytes, table_bytes, write_all
+from bids_app.derivatives import embedding_columns
 from bids_app.errors import InputError, NothingSelectedError, OptionsError
 from bids_app.status import read_statuses
 
@@ -33,7 +34,7 @@ def export_group(output_dir: Path) -> list[Path]:
     Raises
     ------
     InputError
-        The folder holds no participant outputs.
+        The folder holds no participant outputs, or damaged ones.
     OptionsError
         Runs were made with different settings, atlas or checkpoint; names examples of each.
     NothingSelectedError
@@ -48,28 +49,29 @@ def export_group(output_dir: Path) -> list[Path]:
     _refuse_mixtures(records)
     status = pd.DataFrame([_status_row(record) for _, record in records])
     status = status[_ordered(list(status.columns))]
-    written = [
-        write_bytes(output_dir / "group_status.tsv", table_bytes(status)),
-        write_bytes(output_dir / "group_status.json", json_bytes(_STATUS_COLUMNS)),
-    ]
+    status_files = {
+        output_dir / "group_status.tsv": table_bytes(status),
+        output_dir / "group_status.json": json_bytes(_STATUS_COLUMNS),
+    }
     embedded = [(path, record) for path, record in records if record["Status"] == "embedded"]
     if not embedded:
+        table_path, _ = write_all(status_files)
         raise NothingSelectedError(
             f"{output_dir}: none of {len(records)} runs was embedded.",
-            hint=f"{written[0]} gives the reason for each.",
+            hint=f"{table_path} gives the reason for each.",
         )
     table = pd.concat([_embedding_row(path, record) for path, record in embedded])
     keys = [column for column in status.columns if column in table.columns]
     table = table[keys + [column for column in table.columns if column not in keys]]
-    parquet = output_dir / "group_desc-scan_embedding.parquet"
-    with replacing(parquet) as temporary:
-        table.to_parquet(temporary, index=False)
-    return [
-        write_bytes(parquet.with_suffix(".tsv"), table_bytes(table)),
-        parquet,
-        write_bytes(parquet.with_suffix(".json"), json_bytes(_group_metadata(embedded))),
-        *written,
-    ]
+    stem = output_dir / "group_desc-scan_embedding"
+    return write_all(
+        {
+            stem.with_suffix(".tsv"): table_bytes(table),
+            stem.with_suffix(".parquet"): table.to_parquet(index=False),
+            stem.with_suffix(".json"): json_bytes(_group_metadata(embedded)),
+            **status_files,
+        }
+    )
 
 
 def _refuse_mixtures(records: list[tuple[Path, dict[str, Any]]]) -> None:
@@ -84,15 +86,16 @@ def _refuse_mixtures(records: list[tuple[Path, dict[str, Any]]]) -> None:
             for key, names in sorted(runs.items())
         )
         raise OptionsError(
-            f"runs of different settings, versions or weights cannot share a table: {listing}.",
-            hint="Run the participant level once more with one set of options; it redoes only "
-            "what differs.",
+            "runs of different settings, versions, weights or spaces cannot share a table: "
+            f"{listing}.",
+            hint="Run the participant level once more with one set of options, --space among "
+            "them; it redoes only what differs. Delete runs that are not wanted.",
         )
 
 
 def _status_row(record: dict[str, Any]) -> dict[str, Any]:
     qc = {
-        key: ",".join(value) if isinstance(value, list) else value
+        key: ",".join(value) if isinstance(value, list | dict) else value
         for key, value in record["QC"].items()
     }
     return (
@@ -114,12 +117,31 @@ def _entity_columns(entities: dict[str, str]) -> dict[str, str]:
 
 
 def _embedding_row(path: Path, record: dict[str, Any]) -> pd.DataFrame:
-    name = path.name.replace("_status.json", "_desc-scan_embedding.tsv")
+    values = _scan_embedding(path)
     columns = _status_row(record)
-    values = pd.read_csv(path.with_name(name), sep="\t", na_values="n/a", dtype="float32")
     keys = pd.DataFrame([columns]).drop(columns=["status", "reason"])
     keys["configuration_hash"] = record["ConfigurationHash"]
     return pd.concat([keys, values], axis=1)
+
+
+def _scan_embedding(status: Path) -> pd.DataFrame:
+    """Read the one row of a run's scan embedding, and check that it is whole."""
+    path = status.with_name(status.name.replace("_status.json", "_desc-scan_embedding.tsv"))
+    try:
+        dim = json.loads(path.with_suffix(".json").read_text("utf-8"))["EmbeddingDimension"]
+        values = pd.read_csv(path, sep="\t", na_values="n/a", dtype="float32")
+        expected = embedding_columns(dim)
+        if list(values.columns) != expected or len(values) != 1:
+            raise ValueError(
+                f"expected 1 row of {len(expected)} columns, found {values.shape[0]} of "
+                f"{values.shape[1]}"
+            )
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise InputError(
+            f"{path}: the embedding of this run is damaged ({err}).",
+            hint="Delete it and run the participant level again; it redoes only this run.",
+        ) from err
+    return values
 
 
 def _ordered(columns: list[str]) -> list[str]:
@@ -155,13 +177,37 @@ _STATUS_COLUMNS = {
     },
     "n_volumes": {"Description": "Volumes of the BOLD image."},
     "tr": {"Description": "Repetition time.", "Units": "s"},
+    "tr_source": {"Description": "Where the repetition time was found."},
+    "duration": {"Description": "Length of the series, without dropped volumes.", "Units": "s"},
     "n_dropped": {"Description": "Leading non-steady-state volumes left out."},
     "n_interpolated": {"Description": "Motion outliers replaced from their neighbours."},
+    "interpolated_fraction": {"Description": "Their share of the series."},
     "usable_seconds": {"Description": "Time neither dropped nor interpolated.", "Units": "s"},
+    "degrees_of_freedom": {"Description": "Left after filter and confound regression."},
     "mean_fd": {"Description": "Mean framewise displacement.", "Units": "mm"},
+    "max_fd": {"Description": "Largest framewise displacement.", "Units": "mm"},
+    "mean_std_dvars": {"Description": "Mean standardized DVARS."},
     "n_missing_parcels": {"Description": "Parcels without signal, of 457."},
+    "n_low_coverage_parcels": {"Description": "Parcels with less than 80 % of their voxels."},
     "coverage_mean": {"Description": "Mean share of voxels used, over parcels with signal."},
+    "coverage_min": {"Description": "Smallest such share."},
+    "tsnr": {"Description": "Median over parcels of mean by std over time, before denoising."},
+    "n_constant_parcels": {"Description": "Parcels that do not vary beyond rounding."},
+    "n_implausible_parcels": {"Description": "Parcels of odd mean, or repeating another."},
+    "homotopic_correlation": {
+        "Description": "Mean correlation of parcels with mirrored names, mean signal removed."
+    },
+    "network_contrast": {
+        "Description": "Mean correlation within networks minus between, mean signal removed."
+    },
+    "order_margin": {
+        "Description": "network_contrast minus the largest that another known order would have."
+    },
+    "best_order": {"Description": "Order with the largest network_contrast."},
     "missing_networks": {"Description": "Networks whose tokens were masked."},
     "n_windows": {"Description": "Windows of 200 s that were embedded."},
-    "mask": {"Description": "Where the brain mask came from: file, or derived from the data."},
+    "mask": {
+        "Description": "Brain mask: file, derived from the data, or grayordinates (no mask)."
+    },
+    "flags": {"Description": "What to look at before using the run; docs/quality.md."},
 }

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_app.errors import OptionsError
+from bids_app.errors import InputError, OptionsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _BOLD_EXTENSIONS = [".nii", ".nii.gz", ".dtseries.nii", ".func.gii"]
 _QUERY = re.compile(r"<?Query\.(NONE|ANY|REQUIRED|OPTIONAL)(: \d+>)?")
@@ -36,28 +38,33 @@ def index_func(root: Path, participants: Sequence[str], filters: Mapping[str, An
 
     Raises
     ------
+    InputError
+        The dataset's description is damaged.
     OptionsError
         The filter names an entity that pybids does not know.
     """
-    from bids.layout import BIDSLayout, BIDSLayoutIndexer
+    with _some_home():
+        from bids.layout import BIDSLayout, BIDSLayoutIndexer
 
     # pybids matches `ignore` against "/sub-01/func/…"; whatever else it would walk
     # (sourcedata, figures, log, anat, dot files, other participants) is cut off here.
     subjects = "|".join(re.escape(label) for label in participants)
     inside = rf"/sub-(?:{subjects})(?:/ses-[0-9A-Za-z+]+)?(?:/func(?:/[^/.][^/]*)?)?$"
-    layout = BIDSLayout(
-        root,
-        validate=False,
-        config=["bids", "derivatives"],
-        indexer=BIDSLayoutIndexer(
-            validate=False, index_metadata=False, ignore=[re.compile(f"^(?!{inside})")]
-        ),
+    indexer = BIDSLayoutIndexer(
+        validate=False, index_metadata=False, ignore=[re.compile(f"^(?!{inside})")]
     )
     try:
+        layout = BIDSLayout(root, validate=False, config=["bids", "derivatives"], indexer=indexer)
+    except (AttributeError, TypeError, ValueError) as err:
+        raise InputError(
+            f"{root}: pybids cannot open the dataset ({err}).",
+            hint="Is its dataset_description.json a JSON object?",
+        ) from err
+    try:
         passing = layout.get(return_type="filename", **_pybids_filters(filters))
-    except ValueError as err:
+    except (ValueError, TypeError, AttributeError, re.error) as err:
         raise OptionsError(
-            f"--bids-filter-file: {err}",
+            f"--bids-filter-file: pybids cannot apply it ({err}).",
             hint="Entities have pybids' names: session, task, acquisition, run, space, …",
         ) from err
     bold = layout.get(return_type="filename", suffix="bold", extension=_BOLD_EXTENSIONS)
@@ -69,6 +76,24 @@ def index_func(root: Path, participants: Sequence[str], filters: Mapping[str, An
         passing=frozenset(Path(name) for name in passing),
         folders={folder: tuple(sorted(paths)) for folder, paths in folders.items()},
     )
+
+
+@contextlib.contextmanager
+def _some_home() -> Iterator[None]:
+    """Let pybids be imported by a user without a home folder, as containers have them.
+
+    It looks for a configuration file there and gives up where there is no ``there``.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = os.devnull
+        try:
+            yield
+        finally:
+            del os.environ["HOME"]
+    else:
+        yield
 
 
 def _pybids_filters(filters: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from typing import TYPE_CHECKING, Literal
@@ -93,9 +94,13 @@ def _func_names(root: Path) -> Iterator[str]:
     """Yield the names of all files in ``sub-*/[ses-*/]func``, without touching the files."""
     for label in participant_labels(root):
         subject = root / f"sub-{label}"
-        sessions = [name for name in _names(subject) if name.startswith("ses-")]
+        try:
+            sessions = [name for name in _names(subject) if name.startswith("ses-")]
+        except InputError:
+            continue
         for folder in (subject, *(subject / name for name in sorted(sessions))):
-            yield from sorted(_names(folder / "func"))
+            with contextlib.suppress(InputError):  # another participant's, not to be read
+                yield from sorted(_names(folder / "func"))
 
 
 def _names(folder: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_app.atlas import Atlas
+    from bids_app.gray_atlas import GrayAtlas
     from bids_app.selection import Selection
     from bids_app.strategy import Strategy
     from model.spec import CheckpointCard, Normalization
+
+
+LOWEST_HIGH_PASS_HZ = 1e-4
+"""A period of three hours: no scan holds slower ones, and the filter's design breaks down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +44,19 @@ class SignalOptions:
 
     def __post_init__(self) -> None:
         high, low = self.high_pass_hz, self.low_pass_hz
+        for flag, value in (
+            ("--high-pass", high),
+            ("--low-pass", low),
+            ("--tr", self.tr_s),
+            ("--min-coverage", self.min_coverage),
+        ):
+            if value is not None and not math.isfinite(value):
+                raise OptionsError(f"{flag} {value}: expected a finite number.")
+        if high is not None and high < LOWEST_HIGH_PASS_HZ:
+            raise OptionsError(
+                f"--high-pass {high} Hz: expected at least {LOWEST_HIGH_PASS_HZ} Hz.",
+                hint="--high-pass none switches it off.",
+            )
         if high is not None and low is not None and high >= low:
             raise OptionsError(f"--high-pass {high} Hz must lie below --low-pass {low} Hz.")
 
@@ -70,7 +89,7 @@ class RunOptions:
 
 
 def configuration_hash(
-    *, strategy: Strategy, signal: SignalOptions, card: CheckpointCard, atlas: Atlas
+    *, strategy: Strategy, signal: SignalOptions, card: CheckpointCard, atlas: Atlas | GrayAtlas
 ) -> str:
     """Identify what determines the numbers of a scan.
 

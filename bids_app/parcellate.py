@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MaskSource = Literal["file", "derived"]
+MaskSource = Literal["file", "derived", "grayordinates"]
 IntArray = npt.NDArray[np.int64]
 
 NOT_IN_ATLAS = "not in atlas"
@@ -53,7 +53,8 @@ class Parcellated:
     """(T, P); NaN throughout a column means that the parcel is missing"""
     coverage: Coverage
     mask_source: MaskSource
-    """``derived``: there was no mask file, and the voxels with variance were taken"""
+    """``derived``: there was no mask file, and the voxels with variance were taken;
+    ``grayordinates``: the file lists gray matter only, there is no mask"""
     n_nonfinite_voxels: int
     """Voxels of atlas and mask left out because a volume holds NaN or infinity there"""
 

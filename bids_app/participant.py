@@ -12,10 +12,13 @@ import numpy as np
 from bids_app.atlas import find_atlas, on_grid
 from bids_app.atomic import write_all, write_bytes
 from bids_app.bold import load_mask, open_bold
+from bids_app.cifti import open_cifti
 from bids_app.confounds import load_confounds
 from bids_app.denoise import denoise
 from bids_app.derivatives import scan_files
-from bids_app.errors import OutputError, ScanError, ScanExcludedError
+from bids_app.errors import AppError, ScanError, ScanExcludedError
+from bids_app.gray_atlas import find_gray_atlas
+from bids_app.grayordinates import parcellate_grayordinates
 from bids_app.options import configuration_hash
 from bids_app.parcellate import parcellate
 from bids_app.result import ScanResult
@@ -26,13 +29,16 @@ from model.preprocess import normalize, resample, window
 from model.series import ParcelSeries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from bids_app.atlas import Atlas
     from bids_app.bold import BoldImage
+    from bids_app.cifti import CiftiSeries
     from bids_app.embedder import Embedder
+    from bids_app.gray_atlas import GrayAtlas
     from bids_app.options import SignalOptions
+    from bids_app.parcellate import Parcellated
     from bids_app.query import BoldScan
     from bids_app.strategy import Strategy
     from model.spec import InputSpec
@@ -49,7 +55,7 @@ class Pipeline:
     signal: SignalOptions
     embedder: Embedder
 
-    def configuration(self, atlas: Atlas) -> str:
+    def configuration(self, atlas: Atlas | GrayAtlas) -> str:
         """Identify what determines the numbers of a scan in the atlas' space."""
         return configuration_hash(
             strategy=self.strategy,
@@ -59,7 +65,43 @@ class Pipeline:
         )
 
 
-def embed_scan(scan: BoldScan, bold: BoldImage, atlas: Atlas, pipeline: Pipeline) -> ScanResult:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """The image of a scan with the atlas that fits it: volumes or grayordinates, headers only."""
+
+    bold: BoldImage | CiftiSeries
+    atlas: Atlas | GrayAtlas
+    extract: Callable[[float], Parcellated]
+    """Read the values and average them by parcel; takes the minimum coverage"""
+
+
+def open_source(scan: BoldScan, atlas_folder: Path) -> Source:
+    """Open the image of a scan and the atlas on its grid or surface.
+
+    Raises
+    ------
+    ScanError
+        The image cannot be read, or is not what its name says.
+    AtlasError
+        The atlas is not installed, or damaged.
+    """
+    if scan.is_cifti:
+        series, gray = open_cifti(scan.bold_path), find_gray_atlas(atlas_folder)
+        return Source(
+            bold=series,
+            atlas=gray,
+            extract=lambda share: parcellate_grayordinates(series, gray, min_coverage=share),
+        )
+    bold = open_bold(scan.bold_path)
+    atlas = find_atlas(atlas_folder, scan.space, affine=bold.affine)
+    return Source(
+        bold=bold,
+        atlas=atlas,
+        extract=lambda share: _parcellate_volumes(scan, bold, atlas, min_coverage=share),
+    )
+
+
+def embed_scan(scan: BoldScan, source: Source, pipeline: Pipeline) -> ScanResult:
     """Take one scan from its BOLD image to its embedding.
 
     Raises
@@ -69,15 +111,11 @@ def embed_scan(scan: BoldScan, bold: BoldImage, atlas: Atlas, pipeline: Pipeline
     ScanExcludedError
         The scan holds too little usable data.
     """
-    signal, card = pipeline.signal, pipeline.embedder.card
+    signal, card, bold = pipeline.signal, pipeline.embedder.card, source.bold
     spec = replace(card.input, normalization=signal.normalization or card.input.normalization)
     tr_s, tr_source = repetition_time(scan, bold, override_s=signal.tr_s)
     _check_length(scan, n_frames=bold.n_volumes, tr_s=tr_s, spec=spec)
-    labels = on_grid(atlas, bold.shape, bold.affine)
-    mask = None if scan.mask_path is None else load_mask(scan.mask_path, bold)
-    extracted = parcellate(
-        bold, labels, mask, absent=atlas.absent, min_coverage=signal.min_coverage
-    )
+    extracted = source.extract(signal.min_coverage)
     confounds = load_confounds(
         scan, pipeline.strategy, dummy_scans=signal.dummy_scans, n_volumes=bold.n_volumes
     )
@@ -112,8 +150,16 @@ def embed_scan(scan: BoldScan, bold: BoldImage, atlas: Atlas, pipeline: Pipeline
         card=card,
         strategy=pipeline.strategy,
         signal=signal,
-        configuration=pipeline.configuration(atlas),
+        configuration=pipeline.configuration(source.atlas),
     )
+
+
+def _parcellate_volumes(
+    scan: BoldScan, bold: BoldImage, atlas: Atlas, *, min_coverage: float
+) -> Parcellated:
+    labels = on_grid(atlas, bold.shape, bold.affine)
+    mask = None if scan.mask_path is None else load_mask(scan.mask_path, bold)
+    return parcellate(bold, labels, mask, absent=atlas.absent, min_coverage=min_coverage)
 
 
 def run_scans(
@@ -148,28 +194,32 @@ def _run_scan(
     try:
         if scan.problem is not None:
             raise ScanError(f"{scan.name}: {scan.problem}")
-        bold = open_bold(scan.bold_path)
-        atlas = find_atlas(pipeline.atlas_folder, scan.space, affine=bold.affine)
-        configuration = pipeline.configuration(atlas)
+        source = open_source(scan, pipeline.atlas_folder)
+        configuration = pipeline.configuration(source.atlas)
         done = None if overwrite else already_done(output_dir, scan, configuration)
         if done is not None:
             return done
-        result = embed_scan(scan, bold, atlas, pipeline)
+        result = embed_scan(scan, source, pipeline)
         outputs = write_all(scan_files(result, output_dir))
         outcome = ScanOutcome(scan=scan, status="embedded", qc=result.qc())
-    except OutputError:
+    except AppError:  # atlas or output: no other scan would fare better
         raise
     except ScanExcludedError as err:
-        outcome = ScanOutcome(scan=scan, status="excluded", reason=str(err))
+        outcome = ScanOutcome(scan=scan, status="excluded", reason=one_line(err))
     except SemantoksError as err:
-        outcome = ScanOutcome(scan=scan, status="failed", reason=str(err))
+        outcome = ScanOutcome(scan=scan, status="failed", reason=one_line(err))
     except Exception as err:  # noqa: BLE001 a bug met by one scan must not cost the others
         crash = log_dir / f"crash-{scan.name}.txt"
         write_bytes(crash, traceback.format_exc().encode())
-        reason = f"unexpected {type(err).__name__}: {err} (traceback in {crash})"
+        reason = f"unexpected {type(err).__name__}: {one_line(err)} (traceback in {crash})"
         outcome = ScanOutcome(scan=scan, status="failed", reason=reason)
     write_outcome(output_dir, outcome, configuration=configuration, outputs=outputs)
     return outcome
+
+
+def one_line(err: Exception) -> str:
+    """Return an error's text as one line, for logs and tables."""
+    return " ".join(str(err).split())
 
 
 def _check_length(scan: BoldScan, *, n_frames: int, tr_s: float, spec: InputSpec) -> None:

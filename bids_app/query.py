@@ -8,10 +8,12 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from bids_app.choice import Candidate, choose, why_never_taken
+from bids_app.choice import NO_ATLAS, Candidate, choose, why_never_taken
+from bids_app.cifti import ENDING as CIFTI
+from bids_app.cifti import count_volumes
 from bids_app.companions import NOT_FETCHED, find_companions
 from bids_app.entities import Entities, parse_name
-from bids_app.errors import AppError, InputError, NothingSelectedError
+from bids_app.errors import AppError, AtlasError, InputError, NothingSelectedError
 from bids_app.layout import index_func
 from bids_app.locate import participant_labels
 from bids_app.selection import SPACES, Selection
@@ -45,6 +47,11 @@ class BoldScan:
     def name(self) -> str:
         """Name of the BOLD file without suffix and extension."""
         return self.bold_path.name.rpartition("_")[0]
+
+    @property
+    def is_cifti(self) -> bool:
+        """True for a series over grayordinates, false for volumes."""
+        return self.bold_path.name.endswith(CIFTI)
 
     @property
     def space(self) -> str:
@@ -90,6 +97,21 @@ class Discovery:
     """Every BOLD file of the selection, in the order of paths; both hemispheres are one."""
     n_outside: int
     """BOLD files of the participants that session, task, run or filter leave out."""
+    participants: tuple[str, ...]
+    """Labels of the selected participants."""
+
+    def left_out(self) -> dict[str, str]:
+        """Return why participants have no run to process: label to reasons."""
+        served = {scan.entities.sub for scan in self.scans}
+        reasons: dict[str, set[str]] = {p: set() for p in self.participants if p not in served}
+        for row in self.rows:
+            label = row.entities.split("_")[0].removeprefix("sub-")
+            if label in reasons:
+                reasons[label].add(row.reason)
+        return {
+            label: "; ".join(sorted(found)) or "no BOLD file matches the selection"
+            for label, found in reasons.items()
+        }
 
     def nothing_chosen(self) -> AppError:
         """Return the error to raise where ``scans`` is empty: the reasons, each once."""
@@ -109,16 +131,21 @@ class Discovery:
                 hint="Run `datalad get` on the files that --dry-run lists.",
             )
         reasons = sorted({row.reason for row in self.rows})
+        if any(NO_ATLAS in reason for reason in reasons):
+            return AtlasError(
+                f"{self.root}: no run is in a space with an atlas ({'; '.join(reasons)}).",
+                hint="Install one with semantoks-assets atlas, or name one with --atlas.",
+            )
         return NothingSelectedError(
             f"{self.root}: found {len(self.rows)} BOLD files, none of which can be used "
             f"({'; '.join(reasons)}).",
-            hint=f"Needed: desc-preproc in {' or '.join(SPACES)}; rerun fMRIPrep with "
-            "--output-spaces MNI152NLin2009cAsym:res-2.",
+            hint=f"Needed: desc-preproc volumes or CIFTI series in {' or '.join(SPACES)}; rerun "
+            "fMRIPrep with --output-spaces MNI152NLin6Asym:res-2 or --cifti-output 91k.",
         )
 
 
 def find_scans(
-    root: Path, selection: Selection, *, preferred_spaces: tuple[str, ...]
+    root: Path, selection: Selection, *, preferred_spaces: Mapping[str, int]
 ) -> Discovery:
     """Find the runs to process and say of every other BOLD file why it is not one.
 
@@ -129,7 +156,8 @@ def find_scans(
     selection
         What the user asked for.
     preferred_spaces
-        Spaces that can be processed; of a run that exists in several, the first is taken.
+        Spaces that can be processed, with the number of parcels of their atlas; of a run that
+        exists in several, the first is taken.
 
     Raises
     ------
@@ -182,6 +210,7 @@ def find_scans(
         scans=sorted(scans, key=lambda scan: scan.bold_path),
         rows=_one_row_per_surface(rows),
         n_outside=n_outside,
+        participants=participants,
     )
 
 
@@ -213,10 +242,13 @@ def _n_volumes(path: Path) -> int | None:
     """Read the number of volumes from the header; None where there is no good header."""
     import nibabel as nib
     from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
 
     try:
+        if path.name.endswith(CIFTI):
+            return count_volumes(path)
         shape = nib.load(path).shape
-    except (ImageFileError, OSError, EOFError, ValueError, zlib.error):
+    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error):
         return None  # told, with the cause, when the scan is read
     return int(shape[3]) if len(shape) == 4 else None
 

@@ -16,6 +16,7 @@ from bids_app import __version__
 from bids_app.atomic import write_bytes
 from bids_app.report_methods import methods_section
 from bids_app.report_panels import run_section
+from bids_app.report_quality import flag_names
 from bids_app.report_run import read_runs
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from bids_app.report_run import ReportRun
 
+NONE = "\N{EN DASH}"
+"""Stands where there is nothing to say."""
 _STATUSES = ("embedded", "excluded", "failed")
 _COLUMNS = (
     ("TR (s)", "tr"),
@@ -84,14 +87,18 @@ def _summary(runs: Sequence[ReportRun]) -> str:
     tiles = "".join(
         f"<div class='tile {status}'><b>{counts[status]}</b>{status}</div>" for status in _STATUSES
     )
+    flagged = sum(bool(run.flags) for run in runs)
+    tiles += f"<div class='tile excluded'><b>{flagged}</b>flagged</div>"
     heads = "".join(f"<th class='number' scope='col'>{title}</th>" for title, _ in _COLUMNS)
     rows = "".join(_summary_row(run) for run in runs)
     return (
         f"<div class='tiles'>{tiles}</div><div class='scroll'><table class='wide'>"
-        f"<thead><tr><th scope='col'>run</th><th scope='col'>status</th>{heads}</tr></thead>"
+        f"<thead><tr><th scope='col'>run</th><th scope='col'>status</th>{heads}"
+        "<th scope='col'>flags</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
         "<p class='quiet'>Usable: time that was neither dropped nor interpolated. "
-        "FD: framewise displacement over all acquired volumes.</p>"
+        "FD: framewise displacement over all acquired volumes. Flags: what to look at before "
+        "using a run; no run is left out for one.</p>"
     )
 
 
@@ -106,15 +113,18 @@ def _summary_row(run: ReportRun) -> str:
             f"<td class='number'>{escape(_shown(key, run.qc.get(key)))}</td>"
             for _, key in _COLUMNS
         )
+        cells += f"<td>{escape(', '.join(flag_names(run)) or NONE)}</td>"
     else:
-        cells = f"<td class='reason' colspan='{len(_COLUMNS)}'>{escape(run.record['Reason'])}</td>"
+        cells = (
+            f"<td class='reason' colspan='{len(_COLUMNS) + 1}'>{escape(run.record['Reason'])}</td>"
+        )
     return f"<tr>{first}{cells}</tr>"
 
 
 def _shown(key: str, value: Any) -> str:
     """Write one quality number as a reader wants it; a dash where it is not known."""
     if value is None:
-        return "\N{EN DASH}"
+        return NONE
     if key == "usable_seconds":
         return f"{value / 60:.1f}"
     if key == "mean_fd":
@@ -149,7 +159,7 @@ def _about(runs: Sequence[ReportRun]) -> str:
 
 def _checkpoint(run: ReportRun) -> str:
     if run.tables is None:
-        return "\N{EN DASH}"
+        return NONE
     model = run.tables.tokens_meta["Model"]
     facts = " \N{MIDDLE DOT} ".join(
         escape(str(model[key])) for key in ("Source", "License") if model.get(key)

@@ -61,18 +61,25 @@ def mask_text(source: str) -> str:
     """Say where the brain mask came from."""
     if source == "derived":
         return "derived from the data, as no mask file was found: voxels with non-zero variance"
+    if source == "grayordinates":
+        return "none: a CIFTI file lists gray matter only"
     return "fMRIPrep's brain mask"
 
 
 def _extraction(tables: RunTables) -> str:
     coverage = tables.coverage_meta
+    if coverage["Mask"] == "grayordinates":
+        left_out = "Grayordinates that were not finite or constant"
+    else:
+        mask = mask_text(coverage["Mask"])
+        left_out = f"Voxels outside the mask ({mask}), not finite, or constant"
     return (
         f"Preprocessed BOLD series in {coverage['Space']} space (fMRIPrep; Esteban et al., 2019) "
         f"were processed with {coverage['SoftwareVersion']}. The mean signal of 457 parcels was "
         "extracted: 400 cortical (Schaefer et al., 2018, seven networks), 50 subcortical (Tian "
-        "et al., 2020, scale III) and 7 cerebellar (Buckner et al., 2011). Voxels outside the "
-        f"mask ({mask_text(coverage['Mask'])}), not finite, or constant were left out. A "
-        f"parcel with less than {coverage['MinimumCoverage']:.0%} of its voxels left was missing."
+        "et al., 2020, scale III) and 7 cerebellar (Buckner et al., 2011). "
+        f"{left_out} were left out. A parcel with less than {coverage['MinimumCoverage']:.0%} "
+        "of them left was missing."
     )
 
 

@@ -15,6 +15,7 @@ from bids_app.report_figures import (
     embedding_figure,
 )
 from bids_app.report_methods import filters_text, mask_text, thresholds_text
+from bids_app.report_quality import flags_box, quality_list
 from bids_app.report_svg import DROPPED, MISSING, OUTLIER
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def run_section(run: ReportRun) -> str:
         parts.append(f"<p class='reason-box {run.status}'>{escape(run.record['Reason'])}</p>")
     if run.problem:
         parts.append(f"<p class='reason-box'>{escape(run.problem)}</p>")
+    parts.append(flags_box(run))
     if run.tables is not None:
         parts += [
             _notes(run.tables),
@@ -52,6 +54,7 @@ def run_section(run: ReportRun) -> str:
             _coverage(run.tables, run.label),
             _connectivity(run.tables, run.label),
             _embedding(run.tables, run.label),
+            quality_list(run),
             _settings(run.tables),
         ]
     return "\n".join((*parts, "</section>"))

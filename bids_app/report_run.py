@@ -69,6 +69,11 @@ class ReportRun:
         """Numbers of the group table; empty unless embedded."""
         return dict(self.record.get("QC", {}))
 
+    @property
+    def flags(self) -> dict[str, str]:
+        """What to look at before using the run, text by code; empty for an unremarkable one."""
+        return dict(self.qc.get("flags", {}))
+
 
 def read_runs(output_dir: Path, participant: str) -> tuple[ReportRun, ...]:
     """Read all runs of a participant, in the order of their file names.

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bids_app import qc
+from bids_app.parcellate import NOT_IN_ATLAS
+
 if TYPE_CHECKING:
     from bids_app.bold import BoldImage
+    from bids_app.cifti import CiftiSeries
     from bids_app.confounds import Confounds
     from bids_app.denoise import Denoised
     from bids_app.options import SignalOptions
@@ -24,7 +28,7 @@ class ScanResult:
     """The products of each step of `bids_app.participant.embed_scan`, and its settings."""
 
     scan: BoldScan
-    bold: BoldImage
+    bold: BoldImage | CiftiSeries
     tr_source: str
     extracted: Parcellated
     confounds: Confounds | None
@@ -55,20 +59,38 @@ class ScanResult:
         return float(np.nanmean(self.confounds.fd_mm))
 
     def qc(self) -> dict[str, Any]:
-        """Summarize the scan for the status file and the group table."""
-        missing = self.model_series.missing
-        used = self.extracted.coverage.fraction[~missing]
+        """Summarize the scan for the status file and the group table, with its flags."""
+        missing, cleaned = self.model_series.missing, self.cleaned
+        in_atlas = np.array([why != NOT_IN_ATLAS for why in self.extracted.coverage.reason])
         numbers = {
             "n_volumes": self.bold.n_volumes,
             "tr": self.denoised.tr_s,
-            "n_dropped": self.cleaned.n_dropped_start,
+            "tr_source": self.tr_source,
+            "duration": round(self.denoised.n_frames * self.denoised.tr_s, qc.DIGITS),
+            "n_dropped": cleaned.n_dropped_start,
             "n_interpolated": self.n_interpolated,
-            "usable_seconds": float(self.cleaned.kept.sum() * self.denoised.tr_s),
-            "mean_fd": self.mean_fd_mm,
-            "n_missing_parcels": int(missing.sum()),
-            "coverage_mean": float(used.mean()),
+            "interpolated_fraction": round(self.n_interpolated / cleaned.kept.size, qc.DIGITS),
+            "usable_seconds": float(cleaned.kept.sum() * self.denoised.tr_s),
+            "degrees_of_freedom": cleaned.dof,
+            **self._motion(),
+            **qc.coverage_numbers(
+                self.extracted.coverage.fraction, missing=missing, in_atlas=in_atlas
+            ),
+            **qc.parcel_numbers(self.extracted.values[cleaned.n_dropped_start :], lost=missing),
+            **qc.order_numbers(self.model_series.values),
             "missing_networks": list(self.embedding.missing_networks),
             "n_windows": int(self.embedding.cls.shape[0]),
             "mask": self.extracted.mask_source,
         }
-        return {key: value for key, value in numbers.items() if value is not None}
+        raised = qc.flags(
+            numbers,
+            n_samples=self.model_series.n_frames,
+            missing=missing,
+            in_atlas=in_atlas,
+        )
+        return numbers | {"flags": raised}
+
+    def _motion(self) -> dict[str, Any]:
+        if self.confounds is None:
+            return {}
+        return qc.motion_numbers(self.confounds.fd_mm, self.confounds.std_dvars)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import tempfile
 import traceback
 import uuid
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bids_app.atlas import atlas_home, available_spaces
+from bids_app.atlas import atlas_home, available_spaces, parcels_by_space
 from bids_app.atomic import table_bytes, write_bytes
 from bids_app.dataset import check_output_folder, write_dataset_files
 from bids_app.errors import AtlasError, OutputError
@@ -20,7 +22,7 @@ from bids_app.query import find_scans
 from bids_app.selection import SPACES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from bids_app.options import RunOptions
@@ -40,9 +42,9 @@ class Summary:
     """Participants whose report could not be made; their tables are not concerned."""
 
     @property
-    def succeeded(self) -> bool:
-        """True where no run failed and every report was written."""
-        return not self.broken_reports and all(o.status != "failed" for o in self.outcomes)
+    def exit_code(self) -> int:
+        """0 where no run failed and every report was written, else 1."""
+        return int(bool(self.broken_reports) or any(o.status == "failed" for o in self.outcomes))
 
 
 def discover(options: RunOptions) -> tuple[Path, Discovery]:
@@ -54,7 +56,7 @@ def discover(options: RunOptions) -> tuple[Path, Discovery]:
     """
     derivative = locate_derivative(options.bids_dir, options.derivatives)
     # Without an atlas the table still tells what could be embedded with one.
-    spaces = available_spaces(options.atlas or atlas_home()) or SPACES
+    spaces = _parcels_by_space(options) or SPACES
     return derivative, find_scans(derivative, options.selection, preferred_spaces=spaces)
 
 
@@ -72,10 +74,12 @@ def run_participants(options: RunOptions) -> Summary:
     from bids_app.participant import Pipeline, run_scans
 
     derivative, discovery = discover(options)
-    check_output_folder(options.output_dir, derivative=derivative)
+    check_output_folder(options.output_dir, bids_dir=options.bids_dir, derivative=derivative)
     atlas_folder = _installed_atlas(options)
     if not discovery.scans:
         raise discovery.nothing_chosen()
+    for participant, reasons in discovery.left_out().items():
+        log.warning("sub-%s: no run to process: %s", participant, reasons)
     embedder = load_embedder(
         options.checkpoint,
         device=options.device,
@@ -99,7 +103,8 @@ def run_participants(options: RunOptions) -> Summary:
         overwrite=options.overwrite,
         stop_on_first_crash=options.stop_on_first_crash,
     )
-    return _follow(outcomes, options.output_dir, log_dir, total=len(discovery.scans))
+    with _temporary_folder(options.output_dir):
+        return _follow(outcomes, options.output_dir, log_dir, total=len(discovery.scans))
 
 
 def outcome_table(outcomes: Iterable[ScanOutcome]) -> pd.DataFrame:
@@ -111,9 +116,11 @@ def outcome_table(outcomes: Iterable[ScanOutcome]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["scan", "status", "done", "reason"])
 
 
-def discovery_table(discovery: Discovery) -> pd.DataFrame:
-    """Return one row per BOLD file that was found, chosen or refused, with the reason."""
-    return pd.DataFrame([vars(row) for row in discovery.rows])
+def _parcels_by_space(options: RunOptions) -> Mapping[str, int]:
+    try:
+        return parcels_by_space(options.atlas or atlas_home())
+    except AtlasError:  # there is no home to look in
+        return {}
 
 
 def _installed_atlas(options: RunOptions) -> Path:
@@ -145,11 +152,27 @@ def _follow(
     return Summary(outcomes=tuple(seen), broken_reports=tuple(broken))
 
 
+@contextlib.contextmanager
+def _temporary_folder(output_dir: Path) -> Iterator[None]:
+    """Give matplotlib a folder to write to where the container has none (``--read-only``)."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        with tempfile.TemporaryDirectory(dir=output_dir, prefix=".tmp-") as folder:
+            tempfile.tempdir = folder
+            try:
+                yield
+            finally:
+                tempfile.tempdir = None
+    else:
+        yield
+
+
 def _report(participant: str, output_dir: Path, log_dir: Path, *, renew: bool) -> bool:
     """Write a participant's report; a fault in it must not cost the tables nor the others."""
     from bids_app.report import report_path, write_report
 
-    if not renew and report_path(output_dir, participant).exists():
+    if not renew and _newer_than_runs(report_path(output_dir, participant)):
         return True
     try:
         write_report(output_dir, participant)
@@ -161,6 +184,15 @@ def _report(participant: str, output_dir: Path, log_dir: Path, *, renew: bool) -
         log.error("sub-%s: the report could not be made (traceback in %s)", participant, crash)
         return False
     return True
+
+
+def _newer_than_runs(report: Path) -> bool:
+    """Tell whether a report is there and no run of its participant ended after it."""
+    if not report.exists():
+        return False
+    statuses = report.with_suffix("").rglob("*_status.json")
+    written_ns = report.stat().st_mtime_ns
+    return all(status.stat().st_mtime_ns <= written_ns for status in statuses)
 
 
 def _log_outcome(outcome: ScanOutcome, *, done: int, total: int) -> None:

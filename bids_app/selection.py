@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from bids_app.entities import Entities
 
-SPACES = ("MNI152NLin6Asym", "MNI152NLin2009cAsym")
-"""Template spaces that can be read at all."""
+SPACES = {"MNI152NLin6Asym": 457, "fsLR": 457, "MNI152NLin2009cAsym": 450}
+"""Spaces that can be read at all, and the parcels ``semantoks-assets`` can give them; the most
+complete first, at equal numbers the volumes before the surface."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +57,16 @@ class Selection:
         if space not in ("auto", *SPACES):
             raise OptionsError(
                 f"--space {space}: expected one of {', '.join(('auto', *SPACES))}.",
-                hint="Surface and CIFTI series are not read yet.",
+                hint="Native space and surfaces of single hemispheres are not read.",
             )
         return cls(
-            participant_labels=_labels(_from_files(participant_labels), "sub"),
-            exclude_participant_labels=_labels(_from_files(exclude_participant_labels), "sub"),
-            session_labels=_labels(session_labels, "ses"),
-            task_ids=_labels(task_ids, "task"),
-            run_labels=_labels(run_labels, "run"),
+            participant_labels=_labels(participant_labels, "sub", "--participant-label"),
+            exclude_participant_labels=_labels(
+                exclude_participant_labels, "sub", "--exclude-participant-label"
+            ),
+            session_labels=_labels(session_labels, "ses", "--session-label"),
+            task_ids=_labels(task_ids, "task", "--task-id"),
+            run_labels=_labels(run_labels, "run", "--run-label"),
             space=space,
             bids_filters={} if bids_filter_file is None else load_bids_filter(bids_filter_file),
         )
@@ -139,14 +142,27 @@ def _run_wanted(run: str | None, labels: Sequence[str]) -> bool:
     return run is not None and any(same_run_label(run, label) for label in labels)
 
 
-def _labels(values: Iterable[str], key: str) -> tuple[str, ...]:
-    """Split lists at commas and blanks, strip one prefix, drop repetitions."""
-    words = [word for value in values for word in re.split(r"[,\s]+", value) if word]
+def _labels(values: Iterable[str], key: str, flag: str) -> tuple[str, ...]:
+    """Split lists at commas and blanks, strip one prefix, drop repetitions.
+
+    An option that was given but holds no label must not select everything, as it would if it
+    had not been given: a job list that is one line too short asks for just that.
+    """
+    given = list(values)
+    listed = _from_files(given) if key == "sub" else given
+    words = [word for value in listed for word in re.split(r"[,\s]+", value) if word]
+    if given and not words:
+        raise OptionsError(
+            f"{flag} {' '.join(map(repr, given))}: expected at least one label, found none.",
+            hint="Leave the option out to select all.",
+        )
     labels = [word.removeprefix(f"{key}-") for word in words]
-    wrong = [label for label in labels if not re.fullmatch(r"[0-9A-Za-z+]+", label)]
+    wrong = [
+        w for w, x in zip(words, labels, strict=True) if not re.fullmatch(r"[0-9A-Za-z+]+", x)
+    ]
     if wrong:
         raise OptionsError(
-            f"{', '.join(wrong)}: not a label of {key}-.",
+            f"{flag} {', '.join(wrong)}: not a label of {key}-.",
             hint="A BIDS label holds letters and digits only.",
         )
     return tuple(dict.fromkeys(labels))
@@ -163,7 +179,7 @@ def _from_files(values: Iterable[str]) -> list[str]:
             words.append(value)
             continue
         try:
-            lines = Path(value).read_text(encoding="utf-8").splitlines()
+            lines = Path(value).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, ValueError) as err:
             raise OptionsError(
                 f"{value}: neither a participant label nor a readable text file ({err})."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bids_app import __version__
 from bids_app.atomic import json_bytes, write_bytes
 from bids_app.derivatives import output_path
+from bids_app.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +39,13 @@ def status_path(output_dir: Path, scan: BoldScan) -> Path:
 
 def input_fingerprint(scan: BoldScan) -> dict[str, str]:
     """Identify the files of a scan by size and modification time, without reading them."""
-    paths = (scan.bold_path, scan.mask_path, scan.confounds_path, scan.sidecar_path)
+    paths = (
+        scan.bold_path,
+        scan.mask_path,
+        scan.confounds_path,
+        scan.confounds_meta_path,
+        scan.sidecar_path,
+    )
     stats = {p.name: p.stat() for p in paths if p is not None and p.exists()}
     return {name: f"{stat.st_size}:{stat.st_mtime_ns}" for name, stat in sorted(stats.items())}
 
@@ -91,8 +98,30 @@ def write_outcome(
 
 
 def read_statuses(output_dir: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield every status file below an output folder with its content, in sorted order."""
+    """Yield every status file below an output folder with its content, in sorted order.
+
+    Raises
+    ------
+    InputError
+        A status file is damaged.
+    """
     for subject in sorted(output_dir.glob("sub-*")):
         if subject.is_dir():
             for path in sorted(subject.rglob("*_status.json")):
-                yield path, json.loads(path.read_text(encoding="utf-8"))
+                yield path, _read_status(path)
+
+
+def _read_status(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        missing = {"Status", "Reason", "Entities", "Source", "ConfigurationHash", "QC"} - set(
+            record
+        )
+        if missing or not isinstance(record["QC"], dict):
+            raise ValueError(f"no {', '.join(sorted(missing)) or 'QC'}")
+    except (OSError, ValueError, TypeError) as err:
+        raise InputError(
+            f"{path}: the status of this run is damaged ({err}).",
+            hint="Delete it and run the participant level again.",
+        ) from err
+    return dict(record)

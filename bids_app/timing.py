@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from bids_app.bold import LONGEST_TR_S
+from bids_app.cifti import CiftiSeries
 from bids_app.errors import ScanError
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ NOTICE_S = 0.001
 
 
 def repetition_time(
-    scan: BoldScan, bold: BoldImage, *, override_s: float | None
+    scan: BoldScan, bold: BoldImage | CiftiSeries, *, override_s: float | None
 ) -> tuple[float, str]:
     """Return the repetition time in seconds and where it was found.
 
@@ -36,8 +38,8 @@ def repetition_time(
     Raises
     ------
     ScanError
-        No repetition time anywhere, header and sidecar contradict one another, or the
-        volumes are not equally spaced.
+        No repetition time anywhere, one that can only be milliseconds, header and sidecar
+        contradict one another, or the volumes are not equally spaced.
     """
     if "VolumeTiming" in scan.sidecar:
         raise ScanError(
@@ -45,23 +47,38 @@ def repetition_time(
             "equally spaced volumes.",
             hint="Such scans cannot be embedded.",
         )
+    tr_s, source = _leading(scan, bold, override_s)
+    if tr_s > LONGEST_TR_S:
+        raise ScanError(
+            f"{scan.name}: {tr_s:g} s between volumes ({source}); expected at most "
+            f"{LONGEST_TR_S:g} s.",
+            hint="Milliseconds? Give the right number of seconds with --tr.",
+        )
+    return tr_s, source
+
+
+def _leading(
+    scan: BoldScan, bold: BoldImage | CiftiSeries, override_s: float | None
+) -> tuple[float, str]:
+    """Return the repetition time of the first that gives one: user, sidecar, header."""
     if override_s is not None:
         return override_s, "--tr"
     header_s, sidecar_s = bold.tr_header_s, scan.tr_s
+    header = "CIFTI header" if isinstance(bold, CiftiSeries) else "NIfTI header"
     if sidecar_s is None:
         if header_s is None:
             raise ScanError(
                 f"{scan.name}: no repetition time: neither a JSON sidecar with RepetitionTime "
-                "nor a NIfTI header with a time unit.",
+                f"nor a {header} with a step in time.",
                 hint="Give it with --tr SECONDS.",
             )
-        return header_s, "NIfTI header"
+        return header_s, header
     if header_s is not None:
         difference = abs(header_s - sidecar_s)
         if difference > RELATIVE_TOLERANCE * sidecar_s:
             raise ScanError(
                 f"{scan.name}: RepetitionTime is {sidecar_s:g} s in the sidecar but "
-                f"{header_s:g} s in the NIfTI header.",
+                f"{header_s:g} s in the {header}.",
                 hint="Correct the wrong one, or give the right one with --tr SECONDS.",
             )
         if difference > NOTICE_S:

@@ -30,7 +30,7 @@ for line in sys.stdin:
     if (key := name.rpartition(".")[2]) in wanted:
         settings[key] = value.strip("\x27")
 with open(sys.argv[1], "w") as conf:
-    print("[global]", *(f"{k} = {v}" for k, v in settings.items()), sep="\n", file=conf)
+    print("[global]", "cert = /etc/ssl/certs/ca-certificates.crt", *(f"{k} = {v}" for k, v in settings.items()), sep="\n", file=conf)
 for path in dict.fromkeys(re.findall(r"(?<![:/\w])(?:file://)?(/[^\s/]+/[^\s/]+)", " ".join(settings.values()))):
     print(f"--volume={path}:{path}:ro")
 ' "$scratch/pip.conf"
@@ -160,11 +160,10 @@ contents "$scratch/out" | diff "$scratch/out.before" - || fail "the second run w
 [ -z "$(find "$scratch/out" "$demo" ! -user $user -print -quit)" ] || fail "files of another owner than $user in the output"
 say "ok: every file belongs to $user"
 
-# No HOME and nowhere to put a temporary file: only podman can take /tmp away from a read-only root.
 new_folder "$scratch/bare"
-bare=(--rm --network none --read-only --user "$user:$user" --cap-drop all)
-if docker run --help | grep -q -- --read-only-tmpfs; then bare+=(--read-only-tmpfs=false --unsetenv HOME); fi
-expect 0 "participant without /tmp and HOME" docker run "${bare[@]}" -v "$demo/fmriprep:/bids:ro" -v "$demo/atlas:/atlas:ro" \
+bare=("${strict[@]}")
+if docker run --help | grep -q -- --unsetenv; then bare+=(--unsetenv HOME); else bare+=(--env HOME=); fi
+expect 0 "participant without HOME" docker run "${bare[@]}" -v "$demo/fmriprep:/bids:ro" -v "$demo/atlas:/atlas:ro" \
     -v "$scratch/bare:/out" $image "${participant[@]}" --participant-label 01
 
 # ---- faults ----------------------------------------------------------------------------------------
@@ -181,7 +180,7 @@ docker run --name "$image-$$" "${strict[@]}" -v "$demo/fmriprep:/bids:ro" -v "$d
     $image "${participant[@]}" >"$scratch/log" 2>&1 &
 running=$!
 until [ -n "$(find "$scratch/stopped" -name '*_status.json')" ] || ! kill -0 $running; do sleep 0.2; done
-docker kill --signal TERM "$image-$$" >/dev/null
+docker kill --signal TERM "$image-$$" >/dev/null || true
 expect 143 "SIGTERM in the middle" wait $running
 [ -z "$(find "$scratch/stopped" -name '*.part')" ] || fail "SIGTERM left partial files"
 
@@ -192,4 +191,25 @@ sed -n "/^FROM semantoks/,/^END/p" "$tree/docs/containers.md" | sed -e "s/^FROM 
 expect 0 "docs: an image with an atlas of one's own" docker build -t "$image-atlas" -f "$scratch/Atlas" "$demo"
 expect 0 "README: docker run" bash -c "$(readme_line 'docker run' "$image-atlas")"
 
+# ---- Apptainer, where it is installed --------------------------------------------------------------
+
+if command -v apptainer >/dev/null; then
+    expect 0 "docker save" docker save -o "$scratch/image.tar" "$image-atlas"
+    expect 0 "Apptainer: build" apptainer build --sandbox "$scratch/semantoks.sif" "docker-archive:$scratch/image.tar"
+    rm "$scratch/image.tar"
+    rm -r "$scratch/readme"
+    install -d "$scratch/readme"
+    plain=(env -i "PATH=$PATH" "HOME=$scratch")
+    if [ "$(id -u)" = 0 ]; then # Apptainer wants a user with a name, and root is none that it expects
+        chown nobody "$scratch/readme"
+        plain=(setpriv --reuid nobody --regid nogroup --clear-groups "${plain[@]}")
+    fi
+    cd "$scratch"
+    expect 0 "README: apptainer run" "${plain[@]}" bash -c "$(readme_line 'apptainer run')"
+    cd "$tree"
+else
+    say "SKIPPED: Apptainer is not installed"
+fi
+
 unchanged "$demo" "$scratch/demo.before" "the input is as it was"
+say "all passed"

@@ -26,7 +26,7 @@ GONE = "annexed file not present: datalad get"
 OWN = "in the scan's own space, not in a template"
 T1W = "space-T1w, not a template with an atlas"
 AROMA = "desc-smoothAROMAnonaggr, not desc-preproc"
-CIFTI = "CIFTI series (space-fsLR), not read yet"
+CIFTI = "no atlas is installed for space-fsLR"
 
 
 def surface(space):
@@ -74,7 +74,8 @@ def extract(shared_data, tmp_path_factory):
 
 def discover(root, *, spaces=(A, C), **selection):
     derivative = locate_derivative(root)
-    return find_scans(derivative, Selection.build(**selection), preferred_spaces=spaces)
+    preferred = {space: 450 if space == C else 457 for space in spaces}
+    return find_scans(derivative, Selection.build(**selection), preferred_spaces=preferred)
 
 
 @pytest.mark.parametrize("name", TREES)
@@ -108,6 +109,24 @@ def test_a_tree_that_was_not_fetched_ends_with_one_message(extract, name):
 def test_repetition_times_come_from_the_real_sidecars(extract, name, tr_s):
     rows = discover(extract(name, TREES[name][0])).rows
     assert {row.tr_s for row in rows if row.reason == GONE} == tr_s
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_grayordinates_of_a_tree_are_ready_once_they_are_fetched(extract, name):
+    participants, n_runs, _ = TREES[name]
+    root = extract(name, participants, use="grayordinates")
+    for path in root.rglob("*_space-fsLR_den-91k_bold.dtseries.nii"):
+        path.unlink()
+        path.touch()
+    everything = discover(root, spaces=(A, "fsLR", C))
+    assert {scan.space for scan in everything.scans} == {"fsLR"}
+    assert len(everything.scans) == n_runs
+    timed = {row.entities: row.tr_s for row in everything.rows if row.reason == GONE}
+    for scan in everything.scans:
+        assert scan.problem is None
+        assert scan.mask_path is None
+        assert scan.confounds_path is not None
+        assert scan.tr_s == timed[scan.entities.run_stem]  # its own sidecar, as the volumes'
 
 
 def test_fmriprep_1_1_is_refused_by_name_with_exit_code_16(extract):

@@ -104,3 +104,22 @@ def test_missing_networks_are_not_zero_in_the_table(tmp_path, semantoks) -> None
     assert table["missing_networks"][0] == "Cerebellum"
     sidecar = json.loads((tmp_path / "out" / "group_desc-scan_embedding.json").read_text())
     assert sidecar["NumberOfRuns"] == 2
+
+
+def test_flags_are_joined_codes_in_both_tables_and_texts_in_the_status(
+    tmp_path, semantoks
+) -> None:
+    data = builders.make_dataset(
+        tmp_path / "in", with_mask=False, with_sidecar=False, n_volumes=90
+    )
+    out = tmp_path / "out"
+    semantoks(data.root, out, "participant", "--denoise-strategy", "none")
+    assert semantoks(data.root, out, "group").exit_code == 0
+    (path,) = out.rglob("*_status.json")
+    flags = json.loads(path.read_text())["QC"]["flags"]
+    assert {"derived_mask", "short_scan", "tr_from_header"} <= set(flags)
+    assert all(flags.values())
+    for name in ("group_status", "group_desc-scan_embedding"):
+        assert read(out / f"{name}.tsv")["flags"][0] == ",".join(flags)
+        described = json.loads((out / f"{name}.json").read_text())
+        assert "flags" in described

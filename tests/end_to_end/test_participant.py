@@ -322,3 +322,21 @@ def test_a_fault_in_a_report_is_told_and_costs_nothing_else(
     assert {s["Status"] for s in statuses(tmp_path / "out").values()} == {"embedded"}
     (crash,) = (tmp_path / "out" / "logs").rglob("crash-report-sub-01.txt")
     assert "a bug in a figure" in crash.read_text()
+
+
+def test_without_any_temporary_folder_the_output_serves(tmp_path, semantoks, monkeypatch) -> None:
+    import tempfile
+
+    honest = tempfile.gettempdir
+
+    def none_or_chosen() -> str:
+        if tempfile.tempdir is None:
+            raise FileNotFoundError("no usable temporary directory")
+        return honest()
+
+    monkeypatch.setattr(tempfile, "gettempdir", none_or_chosen)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    data = builders.make_dataset(tmp_path / "in")
+    assert semantoks(data.root, tmp_path / "out").exit_code == 0
+    assert (tmp_path / "out" / "sub-01.html").exists()
+    assert not list((tmp_path / "out").glob(".tmp-*"))

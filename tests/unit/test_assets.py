@@ -11,20 +11,23 @@ import subprocess
 import sys
 from urllib.error import URLError
 
+import gray_builders
 import nibabel as nib
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bids_app import atlas_build, atlas_sources
+from bids_app import atlas_build, atlas_sources, gray_build
 from bids_app.assets import main
 from bids_app.atlas import available_spaces, find_atlas, installed_images, load_atlas
-from bids_app.atlas_build import add_cerebellum, build_atlas, check_source_names, cortex_first
+from bids_app.atlas_build import add_cerebellum, build_atlas, cortex_first
 from bids_app.atlas_sources import BUCKNER, Source, download, read_from_folder, sources_of
 from bids_app.errors import AtlasError
+from bids_app.gray_atlas import find_gray_atlas
+from bids_app.gray_build import build_gray_atlas
 from model.networks import parcel_names
 
-LIN6, LIN2009 = "MNI152NLin6Asym", "MNI152NLin2009cAsym"
+LIN6, GRAY, LIN2009 = "MNI152NLin6Asym", "fsLR", "MNI152NLin2009cAsym"
 
 
 def nifti(labels, affine):
@@ -52,11 +55,30 @@ def names_text():
     return "".join(f"{name}\n{i} 1 2 3 255\n" for i, name in enumerate(names, start=1))
 
 
+def cerebellum_of_both():
+    """The networks of `cerebellum_image`, and far beside them those of the grayordinates.
+
+    There, too, some of the networks lie where they do not belong.
+    """
+    labels, structure = gray_builders.place_voxels()
+    networks = np.where(np.char.find(structure, "CEREBELLUM") >= 0, labels - 450, 0)
+    networks[structure == "CIFTI_STRUCTURE_BRAIN_STEM"] = 5
+    networks[labels == 430] = 6
+    origin = int(gray_builders.AFFINE[0, 3])
+    both = np.zeros((origin + 24, 28, 24))
+    both[: 2 * len(labels) : 2, : 2 * labels.shape[1] : 2, : 2 * labels.shape[2] : 2] = networks
+    both[origin:, :10, :10] = cerebellum_image(1.0)[0]
+    affine = np.diag([-1.0, 1, 1, 1])
+    affine[0, 3] = origin
+    return both, affine
+
+
 def synthetic_contents():
     contents = {atlas_sources.CORTEX_SUBCORTEX_NAMES: names_text().encode()}
     for (_, mm), source in atlas_sources.CORTEX_SUBCORTEX.items():
         contents[source] = nifti(*combined_image(float(mm)))
-    contents[atlas_sources.CEREBELLUM[LIN6]] = nifti(*cerebellum_image(1.0))
+    contents[atlas_sources.CEREBELLUM[LIN6]] = nifti(*cerebellum_of_both())
+    contents[atlas_sources.GRAYORDINATES] = gray_builders.source_dlabel()
     return contents
 
 
@@ -104,8 +126,34 @@ def test_cerebellum_fills_free_voxels_only():
 
 def test_source_names_in_another_order_are_refused():
     text = names_text().replace("HIP-head-m-rh\n1 ", "HIP-head-m-rh\n2 ", 1)
-    with pytest.raises(AtlasError, match="label 1 should be HIP-head-m-rh, found None"):
-        check_source_names(text)
+    contents = synthetic_contents() | {atlas_sources.CORTEX_SUBCORTEX_NAMES: text.encode()}
+    with pytest.raises(
+        AtlasError, match=r"label\.txt: label 1 should be HIP-head-m-rh, found None"
+    ):
+        build_atlas(LIN6, "1", contents)
+
+
+def test_grayordinates_are_numbered_in_model_order_with_the_cerebellum_where_it_belongs():
+    image = build_gray_atlas(synthetic_contents())
+    np.testing.assert_array_equal(image.labels, gray_builders.labels_on(image.axis))
+    assert image.absent == {}
+
+
+def test_grayordinates_with_other_names_are_refused(monkeypatch):
+    names = list(parcel_names())
+    names[0], names[1] = names[1], names[0]
+    monkeypatch.setattr(gray_builders, "parcel_names", lambda: names)
+    with pytest.raises(AtlasError, match=r"dlabel\.nii: label 51 should be 7Networks_LH_Vis_1"):
+        build_gray_atlas(synthetic_contents())
+
+
+def test_grayordinates_without_a_cerebellum_are_refused():
+    contents = synthetic_contents()
+    contents[atlas_sources.CEREBELLUM[LIN6]] = nifti(np.zeros((4, 4, 4)), np.eye(4))
+    with pytest.raises(
+        AtlasError, match="fsLR, 91k: expected 457 parcels; labels without a voxel"
+    ):
+        build_gray_atlas(contents)
 
 
 def source(content, name="atl.nii"):
@@ -185,6 +233,10 @@ def test_every_space_needs_its_pinned_sources():
         "atl-Buckner7_space-MNI_dseg.nii",
     ]
     assert len(sources_of(LIN2009)) == 3
+    assert [s.name for s in sources_of(GRAY)] == [
+        "Schaefer2018_400Parcels_7Networks_order_Tian_Subcortex_S3.dlabel.nii",
+        "atl-Buckner7_space-MNI_dseg.nii",
+    ]
 
 
 def run(*arguments):
@@ -204,11 +256,13 @@ def source_folder(tmp_path, monkeypatch):
         (folder / old.name).write_bytes(content)
     for key, old in atlas_sources.CORTEX_SUBCORTEX.items():
         monkeypatch.setitem(atlas_sources.CORTEX_SUBCORTEX, key, pins[old])
-    old = atlas_sources.CEREBELLUM[LIN6]
+    old, old_gray = atlas_sources.CEREBELLUM[LIN6], atlas_sources.GRAYORDINATES
     monkeypatch.setitem(atlas_sources.CEREBELLUM, LIN6, pins[old])
     names = pins[atlas_sources.CORTEX_SUBCORTEX_NAMES]
     monkeypatch.setattr(atlas_sources, "CORTEX_SUBCORTEX_NAMES", names)
     monkeypatch.setattr(atlas_build, "CORTEX_SUBCORTEX_NAMES", names)
+    for module in (atlas_sources, gray_build):
+        monkeypatch.setattr(module, "GRAYORDINATES", pins[old_gray])
     return folder
 
 
@@ -216,15 +270,16 @@ def listing(folder):
     return {p: p.stat().st_mtime_ns for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_command_installs_both_spaces_and_says_what_is_missing(tmp_path, source_folder):
+def test_command_installs_all_spaces_and_says_what_is_missing(tmp_path, source_folder):
     result = run("atlas", "--from", source_folder, "--home", tmp_path / "home")
     assert result.exit_code == 0, result.output
     assert "MNI152NLin2009cAsym 2 mm: 450 of 457 parcels; 7 missing (no Buckner" in result.stdout
     assert "cerebellar voxels keep" in result.stdout
     assert "CC BY-ND" in result.stdout
     folder = tmp_path / "home/atlas"
-    assert available_spaces(folder) == (LIN6, LIN2009)
+    assert available_spaces(folder) == (LIN6, GRAY, LIN2009)
     assert len(installed_images(folder)) == 4
+    assert find_gray_atlas(folder).absent == {}
     sidecar = json.loads(next(folder.glob("tpl-MNI152NLin6Asym/*res-2_dseg.json")).read_text())
     assert [f["Name"] for f in sidecar["SourceFiles"]] == [
         "Schaefer2018_400Parcels_7Networks_order_Tian_Subcortex_S3_MNI152NLin6Asym_2mm.nii",
@@ -237,7 +292,7 @@ def test_installing_twice_rewrites_nothing(tmp_path, source_folder):
     before = listing(tmp_path / "home")
     assert run("atlas", "--from", source_folder, "--home", tmp_path / "home").exit_code == 0
     assert listing(tmp_path / "home") == before
-    assert len(before) == 12
+    assert len(before) == 14
 
 
 def test_one_space_needs_only_its_own_sources(tmp_path, source_folder):
@@ -254,7 +309,7 @@ def test_one_space_needs_only_its_own_sources(tmp_path, source_folder):
 def test_environment_names_the_default_home(tmp_path, source_folder, monkeypatch):
     monkeypatch.setenv("SEMANTOKS_HOME", str(tmp_path / "x"))
     assert run("atlas", "--from", source_folder).exit_code == 0
-    assert available_spaces(tmp_path / "x/atlas") == (LIN6, LIN2009)
+    assert available_spaces(tmp_path / "x/atlas") == (LIN6, GRAY, LIN2009)
 
 
 def test_home_that_cannot_be_written_ends_with_73(tmp_path, source_folder):
@@ -271,6 +326,7 @@ def test_info_lists_and_verifies(tmp_path, source_folder):
     result = run("info", "--home", home)
     assert result.exit_code == 0
     assert "MNI152NLin6Asym 1 mm: 457 parcels" in result.stdout
+    assert "fsLR 91k: 457 parcels" in result.stdout
     image = installed_images(home / "atlas")[0]
     image.write_bytes(image.read_bytes()[:100])
     assert run("info", "--home", home).exit_code == 78
@@ -366,7 +422,9 @@ def test_pinned_files_are_those_of_the_manifest(shared_data):
         rows = {row["file"]: row for row in csv.DictReader(file, delimiter="\t")}
     for path, row in rows.items():
         name = path.rpartition("/")[2].removesuffix(".gz")
-        for pinned in dict.fromkeys(s for space in (LIN6, LIN2009) for s in sources_of(space)):
+        for pinned in dict.fromkeys(
+            s for space in (LIN6, GRAY, LIN2009) for s in sources_of(space)
+        ):
             if pinned.name == name:
                 stored = (shared_data / path).read_bytes()
                 assert hashlib.sha256(stored).hexdigest() == row["sha256"]

@@ -14,7 +14,8 @@ from bids_app.locate import locate_derivative
 from bids_app.query import find_scans
 from bids_app.selection import Selection
 
-A, C = "MNI152NLin6Asym", "MNI152NLin2009cAsym"
+A, G, C = "MNI152NLin6Asym", "fsLR", "MNI152NLin2009cAsym"
+ALL = {A: 457, G: 457, C: 450}
 SIDECAR = '{"RepetitionTime": 2.0}'
 
 
@@ -31,7 +32,8 @@ def fill(root, *names):
 
 
 def discover(root, *, spaces=(A, C), **selection):
-    return find_scans(root, Selection.build(**selection), preferred_spaces=spaces)
+    preferred = {space: ALL[space] for space in spaces}
+    return find_scans(root, Selection.build(**selection), preferred_spaces=preferred)
 
 
 def reasons(discovery):
@@ -83,7 +85,11 @@ def test_companions_that_are_not_there_are_none_and_no_problem(tmp_path):
         ("sub-1_task-x_space-MNI152NLin6Asym_bold.nii.gz", "not desc-preproc"),
         ("sub-1_task-x_echo-2_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz", "echo"),
         ("sub-1_task-x_part-phase_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz", "phase"),
-        ("sub-1_task-x_space-fsLR_den-91k_bold.dtseries.nii", "CIFTI"),
+        ("sub-1_task-x_space-fsLR_den-91k_bold.dtseries.nii", "no atlas is installed"),
+        ("sub-1_task-x_space-fsLR_den-170k_bold.dtseries.nii", "den-170k: only den-91k"),
+        ("sub-1_task-x_space-fsLR_den-91k_desc-denoised_bold.dtseries.nii", "desc-denoised"),
+        ("sub-1_task-x_space-MNI152NLin6Asym_bold.dtseries.nii", "not fsLR"),
+        ("sub-1_task-x_space-fsLR_desc-preproc_bold.nii.gz", "not a .dtseries.nii"),
         ("sub-1_task-x_hemi-L_space-fsaverage5_bold.func.gii", "surface"),
         ("sub-1_task-x_space-MNI152NLin6Asym_desc-preproc-smooth_bold.nii.gz", "hyphen"),
         ("sub-1_task-x_space-MNI152NLin6Asym_desc-optcomDenoised_bold.nii.gz", "optcom"),
@@ -113,7 +119,64 @@ def test_of_two_spaces_the_preferred_one_is_chosen_and_the_other_says_so(tmp_pat
     assert names(discover(tmp_path, spaces=(A, C))) == [other]
     turned = discover(tmp_path, spaces=(C, A))
     assert names(turned) == [RUN]
-    assert reasons(turned)[other] == f"same run chosen in space-{C}"
+    assert reasons(turned)[other] == f"same run chosen in space-{C} (450 parcels there, 457 here)"
+
+
+CIFTI = "sub-1_task-x_space-fsLR_den-91k_bold.dtseries.nii"
+VOLUMES = f"sub-1_task-x_space-{A}_desc-preproc_bold.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("present", "chosen", "why"),
+    [
+        ((VOLUMES, CIFTI, RUN), VOLUMES, {CIFTI: "comes first at 457", RUN: "450 here"}),
+        ((CIFTI, RUN), CIFTI, {RUN: f"space-{G} (457 parcels there, 450 here)"}),
+        ((CIFTI,), CIFTI, {}),
+    ],
+)
+def test_grayordinates_come_after_equally_complete_volumes_and_before_others(
+    tmp_path, present, chosen, why
+):
+    discovery = discover(fill(tmp_path, *present), spaces=ALL)
+    assert names(discovery) == [chosen]
+    for name, text in why.items():
+        assert text in reasons(discovery)[name]
+
+
+def test_grayordinates_can_be_forced_and_forbidden(tmp_path):
+    fill(tmp_path, VOLUMES, CIFTI)
+    assert names(discover(tmp_path, spaces=ALL, space=G)) == [CIFTI]
+    forbidden = discover(tmp_path, spaces=ALL, space=A)
+    assert "--space MNI152NLin6Asym was asked for" in reasons(forbidden)[CIFTI]
+
+
+@pytest.mark.parametrize("ending", [".json", ".dtseries.json"])
+def test_a_grayordinate_run_has_confounds_and_sidecar_but_no_mask(tmp_path, ending):
+    sidecar = CIFTI.replace(".dtseries.nii", ending)
+    fill(
+        tmp_path,
+        CIFTI,
+        sidecar,
+        VOLUMES.replace("preproc_bold", "brain_mask"),
+        "sub-1_task-x_desc-confounds_timeseries.tsv",
+    )
+    (tmp_path / "sub-1/func" / sidecar).write_text(SIDECAR)
+    (scan,) = discover(tmp_path, spaces=(G,)).scans
+    assert scan.is_cifti
+    assert scan.tr_s == 2.0
+    assert scan.sidecar_path.name == sidecar
+    assert scan.mask_path is None
+    assert scan.confounds_path.name == "sub-1_task-x_desc-confounds_timeseries.tsv"
+    assert scan.name == CIFTI.removesuffix("_bold.dtseries.nii")
+
+
+def test_rows_tell_the_volumes_of_a_grayordinate_run(tmp_path):
+    fill(tmp_path, CIFTI)
+    assert discover(tmp_path, spaces=(G,)).rows[0].n_volumes is None  # an empty file
+    header = nib.Nifti2Header()
+    header.set_data_shape((1, 1, 1, 1, 7, 91282))
+    (tmp_path / "sub-1/func" / CIFTI).write_bytes(header.binaryblock)
+    assert discover(tmp_path, spaces=(G,)).rows[0].n_volumes == 7
 
 
 def test_the_space_asked_for_wins_over_the_preferred_one(tmp_path):
@@ -198,12 +261,12 @@ def test_a_damaged_sidecar_fails_the_run(tmp_path, text, problem):
     assert problem in scan.problem
 
 
-def test_sparse_acquisition_is_refused(tmp_path):
+def test_a_sparse_acquisition_stands_as_a_failure_with_its_reason(tmp_path):
     fill(tmp_path, RUN, RUN.replace(".nii.gz", ".json"))
     sidecar = tmp_path / "sub-1" / "func" / RUN.replace(".nii.gz", ".json")
     sidecar.write_text('{"VolumeTiming": [0, 8], "AcquisitionDuration": 2}')
     discovery = discover(tmp_path)
-    assert discovery.scans == []
+    assert [scan.problem for scan in discovery.scans] == [discovery.rows[0].reason]
     assert "sparse" in reasons(discovery)[RUN]
 
 

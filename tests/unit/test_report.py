@@ -280,6 +280,33 @@ def test_a_run_without_a_network_says_so(page) -> None:
     assert "40% of it is padding" in run
 
 
+def test_flags_stand_in_the_summary_and_with_their_text_on_top_of_the_run(page) -> None:
+    assert "derived mask" in section(page, "Summary")
+    assert "<b>2</b>flagged" in page
+    run = page.split("id='task-movie'")[1].split("id='task-rest'")[0]
+    flags = run.split("aria-label='Flags'")[1].split("</ul>")[0]
+    assert "<b>derived mask:</b> no brain mask was found" in flags
+    assert "Cerebellum" in flags
+    assert run.index("aria-label='Flags'") < run.index("<h3>Denoised parcels</h3>")
+
+
+def test_quality_numbers_are_listed_and_unknown_ones_left_out(page) -> None:
+    assert page.count("<h3>Quality</h3>") == 2
+    assert "<dt>correlation of mirror parcels</dt>" in page
+    assert "standardized DVARS, mean" not in page
+
+
+def test_a_run_of_an_earlier_version_without_flags_is_still_shown(output, tmp_path) -> None:
+    shutil.copytree(output / "sub-01", tmp_path / "sub-01")
+    for path in (tmp_path / "sub-01").rglob("*_status.json"):
+        record = json.loads(path.read_text())
+        record["QC"].pop("flags", None)
+        path.write_text(json.dumps(record))
+    page = write_report(tmp_path, "01").read_text(encoding="utf-8")
+    assert "<b>0</b>flagged" in page
+    assert "aria-label='Flags'" not in page
+
+
 def test_unknown_traces_are_named_as_unknown(page) -> None:
     assert "not in the confounds" in page
 

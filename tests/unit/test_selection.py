@@ -47,7 +47,7 @@ def test_a_label_that_cannot_exist_is_a_usage_error():
 
 def test_a_space_that_is_not_read_is_a_usage_error():
     with pytest.raises(OptionsError, match="MNI152NLin6Asym"):
-        Selection.build(space="fsLR")
+        Selection.build(space="T1w")
 
 
 def test_without_labels_every_participant_is_selected_in_the_order_of_the_dataset():

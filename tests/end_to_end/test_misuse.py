@@ -1,0 +1,209 @@
+"""What a user can do wrong, and what a bad neighbour can do to the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import builders
+import nibabel as nib
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def data(tmp_path):
+    return builders.make_dataset(tmp_path / "in", subjects=("01", "02"))
+
+
+@pytest.mark.parametrize("words", [("--participant-label", ""), ("--task-id", " ")])
+def test_an_empty_label_does_not_select_everybody(tmp_path, data, semantoks, words) -> None:
+    answer = semantoks(data.root, tmp_path / "out", "participant", *words)
+    assert answer.exit_code == 2
+    assert "at least one label" in answer.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_atlas_stops_and_leaves_finished_work_alone(
+    tmp_path, data, semantoks, atlas
+) -> None:
+    out = tmp_path / "out"
+    semantoks(data.root, out)
+    before = {path: path.read_bytes() for path in out.rglob("*_status.json")}
+    damaged = tmp_path / "atlas"
+    shutil.copytree(atlas, damaged)
+    (table,) = damaged.glob("*_dseg.tsv")
+    lines = table.read_text().splitlines()
+    lines[1], lines[2] = lines[2], lines[1]
+    table.write_text("\n".join(lines) + "\n")
+    answer = semantoks(data.root, out, "participant", "--atlas", damaged)
+    assert answer.exit_code == 78, answer.output
+    assert before == {path: path.read_bytes() for path in out.rglob("*_status.json")}
+
+
+def test_a_header_nibabel_cannot_read_fails_alone(tmp_path, data, semantoks) -> None:
+    header = nib.load(data.scans[0].bold).header.copy()
+    raw = bytearray(header.binaryblock)
+    raw[70:72] = (999).to_bytes(2, "little")  # datatype code
+    data.scans[0].bold.unlink()
+    plain = data.scans[0].bold.with_suffix("")
+    plain.write_bytes(bytes(raw) + bytes(4 + 1000))
+    answer = semantoks(data.root, tmp_path / "out")
+    assert answer.exit_code == 1, answer.output
+    assert "1 failed" in answer.output
+    assert "1 embedded" in answer.output
+
+
+def test_a_participant_without_a_usable_run_is_named(tmp_path, data, semantoks) -> None:
+    for path in (data.scans[0].bold, data.scans[0].sidecar):
+        path.rename(path.with_name(path.name.replace(builders.SPACE, "T1w")))
+    answer = semantoks(
+        data.root, tmp_path / "out", "participant", "--participant-label", "01", "02"
+    )
+    assert answer.exit_code == 0
+    assert "sub-01: no run to process: space-T1w" in answer.output
+
+
+@pytest.mark.parametrize("where", ["", "sub-01/out"])
+def test_an_output_in_the_raw_dataset_or_a_participant_is_refused(
+    tmp_path, semantoks, where
+) -> None:
+    data = builders.make_dataset(tmp_path / "raw" / "derivatives" / "fmriprep")
+    (tmp_path / "raw" / "sub-01").mkdir()
+    answer = semantoks(tmp_path / "raw", tmp_path / "raw" / where)
+    assert answer.exit_code == 2, answer.output
+    assert not (tmp_path / "raw" / "dataset_description.json").exists()
+    assert not list(data.root.rglob("*_status.json"))
+
+
+def test_an_output_beside_the_derivative_is_fine(tmp_path, semantoks) -> None:
+    builders.make_dataset(tmp_path / "raw" / "derivatives" / "fmriprep")
+    answer = semantoks(tmp_path / "raw", tmp_path / "raw" / "derivatives" / "semantoks")
+    assert answer.exit_code == 0, answer.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--device", "mps"),
+        ("--device", "cuda:x"),
+        ("--device", "cuda:99"),
+        ("--tr", "nan"),
+        ("--low-pass", "inf"),
+        ("--high-pass", "1e-12"),
+        ("--min-coverage", "nan"),
+    ],
+)
+def test_impossible_values_are_usage_errors(tmp_path, data, semantoks, words) -> None:
+    answer = semantoks(data.root, tmp_path / "out", "participant", *words)
+    assert answer.exit_code == 2, answer.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_milliseconds_are_recognized(tmp_path, data, semantoks) -> None:
+    answer = semantoks(data.root, tmp_path / "out", "participant", "--tr", "2000")
+    assert answer.exit_code == 1
+    assert "Milliseconds?" in answer.output
+
+
+def test_a_dry_run_that_finds_nothing_exits_with_18(tmp_path, data, semantoks) -> None:
+    words = ("--dry-run", "--task-id", "nosuchtask")
+    answer = semantoks(data.root, tmp_path / "out", "participant", *words)
+    assert answer.exit_code == 18
+
+
+@pytest.mark.parametrize(
+    ("pattern", "content"),
+    [
+        ("*_status.json", "{"),
+        ("*_status.json", "{}"),
+        ("*_desc-scan_embedding.tsv", ""),
+        ("*_desc-scan_embedding.tsv", "mean_000\tmean_001\n"),
+        ("*_desc-scan_embedding.json", "[]"),
+    ],
+)
+def test_group_names_a_damaged_file_and_writes_nothing(
+    tmp_path, data, semantoks, pattern, content
+) -> None:
+    out = tmp_path / "out"
+    semantoks(data.root, out)
+    victim = sorted(out.rglob(pattern))[0]
+    victim.write_text(content)
+    answer = semantoks(data.root, out, "group")
+    assert answer.exit_code == 16, answer.output
+    assert victim.stem in answer.output
+    assert not list(out.glob("group*"))
+
+
+def test_a_report_older_than_a_status_is_made_again(tmp_path, data, semantoks) -> None:
+    out = tmp_path / "out"
+    semantoks(data.root, out)
+    report = out / "sub-01.html"
+    whole = report.read_bytes()
+    report.write_text("of an interrupted invocation")
+    os.utime(report, ns=(1, 1))
+    semantoks(data.root, out)
+    assert report.read_bytes() == whole
+
+
+def test_a_changed_component_description_is_noticed(tmp_path, data, semantoks) -> None:
+    semantoks(data.root, tmp_path / "out")
+    os.utime(data.scans[0].confounds_metadata, ns=(1, 1))
+    answer = semantoks(data.root, tmp_path / "out", "participant", "--participant-label", "01")
+    assert " now " in answer.output
+
+
+def test_terminated_it_leaves_no_partial_file_and_goes_on_later(
+    tmp_path, data, semantoks, atlas, checkpoint
+) -> None:
+    out = tmp_path / "out"
+    command = [
+        sys.executable, str(ROOT / "entrypoint.py"), str(data.root), str(out), "participant",
+        "--atlas", str(atlas), "--checkpoint", str(checkpoint),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not list(out.rglob("*_status.json")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert b"call again to go on" in errors
+    assert not list(out.rglob("*.part"))
+    assert semantoks(data.root, out).exit_code == 0
+    assert len(list(out.rglob("*_status.json"))) == 2
+
+
+def test_without_a_home_folder_it_works(tmp_path, data, atlas, checkpoint) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become a user without a passwd entry")
+    open_to_all = tmp_path / "out"
+    open_to_all.mkdir(mode=0o777)
+    open_to_all.chmod(0o777)
+    for parent in (tmp_path, *list(tmp_path.parents)[:2], *atlas.parents, *checkpoint.parents):
+        if parent != Path("/") and parent.owner() == "root" and "pytest" in str(parent):
+            parent.chmod(0o755)
+    command = [
+        "setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", "env", "-u", "HOME",
+        f"PYTHONPATH={ROOT}", sys.executable, "-m", "bids_app", str(data.root), str(open_to_all),
+        "participant", "--dry-run", "--participant-label", "01",
+    ]  # fmt: skip
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    if "Permission denied" in answer.stderr and str(sys.prefix) in answer.stderr:
+        pytest.skip("the interpreter is not readable by other users")
+    assert answer.returncode == 0, answer.stderr
+    assert "chosen" in answer.stdout
+
+
+def test_a_damaged_description_of_the_input_is_named(tmp_path, data, semantoks) -> None:
+    (data.root / "dataset_description.json").write_text(json.dumps([1]))
+    answer = semantoks(data.root, tmp_path / "out")
+    assert answer.exit_code == 16
+    assert "dataset_description.json" in answer.output

@@ -1,0 +1,138 @@
+"""Small CIFTI series and grayordinate atlases: every parcel in a few places, nothing real.
+
+The cortex has 200 parcels of three vertices per hemisphere beside a medial wall, the subcortex
+three voxels per parcel, the cerebellum four. Voxels can be listed in both orders that fMRIPrep
+has used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import nibabel as nib
+import numpy as np
+from nibabel.cifti2.cifti2_axes import BrainModelAxis, LabelAxis, SeriesAxis
+
+from bids_app.atlas_build import atlas_files
+from bids_app.atomic import write_all
+from bids_app.gray_build import GrayImage, gray_files
+from model.networks import parcel_names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+Order = Literal["C", "F"]
+
+N_VERTICES, MEDIAL_WALL = 660, 60
+SHAPE = (12, 14, 12)
+AFFINE = np.array([[-2.0, 0, 0, 151], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]])
+LEFT, RIGHT = "CIFTI_STRUCTURE_CORTEX_LEFT", "CIFTI_STRUCTURE_CORTEX_RIGHT"
+SUBCORTEX = {
+    "CIFTI_STRUCTURE_HIPPOCAMPUS_RIGHT": range(401, 413),
+    "CIFTI_STRUCTURE_THALAMUS_RIGHT": range(413, 426),
+    "CIFTI_STRUCTURE_HIPPOCAMPUS_LEFT": range(426, 438),
+    "CIFTI_STRUCTURE_THALAMUS_LEFT": range(438, 451),
+}
+CEREBELLUM = {
+    "CIFTI_STRUCTURE_CEREBELLUM_LEFT": range(451, 458),
+    "CIFTI_STRUCTURE_CEREBELLUM_RIGHT": range(451, 458),
+}
+# A structure without parcels, as the brain stem is.
+PLAIN = {"CIFTI_STRUCTURE_BRAIN_STEM": range(1)}
+
+
+def place_voxels() -> tuple[npt.NDArray[np.int32], npt.NDArray[np.str_]]:
+    """(X, Y, Z) parcel index and structure of every voxel; "" outside of all."""
+    rng = np.random.default_rng(5)
+    free = iter(rng.permutation(int(np.prod(SHAPE))))
+    labels = np.zeros(int(np.prod(SHAPE)), dtype=np.int32)
+    structure = np.zeros(labels.size, dtype="U48")
+    for name, parcels in {**SUBCORTEX, **CEREBELLUM, **PLAIN}.items():
+        for parcel in parcels:
+            for _ in range(2 if name in CEREBELLUM else 3):
+                voxel = next(free)
+                labels[voxel], structure[voxel] = parcel, name
+    return labels.reshape(SHAPE), structure.reshape(SHAPE)
+
+
+def make_axis(order: Order = "F", *, without: Sequence[str] = ()) -> BrainModelAxis:
+    """Return the brain models, voxels of each structure in C or Fortran order."""
+    _, structure = place_voxels()
+    parts = [
+        BrainModelAxis.from_surface(np.arange(MEDIAL_WALL, N_VERTICES), N_VERTICES, name=name)
+        for name in (LEFT, RIGHT)
+        if name not in without
+    ]
+    for name in {**PLAIN, **SUBCORTEX, **CEREBELLUM}:
+        if name in without:
+            continue
+        voxels = np.argwhere(structure == name)  # C order: the last index runs fastest
+        if order == "F":
+            voxels = voxels[np.lexsort(voxels.T)]
+        parts.append(
+            BrainModelAxis(
+                np.full(len(voxels), name, dtype=object),
+                voxel=voxels,
+                affine=AFFINE,
+                volume_shape=SHAPE,
+            )
+        )
+    axis = parts[0]
+    for part in parts[1:]:
+        axis = axis + part
+    return axis
+
+
+def labels_on(axis: BrainModelAxis) -> npt.NDArray[np.int32]:
+    """Return the parcel of each grayordinate, from where it lies: (G,)."""
+    volume, _ = place_voxels()
+    labels = np.zeros(len(axis), dtype=np.int32)
+    for i in range(len(axis)):
+        if axis.vertex[i] >= 0:
+            parcel = (axis.vertex[i] - MEDIAL_WALL) // 3 + 1
+            labels[i] = parcel + (200 if axis.name[i] == RIGHT else 0)
+        else:
+            labels[i] = volume[tuple(axis.voxel[i])]
+    return labels
+
+
+def make_gray_atlas(folder: Path, *, order: Order = "F") -> Path:
+    """Install the atlas of this module beside whatever is in `folder`, and return `folder`."""
+    axis = make_axis(order)
+    image = GrayImage(density="91k", axis=axis, labels=labels_on(axis), absent={}, sources=())
+    words = {"description": "synthetic", "licence": "CC0"}
+    write_all(atlas_files([], folder, **words) | gray_files(image, folder, **words))
+    return folder
+
+
+def source_dlabel() -> bytes:
+    """Return a label file numbered as the atlas' source is: subcortex first, no cerebellum."""
+    axis = make_axis("F")
+    ours = labels_on(axis)
+    theirs = np.where(ours > 450, 0, np.where(ours > 400, ours - 400, ours + 50))
+    theirs[ours == 0] = 0
+    names = ["???", *parcel_names()[400:450], *parcel_names()[:400]]
+    table = {i: (name, (0.0, 0.0, 0.0, 1.0)) for i, name in enumerate(names)}
+    header = (LabelAxis(["x"], [table]), axis)
+    return bytes(nib.Cifti2Image(theirs[None].astype(np.float32), header).to_bytes())
+
+
+def write_series(
+    path: Path,
+    values: npt.NDArray[np.floating],
+    axis: BrainModelAxis,
+    *,
+    tr_s: float = 2.0,
+    unit: str = "SECOND",
+    dtype: type = np.float32,
+) -> Path:
+    """Write (T, G) values as a dense series."""
+    time = SeriesAxis(0.0, tr_s, len(values), unit)
+    image = nib.Cifti2Image(values.astype(dtype), (time, axis))
+    image.nifti_header.set_intent("NIFTI_INTENT_CONNECTIVITY_DENSE_SERIES")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(image, path)
+    return path

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from model.checkpoint import load_encoder, parcels_sha256
 from model.embed import embed_series
-from model.encoder import Encoder
+
+if TYPE_CHECKING:
+    from model.encoder import Encoder
 
 FOLDER = Path(str(files("model").joinpath("data/checkpoint")))
 

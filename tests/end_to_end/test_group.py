@@ -115,7 +115,7 @@ def test_flags_are_joined_codes_in_both_tables_and_texts_in_the_status(
     out = tmp_path / "out"
     semantoks(data.root, out, "participant", "--denoise-strategy", "none")
     assert semantoks(data.root, out, "group").exit_code == 0
-    (path,) = out.rglob("*_status.json")
+    (path,) = (out / "sub-01").rglob("*_status.json")
     flags = json.loads(path.read_text())["QC"]["flags"]
     assert {"derived_mask", "short_scan", "tr_from_header"} <= set(flags)
     assert all(flags.values())

@@ -217,6 +217,13 @@ def test_a_parcel_that_denoising_lost_is_constant_but_a_missing_one_is_not() -> 
     assert qc.parcel_numbers(values, lost=lost)["n_constant_parcels"] == 1
 
 
+def test_parcels_of_one_constant_are_constant_not_repeated() -> None:
+    values = bold()
+    values[:, [4, 5]] = 1000.0
+    numbers = qc.parcel_numbers(values, lost=NONE)
+    assert (numbers["n_constant_parcels"], numbers["n_implausible_parcels"]) == (2, 0)
+
+
 def test_a_parcel_that_repeats_another_is_implausible() -> None:
     values = bold()
     values[:, 300] = values[:, 2]

@@ -25,7 +25,10 @@ from bids_app.synthetic_tree import (
     write_image,
     write_scan,
 )
+from model.checkpoint import save_checkpoint
+from model.encoder import build_encoder
 from model.networks import network_columns
+from model.spec import EncoderSpec, InputSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +44,22 @@ class Dataset:
     root: Path
     """Folder of ``sub-*``"""
     scans: tuple[ScanFiles, ...]
+
+
+def make_checkpoint(folder: Path) -> Path:
+    """Write a tiny checkpoint of random weights (for ``--checkpoint``) and return `folder`."""
+    save_checkpoint(
+        folder,
+        build_encoder(EncoderSpec(dim=16, depth=1, heads=2), seed=1),
+        name="tiny-random",
+        version="0",
+        input=InputSpec(),
+        readout=("networks",),
+        source="tests",
+        licence="none",
+        training={"method": "random weights for tests"},
+    )
+    return folder
 
 
 @cache

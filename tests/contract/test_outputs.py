@@ -14,10 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from bids_app.cli import main
-from model.checkpoint import save_checkpoint
-from model.encoder import build_encoder
 from model.networks import parcel_names
-from model.spec import EncoderSpec, InputSpec
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "outputs.txt"
 
@@ -35,17 +32,7 @@ def out(tmp_path_factory) -> Path:
         res="2",
     )
     builders.blank_image(data.scans[-1])
-    save_checkpoint(
-        folder / "weights",
-        build_encoder(EncoderSpec(dim=16, depth=1, heads=2), seed=1),
-        name="tiny-random",
-        version="0",
-        input=InputSpec(),
-        readout=("networks",),
-        source="tests",
-        licence="none",
-        training={"method": "random weights for tests"},
-    )
+    builders.make_checkpoint(folder / "weights")
     atlas = builders.make_atlas(folder / "atlas")
     words = ["--atlas", str(atlas), "--checkpoint", str(folder / "weights")]
     for level, extra in (("participant", words), ("group", [])):

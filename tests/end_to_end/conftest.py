@@ -9,9 +9,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bids_app.cli import main
-from model.checkpoint import save_checkpoint
-from model.encoder import build_encoder
-from model.spec import EncoderSpec, InputSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,19 +22,7 @@ def atlas(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("weights") / "tiny"
-    save_checkpoint(
-        folder,
-        build_encoder(EncoderSpec(dim=16, depth=1, heads=2), seed=1),
-        name="tiny-random",
-        version="0",
-        input=InputSpec(),
-        readout=("networks",),
-        source="tests",
-        licence="none",
-        training={"method": "random weights for tests"},
-    )
-    return folder
+    return builders.make_checkpoint(tmp_path_factory.mktemp("weights") / "tiny")
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-MIN_DEGREES_OF_FREEDOM = 10
-"""Below this, what is left of a scan says more about the procedure than about the brain."""
+MIN_DEGREES_OF_FREEDOM = 5
+"""Below this, next to nothing of a scan is left. Scans little above are embedded and flagged."""
 MIN_FRAMES = 34
 """The filter mirrors 33 frames at each end (order 5, forwards and backwards)."""
 NOTHING_LEFT = 1e-9

@@ -260,11 +260,11 @@ def test_degrees_of_freedom_are_the_trace_of_what_is_done_to_white_noise(rng, tr
 
 
 def test_too_many_regressors_exclude_the_scan_with_the_numbers(rng):
-    confounds = make_confounds(rng, n_frames=100, n_regressors=27)
-    with pytest.raises(ScanExcludedError, match=r"36 within.*27 regressors leave 9") as caught:
+    confounds = make_confounds(rng, n_frames=100, n_regressors=32)
+    with pytest.raises(ScanExcludedError, match=r"36 within.*32 regressors leave 4") as caught:
         denoise(smooth_noise(rng, (100, 3)), tr_s=2.0, confounds=confounds, **BAND)
     assert "--denoise-strategy" in caught.value.hint
-    fewer = make_confounds(rng, n_frames=100, n_regressors=26)
+    fewer = make_confounds(rng, n_frames=100, n_regressors=31)
     ours = denoise(smooth_noise(rng, (100, 3)), tr_s=2.0, confounds=fewer, **BAND)
     assert ours.dof == MIN_DEGREES_OF_FREEDOM
 

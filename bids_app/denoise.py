@@ -20,8 +20,10 @@ MIN_DEGREES_OF_FREEDOM = 5
 """Below this, next to nothing of a scan is left. Scans little above are embedded and flagged."""
 MIN_FRAMES = 34
 """The filter mirrors 33 frames at each end (order 5, forwards and backwards)."""
-NOTHING_LEFT = 1e-9
-"""What is below this share of what it was taken from is rounding, not signal."""
+NOTHING_LEFT = 1e-6
+"""A residual below this share of its series is the rounding of float32 images, not signal."""
+DEPENDENT = 1e-9
+"""A regressor with a smaller share of its own is a combination of the others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -215,5 +217,5 @@ def _orthonormal(regressors: FloatArray) -> FloatArray:
     scaled = (regressors - regressors.mean(axis=0)) / np.where(std < eps, 1, std)
     basis, triangle, _ = qr(scaled, mode="economic", pivoting=True)
     shares = np.abs(np.diag(triangle))
-    independent: FloatArray = basis[:, shares > NOTHING_LEFT * shares[0]]
+    independent: FloatArray = basis[:, shares > DEPENDENT * shares[0]]
     return independent

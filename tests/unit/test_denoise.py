@@ -281,3 +281,10 @@ def test_a_scan_of_outliers_only_is_excluded(rng):
     confounds = make_confounds(rng, n_frames=100, outliers=range(99))
     with pytest.raises(ScanExcludedError, match="1 of 100"):
         denoise(smooth_noise(rng, (100, 3)), tr_s=2.0, confounds=confounds, **BAND)
+
+
+def test_a_parcel_constant_to_the_rounding_of_float32_becomes_missing(rng):
+    values = 1000 + smooth_noise(rng, (150, 3))
+    values[:, 1] = np.float32(1000) * (1 + 6e-8 * rng.integers(0, 2, 150))
+    ours = denoise(values, tr_s=2.0, confounds=None, **BAND)
+    assert list(np.isnan(ours.values).all(axis=0)) == [False, True, False]

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,19 +19,23 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from model.checkpoint import load_encoder  # noqa: E402 - runs from a bare checkout too
-from model.embed import embed_windows  # noqa: E402
-from model.encoder import Encoder, build_encoder  # noqa: E402
-from model.networks import NETWORKS, parcel_names, parcels  # noqa: E402
-from model.preprocess import normalize, window  # noqa: E402
-from model.series import ParcelSeries, Windows  # noqa: E402
-from model.spec import EncoderSpec, InputSpec  # noqa: E402
+from typing import TYPE_CHECKING
+
+from stages import N_CORTEX, SERIES, identification, load_scans
+
+from model.checkpoint import load_encoder
+from model.embed import embed_windows
+from model.encoder import Encoder, build_encoder
+from model.networks import NETWORKS, parcels
+from model.preprocess import normalize, window
+from model.spec import EncoderSpec, InputSpec
+
+if TYPE_CHECKING:
+    from model.series import ParcelSeries, Windows
 
 Array = npt.NDArray[np.float64]
-N_CORTEX = 400
 RANDOM_SEEDS = (0, 1, 2)
 
 
@@ -50,7 +53,7 @@ def main() -> None:
     options = _parse_arguments()
     trained = load_encoder(options.checkpoint) if options.checkpoint else None
     spec = trained.spec if trained else EncoderSpec(dim=256, depth=2, heads=4)
-    scans = load_scans(options.data, InputSpec())
+    scans = normalized(options.data, InputSpec())
     rows = connectivity_rows(scans)
     random = [encoder_rows(scans, build_encoder(spec, seed=s).eval()) for s in RANDOM_SEEDS]
     size = f"{spec.dim}/{spec.depth}"
@@ -64,40 +67,16 @@ def main() -> None:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    shared = Path(os.environ.get("SEMANTOKS_TEST_DATA", ROOT.parent / "shared" / "data"))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path)
-    parser.add_argument(
-        "--data", type=Path, default=shared / "timeseries/stages_dev_schaefer400x7n_aseg19.npz"
-    )
+    parser.add_argument("--data", type=Path, default=SERIES)
     return parser.parse_args()
 
 
-def load_scans(path: Path, spec: InputSpec) -> list[tuple[ParcelSeries, ParcelSeries]]:
-    """Normalized series of both sessions; subcortex and cerebellum are missing."""
-
-    def series(values: npt.NDArray[np.float32]) -> ParcelSeries:
-        full = np.full((values.shape[1], len(parcel_names())), np.nan)
-        full[:, :N_CORTEX] = values[:N_CORTEX].T
-        return normalize(
-            ParcelSeries(values=full, tr_s=spec.tr_s, unit="residual"), spec.normalization
-        )
-
-    with np.load(path) as file:
-        subjects = sorted({key.split("_")[0] for key in file.files})
-        return [(series(file[f"{s}_ses-1"]), series(file[f"{s}_ses-2"])) for s in subjects]
-
-
-def identification(first: Array, second: Array) -> float:
-    """Percent of subjects matched to themselves, mean of both directions; rows are subjects."""
-
-    def rows(x: Array) -> Array:
-        x = x - x.mean(axis=1, keepdims=True)
-        return x / np.linalg.norm(x, axis=1, keepdims=True)
-
-    similarity = rows(first) @ rows(second).T
-    own = np.arange(len(first))
-    return 50 * float((similarity.argmax(1) == own).mean() + (similarity.argmax(0) == own).mean())
+def normalized(path: Path, spec: InputSpec) -> list[tuple[ParcelSeries, ParcelSeries]]:
+    """Normalized series of both sessions of each subject."""
+    method = spec.normalization
+    return [(normalize(a, method), normalize(b, method)) for a, b in load_scans(path)]
 
 
 def raw_and_standardised(first: Array, second: Array) -> tuple[float, float]:
@@ -124,8 +103,8 @@ def connectivity_rows(scans: list[tuple[ParcelSeries, ParcelSeries]]) -> dict[st
     network = np.array([p.network for p in parcels()[:N_CORTEX]])
     same = network[upper[0]] == network[upper[1]]
 
-    def fc(values: Array) -> Array:
-        return np.corrcoef(values[:N_CORTEX])[upper]
+    def fc(values: npt.NDArray[np.float32]) -> Array:
+        return np.asarray(np.corrcoef(values[:N_CORTEX]))[upper]
 
     pearson = Features(
         scans=np.array([[fc(s.values.T) for s in pair] for pair in scans]),

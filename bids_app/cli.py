@@ -16,6 +16,7 @@ import click
 from bids_app import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
     from bids_app.options import RunOptions
@@ -27,7 +28,7 @@ EPILOG = """\b
 Exit codes: 0 all selected runs are done (or deliberately excluded)
   1 some runs failed, the others are done    2 usage
  16 not a usable fMRIPrep derivative        17 unknown analysis level
- 18 the filters select nothing              66 derivative without BOLD or confounds
+ 18 the filters select nothing              66 derivative without BOLD series
  73 output cannot be written                78 atlas or checkpoint missing or damaged
 130 interrupted (Ctrl-C)                   143 terminated; nothing is left half-written
 """
@@ -308,12 +309,17 @@ def main(**arguments: Any) -> NoReturn:
     'participant' (embed scans) or 'group' (export one table of all scans in OUTPUT_DIR; reads
     only OUTPUT_DIR). Put list options such as --participant-label after the positionals.
     """
+    set_up_logging(verbose=arguments.pop("verbose"), quiet=arguments.pop("quiet"))
+    exit_with(lambda: _dispatch(arguments))
+
+
+def exit_with(work: Callable[[], int]) -> NoReturn:
+    """Do the work of a command and exit with its code, or with that of its error."""
     from model.errors import SemantoksError
 
-    _set_up_logging(verbose=arguments.pop("verbose"), quiet=arguments.pop("quiet"))
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = _dispatch(arguments)
+        code = work()
     except KeyboardInterrupt:
         click.echo(INTERRUPTED, err=True)
         code = EXIT_INTERRUPTED
@@ -388,9 +394,9 @@ def resolve_options(arguments: dict[str, Any]) -> RunOptions:
     )
 
 
-def _set_up_logging(*, verbose: int, quiet: bool) -> None:
+def set_up_logging(*, verbose: int, quiet: bool) -> None:
+    """Send our log lines to stderr; other libraries' from ``-vv`` on."""
     level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
-    # Other libraries speak from -vv on.
     others = logging.DEBUG if verbose > 1 else logging.ERROR
     logging.basicConfig(
         level=others, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True

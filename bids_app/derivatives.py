@@ -5,7 +5,6 @@ The contract (names, columns, units, JSON keys) is docs/outputs.md.
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +13,15 @@ import pandas as pd
 from bids_app import __version__
 from bids_app.atlas import ATLAS_LABEL
 from bids_app.atomic import json_bytes, table_bytes
-from model.networks import NETWORKS, parcel_names, parcels
+from bids_app.embedding_files import embedding_files
+from model.networks import parcel_names, parcels
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_app.query import BoldScan
     from bids_app.result import ScanResult
-    from model.series import ParcelSeries, ScanEmbedding
+    from model.series import ParcelSeries
 
 
 def output_folder(output_dir: Path, scan: BoldScan) -> Path:
@@ -47,20 +47,16 @@ def scan_files(result: ScanResult, output_dir: Path) -> dict[Path, bytes]:
     Content by path, in the order of docs/outputs.md.
     """
     scan, common = result.scan, _common_metadata(result)
-    embedding = result.embedding
     rendered = {
         ("denoised", "timeseries.tsv"): table_bytes(series_table(result.denoised)),
         ("denoised", "timeseries.json"): json_bytes(common | _denoised_metadata(result)),
         ("model", "timeseries.tsv"): table_bytes(series_table(result.model_series)),
-        ("model", "timeseries.json"): json_bytes(common | _model_metadata(result)),
+        ("model", "timeseries.json"): json_bytes(
+            common | model_metadata(result.model_series, from_tr_s=result.denoised.tr_s)
+        ),
         (None, "coverage.tsv"): table_bytes(coverage_table(result)),
         (None, "coverage.json"): json_bytes(common | _coverage_metadata(result)),
-        ("scan", "embedding.tsv"): table_bytes(scan_table(embedding)),
-        ("scan", "embedding.json"): json_bytes(common | _scan_metadata(result)),
-        ("windows", "embedding.tsv"): table_bytes(windows_table(embedding, result.window_s)),
-        ("windows", "embedding.json"): json_bytes(common | _windows_metadata(result)),
-        ("tokens", "embedding.npy"): tokens_npy(embedding),
-        ("tokens", "embedding.json"): json_bytes(common | _tokens_metadata(result)),
+        **embedding_files(result, common),
         (None, "outliers.tsv"): table_bytes(outliers_table(result)),
         (None, "outliers.json"): json_bytes(common | _outliers_metadata(result)),
     }
@@ -95,41 +91,6 @@ def coverage_table(result: ScanResult) -> pd.DataFrame:
             "reason": [reason or None for reason in reasons],
         }
     )
-
-
-def embedding_columns(dim: int) -> list[str]:
-    """Name the columns of an embedding table: mean, CLS, then each network's mean."""
-    return [f"{part}_{i:03d}" for part in ("mean", "cls", *NETWORKS) for i in range(dim)]
-
-
-def scan_table(embedding: ScanEmbedding) -> pd.DataFrame:
-    """Return one row: every part averaged over the windows by their share of data."""
-    parts = [embedding.scan_part(part).ravel() for part in ("mean", "cls", "networks")]
-    columns = embedding_columns(embedding.cls.shape[1])
-    return pd.DataFrame(np.concatenate(parts)[None, :], columns=columns)
-
-
-def windows_table(embedding: ScanEmbedding, window_s: float) -> pd.DataFrame:
-    """Return one row per window: onset and duration (s), valid fraction, then the parts."""
-    n_windows, dim = embedding.cls.shape
-    parts = [embedding.mean, embedding.cls, embedding.networks.reshape(n_windows, -1)]
-    table = pd.DataFrame(np.concatenate(parts, axis=1), columns=embedding_columns(dim))
-    onsets = pd.DataFrame(
-        {
-            "onset": embedding.start_s,
-            "duration": window_s * embedding.valid_fraction,
-            "valid_fraction": embedding.valid_fraction,
-        }
-    )
-    return pd.concat([onsets, table], axis=1)
-
-
-def tokens_npy(embedding: ScanEmbedding) -> bytes:
-    """Return the (W, N, K, D) tokens as an ``.npy`` file; NaN where a token saw no data."""
-    tokens = np.where(embedding.valid[..., None], embedding.tokens, np.float32(np.nan))
-    buffer = io.BytesIO()
-    np.save(buffer, tokens, allow_pickle=False)
-    return buffer.getvalue()
 
 
 def outliers_table(result: ScanResult) -> pd.DataFrame:
@@ -185,7 +146,7 @@ def _denoised_metadata(result: ScanResult) -> dict[str, Any]:
         "SoftwareFilters": _filters(result),
         "SkullStripped": result.scan.sidecar.get("SkullStripped"),
         "Mask": result.extracted.mask_source,
-        "MissingParcels": _missing_names(result),
+        "MissingParcels": _missing_names(result.model_series),
     }
 
 
@@ -194,8 +155,8 @@ def _filters(result: ScanResult) -> dict[str, Any]:
     return {"Butterworth": {"HighPass": cleaned.high_pass_hz, "LowPass": cleaned.low_pass_hz}}
 
 
-def _model_metadata(result: ScanResult) -> dict[str, Any]:
-    series = result.model_series
+def model_metadata(series: ParcelSeries, *, from_tr_s: float) -> dict[str, Any]:
+    """Describe the model's input, which was resampled from another repetition time (s)."""
     return {
         "Description": "What the encoder saw: resampled, normalized per parcel and scan.",
         "SamplingFrequency": 1 / series.tr_s,
@@ -203,14 +164,14 @@ def _model_metadata(result: ScanResult) -> dict[str, Any]:
         "StartTime": series.start_s,
         "Units": "standard deviations",
         "Resampling": {
-            "From": result.denoised.tr_s,
+            "From": from_tr_s,
             "To": series.tr_s,
             "Method": "none"
-            if series.tr_s == result.denoised.tr_s
+            if series.tr_s == from_tr_s
             else "anti-aliased windowed sinc, odd reflection at the ends",
         },
         "Normalization": series.unit,
-        "MissingParcels": _missing_names(result),
+        "MissingParcels": _missing_names(series),
     }
 
 
@@ -239,60 +200,6 @@ def _coverage_metadata(result: ScanResult) -> dict[str, Any]:
     }
 
 
-def _embedding_metadata(result: ScanResult) -> dict[str, Any]:
-    card, embedding = result.card, result.embedding
-    return {
-        "Model": {
-            "Name": card.name,
-            "Version": card.version,
-            "WeightsSHA256": card.weights_sha256,
-            "Source": card.source,
-            "License": card.licence,
-        },
-        "EmbeddingDimension": int(embedding.cls.shape[1]),
-        "Parts": {
-            "mean": "mean over the valid tokens",
-            "cls": "summary token",
-            **{name: f"mean over the valid tokens of network {name}" for name in NETWORKS},
-        },
-        "ScanVector": list(embedding.readout),
-        "MissingNetworks": list(embedding.missing_networks),
-        "Windows": {
-            "Number": int(embedding.cls.shape[0]),
-            "Length": result.window_s,
-            "Onsets": [float(start) for start in embedding.start_s],
-            "ValidFraction": [float(share) for share in embedding.valid_fraction],
-        },
-    }
-
-
-def _scan_metadata(result: ScanResult) -> dict[str, Any]:
-    return _embedding_metadata(result) | {
-        "Description": "Embedding of the whole scan: parts averaged over windows, weighted by "
-        "their share of data. n/a: the network has no signal in this scan."
-    }
-
-
-def _windows_metadata(result: ScanResult) -> dict[str, Any]:
-    return _embedding_metadata(result) | {
-        "Description": "Embedding of each window of the scan.",
-        "onset": {"Description": "Start after the first volume of the scan.", "Units": "s"},
-        "duration": {"Description": "Length of the data in the window.", "Units": "s"},
-        "valid_fraction": {"Description": "Share of the window that is data, not padding."},
-    }
-
-
-def _tokens_metadata(result: ScanResult) -> dict[str, Any]:
-    return _embedding_metadata(result) | {
-        "Description": "Tokens of each window: one per network and patch of 40 s. NaN: the "
-        "token was masked, as its network is missing or its patch is padding.",
-        "Shape": list(result.embedding.tokens.shape),
-        "DataType": "float32",
-        "Axes": ["window", "network", "patch", "dimension"],
-        "Networks": list(NETWORKS),
-    }
-
-
 def _outliers_metadata(result: ScanResult) -> dict[str, Any]:
     return {
         "Description": "Motion of each acquired volume, and what was done with it.",
@@ -310,6 +217,6 @@ def _outliers_metadata(result: ScanResult) -> dict[str, Any]:
     }
 
 
-def _missing_names(result: ScanResult) -> list[str]:
+def _missing_names(series: ParcelSeries) -> list[str]:
     names = parcel_names()
-    return [names[i] for i in np.flatnonzero(result.model_series.missing)]
+    return [names[i] for i in np.flatnonzero(series.missing)]

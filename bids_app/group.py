@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bids_app.atomic import json_bytes, table_bytes, write_all
-from bids_app.derivatives import embedding_columns
+from bids_app.embedding_files import embedding_columns
 from bids_app.errors import InputError, NothingSelectedError, OptionsError
 from bids_app.status import read_statuses
 

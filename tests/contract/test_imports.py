@@ -18,7 +18,8 @@ def run_python(code: str, *, cwd: Path = ROOT) -> subprocess.CompletedProcess[st
 
 
 @pytest.mark.parametrize(
-    "module", ["bids_app.cli", "bids_app.assets", "bids_app.demo", "model.cli"]
+    "module",
+    ["bids_app.cli", "bids_app.assets", "bids_app.demo", "bids_app.series_cli", "model.cli"],
 )
 def test_help_needs_no_heavy_library(module: str) -> None:
     code = (

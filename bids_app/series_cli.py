@@ -1,0 +1,112 @@
+"""The command `semantoks-series`: embed parcel series that others made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from bids_app import __version__
+from bids_app.cli import available_cpus, exit_with, set_up_logging
+
+ORDERS = ("schaefer400x7", "schaefer400x7+tian50", "tian-first-450", "semantoks457")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.argument(
+    "inputs",
+    nargs=-1,
+    required=True,
+    metavar="INPUT...",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+)
+@click.argument("output_dir", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--tr",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Seconds between frames. May be left out where a JSON of the same name has it.",
+)
+@click.option(
+    "--order",
+    type=click.Choice(ORDERS),
+    help="Which parcels the columns are, in files that do not name them.",
+)
+@click.option(
+    "--ignore-other-columns",
+    is_flag=True,
+    help="Leave out named columns that are no parcel of the model; default: refuse the file.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path, exists=True),
+    help="Folder with weights and card, or a published .pth. Default: the bundled one.",
+)
+@click.option(
+    "--normalization",
+    type=click.Choice(["robust", "zscore"]),
+    help="Per-scan normalization. Default: as the checkpoint was trained.",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda[:N]",
+    help="Where the encoder runs; auto takes a GPU if there is one.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Windows per forward pass; results do not depend on it.",
+)
+@click.option(
+    "--n-cpus",
+    type=click.IntRange(min=1),
+    help="CPU threads. Default: all this job may use.",
+)
+@click.option("--overwrite", is_flag=True, help="Redo series that are done already.")
+@click.option("-v", "--verbose", count=True, help="More log lines (-vv: libraries' too).")
+@click.option("-q", "--quiet", is_flag=True, help="Errors only.")
+@click.version_option(__version__, message="semantoks %(version)s")
+def main(**arguments: Any) -> NoReturn:
+    """Embed parcel series (TSV, CSV, NPY, NPZ, HDF5) that other programs made.
+
+    Each INPUT holds one series or several; OUTPUT_DIR receives BIDS-Derivatives as from
+    semantoks, and `semantoks X OUTPUT_DIR group` makes one table of them. Columns are matched by
+    the names of the parcels, or by --order; what is not certain is refused (docs/series.md).
+    """
+    set_up_logging(verbose=arguments.pop("verbose"), quiet=arguments.pop("quiet"))
+    exit_with(lambda: _run(arguments))
+
+
+def _run(arguments: dict[str, Any]) -> int:
+    from bids_app.embedder import load_embedder
+    from bids_app.series_run import SeriesOptions, run_series
+    from bids_app.tables import outcome_lines
+
+    options = SeriesOptions(
+        tr_s=arguments["tr"],
+        order=arguments["order"],
+        ignore_others=arguments["ignore_other_columns"],
+        normalization=arguments["normalization"],
+    )
+    embedder = load_embedder(
+        arguments["checkpoint"],
+        device=arguments["device"],
+        batch_size=arguments["batch_size"],
+        n_threads=arguments["n_cpus"] or available_cpus(),
+    )
+    outcomes = list(
+        run_series(
+            arguments["inputs"],
+            arguments["output_dir"],
+            options,
+            embedder,
+            overwrite=arguments["overwrite"],
+        )
+    )
+    click.echo(outcome_lines(outcomes))
+    return int(any(outcome.status == "failed" for outcome in outcomes))

@@ -1,0 +1,188 @@
+"""One invocation on series that others made: map, embed, write, tell what became of each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import traceback
+import uuid
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from bids_app import __version__
+from bids_app.atomic import table_bytes, write_all, write_bytes
+from bids_app.dataset import check_output_folder, write_dataset_files
+from bids_app.errors import AppError, OptionsError, ScanError, ScanExcludedError
+from bids_app.participant import one_line
+from bids_app.run import outcome_table
+from bids_app.series_input import read_series
+from bids_app.series_result import SeriesResult, series_files
+from bids_app.series_scan import common_folder, find_series
+from bids_app.status import ScanOutcome, already_done, write_outcome
+from model.errors import SemantoksError
+from model.preprocess import normalize, resample, window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from bids_app.embedder import Embedder
+    from bids_app.series_scan import SeriesScan
+    from model.series import ParcelSeries
+    from model.spec import CheckpointCard, InputSpec, Normalization
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesOptions:
+    """Settings that change numbers, apart from the checkpoint."""
+
+    tr_s: float | None
+    """Repetition time in seconds; None: each file's sidecar has it."""
+    order: str | None
+    """Order of unnamed columns."""
+    ignore_others: bool
+    """Leave out named columns that are no parcel of the model."""
+    normalization: Normalization | None
+    """None: as the checkpoint was trained."""
+
+    def spec(self, card: CheckpointCard) -> InputSpec:
+        """Return the checkpoint's input contract with the chosen normalization."""
+        return replace(card.input, normalization=self.normalization or card.input.normalization)
+
+    def configuration(self, card: CheckpointCard) -> str:
+        """Return ``SETTINGS-READING``: scans with the same first part may share a table."""
+        shared = {
+            "version": __version__,
+            "input": "parcel series",
+            "checkpoint": card.weights_sha256,
+            "normalization": self.spec(card).normalization,
+        }
+        return f"{_digest(shared, 16)}-{_digest(asdict(self), 8)}"
+
+
+def embed_foreign(scan: SeriesScan, options: SeriesOptions, embedder: Embedder) -> SeriesResult:
+    """Take one series from its file to its embedding.
+
+    Raises
+    ------
+    ScanError, SeriesError
+        The series cannot be read or mapped with certainty.
+    ScanExcludedError
+        The series is shorter than one patch of the model.
+    """
+    if scan.problem is not None:
+        raise ScanError(scan.problem)
+    spec = options.spec(embedder.card)
+    foreign = read_series(
+        scan.bold_path,
+        tr_s=options.tr_s,
+        index=scan.index,
+        order=options.order,
+        ignore_others=options.ignore_others,
+    )
+    _check_length(foreign.series, spec, name=scan.name)
+    resampled = resample(foreign.series, tr_s=spec.tr_s)
+    _check_length(resampled, spec, name=scan.name)
+    model_series = normalize(resampled, spec.normalization)
+    return SeriesResult(
+        scan=scan,
+        foreign=foreign,
+        model_series=model_series,
+        embedding=embedder(window(model_series, spec)),
+        card=embedder.card,
+        configuration=options.configuration(embedder.card),
+    )
+
+
+def run_series(
+    paths: Sequence[Path],
+    output_dir: Path,
+    options: SeriesOptions,
+    embedder: Embedder,
+    *,
+    overwrite: bool,
+) -> Iterator[ScanOutcome]:
+    """Embed all series of the files; a bad one ends as an outcome, never the loop.
+
+    Yields
+    ------
+    One outcome per series, as soon as its files stand.
+
+    Raises
+    ------
+    AppError
+        The output cannot be written, or two series would have the same name.
+    """
+    for path in paths:
+        check_output_folder(output_dir, bids_dir=path, derivative=path)
+        if output_dir.resolve() in path.resolve().parents:
+            raise OptionsError(
+                f"{path} lies inside the output folder {output_dir}.",
+                hint="Name another output folder.",
+            )
+    scans = find_series(paths)
+    write_dataset_files(output_dir, derivative=common_folder(paths))
+    log_dir = output_dir / "logs" / uuid.uuid4().hex[:12]
+    settings = json.dumps(asdict(options), indent=2) + "\n"
+    write_bytes(log_dir / "config.json", settings.encode())
+    seen: list[ScanOutcome] = []
+    for scan in scans:
+        configuration = options.configuration(embedder.card)
+        outcome = None if overwrite else already_done(output_dir, scan, configuration)
+        if outcome is None:
+            outcome, files = _attempt(
+                scan, options, embedder, output_dir=output_dir, log_dir=log_dir
+            )
+            outputs = write_all(files)
+            write_outcome(output_dir, outcome, configuration=configuration, outputs=outputs)
+        seen.append(outcome)
+        text = outcome.status if outcome.fresh else f"{outcome.status} earlier, unchanged"
+        log.info("[%d/%d] %s: %s %s", len(seen), len(scans), scan.name, text, outcome.reason)
+        write_bytes(log_dir / "status.tsv", table_bytes(outcome_table(seen)))
+        yield outcome
+
+
+def _attempt(
+    scan: SeriesScan,
+    options: SeriesOptions,
+    embedder: Embedder,
+    *,
+    output_dir: Path,
+    log_dir: Path,
+) -> tuple[ScanOutcome, dict[Path, bytes]]:
+    """Embed one series and render its files; on any fault give the outcome that tells it."""
+    try:
+        result = embed_foreign(scan, options, embedder)
+        outcome = ScanOutcome(scan=scan, status="embedded", qc=result.qc())
+        files = series_files(result, output_dir)
+    except AppError:  # of the invocation: no other series would fare better
+        raise
+    except ScanExcludedError as err:
+        return ScanOutcome(scan=scan, status="excluded", reason=one_line(err)), {}
+    except SemantoksError as err:
+        return ScanOutcome(scan=scan, status="failed", reason=one_line(err)), {}
+    except Exception as err:  # noqa: BLE001 a bug met by one series must not cost the others
+        crash = log_dir / f"crash-{scan.name}.txt"
+        write_bytes(crash, traceback.format_exc().encode())
+        reason = f"unexpected {type(err).__name__}: {one_line(err)} (traceback in {crash})"
+        return ScanOutcome(scan=scan, status="failed", reason=reason), {}
+    for code, text in outcome.qc["flags"].items():
+        log.warning("%s: %s: %s", scan.name, code, text)
+    return outcome, files
+
+
+def _check_length(series: ParcelSeries, spec: InputSpec, *, name: str) -> None:
+    duration_s, needed_s = series.n_frames * series.tr_s, spec.patch_samples * spec.tr_s
+    if duration_s < needed_s:
+        raise ScanExcludedError(
+            f"{name}: {series.n_frames} frames at TR {series.tr_s:g} s are {duration_s:g} s of "
+            f"data; expected at least {needed_s:g} s, one patch of the model."
+        )
+
+
+def _digest(settings: Mapping[str, object], length: int) -> str:
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]

@@ -1,0 +1,74 @@
+"""Repetition time of a series that others made: from the user or a sidecar, never assumed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from bids_app.errors import ScanError
+from model.preprocess import TR_LIMITS_S
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOLERANCE = 0.01
+"""Relative difference of two repetition times beyond which they contradict one another."""
+
+
+def series_tr(path: Path, *, override_s: float | None) -> tuple[float, str]:
+    """Return the repetition time in seconds, and whether ``--tr`` or the sidecar gives it.
+
+    Raises
+    ------
+    ScanError
+        Neither does, they contradict one another, or it cannot be one in seconds.
+    """
+    sidecar_s = _sidecar_tr(path.with_suffix(".json"))
+    if override_s is None and sidecar_s is None:
+        raise ScanError(
+            f"{path.name}: no repetition time: no --tr, and no JSON of the same name with "
+            "RepetitionTime or SamplingFrequency.",
+            hint="Give the seconds between frames with --tr.",
+        )
+    if override_s is not None and sidecar_s is not None:
+        _agree(override_s, sidecar_s, where=path.name, sources=("--tr", "the sidecar"))
+    tr_s = override_s if override_s is not None else sidecar_s
+    if tr_s is None or not TR_LIMITS_S[0] <= tr_s <= TR_LIMITS_S[1]:
+        raise ScanError(
+            f"{path.name}: expected a repetition time of {TR_LIMITS_S[0]} to {TR_LIMITS_S[1]} s, "
+            f"found {tr_s}.",
+            hint="It is given in seconds, not milliseconds.",
+        )
+    return tr_s, "--tr" if override_s is not None else "sidecar"
+
+
+def _sidecar_tr(sidecar: Path) -> float | None:
+    if not sidecar.is_file():
+        return None
+    try:
+        content = json.loads(sidecar.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise ScanError(f"{sidecar.name}: not a readable JSON file ({err}).") from err
+    found = content if isinstance(content, dict) else {}
+    tr_s, rate_hz = _positive(found, "RepetitionTime"), _positive(found, "SamplingFrequency")
+    if tr_s is not None and rate_hz is not None:
+        names = ("RepetitionTime", "1 / SamplingFrequency")
+        _agree(tr_s, 1 / rate_hz, where=sidecar.name, sources=names)
+    return tr_s if tr_s is not None or rate_hz is None else 1 / rate_hz
+
+
+def _positive(content: dict[str, Any], key: str) -> float | None:
+    """Return a positive number; BIDS allows the text ``TR`` for a rate, which says nothing."""
+    value = content.get(key)
+    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+        return float(value)
+    return None
+
+
+def _agree(one_s: float, other_s: float, *, where: str, sources: tuple[str, str]) -> None:
+    if abs(one_s - other_s) > TOLERANCE * other_s:
+        raise ScanError(
+            f"{where}: repetition time {one_s:g} s ({sources[0]}) and {other_s:g} s "
+            f"({sources[1]}) contradict one another.",
+            hint="Correct the wrong one.",
+        )

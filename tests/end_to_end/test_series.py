@@ -1,0 +1,157 @@
+"""Parcel series that others made, through the command line."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import builders
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from bids_app.series_cli import main
+from model.networks import parcel_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CORTEX = list(parcel_names())[:400]
+
+
+@pytest.fixture
+def embed(checkpoint: Path) -> Callable[..., Result]:
+    """Call ``semantoks-series`` with the tiny checkpoint."""
+
+    def call(*words: object) -> Result:
+        arguments = [*map(str, words), "--checkpoint", str(checkpoint)]
+        return CliRunner().invoke(main, arguments)
+
+    return call
+
+
+def series(n_frames: int = 120, *, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(100.0, 2.0, size=(n_frames, 400))
+
+
+def write(path: Path, values: np.ndarray) -> Path:
+    pd.DataFrame(values, columns=CORTEX).to_csv(path, sep="\t", index=False)
+    return path
+
+
+def statuses(out: Path) -> dict[str, dict]:
+    found = sorted(out.rglob("*_status.json"))
+    return {path.name.partition("_atlas")[0]: json.loads(path.read_text()) for path in found}
+
+
+def scan_row(out: Path) -> pd.DataFrame:
+    (path,) = out.glob("sub-*/**/*_desc-scan_embedding.tsv")
+    return pd.read_csv(path, sep="\t", na_values="n/a")
+
+
+def test_each_file_becomes_a_run_and_the_group_table_takes_them(
+    tmp_path, embed, semantoks
+) -> None:
+    files = [write(tmp_path / f"sub-0{i}_task-rest.tsv", series(seed=i)) for i in (1, 2)]
+    answer = embed(*files, tmp_path / "out", "--tr", 2)
+    assert answer.exit_code == 0, answer.output
+    assert {s["Status"] for s in statuses(tmp_path / "out").values()} == {"embedded"}
+    assert semantoks(tmp_path, tmp_path / "out", "group").exit_code == 0
+    table = pd.read_parquet(tmp_path / "out" / "group_desc-scan_embedding.parquet")
+    assert table["participant_id"].tolist() == ["sub-01", "sub-02"]
+    assert np.isfinite(table.filter(regex="^Vis_")).all(axis=None)
+    assert table.filter(regex="^Cerebellum_").isna().all(axis=None)
+
+
+def test_our_own_denoised_series_give_the_embedding_of_the_main_command(
+    tmp_path, embed, semantoks
+) -> None:
+    data = builders.make_dataset(tmp_path / "in")
+    # Without scrubbing: which frames were interpolated is not in the table.
+    words = ("participant", "--denoise-strategy", "24P")
+    assert semantoks(data.root, tmp_path / "main", *words).exit_code == 0
+    (denoised,) = (tmp_path / "main").rglob("*_desc-denoised_timeseries.tsv")
+    answer = embed(denoised, tmp_path / "again")
+    assert answer.exit_code == 0, answer.output
+    first, again = scan_row(tmp_path / "main"), scan_row(tmp_path / "again")
+    np.testing.assert_allclose(again, first, atol=1e-3)
+
+
+def test_the_parcel_table_says_which_parcels_were_there(tmp_path, embed) -> None:
+    values = series()
+    values[:, 3] = 7.0
+    values[:, 5] = np.nan
+    embed(write(tmp_path / "sub-01.tsv", values), tmp_path / "out", "--tr", 2)
+    (path,) = (tmp_path / "out").rglob("*_coverage.tsv")
+    table = pd.read_csv(path, sep="\t", keep_default_na=False)
+    assert table["reason"][[0, 3, 5, 450]].tolist() == [
+        "n/a",
+        "constant series",
+        "no value in the input",
+        "no column in the input",
+    ]
+    assert (table["status"] == "missing").sum() == 59
+
+
+def test_one_bad_file_costs_only_itself(tmp_path, embed) -> None:
+    good = write(tmp_path / "sub-01.tsv", series())
+    short = write(tmp_path / "sub-02.tsv", series(15))
+    bad = tmp_path / "sub-03.npz"
+    bad.write_bytes(b"nonsense")
+    answer = embed(bad, short, good, tmp_path / "out", "--tr", 2)
+    assert answer.exit_code == 1
+    found = {name: status["Status"] for name, status in statuses(tmp_path / "out").items()}
+    assert found == {"sub-01": "embedded", "sub-02": "excluded", "sub-03": "failed"}
+
+
+def test_a_second_call_changes_nothing_and_another_input_is_redone(tmp_path, embed) -> None:
+    file = write(tmp_path / "sub-01.tsv", series())
+    embed(file, tmp_path / "out", "--tr", 2)
+    first = scan_row(tmp_path / "out")
+    assert "earlier" in embed(file, tmp_path / "out", "--tr", 2).output
+    assert " now " in embed(file, tmp_path / "out", "--tr", 2.5).output
+    write(file, series(seed=9))
+    assert " now " in embed(file, tmp_path / "out", "--tr", 2).output
+    assert not np.allclose(first, scan_row(tmp_path / "out"), equal_nan=True)
+
+
+def test_level_and_scale_of_a_parcel_do_not_matter(tmp_path, embed) -> None:
+    values, gain = series(), np.random.default_rng(1).uniform(0.1, 10, size=400)
+    embed(write(tmp_path / "sub-01.tsv", values), tmp_path / "a", "--tr", 2)
+    embed(write(tmp_path / "sub-01.tsv", 50 + gain * values), tmp_path / "b", "--tr", 2)
+    np.testing.assert_allclose(scan_row(tmp_path / "a"), scan_row(tmp_path / "b"), atol=1e-3)
+
+
+def test_misuse_has_the_exit_codes_of_the_main_command(tmp_path, embed) -> None:
+    file = write(tmp_path / "sub-01.tsv", series())
+    assert embed(tmp_path / "absent.tsv", tmp_path / "out", "--tr", 2).exit_code == 2
+    assert embed(file, tmp_path / "out", "--tr", 0).exit_code == 2
+    assert embed(file, tmp_path, "--tr", 2).exit_code == 2  # the output would hold the input
+    (tmp_path / "file").touch()
+    assert embed(file, tmp_path / "file", "--tr", 2).exit_code == 2
+    twin = write(tmp_path / "sub-01_desc-x.tsv", series())
+    answer = embed(file, twin, tmp_path / "out", "--tr", 2)
+    assert (answer.exit_code, "both be called sub-01" in answer.output) == (2, True)
+    model_input = write(tmp_path / "sub-02_desc-model_timeseries.tsv", series())
+    assert embed(model_input, tmp_path / "out", "--tr", 2).exit_code == 1
+    assert "normalized already" in statuses(tmp_path / "out")["sub-02"]["Reason"]
+
+
+def test_real_series_are_embedded_and_a_wrong_order_is_flagged(
+    tmp_path, embed, shared_data
+) -> None:
+    path = shared_data / "timeseries" / "stages_dev_schaefer400x7n_aseg19.npz"
+    with np.load(path) as arrays:
+        real = {key: arrays[key][:400] for key in arrays.files[:2]}
+    np.savez(tmp_path / "right.npz", **real)
+    np.savez(tmp_path / "wrong.npz", **{k: np.roll(v, 200, axis=0) for k, v in real.items()})
+    flags = {}
+    for name in ("right", "wrong"):
+        file, out = tmp_path / f"{name}.npz", tmp_path / name
+        answer = embed(file, out, "--tr", 2, "--order", "schaefer400x7")
+        assert answer.exit_code == 0, answer.output
+        assert sorted(statuses(out)) == sorted(real)
+        flags[name] = [set(status["QC"]["flags"]) for status in statuses(out).values()]
+    assert flags == {"right": [set(), set()], "wrong": [{"wrong_order"}, {"wrong_order"}]}

@@ -31,7 +31,7 @@ def draw(rows: list[Row], path: Path) -> None:
     plain.set_ylim(len(names) - 0.4, -0.6)
     handles, labels = plain.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90, bbox_inches="tight", pad_inches=0.15)
 
 
 def _panel(ax: Axes, rows: list[Row], names: list[str], *, keys: Keys) -> None:
@@ -56,7 +56,7 @@ def _panel(ax: Axes, rows: list[Row], names: list[str], *, keys: Keys) -> None:
     for i in range(1, len(names)):
         if families[names[i]] != families[names[i - 1]]:
             ax.axhline(i - 0.5, color="#cccccc", linewidth=0.8)
-    ax.set_xlim(right=1.01)
+    ax.set_xlim(right=1.02)
     ax.grid(axis="x", color="#e5e5e5", linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)

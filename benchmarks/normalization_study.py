@@ -4,7 +4,7 @@ Perturbs each scan (`perturbations.py`), embeds it as the app would, and compare
 embedding of the unperturbed scan: cosine, plain and after the mean over the unperturbed scans
 is taken away, and identification of the subject against the other, unperturbed session.
 Prints tables and one line of JSON; tables, figure and conclusions are in docs/robustness.md.
-About four minutes on two cores. Usage::
+About five minutes on two cores. Usage::
 
     python benchmarks/normalization_study.py [--data FILE.npz] [--figure FILE.png]
 """

@@ -111,12 +111,62 @@ class Cutoff(click.ParamType[float | None]):
 def available_cpus() -> int:
     """Count the CPUs this process may use: the scheduler's grant, at most its affinity."""
     granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(int(granted) if granted.isdigit() else 1024, allowed or 1))
+    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    allowed = len(affinity) if affinity else os.cpu_count() or 1
+    return max(1, min(int(granted), allowed)) if granted.isdigit() else allowed
 
 
 existing_folder = click.Path(path_type=Path, exists=True, file_okay=False)
 existing_file = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+_ENCODING_OPTIONS = (
+    click.option(
+        "--checkpoint",
+        type=click.Path(path_type=Path, exists=True),
+        help="Folder with weights and card, or a published .pth. Default: the bundled one.",
+    ),
+    click.option(
+        "--normalization",
+        type=click.Choice(["robust", "zscore"]),
+        help="Per-scan normalization. Default: as the checkpoint was trained.",
+    ),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|cuda[:N]",
+        help="Where the encoder runs; auto takes a GPU if there is one.",
+    ),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        default=8,
+        show_default=True,
+        help="Windows per forward pass; results do not depend on it.",
+    ),
+    click.option(
+        "--n-cpus",
+        "--n_cpus",
+        "--nprocs",
+        "--nthreads",
+        "--omp-nthreads",
+        "--omp_nthreads",
+        type=click.IntRange(min=1),
+        help="CPU threads. Default: all this job may use.",
+    ),
+    click.option("--overwrite", "--force", is_flag=True, help="Redo runs that are done already."),
+    click.option("-v", "--verbose", count=True, help="More log lines (-vv: libraries' too)."),
+    click.option("-q", "--quiet", is_flag=True, help="Errors only."),
+    click.version_option(__version__, message="semantoks %(version)s"),
+)
+
+
+def encoding_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every command that embeds: weights, device, output, log, version."""
+    for option in reversed(_ENCODING_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.command(
@@ -194,11 +244,6 @@ existing_file = click.Path(path_type=Path, exists=True, dir_okay=False)
     "puts it ($SEMANTOKS_HOME/atlas).",
 )
 @click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path, exists=True),
-    help="Folder with weights and card, or a published .pth. Default: the bundled one.",
-)
-@click.option(
     "--denoise-strategy",
     "--denoise_strategy",
     "--nuisance-regressors",
@@ -223,11 +268,6 @@ existing_file = click.Path(path_type=Path, exists=True, dir_okay=False)
     help="Upper edge of the band-pass.",
 )
 @click.option(
-    "--normalization",
-    type=click.Choice(["robust", "zscore"]),
-    help="Per-scan normalization. Default: as the checkpoint was trained.",
-)
-@click.option(
     "--min-coverage",
     type=click.FloatRange(0, 1),
     default=0.5,
@@ -246,43 +286,16 @@ existing_file = click.Path(path_type=Path, exists=True, dir_okay=False)
     help="Repetition time, overriding sidecar and header.",
 )
 @click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda[:N]",
-    help="Where the encoder runs; auto takes a GPU if there is one.",
-)
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    help="Windows per forward pass; results do not depend on it.",
-)
-@click.option(
-    "--n-cpus",
-    "--n_cpus",
-    "--nprocs",
-    "--nthreads",
-    "--omp-nthreads",
-    "--omp_nthreads",
-    type=click.IntRange(min=1),
-    help="CPU threads. Default: all this job may use.",
-)
-@click.option(
     "--dry-run",
     is_flag=True,
     help="Print which runs were found, chosen and refused, with reasons, and stop.",
 )
-@click.option("--overwrite", "--force", is_flag=True, help="Redo runs that are done already.")
 @click.option(
     "--stop-on-first-crash",
     "--stop_on_first_crash",
     is_flag=True,
     help="Stop at the first run that fails.",
 )
-@click.option("-v", "--verbose", count=True, help="More log lines (-vv: libraries' too).")
-@click.option("-q", "--quiet", is_flag=True, help="Errors only.")
 @click.option(
     "--skip-bids-validation",
     "--skip_bids_validation",
@@ -300,7 +313,7 @@ existing_file = click.Path(path_type=Path, exists=True, dir_okay=False)
     type=click.Path(path_type=Path),
     help="Accepted for compatibility: no working files are kept.",
 )
-@click.version_option(__version__, message="semantoks %(version)s")
+@encoding_options
 def main(**arguments: Any) -> NoReturn:
     """Turn fMRIPrep derivatives into parcel series, tokens and embeddings.
 

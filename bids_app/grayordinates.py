@@ -12,12 +12,11 @@ import numpy.typing as npt
 from bids_app.cifti import blocks
 from bids_app.errors import ScanError
 from bids_app.parcellate import (
-    BELOW_MIN_COVERAGE,
-    NO_VARIANCE,
     NOT_FINITE,
     NOT_IN_ATLAS,
     Coverage,
     Parcellated,
+    judge_coverage,
 )
 from model.networks import parcel_names
 
@@ -200,18 +199,8 @@ def _coverage(
         np.bincount(labels[chosen], minlength=in_atlas.size + 1)[1:].astype(np.int64)
         for chosen in (labels > 0, found.finite, found.used)
     )
-    fraction = np.divide(used, in_atlas, out=np.zeros(used.size), where=in_atlas > 0)
-    reason = np.select(
-        [in_atlas == 0, in_file == 0, finite == 0, used == 0, fraction < min_coverage],
-        [NOT_IN_ATLAS, NOT_IN_FILE, NOT_FINITE, NO_VARIANCE, BELOW_MIN_COVERAGE],
-        default="",
-    )
-    return Coverage(
-        n_voxels_atlas=in_atlas,
-        n_voxels_used=used,
-        fraction=fraction,
-        reason=tuple(reason.tolist()),
-    )
+    steps = {NOT_IN_ATLAS: in_atlas == 0, NOT_IN_FILE: in_file == 0, NOT_FINITE: finite == 0}
+    return judge_coverage(in_atlas, used, lost=steps, min_coverage=min_coverage)
 
 
 def _check_finite(series: CiftiSeries, found: _Pass, *, n_labelled: int) -> None:

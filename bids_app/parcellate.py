@@ -244,14 +244,37 @@ def _coverage(
 ) -> Coverage:
     """Compare voxel counts after each step: on the grid, in the mask, finite, with variance."""
     in_atlas, in_mask, finite, used = counts
+    steps = {
+        NOT_IN_ATLAS: np.isin(np.arange(1, used.size + 1), list(absent)),
+        NO_VOXEL: in_atlas == 0,
+        OUTSIDE_MASK: in_mask == 0,
+        NOT_FINITE: finite == 0,
+    }
+    return judge_coverage(in_atlas, used, lost=steps, min_coverage=min_coverage)
+
+
+def judge_coverage(
+    in_atlas: IntArray,
+    used: IntArray,
+    *,
+    lost: Mapping[str, npt.NDArray[np.bool_]],
+    min_coverage: float,
+) -> Coverage:
+    """Give each parcel its share of used elements, and the first reason why it is missing.
+
+    Parameters
+    ----------
+    in_atlas, used
+        (P,) voxels or grayordinates of the parcel, and those of them that carry signal.
+    lost
+        Reason to (P,) parcels that a step left nothing of, in the order of the steps; no
+        variance and too little coverage come after them.
+    min_coverage
+        Share below which a parcel is missing.
+    """
     fraction = np.divide(used, in_atlas, out=np.zeros(used.size), where=in_atlas > 0)
-    is_absent = np.isin(np.arange(1, used.size + 1), list(absent))
-    # The first that applies, in the order of the steps.
-    reason = np.select(
-        [is_absent, in_atlas == 0, in_mask == 0, finite == 0, used == 0, fraction < min_coverage],
-        [NOT_IN_ATLAS, NO_VOXEL, OUTSIDE_MASK, NOT_FINITE, NO_VARIANCE, BELOW_MIN_COVERAGE],
-        default="",
-    )
+    reasons = {**lost, NO_VARIANCE: used == 0, BELOW_MIN_COVERAGE: fraction < min_coverage}
+    reason = np.select(list(reasons.values()), list(reasons), default="")
     return Coverage(
         n_voxels_atlas=in_atlas,
         n_voxels_used=used,

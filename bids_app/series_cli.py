@@ -7,8 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
-from bids_app import __version__
-from bids_app.cli import available_cpus, exit_with, set_up_logging
+from bids_app.cli import available_cpus, encoding_options, exit_with, set_up_logging
 
 ORDERS = ("schaefer400x7", "schaefer400x7+tian50", "tian-first-450", "semantoks457")
 
@@ -38,39 +37,7 @@ ORDERS = ("schaefer400x7", "schaefer400x7+tian50", "tian-first-450", "semantoks4
     is_flag=True,
     help="Leave out named columns that are no parcel of the model; default: refuse the file.",
 )
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path, exists=True),
-    help="Folder with weights and card, or a published .pth. Default: the bundled one.",
-)
-@click.option(
-    "--normalization",
-    type=click.Choice(["robust", "zscore"]),
-    help="Per-scan normalization. Default: as the checkpoint was trained.",
-)
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda[:N]",
-    help="Where the encoder runs; auto takes a GPU if there is one.",
-)
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    help="Windows per forward pass; results do not depend on it.",
-)
-@click.option(
-    "--n-cpus",
-    type=click.IntRange(min=1),
-    help="CPU threads. Default: all this job may use.",
-)
-@click.option("--overwrite", is_flag=True, help="Redo series that are done already.")
-@click.option("-v", "--verbose", count=True, help="More log lines (-vv: libraries' too).")
-@click.option("-q", "--quiet", is_flag=True, help="Errors only.")
-@click.version_option(__version__, message="semantoks %(version)s")
+@encoding_options
 def main(**arguments: Any) -> NoReturn:
     """Embed parcel series (TSV, CSV, NPY, NPZ, HDF5) that other programs made.
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.networks import NETWORKS, network_columns, parcels
+from model.nearness import positions
+from model.networks import NETWORKS, parcels
 
 SMOOTHNESS_PARCELS = 8.0
 """Distance over which fields within a network decay by e."""
@@ -35,7 +36,7 @@ def layout() -> Layout:
     table = parcels()
     network = np.array([NETWORKS.index(p.network) for p in table])
     side = np.array([p.hemisphere for p in table])
-    position = _positions()
+    position = positions()
     near = np.exp(-np.abs(position[:, None] - position[None, :]) / SMOOTHNESS_PARCELS)
     near *= network[:, None] == network[None, :]
     near *= np.where(side[:, None] == side[None, :], 1.0, HOMOTOPIC_CORRELATION)
@@ -49,20 +50,3 @@ def layout() -> Layout:
         blocks=tuple(torch.from_numpy(b) for b in blocks if b.size),
         smoother=torch.from_numpy(smoother).float(),
     )
-
-
-def _positions() -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """(P,) place of each parcel in its network and hemisphere, or of its homotope."""
-    table = parcels()
-    homotope = {p.name: p.index - 1 for p in table}
-    position = np.zeros(len(table))
-    for network in NETWORKS:
-        columns = network_columns(network)
-        for side in "LRB":
-            block = [c for c in columns if table[c].hemisphere == side]
-            position[block] = np.arange(len(block))
-    for parcel in table:
-        twin = parcel.name.replace("_RH_", "_LH_").replace("-rh", "-lh")
-        if parcel.hemisphere == "R" and twin in homotope:
-            position[parcel.index - 1] = position[homotope[twin]]
-    return position

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from model.errors import ConfigError
+from model.nearness import expected_correlation
+from model.networks import NETWORKS, network_columns
 
 Pairing = Literal["scan", "sessions"]
+LostParcels = Literal["zeroed", "predicted"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +25,10 @@ class ViewsConfig:
     pairing: Pairing
     """``scan``: two crops of one scan, as published; ``sessions``: one crop of each of two."""
     parcels_zeroed: tuple[float, float] = (0.0, 0.1)
-    """Share of parcels set to zero, at least one."""
+    """Share of parcels that are lost, at least one."""
+    lost_parcels: LostParcels = "zeroed"
+    """What stands for them: zeros, as published, or, as in this project's `window`, what the
+    rest of their network predicts."""
     time_zeroed: tuple[float, float] = (0.0, 0.3)
     """Share of the samples in one contiguous block set to zero, at least one."""
     scale: tuple[float, float] = (0.8, 1.2)
@@ -32,6 +40,10 @@ class ViewsConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.pairing not in get_args(Pairing):
             raise ConfigError(f"views.pairing {self.pairing!r}: one of {get_args(Pairing)}.")
+        if self.lost_parcels not in get_args(LostParcels):
+            raise ConfigError(
+                f"views.lost_parcels {self.lost_parcels!r}: one of {get_args(LostParcels)}."
+            )
 
     @property
     def n_sessions(self) -> int:
@@ -73,7 +85,7 @@ def crop(scans: Tensor, n_samples: int, *, generator: torch.Generator) -> Tensor
 def augment(views: Tensor, config: ViewsConfig, *, generator: torch.Generator) -> Tensor:
     """Corrupt views (B, P, L), each with draws of its own; the input is not changed.
 
-    In this order: zero some parcels, zero one block of time, scale, add noise.
+    In this order: lose some parcels, zero one block of time, scale, add noise.
     """
     n_views, n_parcels, n_samples = views.shape
 
@@ -87,6 +99,42 @@ def augment(views: Tensor, config: ViewsConfig, *, generator: torch.Generator) -
     start = (uniform((0.0, 1.0)) * (n_samples - length + 1)).long()
     sample = torch.arange(n_samples)
     in_block = (sample >= start) & (sample < start + length)
-    kept = (rank >= n_zeroed)[:, :, None] & ~in_block[:, None, :]
+    lost = rank < n_zeroed
+    views = views * ~lost[:, :, None]
+    if config.lost_parcels == "predicted":
+        views = _predict_lost(views, lost)
     noise = config.noise * torch.randn(views.shape, generator=generator)
-    return views * kept * uniform(config.scale)[:, :, None] + noise
+    return views * ~in_block[:, None, :] * uniform(config.scale)[:, :, None] + noise
+
+
+def _predict_lost(views: Tensor, lost: Tensor) -> Tensor:
+    """Do what `model.nearness.predict_missing` does, with other lost parcels in each view.
+
+    Parameters
+    ----------
+    views
+        (B, P, L), zero where a parcel is lost.
+    lost
+        (B, P) true where a parcel is lost.
+
+    Notes
+    -----
+    With Q the inverse of the expected correlation the guess is ``-inv(Q_mm) Q_mo x_o``. Rows
+    of the identity at the other parcels make the systems of all views one size.
+    """
+    guess = torch.zeros_like(views)
+    for network in NETWORKS:
+        columns = torch.from_numpy(network_columns(network))
+        precision = _precision(network)
+        gone = lost[:, columns].to(views.dtype)
+        identity = torch.eye(len(columns))
+        system = gone[:, :, None] * precision * gone[:, None, :] + identity * (1 - gone)[:, None]
+        known = precision @ views[:, columns] * gone[:, :, None]
+        guess[:, columns] = -torch.linalg.solve(system, known)
+    return views + guess
+
+
+@cache
+def _precision(network: str) -> Tensor:
+    """(n, n) inverse of the correlation that a network's parcels have by their places."""
+    return torch.from_numpy(np.linalg.inv(expected_correlation(network))).float()

@@ -4,8 +4,9 @@ A subject is a pattern of *local mixing*: each parcel carries, beside its own so
 persistent random mixture of sources nearby in its network and hemisphere. In real scans
 functional connectivity within networks identifies people better than between networks, and
 of the generators tried only this kind does so too (docs/pretraining.md). Whatever would give
-identity away without looking at connectivity (filter, spectrum, group pattern, global-signal
-step) is drawn per batch, never per subject; noise and spikes are drawn per session.
+identity away without looking at connectivity is never drawn per subject: filter, spectrum,
+haemodynamics and group pattern are drawn per batch; scanner, global-signal step, noise and
+spikes per session.
 
 No atlas geometry enters: nearness is distance in the label table's order, and homotopic
 parcels are those whose names differ in the hemisphere only.
@@ -34,6 +35,11 @@ CUT_FROM = ("Subcortical", "Cerebellum")
 """First network that is missing; those after it are missing too."""
 SPIKE_SIZE = 6.0
 """Standard deviation of spikes, in those of the parcel."""
+RESPONSE_SHAPE = 6
+"""The haemodynamic response is a gamma density of this shape and scale 1 s. The canonical
+undershoot would take away slow power that real scans have (docs/pretraining.md)."""
+REGRESSED_SHARES = (0.0, 0.5, 1.0)
+"""Share of a batch's sessions without global signal; one draw per batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +48,20 @@ class SimulationConfig:
 
     n_samples: int = 180
     components_per_network: int = 3
-    network_gain: float = 0.7
+    network_gain: float = 0.72
     """Loading of a network's parcels on its common signal."""
-    area_gain: float = 0.55
+    area_gain: float = 0.40
     """Loading on the network's other signals, smooth over neighbouring parcels."""
     far_gain: float = 0.3
     """Loading on the signals of other networks, smooth too."""
-    own_gain: float = 0.6
+    own_gain: float = 0.95
     """Strength of each parcel's own source, before mixing."""
-    mixing_gain: float = 0.32
+    mixing_gain: float = 0.17
     """Strength of the subject's mixing of neighbouring parcels; this is identity."""
-    mixing_reach: float = 4.0
+    mixing_reach: float = 6.0
     """Distance, in parcels, over which mixing decays by e."""
+    subject_gain: float = 0.12
+    """Change of loadings from subject to subject; identity too, within and between networks."""
     session_gain: float = 0.18
     """Change of loadings from session to session."""
     noise_gain: float = 0.5
@@ -65,8 +73,14 @@ class SimulationConfig:
     """Mean time in one state; states scale the signals differently."""
     state_spread: float = 0.8
     """Standard deviation of the log gain of a signal in a state."""
-    spectrum_slope: float = 0.8
-    """Mean exponent b of power ~ 1 / f^b."""
+    spectrum_slope: float = 0.3
+    """Mean exponent b of power ~ 1 / f^b, before the haemodynamic response."""
+    response_spread: float = 0.08
+    """Standard deviation of the log stretch in time of that response, of networks and parcels."""
+    n_scanners: int = 3
+    """Scanners of a batch; every session comes from one of them, whoever the subject is."""
+    scanner_gain: float = 0.3
+    """Standard deviation over parcels of the log of a scanner's pattern of noise."""
     spike_probability: float = 0.3
     """Share of sessions with spikes."""
     cut_probability: float = 0.2
@@ -102,12 +116,13 @@ def simulate(
     n_subjects, n_sessions
         Subjects (B) and sessions (S) of each.
     generator
-        The only source of randomness.
+        The only source of randomness; the work is done on its device.
     """
+    device = generator.device
     n_fft = config.n_samples + MARGIN_SAMPLES
-    hz = torch.fft.rfftfreq(n_fft, spec.tr_s)
-    gain = _spectral_gain(config, hz, spec.band_hz, generator)
-    band = (gain.amax(dim=0) > 0).nonzero().squeeze(1)
+    hz = torch.fft.rfftfreq(n_fft, spec.tr_s, device=device)
+    band = _band(hz, spec.band_hz, generator)
+    drive, response = (f(config, hz[band], generator) for f in (_drive, _response))
     loadings = _population(config, generator)
     signals = _network_signals(config, spec.tr_s, (n_subjects, n_sessions), generator)
     spectrum = torch.fft.rfft(signals, dim=-1)[..., band] / n_fft**0.5
@@ -115,46 +130,74 @@ def simulate(
     # A complex number as two real columns, for the mixing is real.
     columns = torch.view_as_real(spectrum).flatten(-2)
     shape = (n_subjects, n_sessions, shared.shape[2], columns.shape[-1])
-    own = torch.randn(shape, generator=generator).mul_(config.own_gain * 0.5**0.5)
+    own = _normal(shape, generator).mul_(config.own_gain * 0.5**0.5)
     sources = (shared @ columns).add_(own)
-    mixed = _mix_neighbours(config, sources, generator)
-    mixed += _nuisance(config, shape, generator)
-    full = torch.zeros(*shape[:3], len(hz), dtype=torch.complex64)
-    full[..., band] = torch.view_as_complex(mixed.view(*shape[:3], -1, 2)) * gain[:, band]
+    neural = _as_spectrum(_mix_neighbours(config, sources, generator))
+    nuisance = _as_spectrum(_nuisance(config, shape, generator))
+    full = torch.zeros(*shape[:3], len(hz), dtype=torch.complex64, device=device)
+    full[..., band] = response * drive * neural + nuisance
     values = torch.fft.irfft(full, n=n_fft, dim=-1)[..., : config.n_samples]
     return _finish(config, values, spec.normalization, generator)
 
 
 def _uniform(low: float, high: float, generator: torch.Generator) -> float:
     """Draw one number."""
-    return low + (high - low) * float(torch.rand((), generator=generator))
+    draw = torch.rand((), generator=generator, device=generator.device)
+    return low + (high - low) * float(draw)
 
 
-def _spectral_gain(
-    config: SimulationConfig,
-    hz: Tensor,
-    band_hz: tuple[float, float],
-    generator: torch.Generator,
-) -> Tensor:
-    """(P, F) amplitude per parcel and frequency: 1/f with slopes per network, in the band."""
+def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Draw from the unit normal, on the generator's device."""
+    return torch.randn(shape, generator=generator, device=generator.device)
+
+
+def _as_spectrum(columns: Tensor) -> Tensor:
+    """Read pairs of real columns (..., 2 F) as complex numbers (..., F)."""
+    return torch.view_as_complex(columns.view(*columns.shape[:-1], -1, 2))
+
+
+def _band(hz: Tensor, band_hz: tuple[float, float], generator: torch.Generator) -> Tensor:
+    """Columns of the frequencies that the batch's filter lets through."""
     low, high = (
         edge * _uniform(*share, generator) for edge, share in zip(band_hz, BAND_EDGES, strict=True)
     )
-    slope = config.spectrum_slope + 0.2 * torch.randn(len(NETWORKS), generator=generator)
-    of_parcel = slope[layout().network]
-    passed = ((hz >= low) & (hz <= high)).float()
-    return hz.clamp(min=low)[None, :].pow(-of_parcel[:, None] / 2) * passed
+    return ((hz >= low) & (hz <= high)).nonzero().squeeze(1)
+
+
+def _drive(config: SimulationConfig, hz: Tensor, generator: torch.Generator) -> Tensor:
+    """(P, F) amplitude of neural signals, 1/f with slopes per network, of mean power one."""
+    slope = config.spectrum_slope + 0.2 * _normal((len(NETWORKS),), generator)
+    of_parcel = slope[layout().network.to(hz.device)]
+    return _unit_power(hz[None, :].pow(-of_parcel[:, None] / 2))
+
+
+def _response(config: SimulationConfig, hz: Tensor, generator: torch.Generator) -> Tensor:
+    """(P, F) transfer function of the haemodynamic response, of mean power one.
+
+    A response stretched in time peaks later: its phase differs between parcels, alike in all
+    subjects of a batch.
+    """
+    of_network = _normal((len(NETWORKS),), generator)[layout().network.to(hz.device)]
+    stretch = of_network + _normal(of_network.shape, generator)
+    pole = 1 + 2j * torch.pi * hz * (config.response_spread * stretch).exp()[:, None]
+    return _unit_power(pole**-RESPONSE_SHAPE)
+
+
+def _unit_power(gain: Tensor) -> Tensor:
+    """Scale rows (P, F) to a mean square of one."""
+    return gain / gain.abs().square().mean(dim=1, keepdim=True).sqrt()
 
 
 def _population(config: SimulationConfig, generator: torch.Generator) -> Tensor:
     """(P, C) loadings that all subjects of a batch share."""
-    near, per_network = layout(), config.components_per_network
+    per_network, device = config.components_per_network, generator.device
+    network, smoother = layout().network.to(device), layout().smoother.to(device)
     n_components = per_network * len(NETWORKS)
-    white = torch.randn(len(near.network), 2 * n_components, generator=generator)
-    fields, far = (near.smoother @ white).chunk(2, dim=1)
-    home = torch.arange(n_components) // per_network
-    common = torch.arange(n_components) % per_network == 0
-    at_home = (near.network[:, None] == home[None, :]).float()
+    white = _normal((len(network), 2 * n_components), generator)
+    fields, far = (smoother @ white).chunk(2, dim=1)
+    component = torch.arange(n_components, device=device)
+    common = component % per_network == 0
+    at_home = (network[:, None] == component[None, :] // per_network).float()
     inside = torch.where(common, config.network_gain, config.area_gain * fields)
     return at_home * inside + (1 - at_home) * config.far_gain * far
 
@@ -166,14 +209,16 @@ def _network_signals(
     n_time = config.n_samples + MARGIN_SAMPLES
     n_components = config.components_per_network * len(NETWORKS)
     shape = (*scans, n_time)
-    log_gain = torch.randn(config.n_states, n_components, generator=generator)
-    candidates = torch.randint(config.n_states, shape, generator=generator)
-    switch = torch.rand(shape, generator=generator) < tr_s / config.dwell_s
+    device = generator.device
+    log_gain = _normal((config.n_states, n_components), generator)
+    candidates = torch.randint(config.n_states, shape, generator=generator, device=device)
+    switch = torch.rand(shape, generator=generator, device=device) < tr_s / config.dwell_s
     switch[..., 0] = True
-    last_switch = torch.where(switch, torch.arange(n_time), 0).cummax(dim=-1).values
+    now = torch.arange(n_time, device=device)
+    last_switch = torch.where(switch, now, 0).cummax(dim=-1).values
     state = candidates.gather(-1, last_switch)
     strength = (config.state_spread * log_gain - config.state_spread**2).exp()[state]
-    white = torch.randn(*shape, n_components, generator=generator)
+    white = _normal((*shape, n_components), generator)
     return (white * strength).transpose(-1, -2)
 
 
@@ -184,9 +229,10 @@ def _session_loadings(
     n_sessions: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """(B, S, P, C) the population's loadings with each session's change."""
-    change = torch.randn(n_subjects, n_sessions, *loadings.shape, generator=generator)
-    return loadings + config.session_gain * change
+    """(B, S, P, C) the population's loadings with each subject's and each session's change."""
+    of_subject = _normal((n_subjects, 1, *loadings.shape), generator)
+    of_session = _normal((n_subjects, n_sessions, *loadings.shape), generator)
+    return loadings + config.subject_gain * of_subject + config.session_gain * of_session
 
 
 def _mix_neighbours(
@@ -196,10 +242,10 @@ def _mix_neighbours(
     n_subjects, n_sessions = sources.shape[:2]
     mixed: Tensor = sources.clone()
     for block in layout().blocks:
-        place = torch.arange(len(block))
+        block, place = block.to(sources.device), torch.arange(len(block), device=sources.device)
         reach = (-(place[:, None] - place[None, :]).abs() / config.mixing_reach).exp()
         reach.fill_diagonal_(0)
-        weights = torch.randn(n_subjects, len(block), len(block), generator=generator)
+        weights = _normal((n_subjects, len(block), len(block)), generator)
         weights *= config.mixing_gain * reach
         for session in range(n_sessions):
             mixed[:, session, block] += weights @ sources[:, session, block]
@@ -213,13 +259,26 @@ def _nuisance(
     n_subjects, n_sessions, n_parcels, n_columns = shape
 
     def strength(median: float) -> Tensor:
-        spread = 0.3 * torch.randn(n_subjects, n_sessions, 1, 1, generator=generator)
+        spread = 0.3 * _normal((n_subjects, n_sessions, 1, 1), generator)
         return spread.exp().mul_(median * 0.5**0.5)
 
-    noise = torch.randn(shape, generator=generator) * strength(config.noise_gain)
-    reach = 1 + 0.3 * torch.randn(n_subjects, n_sessions, n_parcels, 1, generator=generator)
-    signal = torch.randn(n_subjects, n_sessions, 1, n_columns, generator=generator)
+    noise = _normal(shape, generator) * strength(config.noise_gain)
+    noise *= _scanner_patterns(config, n_subjects, n_sessions, generator)[..., None]
+    reach = 1 + 0.3 * _normal((n_subjects, n_sessions, n_parcels, 1), generator)
+    signal = _normal((n_subjects, n_sessions, 1, n_columns), generator)
     return noise.add_(reach * (signal * strength(config.global_gain)))
+
+
+def _scanner_patterns(
+    config: SimulationConfig, n_subjects: int, n_sessions: int, generator: torch.Generator
+) -> Tensor:
+    """(B, S, P) noise by parcel, relative, of the scanner that each session was made on."""
+    smoother = layout().smoother.to(generator.device)
+    fields = _normal((config.n_scanners, len(smoother)), generator) @ smoother
+    scanner = torch.randint(
+        config.n_scanners, (n_subjects, n_sessions), generator=generator, device=fields.device
+    )
+    return (config.scanner_gain * fields).exp()[scanner]
 
 
 def _finish(
@@ -228,21 +287,26 @@ def _finish(
     normalization: Normalization,
     generator: torch.Generator,
 ) -> SimulatedScans:
-    """Apply the batch's pipeline, add spikes, normalize per scan, cut networks away."""
-    if _uniform(0, 1, generator) < 0.5:  # global-signal regression, the same for all subjects
-        mean = values.mean(dim=2, keepdim=True)
-        share = (values * mean).sum(-1, keepdim=True) / mean.square().sum(-1, keepdim=True)
-        values = values - share * mean
-    values = _standardise(values)
+    """Apply each session's pipeline, add spikes, normalize per scan, cut networks away."""
+    values = _standardise(_regress_global_signal(values, generator))
     _add_spikes(config, values, generator)
     # Robust statistics do not see the spikes, so those of the clean series stand for them.
     values = _soft_limit(values) if normalization == "robust" else _standardise(values)
-    missing = torch.zeros(len(NETWORKS), dtype=torch.bool)
+    missing = torch.zeros(len(NETWORKS), dtype=torch.bool, device=values.device)
     if _uniform(0, 1, generator) < config.cut_probability:
-        first = CUT_FROM[int(torch.randint(len(CUT_FROM), (), generator=generator))]
+        first = CUT_FROM[int(_uniform(0, len(CUT_FROM), generator))]
         missing[NETWORKS.index(first) :] = True
-    values[:, :, missing[layout().network]] = 0
+    values[:, :, missing[layout().network.to(values.device)]] = 0
     return SimulatedScans(values=values, missing_networks=missing)
+
+
+def _regress_global_signal(values: Tensor, generator: torch.Generator) -> Tensor:
+    """Take the mean over parcels out of the sessions whose pipeline does so."""
+    share = REGRESSED_SHARES[int(_uniform(0, len(REGRESSED_SHARES), generator))]
+    drawn = torch.rand(values.shape[:2], generator=generator, device=values.device)
+    mean = values.mean(dim=2, keepdim=True)
+    weight = (values * mean).sum(-1, keepdim=True) / mean.square().sum(-1, keepdim=True)
+    return values - (drawn < share)[..., None, None] * weight * mean
 
 
 def _standardise(values: Tensor) -> Tensor:
@@ -266,8 +330,11 @@ def _soft_limit(values: Tensor) -> Tensor:
 def _add_spikes(config: SimulationConfig, values: Tensor, generator: torch.Generator) -> None:
     """Add jumps to 1 % of the frames of some sessions, in place."""
     n_subjects, n_sessions, n_parcels, n_samples = values.shape
-    frames = torch.rand(n_subjects, n_sessions, n_samples, generator=generator) < 0.01
-    spiked = torch.rand(n_subjects, n_sessions, 1, generator=generator) < config.spike_probability
-    subject, session, sample = (frames & spiked).nonzero().unbind(1)
-    jumps = SPIKE_SIZE * torch.randn(len(sample), n_parcels, generator=generator)
+    frame = torch.rand(
+        (n_subjects, n_sessions, n_samples), generator=generator, device=values.device
+    )
+    chance = torch.rand((n_subjects, n_sessions, 1), generator=generator, device=values.device)
+    hit = (frame < 0.01) & (chance < config.spike_probability)
+    subject, session, sample = hit.nonzero().unbind(1)
+    jumps = SPIKE_SIZE * _normal((len(sample), n_parcels), generator)
     values[subject, session, :, sample] += jumps

@@ -114,8 +114,8 @@ def test_spectrum_and_level_do_not_identify_subjects():
     assert match.mean() < 0.25
 
 
-def test_without_mixing_sessions_of_one_subject_are_strangers():
-    config = dataclasses.replace(WHOLE, mixing_gain=0.0)
+def test_without_mixing_and_loadings_of_its_own_a_subject_is_a_stranger_to_itself():
+    config = dataclasses.replace(WHOLE, mixing_gain=0.0, subject_gain=0.0)
     values = draw(config, n_subjects=20).values
     z = values - values.mean(-1, keepdim=True)
     z = z / z.norm(dim=-1, keepdim=True)

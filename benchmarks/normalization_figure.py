@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from normalization_study import Row
 
 Keys = tuple[Literal["cosine", "centred"], Literal["cosine_5th", "centred_5th"]]
-COLOURS = {"despiked": "#2e8b57", "robust": "#1f5fa8", "zscore": "#d9822b"}
-LABELS = {"despiked": "robust, despiked before", "robust": "robust (default)", "zscore": "z-score"}
+COLOURS = {"robust": "#1f5fa8", "zscore": "#d9822b"}
+LABELS = {"robust": "robust (default)", "zscore": "z-score"}
 TARGET = "#333333"
 
 
@@ -36,7 +36,7 @@ def draw(rows: list[Row], path: Path) -> None:
 
 def _panel(ax: Axes, rows: list[Row], names: list[str], *, keys: Keys) -> None:
     """Draw one measure; the variants below each other on each line."""
-    for shift, (variant, colour) in zip((-0.25, 0.0, 0.25), COLOURS.items(), strict=True):
+    for shift, (variant, colour) in zip((-0.15, 0.15), COLOURS.items(), strict=True):
         chosen = {r.name: r for r in rows if r.variant == variant}
         y = [i + shift for i in range(len(names))]
         median = [chosen[n].measured[keys[0]] for n in names]

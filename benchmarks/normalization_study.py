@@ -26,7 +26,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from despike import despike
 from normalization_figure import draw
 from perturbations import conditions
 from stages import SERIES, identification, load_scans
@@ -35,14 +34,14 @@ from model.checkpoint import load_encoder
 from model.embed import embed_windows
 from model.encoder import Encoder, build_encoder
 from model.networks import NETWORKS
-from model.preprocess import normalize, resample, window
+from model.preprocess import prepare, window
 from model.pretraining.simulate import SimulationConfig, simulate
 from model.series import ParcelSeries
-from model.spec import InputSpec
+from model.spec import InputSpec, Normalization
 
 Array = npt.NDArray[np.float64]
-VARIANTS = ("despiked", "robust", "zscore")
-"""The model's two normalizations, and `despike` before the robust one."""
+VARIANTS: tuple[Normalization, ...] = ("robust", "zscore")
+"""The model's two ways from series to input; despiking belongs to the first."""
 COLUMNS = ("cosine", "centred", "identified %")
 BoolArray = npt.NDArray[np.bool_]
 Scans = list[tuple[ParcelSeries, ParcelSeries]]
@@ -69,7 +68,7 @@ class Row:
 
     scans: str
     weights: str
-    variant: str
+    variant: Normalization
     family: str
     name: str
     target: float | None
@@ -84,8 +83,8 @@ def main() -> None:
     jobs = [
         (options.data, kind, weights, variant)
         for kind in ("real", "simulated")
-        for weights, variants in (("bundled", VARIANTS), ("random", VARIANTS[1:]))
-        for variant in variants
+        for weights in ("bundled", "random")
+        for variant in VARIANTS
     ]
     with ProcessPoolExecutor(max_workers=2) as pool:
         rows = [row for part in pool.map(study, *zip(*jobs, strict=True)) for row in part]
@@ -109,7 +108,7 @@ def simulated_scans() -> Scans:
     return [(series(first), series(second)) for first, second in made.values]
 
 
-def study(data: Path, kind: str, weights: str, variant: str) -> list[Row]:
+def study(data: Path, kind: str, weights: str, variant: Normalization) -> list[Row]:
     """Measure every perturbation; the first two rows are other scans, for comparison."""
     torch.set_num_threads(1)  # four windows at a time: threads cost more than they bring
     scans = load_scans(data) if kind == "real" else simulated_scans()
@@ -137,17 +136,16 @@ def study(data: Path, kind: str, weights: str, variant: str) -> list[Row]:
     return rows
 
 
-def embed_all(scans: Scans, encoder: Encoder, variant: str) -> tuple[Array, BoolArray]:
+def embed_all(scans: Scans, encoder: Encoder, variant: Normalization) -> tuple[Array, BoolArray]:
     """(S, 2, N, D) scan vectors by network, and (S, 2, N) false where a network was masked.
 
     A masked network is represented by what the encoder predicts there, as in what users get.
     """
-    spec = InputSpec(normalization="zscore" if variant == "zscore" else "robust")
+    spec = InputSpec(normalization=variant)
     vectors, measured = [], []
     for series in (s for pair in scans for s in pair):
-        repaired = despike(series) if variant == "despiked" else series
-        ready = normalize(resample(repaired, tr_s=spec.tr_s), spec.normalization)
-        embedding = embed_windows(window(ready, spec), encoder, readout=("networks",))
+        windows = window(prepare(series, spec), spec)
+        embedding = embed_windows(windows, encoder, readout=("networks",))
         vectors.append(embedding.scan_vector().reshape(len(NETWORKS), -1))
         measured.append([name not in embedding.missing_networks for name in NETWORKS])
     shape = (len(scans), 2, len(NETWORKS))

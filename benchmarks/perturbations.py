@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from despike import despike
 from scipy.fft import dct, irfft, rfft, rfftfreq
 
+from model.despike import despike
 from model.networks import NETWORKS, missing_networks, network_columns
 from model.series import ParcelSeries
 
@@ -115,7 +115,8 @@ def then_despike(before: Perturbation) -> Perturbation:
     """Return the perturbation followed by the proposed repair."""
 
     def apply(series: ParcelSeries, rng: np.random.Generator) -> ParcelSeries:
-        return despike(before(series, rng))
+        spiked = before(series, rng)
+        return spiked.with_values(despike(spiked.values)[0])
 
     return apply
 

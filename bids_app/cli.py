@@ -268,6 +268,11 @@ def encoding_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Upper edge of the band-pass.",
 )
 @click.option(
+    "--no-despike",
+    is_flag=True,
+    help="Do not bridge spikes of one or two volumes in single parcels before the filter.",
+)
+@click.option(
     "--min-coverage",
     type=click.FloatRange(0, 1),
     default=0.5,
@@ -394,6 +399,7 @@ def resolve_options(arguments: dict[str, Any]) -> RunOptions:
             high_pass_hz=arguments["high_pass"],
             low_pass_hz=arguments["low_pass"],
             min_coverage=arguments["min_coverage"],
+            despike=not arguments["no_despike"],
             dummy_scans=arguments["dummy_scans"],
             tr_s=arguments["tr"],
             normalization=arguments["normalization"],

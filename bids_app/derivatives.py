@@ -140,6 +140,7 @@ def _denoised_metadata(result: ScanResult) -> dict[str, Any]:
             "Interpolated": result.n_interpolated,
         },
         "MeanFramewiseDisplacement": result.mean_fd_mm,
+        "DespikedFraction": result.despiked_fraction,
         "DenoiseStrategy": result.strategy.name,
         "ConfoundRegressors": list(result.cleaned.regressor_names),
         "DegreesOfFreedomLeft": result.cleaned.dof,

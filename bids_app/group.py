@@ -182,6 +182,7 @@ _STATUS_COLUMNS = {
     "n_dropped": {"Description": "Leading non-steady-state volumes left out."},
     "n_interpolated": {"Description": "Motion outliers replaced from their neighbours."},
     "interpolated_fraction": {"Description": "Their share of the series."},
+    "despiked_fraction": {"Description": "Share of values bridged as spikes of single parcels."},
     "usable_seconds": {"Description": "Time neither dropped nor interpolated.", "Units": "s"},
     "degrees_of_freedom": {"Description": "Left after filter and confound regression."},
     "mean_fd": {"Description": "Mean framewise displacement.", "Units": "mm"},

@@ -33,6 +33,8 @@ class SignalOptions:
     """Lower edge of the band-pass; None: no high-pass."""
     low_pass_hz: float | None
     """Upper edge of the band-pass; None: no low-pass."""
+    despike: bool
+    """Bridge spikes of one or two volumes in single parcels before the filter."""
     min_coverage: float
     """Share of a parcel's voxels that must carry signal."""
     dummy_scans: int | None

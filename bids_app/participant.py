@@ -23,9 +23,10 @@ from bids_app.options import configuration_hash
 from bids_app.parcellate import parcellate
 from bids_app.result import ScanResult
 from bids_app.status import ScanOutcome, already_done, write_outcome
-from bids_app.timing import repetition_time
+from bids_app.timing import repetition_time, start_time
+from model.despike import despike
 from model.errors import SemantoksError
-from model.preprocess import normalize, resample, window
+from model.preprocess import prepare, window
 from model.series import ParcelSeries
 
 if TYPE_CHECKING:
@@ -119,8 +120,11 @@ def embed_scan(scan: BoldScan, source: Source, pipeline: Pipeline) -> ScanResult
     confounds = load_confounds(
         scan, pipeline.strategy, dummy_scans=signal.dummy_scans, n_volumes=bold.n_volumes
     )
+    values, despiked_fraction = extracted.values, None
+    if signal.despike:  # before the filter, which would smear spikes into what looks like signal
+        values, despiked_fraction = despike(values)
     cleaned = denoise(
-        extracted.values,
+        values,
         tr_s=tr_s,
         confounds=confounds,
         high_pass_hz=signal.high_pass_hz,
@@ -130,12 +134,11 @@ def embed_scan(scan: BoldScan, source: Source, pipeline: Pipeline) -> ScanResult
         values=cleaned.values.astype(np.float32),
         tr_s=tr_s,
         unit="residual",
-        start_s=cleaned.n_dropped_start * tr_s,
+        start_s=start_time(scan, tr_s=tr_s) + cleaned.n_dropped_start * tr_s,
         kept=cleaned.kept,
     )
-    resampled = resample(denoised, tr_s=spec.tr_s)
-    _check_length(scan, n_frames=resampled.n_frames, tr_s=resampled.tr_s, spec=spec)
-    model_series = normalize(resampled, spec.normalization)
+    model_series = prepare(denoised, spec)
+    _check_length(scan, n_frames=model_series.n_frames, tr_s=spec.tr_s, spec=spec)
     embedding = pipeline.embedder(window(model_series, spec))
     return ScanResult(
         scan=scan,
@@ -143,6 +146,7 @@ def embed_scan(scan: BoldScan, source: Source, pipeline: Pipeline) -> ScanResult
         tr_source=tr_source,
         extracted=extracted,
         confounds=confounds,
+        despiked_fraction=despiked_fraction,
         cleaned=cleaned,
         denoised=denoised,
         model_series=model_series,

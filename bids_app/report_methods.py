@@ -87,6 +87,11 @@ def _denoising(tables: RunTables) -> str:
     meta = tables.denoised_meta
     outliers = thresholds_text(tables)
     steps = ["Leading non-steady-state volumes were dropped."]
+    if meta["DespikedFraction"] is not None:
+        steps.append(
+            "Spikes of one or two volumes in single parcels were bridged linearly "
+            f"({meta['DespikedFraction']:.2%} of the values)."
+        )
     if outliers:
         steps.append(
             f"Volumes with {outliers} were interpolated linearly in time, took no part in the "

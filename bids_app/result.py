@@ -32,6 +32,8 @@ class ScanResult:
     tr_source: str
     extracted: Parcellated
     confounds: Confounds | None
+    despiked_fraction: float | None
+    """Share of the values that were bridged as spikes; None: not looked for."""
     cleaned: Denoised
     denoised: ParcelSeries
     model_series: ParcelSeries
@@ -70,6 +72,7 @@ class ScanResult:
             "n_dropped": cleaned.n_dropped_start,
             "n_interpolated": self.n_interpolated,
             "interpolated_fraction": round(self.n_interpolated / cleaned.kept.size, qc.DIGITS),
+            "despiked_fraction": self.despiked_fraction,
             "usable_seconds": float(cleaned.kept.sum() * self.denoised.tr_s),
             "degrees_of_freedom": cleaned.dof,
             **self._motion(),

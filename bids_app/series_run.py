@@ -21,7 +21,7 @@ from bids_app.series_result import SeriesResult, series_files
 from bids_app.series_scan import common_folder, find_series
 from bids_app.status import ScanOutcome, already_done, write_outcome
 from model.errors import SemantoksError
-from model.preprocess import normalize, resample, window
+from model.preprocess import prepare, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -84,9 +84,8 @@ def embed_foreign(scan: SeriesScan, options: SeriesOptions, embedder: Embedder) 
         ignore_others=options.ignore_others,
     )
     _check_length(foreign.series, spec, name=scan.name)
-    resampled = resample(foreign.series, tr_s=spec.tr_s)
-    _check_length(resampled, spec, name=scan.name)
-    model_series = normalize(resampled, spec.normalization)
+    model_series = prepare(foreign.series, spec)
+    _check_length(model_series, spec, name=scan.name)
     return SeriesResult(
         scan=scan,
         foreign=foreign,

@@ -1,4 +1,4 @@
-"""Which repetition time a scan has: the sidecar leads, and a contradiction is never silent."""
+"""When the volumes of a scan were measured: the sidecar leads, and no contradiction is silent."""
 
 from __future__ import annotations
 
@@ -55,6 +55,27 @@ def repetition_time(
             hint="Milliseconds? Give the right number of seconds with --tr.",
         )
     return tr_s, source
+
+
+def start_time(scan: BoldScan, *, tr_s: float) -> float:
+    """Return when, after a volume's onset, its values count as measured, in seconds.
+
+    fMRIPrep writes ``StartTime`` where it corrected slice timing: half the time in which the
+    slices of a volume were acquired, as a rule. Without the key the onset itself is meant.
+
+    Raises
+    ------
+    ScanError
+        ``StartTime`` is no number from zero to the repetition time.
+    """
+    value = scan.sidecar.get("StartTime", 0.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= tr_s:
+        raise ScanError(
+            f"{scan.name}: StartTime in the sidecar is {value!r}; expected a number of seconds "
+            f"from 0 to the repetition time, {tr_s:g}.",
+            hint="Correct the sidecar, or remove the key if slice timing was not corrected.",
+        )
+    return float(value)
 
 
 def _leading(

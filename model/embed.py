@@ -10,7 +10,7 @@ import torch
 
 from model.errors import ConfigError, SeriesError
 from model.networks import NETWORKS
-from model.preprocess import normalize, resample, window
+from model.preprocess import prepare, window
 from model.series import ParcelSeries, ScanEmbedding, Windows
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def embed_series(
     readout
         Parts of the default scan vector, in order; None: the card's.
     normalization
-        ``robust`` or ``zscore`` per parcel over the scan; None: the card's.
+        ``robust`` (with despiking) or ``zscore`` per parcel over the scan; None: the card's.
     batch_size
         Windows at a time; the result does not depend on it.
 
@@ -59,8 +59,7 @@ def embed_series(
     spec = _card(encoder, needed_for="the input it expects").input
     if normalization is not None:
         spec = replace(spec, normalization=normalization)
-    series = ParcelSeries(values=np.asarray(values), tr_s=tr_s, unit="residual")
-    series = normalize(resample(series, tr_s=spec.tr_s), spec.normalization)
+    series = prepare(ParcelSeries(values=np.asarray(values), tr_s=tr_s, unit="residual"), spec)
     return embed_windows(window(series, spec), encoder, readout=readout, batch_size=batch_size)
 
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from model.despike import despike
 from model.errors import SeriesError
+from model.nearness import predict_missing
 from model.networks import parcel_names
 from model.series import BoolArray, ParcelSeries, Windows
 from model.spec import Normalization
@@ -38,6 +40,21 @@ OUTLIER_MADS = 4.0
 """Frames further than this many scaled MADs from the median do not enter mean and std."""
 SOFT_LIMITS = (3.0, 5.0)
 """Robust z-scores are unchanged up to the first number and never reach the second."""
+
+
+def prepare(series: ParcelSeries, spec: InputSpec) -> ParcelSeries:
+    """Take a denoised series to the checkpoint's TR and unit: despike, resample, normalize.
+
+    Despiking belongs to ``robust``; with ``zscore`` the series is treated as published.
+
+    Raises
+    ------
+    SeriesError
+        As `resample` and `normalize`.
+    """
+    if spec.normalization == "robust":
+        series = series.with_values(despike(series.values)[0])
+    return normalize(resample(series, tr_s=spec.tr_s), spec.normalization)
 
 
 def resample(series: ParcelSeries, *, tr_s: float) -> ParcelSeries:
@@ -203,7 +220,9 @@ def window(series: ParcelSeries, spec: InputSpec) -> Windows:
     -------
     Windows (W, P, L), evenly spread, the first at the first sample and the last at the last.
     A scan shorter than a window gives windows of as many whole patches as it holds, padded
-    with zeros that are marked invalid, so that no patch is padded in part.
+    with zeros that are marked invalid, so that no patch is padded in part. Parcels that are
+    missing hold what the rest of their network predicts (`model.nearness.predict_missing`),
+    and zeros where the network is missing too.
 
     Raises
     ------
@@ -215,7 +234,7 @@ def window(series: ParcelSeries, spec: InputSpec) -> Windows:
     length = min(spec.window_samples, n_samples // spec.patch_samples * spec.patch_samples)
     n_windows = 1 + -(-(n_samples - length) // spec.stride_samples)
     starts = np.round(np.linspace(0, n_samples - length, n_windows)).astype(np.intp)
-    filled = np.where(series.missing, 0.0, series.values)
+    filled = predict_missing(series.values, series.missing).astype(np.float32)
     # The only place where time turns from the first axis to the last.
     pieces = np.stack([filled[start : start + length].T for start in starts])
     padding: Any = ((0, 0), (0, 0), (0, spec.window_samples - length))

@@ -39,7 +39,7 @@ class ParcelSeries:
     tr_s: float
     unit: Unit
     start_s: float = 0.0
-    """Time of the first frame after the first volume of the scan."""
+    """Time of the first frame after the onset of the scan."""
     kept: BoolArray | None = None
     """(T,) false where a frame was interpolated; None: no frame was."""
 
@@ -91,7 +91,7 @@ class Windows:
     valid: BoolArray
     """(W, L) true where a sample is data, false where it is padding."""
     start_s: npt.NDArray[np.float64]
-    """(W,) onset of each window after the first volume of the scan."""
+    """(W,) onset of each window after the onset of the scan."""
     missing: BoolArray
     """(P,) true where a parcel has no signal."""
     spec: InputSpec

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from model.errors import SeriesError
 from model.networks import parcel_names
-from model.preprocess import normalize, resample, window
+from model.preprocess import normalize, prepare, resample, window
 from model.series import ParcelSeries
 from model.spec import InputSpec
 
@@ -246,11 +246,33 @@ def test_no_patch_of_a_short_scan_is_padded_in_part(n_frames):
     np.testing.assert_array_equal(out.token_mask[:, 0], ~patches.all(axis=2))
 
 
-def test_missing_parcels_are_zero_in_windows_and_named_missing():
-    out = window(make(noise(130, 300), unit="robust"), SPEC)
-    assert out.missing.sum() == N_PARCELS - 300
-    assert (out.values[:, 300:] == 0).all()
+def test_missing_networks_are_zero_in_windows_and_their_tokens_masked():
+    out = window(make(noise(130, 400), unit="robust"), SPEC)
+    assert out.missing.sum() == N_PARCELS - 400
+    assert (out.values[:, 400:] == 0).all()
     assert out.token_mask[:, 7:].all()
+    assert not out.token_mask[:, :7].any()
+
+
+def test_missing_parcels_of_a_measured_network_are_predicted_and_still_named_missing():
+    values = noise(130, 400)
+    values[:, 3] = np.nan
+    out = window(make(values, unit="robust"), SPEC)
+    assert out.missing[3]
+    assert 0 < out.values[:, 3].std() < 0.5
+    np.testing.assert_array_equal(
+        out.values[:, 2], window(make(noise(130, 400), unit="robust"), SPEC).values[:, 2]
+    )
+
+
+def test_robust_preparation_bridges_spikes_and_zscore_is_as_published():
+    values = np.sin(np.arange(200)[:, None] / 9 + np.arange(5))
+    spiked = values.copy()
+    spiked[50, 0] += 30
+    for method, mended in (("robust", True), ("zscore", False)):
+        spec = InputSpec(normalization=method)
+        clean, dirty = (prepare(make(v), spec).values[:, 0] for v in (values, spiked))
+        assert (np.abs(dirty - clean).max() < 0.1) == mended
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ def make_result(
             std_dvars=np.full(n_volumes, np.nan),
             outlier_reasons=("",) * n_volumes,
         ),
+        despiked_fraction=0.001,
         cleaned=Denoised(
             values=values,
             kept=kept,
@@ -143,6 +144,7 @@ def make_result(
         ),
         strategy=Strategy(name="default", motion="basic", fd_threshold_mm=0.5),
         signal=SignalOptions(
+            despike=True,
             high_pass_hz=0.01,
             low_pass_hz=0.1,
             min_coverage=0.5,

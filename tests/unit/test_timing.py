@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from bids_app.errors import ScanError
-from bids_app.timing import repetition_time
+from bids_app.timing import repetition_time, start_time
 
 
 def scan(tr_s: float | None, **sidecar: object) -> SimpleNamespace:
@@ -46,3 +46,14 @@ def test_no_repetition_time_anywhere_is_an_error() -> None:
 def test_unevenly_spaced_volumes_are_refused_even_with_tr_given() -> None:
     with pytest.raises(ScanError, match="VolumeTiming"):
         repetition_time(scan(2.0, VolumeTiming=[0, 3, 9]), bold(2.0), override_s=2.0)
+
+
+def test_start_time_is_the_sidecars_and_zero_without_it() -> None:
+    assert start_time(scan(2.0, StartTime=0.975), tr_s=2.0) == 0.975
+    assert start_time(scan(2.0), tr_s=2.0) == 0.0
+
+
+@pytest.mark.parametrize("value", [-0.1, 2.5, "1.0", None, True, float("nan")])
+def test_a_start_time_outside_a_volume_is_refused(value: object) -> None:
+    with pytest.raises(ScanError, match="StartTime"):
+        start_time(scan(2.0, StartTime=value), tr_s=2.0)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.linear import Linear
+
 if TYPE_CHECKING:
     from model.spec import EncoderSpec
 
@@ -18,8 +20,8 @@ class Attention(nn.Module):
     def __init__(self, dim: int, *, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim, bias=False)
+        self.proj = Linear(dim, dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (B, S, D) to (B, S, D)."""
@@ -51,7 +53,7 @@ class Block(nn.Module):
         self.scale1 = LayerScale(spec.dim, init=spec.layer_scale_init)
         self.norm2 = nn.LayerNorm(spec.dim)
         self.mlp = nn.Sequential(
-            nn.Linear(spec.dim, spec.mlp_dim), nn.GELU(), nn.Linear(spec.mlp_dim, spec.dim)
+            Linear(spec.dim, spec.mlp_dim), nn.GELU(), Linear(spec.mlp_dim, spec.dim)
         )
         self.scale2 = LayerScale(spec.dim, init=spec.layer_scale_init)
 

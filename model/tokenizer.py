@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.linear import Linear, linear
+
 if TYPE_CHECKING:
     from model.spec import EncoderSpec
 
@@ -31,15 +33,27 @@ class NetworkTokenizer(nn.Module):
     def __init__(self, n_parcels: int, spec: EncoderSpec) -> None:
         super().__init__()
         half = spec.dim // 2
-        self.dense = nn.Conv1d(n_parcels, half, spec.dense_kernel, padding="same")
+        self.dense = DenseConv(n_parcels, half, spec.dense_kernel)
         self.structured = StructuredConv(n_parcels, half, spec)
         self.norm = nn.LayerNorm(spec.dim)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Map patches (B, n_parcels, samples) to tokens (B, D); nothing crosses a patch border."""
-        features = torch.cat([self.dense(patches).mT, self.structured(patches)], dim=-1)
-        token: Tensor = self.norm(functional.gelu(features).mean(dim=1))
+        convolutions = (self.dense, self.structured)
+        halves = [functional.gelu(conv(patches)).mean(dim=1) for conv in convolutions]
+        token: Tensor = self.norm(torch.cat(halves, dim=-1))
         return token
+
+
+class DenseConv(nn.Conv1d):
+    """Convolve all parcels with all, with short kernels."""
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Map (B, n_parcels, samples) to (B, samples, width); zeros beyond a patch's ends."""
+        (length,) = self.kernel_size
+        before, after = (length - 1) // 2, length // 2
+        near = functional.pad(patches, (before, after)).unfold(-1, length, 1)
+        return linear(near.transpose(1, 2).flatten(2), self.weight.flatten(1), self.bias)
 
 
 class StructuredConv(nn.Module):
@@ -70,7 +84,7 @@ class StructuredConv(nn.Module):
             torch.randn(heads, n_parcels, spec.sg_kernel) for _ in range(spec.sg_scales)
         )
         self.skip = nn.Parameter(torch.randn(heads, n_parcels))
-        self.projection = nn.Linear(heads * n_parcels, width)
+        self.projection = Linear(heads * n_parcels, width)
         norm = self._stretched().detach().norm(dim=-1, keepdim=True)
         self.register_buffer("kernel_norm", norm)
 
@@ -85,14 +99,21 @@ class StructuredConv(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Map (B, n_parcels, samples) to (B, samples, width); zeros beyond a patch's ends."""
-        taps = (self._stretched() / self.kernel_norm).flip(-1)
-        length = taps.shape[-1]
-        before = (length - 1) // 2
-        padded = functional.pad(patches, (before, length - 1 - before))
-        # A view of every sample's neighbourhood and one batched product per parcel: on a CPU
-        # three times as fast as the same thing as a grouped convolution.
-        near = padded.unfold(-1, length, 1)
-        filtered = torch.einsum("bntl,hnl->btnh", near, taps)
-        filtered = filtered + torch.einsum("bnt,hn->btnh", patches, self.skip)
+        n_samples = patches.shape[-1]
+        # One batched product: on a CPU six times as fast as a grouped convolution.
+        filtered = torch.bmm(patches.transpose(0, 1), self._matrices(n_samples))
+        filtered = filtered.unflatten(-1, (n_samples, -1)).permute(1, 2, 0, 3)
         mixed: Tensor = self.projection(filtered.flatten(start_dim=2))
         return mixed
+
+    def _matrices(self, n: int) -> Tensor:
+        """Return (n_parcels, n, n * heads): what a sample s adds to sample t of each head.
+
+        That is the kernel's tap ``s - t + before``, zero where there is none.
+        """
+        taps = (self._stretched() / self.kernel_norm).flip(-1)
+        before, after = (taps.shape[-1] - 1) // 2, taps.shape[-1] // 2
+        taps = taps + functional.pad(self.skip[..., None], (before, after))
+        lags = functional.pad(taps, (n - 1 - before, n - 1 - after))
+        matrices = lags.unfold(-1, n, 1).flip(-2)  # heads, parcels, t, s
+        return matrices.permute(1, 3, 2, 0).flatten(start_dim=2)

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from model.errors import SeriesError
 from model.layers import Block
+from model.linear import Linear
 from model.networks import NETWORKS, network_columns
 from model.tokenizer import NetworkTokenizer
 
@@ -133,7 +134,7 @@ class ProjectionHead(nn.Module):
 
     def __init__(self, dim: int, hidden: int, out: int) -> None:
         super().__init__()
-        layers = (nn.Linear(dim, hidden), nn.Linear(hidden, out))
+        layers = (Linear(dim, hidden), Linear(hidden, out))
         self.mlp = nn.Sequential(layers[0], nn.GELU(), layers[1])
         for layer in layers:
             nn.init.trunc_normal_(layer.weight, std=_EMBEDDING_STD)

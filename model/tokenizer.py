@@ -102,7 +102,7 @@ class StructuredConv(nn.Module):
         n_samples = patches.shape[-1]
         # One batched product: on a CPU six times as fast as a grouped convolution.
         filtered = torch.bmm(patches.transpose(0, 1), self._matrices(n_samples))
-        filtered = filtered.unflatten(-1, (n_samples, -1)).permute(1, 2, 0, 3)
+        filtered = filtered.view(*filtered.shape[:2], n_samples, -1).permute(1, 2, 0, 3)
         mixed: Tensor = self.projection(filtered.flatten(start_dim=2))
         return mixed
 

@@ -42,7 +42,6 @@ def _prefers_onednn() -> bool:
 @cache
 def _mkl_is_slow() -> bool:
     cpuinfo = Path("/proc/cpuinfo")
-    if not (torch.backends.mkl.is_available() and cpuinfo.is_file()):
-        return False
-    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return has_onednn and "AuthenticAMD" in cpuinfo.read_text()
+    backends = (torch.backends.mkl, torch.backends.mkldnn)
+    both = all(backend.is_available() for backend in backends)
+    return both and cpuinfo.is_file() and "AuthenticAMD" in cpuinfo.read_text()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
@@ -14,11 +15,18 @@ from model.preprocess import prepare, window
 from model.series import ParcelSeries, ScanEmbedding, Windows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import numpy.typing as npt
 
     from model.encoder import Encoder
-    from model.series import FloatArray
+    from model.series import BoolArray, FloatArray
     from model.spec import CheckpointCard, Normalization, ReadoutPart
+
+Precision = Literal["fp32", "bf16"]
+
+BATCH_SIZE = 16
+"""Windows at a time; docs/encoder.md has the measurement."""
 
 
 def embed_series(
@@ -28,7 +36,7 @@ def embed_series(
     encoder: Encoder,
     readout: tuple[ReadoutPart, ...] | None = None,
     normalization: Normalization | None = None,
-    batch_size: int = 8,
+    batch_size: int = BATCH_SIZE,
 ) -> ScanEmbedding:
     """Embed the denoised parcel series of one scan.
 
@@ -68,7 +76,8 @@ def embed_windows(
     encoder: Encoder,
     *,
     readout: tuple[ReadoutPart, ...] | None = None,
-    batch_size: int = 8,
+    batch_size: int = BATCH_SIZE,
+    precision: Precision = "fp32",
 ) -> ScanEmbedding:
     """Embed the windows of one scan, on the device the encoder is on.
 
@@ -81,7 +90,9 @@ def embed_windows(
     readout
         Parts of the default scan vector, in order; None: the card's.
     batch_size
-        Windows at a time; beyond 8 a CPU gains nothing. The result does not depend on it.
+        Windows at a time. The result does not depend on it.
+    precision
+        ``bf16``: products in bfloat16 by autocast, for a GPU; docs/encoder.md has the error.
 
     Raises
     ------
@@ -90,35 +101,86 @@ def embed_windows(
     ConfigError
         If the encoder is in training mode, or says nothing of its readout.
     """
+    (embedding,) = embed_many_windows(
+        [windows], encoder, readout=readout, batch_size=batch_size, precision=precision
+    )
+    return embedding
+
+
+def embed_many_windows(
+    scans: Sequence[Windows],
+    encoder: Encoder,
+    *,
+    readout: tuple[ReadoutPart, ...] | None = None,
+    batch_size: int = BATCH_SIZE,
+    precision: Precision = "fp32",
+) -> list[ScanEmbedding]:
+    """Embed the windows of several scans in batches that scans share.
+
+    Parameters
+    ----------
+    scans
+        Windows of each scan; all of them are held in memory.
+    encoder, readout, batch_size, precision
+        As in `embed_windows`.
+
+    Returns
+    -------
+    One embedding per scan, equal to that of `embed_windows`.
+
+    Raises
+    ------
+    SeriesError, ConfigError
+        As in `embed_windows`, for any of the scans; then none is embedded.
+    """
+    if not scans:
+        return []
+    if precision not in get_args(Precision):
+        raise ConfigError(f"precision {precision!r}: expected one of {get_args(Precision)}.")
     if readout is None:
         readout = _card(encoder, needed_for="a readout").readout
-    _check(windows, encoder)
-    mask = windows.token_mask
-    tokens = _run(windows.values, mask, encoder, batch_size=batch_size)
-    return ScanEmbedding(
-        cls=tokens[:, 0],
-        tokens=tokens[:, 1:].reshape(*mask.shape, -1),
-        valid=~mask,
-        start_s=windows.start_s,
-        valid_fraction=windows.valid.mean(axis=1),
-        readout=readout,
+    for windows in scans:
+        _check(windows, encoder)
+    masks = [windows.token_mask for windows in scans]
+    batches = _batches(scans, masks, size=batch_size)
+    tokens = np.concatenate([_encode(encoder, *b, precision=precision) for b in batches])
+    ends = np.cumsum([len(mask) for mask in masks])
+    return [
+        ScanEmbedding(
+            cls=found[:, 0],
+            tokens=found[:, 1:].reshape(*mask.shape, -1),
+            valid=~mask,
+            start_s=windows.start_s,
+            valid_fraction=windows.valid.mean(axis=1),
+            readout=readout,
+        )
+        for windows, mask, found in zip(scans, masks, np.split(tokens, ends[:-1]), strict=True)
+    ]
+
+
+def _batches(
+    scans: Sequence[Windows], masks: Sequence[BoolArray], *, size: int
+) -> Iterator[tuple[FloatArray, BoolArray]]:
+    """Yield values (B, P, L) and masks (B, N, K) of ``size`` windows at a time, across scans."""
+    pairs = (
+        pair
+        for windows, mask in zip(scans, masks, strict=True)
+        for pair in zip(windows.values, mask, strict=True)
     )
+    while batch := list(islice(pairs, size)):
+        values, masked = zip(*batch, strict=True)
+        yield np.stack(values), np.stack(masked)
 
 
-def _run(
-    values: FloatArray, mask: npt.NDArray[np.bool_], encoder: Encoder, *, batch_size: int
+def _encode(
+    encoder: Encoder, values: FloatArray, mask: BoolArray, *, precision: Precision
 ) -> FloatArray:
-    """Encode windows (W, P, L) to tokens (W, 1 + N * K, D) in batches."""
+    """Encode one batch to tokens (B, 1 + N * K, D) in float32."""
     device = encoder.cls_token.device
-    batches = []
-    with torch.inference_mode():
-        for start in range(0, len(values), batch_size):
-            batch = slice(start, start + batch_size)
-            # np.array copies: torch must not be given read-only memory.
-            x = torch.from_numpy(np.array(values[batch])).to(device)
-            masked = torch.from_numpy(np.array(mask[batch])).to(device)
-            batches.append(encoder(x, masked).float().cpu().numpy())
-    return np.concatenate(batches)
+    half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    with torch.inference_mode(), half:
+        tokens = encoder(torch.from_numpy(values).to(device), torch.from_numpy(mask).to(device))
+        return tokens.float().cpu().numpy()
 
 
 def _card(encoder: Encoder, *, needed_for: str) -> CheckpointCard:

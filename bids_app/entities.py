@@ -19,6 +19,7 @@ _ORDER = (
     "part",
     "hemi",
     "space",
+    "cohort",
     "atlas",
     "res",
     "den",
@@ -44,6 +45,8 @@ class Entities:
     echo: str | None = None
     part: str | None = None
     space: str | None = None
+    cohort: str | None = None
+    """Age group of an infant template, as nibabies writes it."""
     res: str | None = None
     den: str | None = None
     hemi: str | None = None
@@ -77,7 +80,7 @@ class Entities:
     @property
     def run_stem(self) -> str:
         """Name of the acquisition: what all spaces and resolutions of one run share."""
-        return self.stem(space=None, res=None, den=None, hemi=None, desc=None)
+        return self.stem(space=None, cohort=None, res=None, den=None, hemi=None, desc=None)
 
 
 def split_name(filename: str) -> tuple[dict[str, str], str, str] | None:

@@ -220,6 +220,27 @@ def test_real_tables_of_three_generations_have_what_the_default_takes(shared_dat
     assert ours.regressors.shape == (len(table), 26)
 
 
+def test_a_real_table_without_expansions_gives_all_24_motion_parameters(shared_data):
+    (path,) = (shared_data / "confounds").glob("neurocaps*.tsv")
+    table = pd.read_csv(path, sep="\t", na_values="n/a")
+    ours = from_table(table, {}, load_strategy("24P"), dummy_scans=None, where=path.name)
+    assert len(ours.names) == 24
+    assert len(ours.computed) == 18
+
+
+def test_expansions_of_real_tables_follow_from_their_signals(shared_data, confounded):
+    (aomic,) = (shared_data / "confounds").glob("junifer_AOMIC*.tsv")
+    for path in (aomic, *(scan.confounds_path for scan in confounded)):
+        table = pd.read_csv(path, sep="\t", na_values="n/a")
+        bare = table.drop(columns=table.filter(regex="_derivative1|_power2").columns)
+        theirs, ours = (
+            from_table(t, {}, load_strategy("36P"), dummy_scans=None, where=path.name).regressors
+            for t in (table, bare)
+        )
+        scale = np.abs(theirs).max(axis=0)
+        np.testing.assert_allclose(ours / scale, theirs / scale, atol=1e-11)
+
+
 def test_a_real_table_without_csf_is_refused_with_a_way_out(shared_data):
     (path,) = (shared_data / "confounds").glob("neurocaps*.tsv")
     table = pd.read_csv(path, sep="\t", na_values="n/a")

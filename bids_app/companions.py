@@ -39,9 +39,7 @@ def find_companions(bold: Path, entities: Entities, folder: Iterable[Path]) -> C
     ``problem``, since to go on without it would silently change the result.
     """
     paths = sorted(folder)
-    masks = [path for path in paths if _is_mask_of(entities, path)] or [
-        path for path in paths if _is_mask_of(replace(entities, echo=None), path)
-    ]
+    masks = _masks_of(entities, paths) or _masks_of(replace(entities, echo=None), paths)
     confounds = _best_confounds(entities, paths)
     sidecars = _sidecars(entities, paths)
     problems = []
@@ -69,16 +67,17 @@ def find_companions(bold: Path, entities: Entities, folder: Iterable[Path]) -> C
     )
 
 
-def _is_mask_of(entities: Entities, path: Path) -> bool:
+def _masks_of(entities: Entities, paths: Iterable[Path]) -> list[Path]:
     """Match ``desc-brain_mask``, and ``label-brain_mask`` of the BIDS examples."""
-    parts = split_name(path.name)
-    if parts is None:
-        return False
-    labels, suffix, extension = parts
-    if suffix != "mask" or extension not in (".nii", ".nii.gz"):
-        return False
     expected = {key: value for key, value in entities.present().items() if key != "desc"}
-    return labels in (expected | {"desc": "brain"}, expected | {"label": "brain"})
+    found = []
+    for path in paths:
+        parts = (
+            split_name(path.name) if path.name.endswith(("_mask.nii.gz", "_mask.nii")) else None
+        )
+        if parts and parts[0] in (expected | {"desc": "brain"}, expected | {"label": "brain"}):
+            found.append(path)
+    return found
 
 
 def confounds_entities(name: str) -> Entities | None:

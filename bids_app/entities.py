@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 # The order of the BIDS schema, for the entities that occur here.
 _ORDER = (
@@ -59,8 +60,7 @@ class Entities:
 
     def present(self) -> dict[str, str]:
         """Return the entities that the name holds."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {key: value for key, value in values.items() if value is not None}
+        return {key: value for key, value in vars(self).items() if value is not None}
 
     def stem(self, *, atlas: str | None = None, **changes: str | None) -> str:
         """Compose a name without suffix and extension, in the order of the BIDS schema.
@@ -102,6 +102,7 @@ def split_name(filename: str) -> tuple[dict[str, str], str, str] | None:
     return entities, last[1], last[2]
 
 
+@lru_cache(maxsize=1 << 14)  # every series of a folder is matched against all its names
 def parse_name(filename: str) -> tuple[Entities, str, str] | None:
     """Parse a name that holds no entity but those of `Entities`.
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from bids_app.companions import find_companions
 from bids_app.dataset import write_dataset_files
+from bids_app.entities import parse_name
 from bids_app.errors import InputError, NeverMadeError
 from bids_app.locate import locate_derivative
 from bids_app.query import find_scans
@@ -303,6 +305,31 @@ def test_links_that_lead_nowhere_fail_their_runs_and_no_others(tmp_path, lost):
     problems = [scan.problem for scan in discovery.scans if scan.problem]
     assert len(problems) == len(RUNS)
     assert all("datalad get" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_run_that_lost_its_companions_takes_none_of_its_neighbours(tmp_path, run):
+    generation, space = GENERATIONS["21-22"], f"{A}_res-2"
+    folder = path_of(tmp_path, "nlin6", run).parent
+    names = [
+        path_of(tmp_path, "nlin6", f"{other}_{ending}")
+        for other in RUNS
+        for ending in (
+            f"{space}_desc-brain_mask.nii.gz",
+            f"desc-confounds_{generation.confounds}.tsv",
+        )
+        if other != run
+    ]
+    bold = path_of(tmp_path, "nlin6", f"{run}_{space}_desc-preproc_bold.nii.gz")
+    neighbours = [path for path in names if path.parent == folder]
+    found = find_companions(bold, parse_name(bold.name)[0], neighbours)
+    assert found.mask_path is None
+    # Whether a run's name holds part-mag is the one thing in which its confounds may differ.
+    twins = {"task-rest": "task-rest_part-mag", "task-rest_part-mag": "task-rest"}
+    twin = run in twins and path_of(
+        tmp_path, "nlin6", f"{twins[run]}_desc-confounds_timeseries.tsv"
+    )
+    assert found.confounds_path == (twin or None)
 
 
 # --- what is not read ---------------------------------------------------------------------

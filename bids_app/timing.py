@@ -95,16 +95,14 @@ def _leading(
             )
         return header_s, header
     if header_s is not None:
-        # Milliseconds in a header that says seconds are no contradiction, but worth a warning.
-        in_ms = header_s > LONGEST_TR_S >= sidecar_s
-        difference = abs((header_s / 1000 if in_ms else header_s) - sidecar_s)
+        difference = abs(header_s - sidecar_s)
         if difference > RELATIVE_TOLERANCE * sidecar_s:
             raise ScanError(
                 f"{scan.name}: RepetitionTime is {sidecar_s:g} s in the sidecar but "
                 f"{header_s:g} s in the {header}.",
                 hint="Correct the wrong one, or give the right one with --tr SECONDS.",
             )
-        if in_ms or difference > NOTICE_S:
+        if difference > NOTICE_S:
             log.warning(
                 "%s: RepetitionTime %g s (sidecar, used) and %g s (header) differ",
                 scan.name,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["preprocessed", "old", "minimal", "raw", "none"]
 
-OLD_BOLD = re.compile(r"_bold(_space-[0-9A-Za-z]+)?_preproc\.nii(\.gz)?")
+OLD_BOLD = re.compile(r"_bold(_space-[0-9A-Za-z]+)?_preproc\.nii(\.gz)?$")
 """Ends the names of fMRIPrep to 1.1: ``sub-1_task-x_bold_space-T1w_preproc.nii.gz``."""
 _SUBJECT = re.compile(r"sub-([0-9A-Za-z+]+)")
 # Names of output folders, as globs; people write fmriprep, fMRIPrep and fMRIprep.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_app.entities import Entities
+    from bids_app.selection import Selection
 
 
 NO_ATLAS = "no atlas is installed"
@@ -34,7 +35,7 @@ class Candidate:
 
 
 def why_never_taken(
-    path: Path, entities: Entities, *, spaces: Mapping[str, int], asked: str
+    path: Path, entities: Entities, *, spaces: Mapping[str, int], selection: Selection
 ) -> str:
     """Say why a BOLD file is of a kind that is not processed; empty if it may be.
 
@@ -44,12 +45,15 @@ def why_never_taken(
         The file.
     spaces
         Spaces with an atlas, and its number of parcels.
-    asked
-        The space asked for, or ``auto``.
+    selection
+        What the user asked for: the space, or ``auto``; a single echo by the filter file.
     """
+    asked = selection.space
+    place = "/".join(f"{k}-{v}" for k, v in entities.present().items() if k in ("sub", "ses"))
     desc, space, den = entities.desc, entities.space, entities.den
     is_cifti = path.name.endswith(CIFTI)
     reasons = (
+        (not path.parent.match(f"{place}/func"), f"misplaced: its name belongs into {place}/func"),
         (path.name.endswith(".func.gii"), f"surface series (space-{space})"),
         (is_cifti and space != GRAY_SPACE, f"CIFTI series in space-{space}, not {GRAY_SPACE}"),
         (not is_cifti and space == GRAY_SPACE, f"space-{space}, but not a {CIFTI} file"),
@@ -57,16 +61,23 @@ def why_never_taken(
             is_cifti and den not in (None, GRAY_DENSITY),
             f"den-{den}: only den-{GRAY_DENSITY} has an atlas",
         ),
-        (entities.echo is not None, "a single echo; the combined series has no echo-"),
+        (
+            entities.echo is not None and not selection.bids_filters.get("echo"),
+            "a single echo, not the combined series; --bids-filter-file can ask for one",
+        ),
         (entities.part not in (None, "mag"), f"part-{entities.part}, not magnitude"),
         (desc is None and not is_cifti, "not desc-preproc"),
         (desc not in (None, "preproc"), f"desc-{desc}, not desc-preproc"),
         (space is None, "in the scan's own space, not in a template"),
-        (space not in SPACES, f"space-{space}, not a template with an atlas"),
+        (space not in SPACES, f"space-{_template(entities)}, not a template with an atlas"),
         (asked not in ("auto", space), f"space-{space}, while --space {asked} was asked for"),
         (space not in spaces, f"{NO_ATLAS} for space-{space}"),
     )
     return next((reason for applies, reason in reasons if applies), "")
+
+
+def _template(entities: Entities) -> str:
+    return f"{entities.space}" + (f"_cohort-{entities.cohort}" if entities.cohort else "")
 
 
 def choose(candidates: Sequence[Candidate], spaces: Mapping[str, int]) -> list[Candidate]:

@@ -28,7 +28,7 @@ EPILOG = """\b
 Exit codes: 0 all selected runs are done (or deliberately excluded)
   1 some runs failed, the others are done    2 usage
  16 not a usable fMRIPrep derivative        17 unknown analysis level
- 18 the filters select nothing              66 derivative without BOLD series
+ 18 the filters select nothing              66 derivative without BOLD or confounds
  73 output cannot be written                78 atlas or checkpoint missing or damaged
 130 interrupted (Ctrl-C)                   143 terminated; nothing is left half-written
 """
@@ -364,8 +364,7 @@ def _dispatch(arguments: dict[str, Any]) -> int:
         _, discovery = discover(options)
         if discovery.rows:
             click.echo(discovery_lines(discovery))
-        if not discovery.scans:
-            raise discovery.nothing_chosen()
+        discovery.require_usable(confounds=options.strategy.needs_table)
         return 0
     summary = run_participants(options)
     click.echo(outcome_lines(summary.outcomes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bids_app.entities import Entities, parse_name, split_name
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Confounds belong to a run, whatever space or combination of echoes its series is in.
-_NOT_OF_THE_RUN = ("space", "res", "den", "hemi", "desc", "echo", "part")
+_NOT_OF_THE_RUN = ("space", "cohort", "res", "den", "hemi", "desc", "echo", "part")
 NOT_FETCHED = "annexed file not present: datalad get"
 
 
@@ -39,7 +39,7 @@ def find_companions(bold: Path, entities: Entities, folder: Iterable[Path]) -> C
     ``problem``, since to go on without it would silently change the result.
     """
     paths = sorted(folder)
-    masks = [path for path in paths if _is_mask_of(entities, path)]
+    masks = _masks_of(entities, paths) or _masks_of(replace(entities, echo=None), paths)
     confounds = _best_confounds(entities, paths)
     sidecars = _sidecars(entities, paths)
     problems = []
@@ -54,7 +54,7 @@ def find_companions(bold: Path, entities: Entities, folder: Iterable[Path]) -> C
     tr_s, tr_fault = _repetition_time(sidecar)
     problems += [text for text in (fault, tr_fault) if text]
     tsv = confounds[0] if len(confounds) == 1 else None
-    meta = tsv.with_suffix(".json") if tsv is not None else None
+    meta = tsv and tsv.with_name(tsv.name.partition(".")[0] + ".json")
     exact = bold.with_name(bold.name.removesuffix(".gz").removesuffix(".nii") + ".json")
     return Companions(
         mask_path=masks[0] if len(masks) == 1 else None,
@@ -67,16 +67,30 @@ def find_companions(bold: Path, entities: Entities, folder: Iterable[Path]) -> C
     )
 
 
-def _is_mask_of(entities: Entities, path: Path) -> bool:
+def _masks_of(entities: Entities, paths: Iterable[Path]) -> list[Path]:
     """Match ``desc-brain_mask``, and ``label-brain_mask`` of the BIDS examples."""
-    parts = split_name(path.name)
-    if parts is None:
-        return False
-    labels, suffix, extension = parts
-    if suffix != "mask" or extension not in (".nii", ".nii.gz"):
-        return False
     expected = {key: value for key, value in entities.present().items() if key != "desc"}
-    return labels in (expected | {"desc": "brain"}, expected | {"label": "brain"})
+    found = []
+    for path in paths:
+        parts = (
+            split_name(path.name) if path.name.endswith(("_mask.nii.gz", "_mask.nii")) else None
+        )
+        if parts and parts[0] in (expected | {"desc": "brain"}, expected | {"label": "brain"}):
+            found.append(path)
+    return found
+
+
+def confounds_entities(name: str) -> Entities | None:
+    """Return the entities of a confounds table's name; None if it is any other file.
+
+    ``_regressors`` to fMRIPrep 20.1, ``_timeseries`` since.
+    """
+    parsed = parse_name(name)
+    if parsed is None:
+        return None
+    entities, suffix, extension = parsed
+    named = entities.desc == "confounds" and suffix in ("timeseries", "regressors")
+    return entities if named and extension in (".tsv", ".tsv.gz") else None
 
 
 def _best_confounds(entities: Entities, paths: Iterable[Path]) -> list[Path]:
@@ -84,19 +98,13 @@ def _best_confounds(entities: Entities, paths: Iterable[Path]) -> list[Path]:
     scores: dict[Path, int] = {}
     own = entities.present()
     for path in paths:
-        parsed = parse_name(path.name)
-        if parsed is None:
+        other = confounds_entities(path.name)
+        if other is None or _run_part(other) != _run_part(entities):
             continue
-        other, suffix, extension = parsed
-        if other.desc != "confounds" or extension != ".tsv":
+        labels = {key: value for key, value in other.present().items() if key != "desc"}
+        if other.part not in (None, "mag") or any(own.get(k, v) != v for k, v in labels.items()):
             continue
-        if suffix not in ("timeseries", "regressors"):
-            continue
-        if _run_part(other) == _run_part(entities):
-            labels = other.present()
-            shared = sum(own.get(key) == value for key, value in labels.items())
-            strange = sum(key not in own for key in labels if key != "desc")
-            scores[path] = shared - strange
+        scores[path] = sum(1 if key in own else -1 for key in labels)
     return [path for path, score in scores.items() if score == max(scores.values())]
 
 

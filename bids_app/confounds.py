@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,13 @@ import numpy.typing as npt
 
 from bids_app.companions import NOT_FETCHED
 from bids_app.errors import ScanError, ScanExcludedError
-from bids_app.strategy import available_strategies, load_strategy, numbered, strategy_columns
+from bids_app.strategy import (
+    available_strategies,
+    base_signal,
+    load_strategy,
+    numbered,
+    strategy_columns,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,6 +54,8 @@ class Confounds:
     std_dvars: npt.NDArray[np.float64]
     """(T,) standardized DVARS; NaN in the first row and where unknown."""
     strategy: str
+    computed: tuple[str, ...] = ()
+    """Those of `names` that the table lacks: expansions, computed here as fMRIPrep does."""
 
 
 def load_confounds(
@@ -116,12 +125,13 @@ def from_table(
         strategy, fd_mm, std_dvars, unsteady if dummy_scans is None else np.zeros_like(unsteady)
     )
     reasons[:n_dummy] = [""] * n_dummy
-    regressors = [_column(table, name, where=where, strict=True) for name in names]
+    regressors = [_regressor(table, name, where=where) for name in names]
     return Confounds(
         regressors=np.nan_to_num(np.column_stack(regressors))
         if names
         else np.zeros((len(table), 0)),
         names=tuple(names),
+        computed=tuple(name for name in names if name not in columns),
         kept=np.array([not reason for reason in reasons]),
         outlier_reasons=tuple(reasons),
         n_dummy=n_dummy,
@@ -185,6 +195,20 @@ def _flagged(table: pd.DataFrame, prefix: str) -> npt.NDArray[np.bool_]:
     return np.asarray((flags != 0).any(axis=1))
 
 
+def _regressor(table: pd.DataFrame, name: str, *, where: str) -> npt.NDArray[np.float64]:
+    """Return one column (T,), or the expansion of its signal where the table has only that.
+
+    The derivative is the difference to the volume before, NaN in the first.
+    """
+    if name in table:
+        return _column(table, name, where=where, strict=True)
+    signal = base_signal(name)
+    values = _column(table, signal, where=where, strict=True)
+    if "_derivative1" in name:
+        values = np.diff(values, prepend=np.nan)
+    return np.square(values) if name.endswith("_power2") else values
+
+
 def _column(
     table: pd.DataFrame, name: str, *, where: str, strict: bool
 ) -> npt.NDArray[np.float64]:
@@ -193,12 +217,15 @@ def _column(
     Raises
     ------
     ScanError
-        With `strict`, any value that is not a finite number, but the first of a difference.
+        With `strict`, any value that is not a finite number, but the first of a difference;
+        or a column that occurs twice.
     """
     import pandas as pd
 
     if name not in table:
         return np.full(len(table), np.nan)
+    if strict and f"{name}.1" in table:  # so pandas names the second of two
+        raise ScanError(f"{where}: two columns are named {name}, expected one.")
     values = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64)
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size and _DIFFERENCE.fullmatch(name) and bad[0] == 0:
@@ -239,7 +266,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise ScanError(f"{path.name}: {NOT_FETCHED}.")
     try:
         table = pd.read_csv(path, sep="\t", na_values=["n/a"])
-    except (OSError, ValueError) as err:  # pandas' parser errors are ValueErrors
+    except (OSError, ValueError, EOFError, zlib.error) as err:  # pandas' are ValueErrors
         raise ScanError(f"{path.name}: not readable as a table ({err}).") from err
     if table.empty:
         raise ScanError(f"{path.name}: the table is empty.")
@@ -251,7 +278,9 @@ def _read_meta(path: Path | None, table: Path) -> dict[str, Any]:
     if path is None or not path.exists():
         raise ScanError(
             f"{table.name}: no JSON beside it{'' if path is None else f' ({NOT_FETCHED})'}, "
-            "which says what CompCor component belongs to which mask."
+            "which says what CompCor component belongs to which mask (fMRIPrep before 1.4 wrote "
+            "none).",
+            hint="Choose a strategy without CompCor.",
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -143,6 +143,7 @@ def _denoised_metadata(result: ScanResult) -> dict[str, Any]:
         "DespikedFraction": result.despiked_fraction,
         "DenoiseStrategy": result.strategy.name,
         "ConfoundRegressors": list(result.cleaned.regressor_names),
+        "ComputedRegressors": (result.confounds and list(result.confounds.computed)) or None,
         "DegreesOfFreedomLeft": result.cleaned.dof,
         "SoftwareFilters": _filters(result),
         "SkullStripped": result.scan.sidecar.get("SkullStripped"),

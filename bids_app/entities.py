@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 # The order of the BIDS schema, for the entities that occur here.
 _ORDER = (
@@ -19,6 +20,7 @@ _ORDER = (
     "part",
     "hemi",
     "space",
+    "cohort",
     "atlas",
     "res",
     "den",
@@ -44,6 +46,8 @@ class Entities:
     echo: str | None = None
     part: str | None = None
     space: str | None = None
+    cohort: str | None = None
+    """Age group of an infant template, as nibabies writes it."""
     res: str | None = None
     den: str | None = None
     hemi: str | None = None
@@ -56,8 +60,7 @@ class Entities:
 
     def present(self) -> dict[str, str]:
         """Return the entities that the name holds."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {key: value for key, value in values.items() if value is not None}
+        return {key: value for key, value in vars(self).items() if value is not None}
 
     def stem(self, *, atlas: str | None = None, **changes: str | None) -> str:
         """Compose a name without suffix and extension, in the order of the BIDS schema.
@@ -77,7 +80,7 @@ class Entities:
     @property
     def run_stem(self) -> str:
         """Name of the acquisition: what all spaces and resolutions of one run share."""
-        return self.stem(space=None, res=None, den=None, hemi=None, desc=None)
+        return self.stem(space=None, cohort=None, res=None, den=None, hemi=None, desc=None)
 
 
 def split_name(filename: str) -> tuple[dict[str, str], str, str] | None:
@@ -99,6 +102,7 @@ def split_name(filename: str) -> tuple[dict[str, str], str, str] | None:
     return entities, last[1], last[2]
 
 
+@lru_cache(maxsize=1 << 14)  # every series of a folder is matched against all its names
 def parse_name(filename: str) -> tuple[Entities, str, str] | None:
     """Parse a name that holds no entity but those of `Entities`.
 

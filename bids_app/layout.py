@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_app.errors import InputError, OptionsError
+from bids_app.locate import OLD_BOLD, func_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ class Index:
 
     bold: tuple[Path, ...]
     """Series of any kind (volumes, surfaces, CIFTI), sorted."""
+    old: tuple[Path, ...]
+    """Volumes named as fMRIPrep to 1.1 did, which pybids does not know for BOLD."""
     passing: frozenset[Path]
     """Files that the filter lets through."""
     folders: Mapping[Path, tuple[Path, ...]]
@@ -39,23 +42,25 @@ def index_func(root: Path, participants: Sequence[str], filters: Mapping[str, An
     Raises
     ------
     InputError
-        The dataset's description is damaged.
+        The dataset's description is damaged, or a participant's folder cannot be listed.
     OptionsError
         The filter names an entity that pybids does not know.
     """
+    for label in participants:  # pybids would skip what it cannot list, or stop without a word
+        list(func_names(root, label))
     with _some_home():
         from bids.layout import BIDSLayout, BIDSLayoutIndexer
 
     # pybids matches `ignore` against "/sub-01/func/…"; whatever else it would walk
     # (sourcedata, figures, log, anat, dot files, other participants) is cut off here.
     subjects = "|".join(re.escape(label) for label in participants)
-    inside = rf"/sub-(?:{subjects})(?:/ses-[0-9A-Za-z+]+)?(?:/func(?:/[^/.][^/]*)?)?$"
+    inside = rf"/sub-(?:{subjects})(?:/ses-[^/]+)?(?:/func(?:/[^/.][^/]*)?)?$"
     indexer = BIDSLayoutIndexer(
         validate=False, index_metadata=False, ignore=[re.compile(f"^(?!{inside})")]
     )
     try:
         layout = BIDSLayout(root, validate=False, config=["bids", "derivatives"], indexer=indexer)
-    except (AttributeError, TypeError, ValueError) as err:
+    except (AttributeError, TypeError, ValueError, OSError) as err:
         raise InputError(
             f"{root}: pybids cannot open the dataset ({err}).",
             hint="Is its dataset_description.json a JSON object?",
@@ -72,6 +77,7 @@ def index_func(root: Path, participants: Sequence[str], filters: Mapping[str, An
     for name in layout.files:
         folders.setdefault(Path(name).parent, []).append(Path(name))
     return Index(
+        old=tuple(Path(name) for name in layout.files if OLD_BOLD.search(name)),
         bold=tuple(sorted(Path(name) for name in bold)),
         passing=frozenset(Path(name) for name in passing),
         folders={folder: tuple(sorted(paths)) for folder, paths in folders.items()},

@@ -7,7 +7,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Literal
 
-from bids_app.entities import parse_name
+from bids_app.companions import confounds_entities
+from bids_app.entities import split_name
 from bids_app.errors import AppError, InputError, NeverMadeError
 
 if TYPE_CHECKING:
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 
 Kind = Literal["preprocessed", "old", "minimal", "raw", "none"]
 
-# fMRIPrep to 1.1: sub-1_task-x_bold_space-T1w_preproc.nii.gz, …_bold_confounds.tsv.
-_OLD_NAME = re.compile(r"_bold_(space-[0-9A-Za-z]+_)?(preproc\.nii(\.gz)?|confounds\.tsv)$")
+OLD_BOLD = re.compile(r"_bold(_space-[0-9A-Za-z]+)?_preproc\.nii(\.gz)?$")
+"""Ends the names of fMRIPrep to 1.1: ``sub-1_task-x_bold_space-T1w_preproc.nii.gz``."""
 _SUBJECT = re.compile(r"sub-([0-9A-Za-z+]+)")
+# Names of output folders, as globs; people write fmriprep, fMRIPrep and fMRIprep.
+_OUTPUTS = ("[fF][mM][rR][iI][pP]rep", "nibabies")
 
 
 def participant_labels(root: Path) -> list[str]:
@@ -28,6 +31,23 @@ def participant_labels(root: Path) -> list[str]:
     """
     names = (_SUBJECT.fullmatch(name) for name in _names(root))
     return sorted(name[1] for name in names if name)
+
+
+def unreadable_labels(root: Path) -> list[str]:
+    """Return the names ``sub-*`` that hold no BIDS label, such as ``sub-CC_01``, sorted.
+
+    A name with a dot is a file (``sub-01.html``).
+    """
+    return sorted(
+        name
+        for name in _names(root)
+        if name.startswith("sub-") and "." not in name and not _SUBJECT.fullmatch(name)
+    )
+
+
+def has_confounds(root: Path) -> bool:
+    """Tell whether a derivative holds any confounds table; reads names only, up to the first."""
+    return any(confounds_entities(name) for folder in _all_func_names(root) for name in folder)
 
 
 def locate_derivative(bids_dir: Path, derivatives: Path | None = None) -> Path:
@@ -50,7 +70,8 @@ def locate_derivative(bids_dir: Path, derivatives: Path | None = None) -> Path:
     """
     start = bids_dir if derivatives is None else derivatives
     if not start.is_dir():
-        raise InputError(f"{start}: no such folder.")
+        found = "not a folder" if start.exists() else "no such folder"
+        raise InputError(f"{start}: {found}.")
     kind = _kind(start)
     if kind == "preprocessed":
         return start
@@ -68,39 +89,72 @@ def locate_derivative(bids_dir: Path, derivatives: Path | None = None) -> Path:
 
 
 def _candidates(start: Path) -> list[Path]:
-    """List folders below `start` that are named like fMRIPrep outputs and hold participants."""
-    patterns = ["fmriprep*", "derivatives/fmriprep*", "derivatives/*/fmriprep"]
+    """List folders below `start` that are named like fMRIPrep outputs and hold participants.
+
+    A link to another candidate is not a second one.
+    """
+    patterns = [p for name in _OUTPUTS for p in (f"{name}*", f"derivatives/{name}*")]
+    patterns += [f"derivatives/*/{name}" for name in _OUTPUTS]
     if start.name == "derivatives":
-        patterns.append("*/fmriprep")
+        patterns += [f"*/{name}" for name in _OUTPUTS]
     folders = {path for pattern in patterns for path in start.glob(pattern) if path.is_dir()}
-    return sorted(path for path in folders if participant_labels(path))
+    different = {path.resolve(): path for path in sorted(folders, reverse=True)}
+    return sorted(path for path in different.values() if participant_labels(path))
 
 
 def _kind(root: Path) -> Kind:
-    """Judge a dataset by the names in its ``func`` folders; the first telling name decides."""
+    """Judge a dataset by the names in its ``func`` folders; the first telling folder decides.
+
+    Names of fMRIPrep 1.1 do not: other participants may have been preprocessed again since.
+    """
     if not participant_labels(root):
         return "none"
-    for name in _func_names(root):
-        parsed = parse_name(name)
-        if parsed is not None and parsed[1] == "bold":
-            entities = parsed[0]
-            return "preprocessed" if entities.desc or entities.space else "raw"
-        if _OLD_NAME.search(name):
-            return "old"
-    return "minimal" if _is_derivative(root) else "raw"
+    seen: set[Kind | None] = set()
+    for folder in _all_func_names(root):
+        kinds = {_kind_of_name(name) for name in folder}
+        for kind in ("preprocessed", "raw"):
+            if kind in kinds:
+                return kind
+        seen |= kinds
+    if seen <= {None}:  # nothing tells: because nothing can be read?
+        for label in participant_labels(root):
+            list(func_names(root, label))
+    if "old" in seen:
+        return "old"
+    return "minimal" if "minimal" in seen or _is_derivative(root) else "raw"
 
 
-def _func_names(root: Path) -> Iterator[str]:
-    """Yield the names of all files in ``sub-*/[ses-*/]func``, without touching the files."""
+def _kind_of_name(name: str) -> Kind | None:
+    """Say what kind of dataset a file name in ``func`` belongs to; None: it does not tell."""
+    if OLD_BOLD.search(name) or name.endswith("_bold_confounds.tsv"):
+        return "old"
+    parts = split_name(name)
+    if parts is None:
+        return None
+    derived = not {"desc", "space", "from"}.isdisjoint(parts[0])
+    if parts[1] == "bold":
+        return "preprocessed" if derived else "raw"
+    return "minimal" if derived else None
+
+
+def _all_func_names(root: Path) -> Iterator[list[str]]:
     for label in participant_labels(root):
-        subject = root / f"sub-{label}"
-        try:
-            sessions = [name for name in _names(subject) if name.startswith("ses-")]
-        except InputError:
-            continue
-        for folder in (subject, *(subject / name for name in sorted(sessions))):
-            with contextlib.suppress(InputError):  # another participant's, not to be read
-                yield from sorted(_names(folder / "func"))
+        with contextlib.suppress(InputError):  # another participant's, not to be read
+            yield from func_names(root, label)
+
+
+def func_names(root: Path, label: str) -> Iterator[list[str]]:
+    """Yield the names in each ``func`` folder of a participant, without touching the files.
+
+    Raises
+    ------
+    InputError
+        A folder cannot be listed.
+    """
+    subject = root / f"sub-{label}"
+    sessions = sorted(name for name in _names(subject) if name.startswith("ses-"))
+    for folder in (subject, *(subject / name for name in sessions)):
+        yield _names(folder / "func")
 
 
 def _names(folder: Path) -> list[str]:
@@ -109,11 +163,14 @@ def _names(folder: Path) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as err:
-        raise InputError(f"{folder}: cannot be listed ({err.strerror}).") from err
+        raise InputError(
+            f"{folder}: cannot be listed ({err.strerror}).",
+            hint="Make it readable; --exclude-participant-label leaves a participant out.",
+        ) from err
 
 
 def _is_derivative(root: Path) -> bool:
-    """Tell whether a dataset without BOLD names is a derivative by its description or anat."""
+    """Tell by its description whether a dataset without telling names is a derivative."""
     try:
         content = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -145,10 +202,15 @@ def _refusal(root: Path, kind: Kind) -> AppError:
             hint="Give fMRIPrep's output folder, in place of the dataset or with --derivatives."
             + _better_path(root),
         )
-    found = "is empty" if not _names(root) else "holds no sub-* folder"
+    wrong = unreadable_labels(root)
+    if wrong:
+        found = f"holds {len(wrong)} sub-* folders, but none with a BIDS label ({wrong[0]}, …)"
+    else:
+        found = "holds no sub-* folder" if _names(root) else "is empty"
     return InputError(
         f"{root} {found}: expected the output folder of fMRIPrep.",
-        hint="Give the folder that holds sub-*." + _better_path(root),
+        hint="Give the folder that holds sub-<label>; a label has letters and digits only."
+        + _better_path(root),
     )
 
 

@@ -6,21 +6,22 @@ import logging
 import re
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from bids_app.choice import NO_ATLAS, Candidate, choose, why_never_taken
+from bids_app.choice import Candidate, choose, why_never_taken
 from bids_app.cifti import ENDING as CIFTI
 from bids_app.cifti import count_volumes
 from bids_app.companions import NOT_FETCHED, find_companions
+from bids_app.discovery import Discovery, RunRow
 from bids_app.entities import Entities, parse_name
-from bids_app.errors import AppError, AtlasError, InputError, NothingSelectedError
 from bids_app.layout import index_func
-from bids_app.locate import participant_labels
-from bids_app.selection import SPACES, Selection
+from bids_app.locate import participant_labels, unreadable_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    from bids_app.selection import Selection
 
 log = logging.getLogger(__name__)
 
@@ -70,80 +71,6 @@ class BoldScan:
         ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunRow:
-    """One line of the discovery table."""
-
-    path: str
-    """Relative to the derivative."""
-    entities: str
-    """The run: what all its spaces share."""
-    space: str
-    status: Literal["chosen", "refused"]
-    reason: str
-    tr_s: float | None = None
-    n_volumes: int | None = None
-    confounds: Literal["yes", "no", "not fetched", ""] = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Discovery:
-    """What a derivative holds for a selection."""
-
-    root: Path
-    scans: list[BoldScan]
-    """In the order of paths."""
-    rows: list[RunRow]
-    """Every BOLD file of the selection, in the order of paths; both hemispheres are one."""
-    n_outside: int
-    """BOLD files of the participants that session, task, run or filter leave out."""
-    participants: tuple[str, ...]
-    """Labels of the selected participants."""
-
-    def left_out(self) -> dict[str, str]:
-        """Return why participants have no run to process: label to reasons."""
-        served = {scan.entities.sub for scan in self.scans}
-        reasons: dict[str, set[str]] = {p: set() for p in self.participants if p not in served}
-        for row in self.rows:
-            label = row.entities.split("_")[0].removeprefix("sub-")
-            if label in reasons:
-                reasons[label].add(row.reason)
-        return {
-            label: "; ".join(sorted(found)) or "no BOLD file matches the selection"
-            for label, found in reasons.items()
-        }
-
-    def nothing_chosen(self) -> AppError:
-        """Return the error to raise where ``scans`` is empty: the reasons, each once."""
-        if not self.rows and not self.n_outside:
-            return NothingSelectedError(
-                f"{self.root}: the selected participants have no BOLD file."
-            )
-        if not self.rows:
-            return NothingSelectedError(
-                f"{self.root}: none of the {self.n_outside} BOLD files of the selected "
-                "participants matches session, task, run and filter.",
-                hint="--dry-run without these options shows what is there.",
-            )
-        if any(NOT_FETCHED in row.reason for row in self.rows):
-            return InputError(
-                f"{self.root}: the BOLD files are links into a git-annex that was not fetched.",
-                hint="Run `datalad get` on the files that --dry-run lists.",
-            )
-        reasons = sorted({row.reason for row in self.rows})
-        if any(NO_ATLAS in reason for reason in reasons):
-            return AtlasError(
-                f"{self.root}: no run is in a space with an atlas ({'; '.join(reasons)}).",
-                hint="Install one with semantoks-assets atlas, or name one with --atlas.",
-            )
-        return NothingSelectedError(
-            f"{self.root}: found {len(self.rows)} BOLD files, none of which can be used "
-            f"({'; '.join(reasons)}).",
-            hint=f"Needed: desc-preproc volumes or CIFTI series in {' or '.join(SPACES)}; rerun "
-            "fMRIPrep with --output-spaces MNI152NLin6Asym:res-2 or --cifti-output 91k.",
-        )
-
-
 def find_scans(
     root: Path, selection: Selection, *, preferred_spaces: Mapping[str, int]
 ) -> Discovery:
@@ -175,19 +102,23 @@ def find_scans(
     """
     root = root.resolve()  # pybids gives absolute paths
     participants = selection.participants(participant_labels(root))
+    if wrong := unreadable_labels(root):
+        log.warning("%d folders have no BIDS label and are not read: %s", len(wrong), wrong[0])
     index = index_func(root, participants, selection.bids_filters)
     rows: list[RunRow] = []
     runs: dict[str, list[Candidate]] = {}
     n_outside = 0
-    for path in index.bold:
+    for path in sorted({*index.bold, *index.old}):
         parsed = parse_name(path.name)
         entities = parsed[0] if parsed else None
         if path not in index.passing or (entities and not selection.wants(entities)):
             n_outside += 1
             continue
         reason = (
-            why_never_taken(path, entities, spaces=preferred_spaces, asked=selection.space)
+            why_never_taken(path, entities, spaces=preferred_spaces, selection=selection)
             if entities
+            else "written by fMRIPrep 1.1 or older, which is not read"
+            if path in index.old
             else "name not understood: a label with a hyphen, or an entity that BOLD does not have"
         )
         if entities is None or reason:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from bids_app.discovery import Discovery
     from bids_app.options import RunOptions
-    from bids_app.query import Discovery
     from bids_app.status import ScanOutcome
 
 log = logging.getLogger(__name__)
@@ -76,8 +76,7 @@ def run_participants(options: RunOptions) -> Summary:
     derivative, discovery = discover(options)
     check_output_folder(options.output_dir, bids_dir=options.bids_dir, derivative=derivative)
     atlas_folder = _installed_atlas(options)
-    if not discovery.scans:
-        raise discovery.nothing_chosen()
+    discovery.require_usable(confounds=options.strategy.needs_table)
     for participant, reasons in discovery.left_out().items():
         log.warning("sub-%s: no run to process: %s", participant, reasons)
     embedder = load_embedder(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import textwrap
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -67,20 +69,15 @@ class Strategy:
     """Between outliers, shorter stretches are outliers too."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.columns, str):
+        if isinstance(self.columns, list):  # as JSON has it
             object.__setattr__(self, "columns", tuple(self.columns))
-        for key, allowed in (
-            ("motion", Expansion),
-            ("wm_csf", Expansion),
-            ("global_signal", Expansion),
-            ("compcor", CompCor),
-        ):
-            value = getattr(self, key)
-            if value is not None and value not in get_args(allowed):
-                raise ConfigError(
-                    f"{key}: {value!r}, expected one of {', '.join(get_args(allowed))} or null."
-                )
-        _check_types(self)
+        wrong = [
+            f"{key} is {_as_json(getattr(self, key))}, expected {expected}"
+            for key, (expected, is_good) in _VALUES.items()
+            if not is_good(getattr(self, key))
+        ]
+        if wrong:
+            raise ConfigError("; ".join(wrong) + ".")
 
     @property
     def needs_table(self) -> bool:
@@ -88,6 +85,49 @@ class Strategy:
         regressed = (self.motion, self.wm_csf, self.global_signal, self.compcor, self.columns)
         thresholds = (self.fd_threshold_mm, self.std_dvars_threshold)
         return any(regressed) or self.aroma or self.cosine or thresholds != (None, None)
+
+
+def _is_limit(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value is None or (number and 0 < value < math.inf)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_switch(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(name, str) for name in value)
+
+
+def _one_of(kind: Any) -> tuple[str, Callable[[Any], bool]]:
+    names = get_args(kind)
+    return f"null or one of {', '.join(names)}", lambda v: v is None or v in names
+
+
+# What a field may hold, in words and as a test: JSON lets everything through.
+_VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "description": ("text", lambda v: isinstance(v, str)),
+    "motion": _one_of(Expansion),
+    "wm_csf": _one_of(Expansion),
+    "global_signal": _one_of(Expansion),
+    "compcor": _one_of(CompCor),
+    "n_compcor": ("null or a count from 1", lambda v: v is None or (_is_count(v) and v > 0)),
+    "aroma": ("true or false", _is_switch),
+    "cosine": ("true or false", _is_switch),
+    "columns": ("a list of column names", _are_names),
+    "fd_threshold_mm": ("null or millimetres above 0", _is_limit),
+    "std_dvars_threshold": ("null or a number above 0", _is_limit),
+    "min_segment_frames": ("a count", _is_count),
+}
+
+
+def _as_json(value: Any) -> str:
+    return textwrap.shorten(json.dumps(value, ensure_ascii=False, default=repr), 60)
 
 
 def available_strategies() -> tuple[str, ...]:
@@ -115,22 +155,30 @@ def load_strategy(name_or_path: str | Path) -> Strategy:
             f"--denoise-strategy {name}: neither a known name nor a file.",
             hint=f"Names: {', '.join(available_strategies())}.",
         )
+    where = f"--denoise-strategy {source}"
     try:
-        content = json.loads(source.read_text(encoding="utf-8"))
+        content = json.loads(source.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as err:
-        raise OptionsError(f"{source}: not readable as JSON ({err}).") from err
-    if not isinstance(content, dict) or "name" in content:
-        raise OptionsError(f"{source}: expected a JSON object without a name of its own.")
+        raise OptionsError(f"{where}: not readable as JSON ({err}).") from err
+    if not isinstance(content, dict):
+        raise OptionsError(f"{where}: expected a JSON object {{…}}, found {_as_json(content)}.")
+    if "name" in content:
+        raise OptionsError(f"{where}: key name is not allowed; the file's name is the name.")
     try:
-        return from_dict(Strategy, {**content, "name": name}, where=str(source))
+        return from_dict(Strategy, {**content, "name": name}, where=where)
     except ConfigError as err:
-        raise OptionsError(err.message, hint=err.hint) from err
+        message = err.message.removeprefix(f"{where}: ")
+        hint = err.hint or "docs/denoising.md lists the keys and their values."
+        raise OptionsError(f"{where}: {message}", hint=hint) from err
 
 
 def strategy_columns(
     strategy: Strategy, columns: Sequence[str], meta: Mapping[str, Any]
 ) -> tuple[list[str], list[str]]:
-    """Return the columns that a strategy takes, and those it needs but the table lacks."""
+    """Return the columns that a strategy takes, and those it needs but the table lacks.
+
+    An expansion is not lacking where its signal is there (`base_signal`).
+    """
     wanted = [
         name + suffix
         for signals, expansion in (
@@ -154,7 +202,17 @@ def strategy_columns(
         wanted += components
         missing += [] if components else ["aroma_motion_*"]
     names = list(dict.fromkeys(wanted))
-    return names, missing + [name for name in names if name not in columns]
+    return names, missing + [
+        name for name in names if {name, base_signal(name)}.isdisjoint(columns)
+    ]
+
+
+def base_signal(name: str) -> str:
+    """Return the signal that a column expands: ``csf`` of ``csf_derivative1_power2``.
+
+    fMRIPrep before 1.4 wrote the signals alone; their expansions follow from them.
+    """
+    return re.sub(r"(_derivative1)?(_power2)?$", "", name)
 
 
 def numbered(columns: Iterable[str], prefix: str) -> list[str]:
@@ -188,31 +246,3 @@ def _compcor_columns(strategy: Strategy, meta: Mapping[str, Any]) -> tuple[list[
     return [
         key for keys in groups.values() for key in sorted(keys, key=_number)[: strategy.n_compcor]
     ], absent
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _check_types(strategy: Strategy) -> None:
-    """Refuse values of the wrong kind, which JSON would let through."""
-    checks: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
-        ("n_compcor", "a count or null", lambda v: v is None or (_is_count(v) and v > 0)),
-        ("aroma", "true or false", lambda v: isinstance(v, bool)),
-        ("cosine", "true or false", lambda v: isinstance(v, bool)),
-        (
-            "columns",
-            "a list of column names",
-            lambda v: isinstance(v, tuple) and all(isinstance(name, str) for name in v),
-        ),
-        ("fd_threshold_mm", "millimetres or null", lambda v: v is None or _is_number(v)),
-        ("std_dvars_threshold", "a number or null", lambda v: v is None or _is_number(v)),
-        ("min_segment_frames", "a count", _is_count),
-    )
-    for key, expected, good in checks:
-        if not good(getattr(strategy, key)):
-            raise ConfigError(f"{key}: {getattr(strategy, key)!r}, expected {expected}.")

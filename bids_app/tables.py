@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bids_app.query import Discovery
+    from bids_app.discovery import Discovery
     from bids_app.status import ScanOutcome
 
 

@@ -7,6 +7,7 @@ image takes the link's place in a copy.
 import re
 import tarfile
 from collections import Counter
+from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
@@ -26,26 +27,50 @@ GONE = "annexed file not present: datalad get"
 OWN = "in the scan's own space, not in a template"
 T1W = "space-T1w, not a template with an atlas"
 AROMA = "desc-smoothAROMAnonaggr, not desc-preproc"
-CIFTI = "no atlas is installed for space-fsLR"
 
 
 def surface(space):
     return f"surface series (space-{space})"
 
 
-IN_21 = {("", OWN), ("T1w", T1W), (A, AROMA), ("fsLR", CIFTI), (C, GONE)}
+IN_21 = {("", OWN), ("T1w", T1W), (A, AROMA), ("fsLR", GONE), (C, GONE)}
 IN_21 |= {("fsaverage5", surface("fsaverage5"))}
-IN_23 = {("T1w", T1W), ("fsLR", CIFTI), (C, GONE)}
+IN_23 = {("T1w", T1W), ("fsLR", GONE), (C, GONE)}
 IN_23 |= {(space, surface(space)) for space in ("fsaverage", "fsnative")}
 
-# Archive: participants taken, runs of these, and every kind of (space, reason) there.
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """The discovery table of an archive: each of its runs has one row of every kind."""
+
+    n_participants: int
+    runs: dict[float, int]
+    """Number of runs by repetition time, from their sidecars."""
+    kinds: set[tuple[str, str]]
+    """Space, and the reason against it."""
+    confounds: str = "not fetched"
+    few: tuple[list[str], int]
+    """Two participants, for tests that need no more, and their runs."""
+
+
 TREES = {
-    "ds000001_fmriprep-21.0.1": (["01", "04"], 6, IN_21),
-    "ds000114_testretest_fmriprep-21.0.2": (["01", "04"], 20, IN_21),
-    "ds000224_MSC_fmriprep-22.0.2_rest": (["MSC01", "MSC02"], 20, IN_21),
-    "ds000228_pixar_fmriprep-21.0.2": (["pixar001", "pixar091"], 2, IN_21),
-    "ds005165_BMD_fmriprep-23.2.0_rest": (["01", "02"], 10, IN_23),
+    "ds000001_fmriprep-21.0.1": Tree(
+        n_participants=9, runs={2.0: 27}, kinds=IN_21, few=(["01", "04"], 6)
+    ),
+    "ds000114_testretest_fmriprep-21.0.2": Tree(
+        n_participants=10, runs={2.5: 60, 5.0: 40}, kinds=IN_21, few=(["01", "04"], 20)
+    ),
+    "ds000224_MSC_fmriprep-22.0.2_rest": Tree(
+        n_participants=10, runs={2.2: 100}, kinds=IN_21, few=(["MSC01", "MSC02"], 20)
+    ),
+    "ds000228_pixar_fmriprep-21.0.2": Tree(
+        n_participants=155, runs={2.0: 155}, kinds=IN_21, few=(["pixar001", "pixar091"], 2)
+    ),
+    "ds005165_BMD_fmriprep-23.2.0_rest": Tree(
+        n_participants=10, runs={1.75: 50}, kinds=IN_23, confounds="yes", few=(["01", "02"], 10)
+    ),
 }
+OTHERS = {"ds001499_BOLD5000_fmriprep-1.1.x_T1wonly", "ds003752_fmriprep-23.2.0_minimal"}
 
 
 @pytest.fixture(scope="session")
@@ -78,42 +103,54 @@ def discover(root, *, spaces=(A, C), **selection):
     return find_scans(derivative, Selection.build(**selection), preferred_spaces=preferred)
 
 
+@pytest.fixture(scope="session")
+def table(extract):
+    """Return a function that gives the discovery of a whole tree, made once."""
+    done = {}
+
+    def read(name):
+        if name not in done:
+            done[name] = discover(extract(name, use="table"), spaces=(A, "fsLR", C))
+        return done[name]
+
+    return read
+
+
+def test_every_tree_there_is_has_its_table(shared_data):
+    archives = (shared_data / "fmriprep_trees").glob("*.tar.gz")
+    assert {path.name.removesuffix(".tar.gz") for path in archives} == {*TREES, *OTHERS}
+
+
 @pytest.mark.parametrize("name", TREES)
-def test_every_bold_file_of_a_tree_has_its_reason(extract, name):
-    participants, n_runs, expected = TREES[name]
-    discovery = discover(extract(name, participants))
+def test_every_bold_file_of_a_tree_has_its_reason(table, name):
+    tree, discovery = TREES[name], table(name)
+    n_runs = sum(tree.runs.values())
     kinds = Counter((row.space, row.reason) for row in discovery.rows)
-    assert set(kinds) == expected
-    assert set(kinds.values()) == {n_runs}
+    assert kinds == dict.fromkeys(tree.kinds, n_runs)
+    assert len({row.entities for row in discovery.rows}) == n_runs
     assert {row.status for row in discovery.rows} == {"refused"}
-    assert discovery.scans == []
+    assert len(discovery.participants) == len(discovery.left_out()) == tree.n_participants
+    assert (discovery.scans, discovery.n_outside) == ([], 0)
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_a_tree_that_was_not_fetched_ends_with_one_message(extract, name):
-    error = discover(extract(name, TREES[name][0])).nothing_chosen()
+def test_a_tree_that_was_not_fetched_ends_with_one_message(table, name):
+    error = table(name).nothing_chosen()
     assert isinstance(error, InputError)
     assert "datalad get" in str(error)
 
 
-@pytest.mark.parametrize(
-    ("name", "tr_s"),
-    [
-        ("ds000001_fmriprep-21.0.1", {2.0}),
-        ("ds000114_testretest_fmriprep-21.0.2", {2.5, 5.0}),
-        ("ds000224_MSC_fmriprep-22.0.2_rest", {2.2}),
-        ("ds000228_pixar_fmriprep-21.0.2", {2.0}),
-        ("ds005165_BMD_fmriprep-23.2.0_rest", {1.75}),
-    ],
-)
-def test_repetition_times_come_from_the_real_sidecars(extract, name, tr_s):
-    rows = discover(extract(name, TREES[name][0])).rows
-    assert {row.tr_s for row in rows if row.reason == GONE} == tr_s
+@pytest.mark.parametrize("name", TREES)
+def test_repetition_times_and_confounds_are_those_of_the_real_files(table, name):
+    rows = [row for row in table(name).rows if row.reason == GONE]
+    for space in (C, "fsLR"):
+        assert Counter(row.tr_s for row in rows if row.space == space) == TREES[name].runs
+    assert {row.confounds for row in rows} == {TREES[name].confounds}
 
 
 @pytest.mark.parametrize("name", TREES)
 def test_grayordinates_of_a_tree_are_ready_once_they_are_fetched(extract, name):
-    participants, n_runs, _ = TREES[name]
+    participants, n_runs = TREES[name].few
     root = extract(name, participants, use="grayordinates")
     for path in root.rglob("*_space-fsLR_den-91k_bold.dtseries.nii"):
         path.unlink()
@@ -218,6 +255,27 @@ def test_real_tables_of_three_generations_have_what_the_default_takes(shared_dat
     table = pd.read_csv(path, sep="\t", na_values="n/a")
     ours = from_table(table, {}, load_strategy("default"), dummy_scans=None, where=path.name)
     assert ours.regressors.shape == (len(table), 26)
+
+
+def test_a_real_table_without_expansions_gives_all_24_motion_parameters(shared_data):
+    (path,) = (shared_data / "confounds").glob("neurocaps*.tsv")
+    table = pd.read_csv(path, sep="\t", na_values="n/a")
+    ours = from_table(table, {}, load_strategy("24P"), dummy_scans=None, where=path.name)
+    assert len(ours.names) == 24
+    assert len(ours.computed) == 18
+
+
+def test_expansions_of_real_tables_follow_from_their_signals(shared_data, confounded):
+    (aomic,) = (shared_data / "confounds").glob("junifer_AOMIC*.tsv")
+    for path in (aomic, *(scan.confounds_path for scan in confounded)):
+        table = pd.read_csv(path, sep="\t", na_values="n/a")
+        bare = table.drop(columns=table.filter(regex="_derivative1|_power2").columns)
+        theirs, ours = (
+            from_table(t, {}, load_strategy("36P"), dummy_scans=None, where=path.name).regressors
+            for t in (table, bare)
+        )
+        scale = np.abs(theirs).max(axis=0)
+        np.testing.assert_allclose(ours / scale, theirs / scale, atol=1e-11)
 
 
 def test_a_real_table_without_csf_is_refused_with_a_way_out(shared_data):

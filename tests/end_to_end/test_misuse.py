@@ -13,6 +13,7 @@ from pathlib import Path
 
 import builders
 import nibabel as nib
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +70,42 @@ def test_a_participant_without_a_usable_run_is_named(tmp_path, data, semantoks) 
     )
     assert answer.exit_code == 0
     assert "sub-01: no run to process: space-T1w" in answer.output
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+def test_a_derivative_without_any_confounds_ends_with_66_and_writes_nothing(
+    tmp_path, semantoks, words
+) -> None:
+    data = builders.make_dataset(tmp_path / "in", with_confounds=False)
+    answer = semantoks(data.root, tmp_path / "out", "participant", *words)
+    assert answer.exit_code == 66, answer.output
+    assert "--level full" in answer.output
+    assert "--denoise-strategy none" in answer.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_confounds_that_only_one_run_lacks_fail_that_run_alone(tmp_path, data, semantoks) -> None:
+    data.scans[0].confounds.unlink()
+    data.scans[0].confounds_metadata.unlink()
+    answer = semantoks(data.root, tmp_path / "out")
+    assert answer.exit_code == 1, answer.output
+    assert "1 failed" in answer.output
+    assert "1 embedded" in answer.output
+
+
+def test_tables_without_expansions_are_embedded_and_the_sidecar_says_what_was_computed(
+    tmp_path, data, semantoks
+) -> None:
+    for scan in data.scans:
+        table = pd.read_csv(scan.confounds, sep="\t", na_values="n/a")
+        table = table.drop(columns=table.filter(regex="_derivative1|_power2").columns)
+        table.to_csv(scan.confounds, sep="\t", index=False, na_rep="n/a")
+    answer = semantoks(data.root, tmp_path / "out")
+    assert answer.exit_code == 0, answer.output
+    sidecar = next((tmp_path / "out").rglob("*_desc-denoised_timeseries.json"))
+    meta = json.loads(sidecar.read_text())
+    assert len(meta["ComputedRegressors"]) == 18
+    assert set(meta["ComputedRegressors"]) < set(meta["ConfoundRegressors"])
 
 
 @pytest.mark.parametrize("where", ["", "sub-01/out"])

@@ -155,7 +155,7 @@ def test_stop_on_first_crash_stops(tmp_path, semantoks) -> None:
 
 
 def test_a_failed_run_is_tried_again_and_then_done(tmp_path, semantoks) -> None:
-    data = builders.make_dataset(tmp_path / "in")
+    data = builders.make_dataset(tmp_path / "in", subjects=("01", "02"))
     table = data.scans[0].confounds.read_bytes()
     data.scans[0].confounds.unlink()
     assert semantoks(data.root, tmp_path / "out").exit_code == 1

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
@@ -29,6 +31,19 @@ def fill(root, *names):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(SIDECAR if name.endswith("_bold.json") else "")
     return root
+
+
+@contextmanager
+def unprivileged():
+    """Be a user to whom file permissions apply; root reads everything."""
+    was_root = os.geteuid() == 0
+    if was_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if was_root:
+            os.seteuid(0)
 
 
 def discover(root, *, spaces=(A, C), **selection):
@@ -84,6 +99,8 @@ def test_companions_that_are_not_there_are_none_and_no_problem(tmp_path):
         ("sub-1_task-x_space-MNI152NLin6Asym_desc-smoothAROMAnonaggr_bold.nii.gz", "AROMA"),
         ("sub-1_task-x_space-MNI152NLin6Asym_bold.nii.gz", "not desc-preproc"),
         ("sub-1_task-x_echo-2_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz", "echo"),
+        ("sub-1_task-x_space-MNIInfant_cohort-3_desc-preproc_bold.nii.gz", "MNIInfant_cohort-3"),
+        ("sub-1_task-x_space-MNIInfant+3_desc-preproc_bold.nii.gz", "space-MNIInfant+3"),
         ("sub-1_task-x_part-phase_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz", "phase"),
         ("sub-1_task-x_space-fsLR_den-91k_bold.dtseries.nii", "no atlas is installed"),
         ("sub-1_task-x_space-fsLR_den-170k_bold.dtseries.nii", "den-170k: only den-91k"),
@@ -241,6 +258,102 @@ def test_confounds_that_share_more_entities_win(tmp_path):
     assert scan.confounds_path.name == own
 
 
+def test_confounds_of_another_part_or_space_are_not_taken(tmp_path):
+    bold = f"sub-1_task-x_part-mag_space-{C}_desc-preproc_bold.nii.gz"
+    strangers = [
+        f"sub-1_task-x_{x}_desc-confounds_timeseries.tsv" for x in ("part-phase", "space-T1w")
+    ]
+    assert discover(fill(tmp_path, bold, *strangers)).scans[0].confounds_path is None
+    own = "sub-1_task-x_desc-confounds_timeseries.tsv"
+    assert discover(fill(tmp_path, own)).scans[0].confounds_path.name == own
+
+
+def test_compressed_confounds_are_found_with_their_json(tmp_path):
+    stem = "sub-1_task-x_desc-confounds_timeseries"
+    (scan,) = discover(fill(tmp_path, RUN, f"{stem}.tsv.gz", f"{stem}.json")).scans
+    assert scan.confounds_path.name == f"{stem}.tsv.gz"
+    assert scan.confounds_meta_path.name == f"{stem}.json"
+
+
+def test_a_single_echo_is_taken_where_the_filter_file_asks_for_it(tmp_path):
+    bold = [f"sub-1_task-x_echo-{n}_space-{C}_desc-preproc_bold.nii.gz" for n in (1, 2)]
+    mask, confounds = (
+        f"sub-1_task-x_{x}"
+        for x in (f"space-{C}_desc-brain_mask.nii.gz", "desc-confounds_timeseries.tsv")
+    )
+    fill(tmp_path / "in", *bold, mask, confounds)
+    assert discover(tmp_path / "in").scans == []
+    (tmp_path / "filter.json").write_text('{"bold": {"echo": 2}}')
+    (scan,) = discover(tmp_path / "in", bids_filter_file=tmp_path / "filter.json").scans
+    found = [path.name for path in (scan.bold_path, scan.mask_path, scan.confounds_path)]
+    assert found == [bold[1], mask, confounds]
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("sub-1/func", RUN.replace("sub-1", "sub-2")),
+        ("sub-1/ses-a/func", RUN),
+        ("sub-1/ses-a/func", RUN.replace("sub-1", "sub-1_ses-b")),
+        ("sub-1/func", RUN.replace("sub-1", "sub-1_ses-b")),
+    ],
+)
+def test_a_file_that_lies_in_another_folder_than_its_name_says_is_refused(tmp_path, folder, name):
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / name).touch()
+    discovery = discover(tmp_path)
+    assert discovery.scans == []
+    assert "misplaced" in reasons(discovery)[name]
+
+
+def test_participants_whose_labels_begin_alike_are_kept_apart(tmp_path):
+    runs = [RUN.replace("sub-1", f"sub-{label}") for label in ("01", "011", "0", "1")]
+    fill(tmp_path, *runs)
+    assert names(discover(tmp_path, participant_labels=["sub-01"])) == runs[:1]
+    assert len(discover(tmp_path, exclude_participant_labels=["01"]).scans) == 3
+
+
+def test_folders_without_a_bids_label_are_warned_of_and_named_if_there_is_nothing_else(
+    tmp_path, caplog
+):
+    for label in ("CC_01", "A-1"):
+        (tmp_path / f"sub-{label}" / "func").mkdir(parents=True)
+    (tmp_path / "sub-1.html").touch()
+    with pytest.raises(InputError, match=r"2 sub-\* folders.*sub-A-1"):
+        locate_derivative(tmp_path)
+    discover(fill(tmp_path, RUN))
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["2"]
+
+
+def test_names_of_fmriprep_1_1_are_refused_one_by_one_beside_newer_ones(tmp_path):
+    old = f"sub-0_task-x_bold_space-{C}_preproc.nii.gz"
+    fill(tmp_path, RUN)
+    (tmp_path / "sub-0" / "func").mkdir(parents=True)
+    (tmp_path / "sub-0" / "func" / old).touch()
+    discovery = discover(locate_derivative(tmp_path))
+    assert names(discovery) == [RUN]
+    assert "1.1" in reasons(discovery)[old]
+    assert "1.1" in discovery.left_out()["0"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named_unless_it_is_another_participant_s():
+    with tempfile.TemporaryDirectory() as folder:
+        root = fill(Path(folder), RUN, RUN.replace("sub-1", "sub-2"))
+        discover(root)  # the libraries must be loaded before the user changes
+        for path in (root, root / "sub-2", root / "sub-2" / "func", root / "sub-1"):
+            path.chmod(0o755)
+        (root / "sub-1" / "func").chmod(0)
+        try:
+            with unprivileged():
+                with pytest.raises(InputError, match=r"sub-1/func: cannot be listed") as caught:
+                    discover(locate_derivative(root))
+                others = discover(locate_derivative(root), exclude_participant_labels=["1"])
+        finally:
+            (root / "sub-1" / "func").chmod(0o755)
+    assert "--exclude-participant-label" in caught.value.hint
+    assert len(others.scans) == 1
+
+
 def test_the_sidecar_is_inherited_within_the_folder_and_the_nearest_leads(tmp_path):
     fill(tmp_path, RUN, RUN.replace(".nii.gz", ".json"), "sub-1_task-x_desc-preproc_bold.json")
     func = tmp_path / "sub-1" / "func"
@@ -386,6 +499,15 @@ def test_a_label_that_no_file_has_is_warned_of_once(sessions, caplog):
     assert [record.getMessage().split()[-1] for record in caplog.records] == ["task-typo", "run-7"]
 
 
+def test_linked_participants_and_paths_with_blanks_and_special_characters_are_read(tmp_path):
+    real = fill(tmp_path / "store", RUN, RUN.replace("sub-1", "sub-2"))
+    root = tmp_path / "sub-9 (copy) [1]+$" / "fmriprep out"
+    (root / "sub-2").mkdir(parents=True)
+    (root / "sub-1").symlink_to(real / "sub-1")
+    (root / "sub-2" / "func").symlink_to(real / "sub-2" / "func")
+    assert names(discover(locate_derivative(root))) == [RUN, RUN.replace("sub-1", "sub-2")]
+
+
 @pytest.mark.parametrize("spelling", ["out", "./out", "x/../out", "link"])
 def test_the_folder_may_be_spelled_in_any_way(tmp_path, monkeypatch, spelling):
     fill(tmp_path / "out", RUN)
@@ -448,6 +570,9 @@ def test_nothing_is_written_to_the_input(sessions):
         "derivatives/fmriprep",
         "derivatives/fmriprep-23.2.0",
         "derivatives/B/fmriprep",
+        "derivatives/fmriprep/fmriprep",
+        "derivatives/fMRIPrep",
+        "derivatives/nibabies-24.0",
     ],
 )
 def test_the_derivative_is_found_from_the_dataset_above_it(tmp_path, below):
@@ -473,6 +598,18 @@ def test_several_derivatives_are_listed_and_none_is_chosen(tmp_path):
         fill(tmp_path / "derivatives" / version / "fmriprep", RUN)
     with pytest.raises(InputError, match=r"A/fmriprep.*B/fmriprep"):
         locate_derivative(tmp_path)
+
+
+def test_a_link_to_the_derivative_is_not_a_second_one(tmp_path):
+    fill(tmp_path / "derivatives" / "fmriprep-23.2.0", RUN)
+    (tmp_path / "derivatives" / "fmriprep").symlink_to("fmriprep-23.2.0")
+    assert locate_derivative(tmp_path) == tmp_path / "derivatives" / "fmriprep"
+
+
+def test_a_file_is_said_to_be_no_folder(tmp_path):
+    fill(tmp_path, RUN)
+    with pytest.raises(InputError, match="not a folder"):
+        locate_derivative(tmp_path / "sub-1" / "func" / RUN)
 
 
 def test_a_raw_dataset_alone_is_said_to_be_raw(tmp_path):
@@ -508,6 +645,25 @@ def test_a_derivative_without_bold_was_never_made(tmp_path):
     with pytest.raises(NeverMadeError, match="--level minimal") as caught:
         locate_derivative(tmp_path)
     assert caught.value.exit_code == 66
+
+
+def test_a_derivative_without_bold_is_known_by_its_names_too(tmp_path):
+    fill(tmp_path, "sub-1_task-x_desc-hmc_boldref.nii.gz")
+    with pytest.raises(NeverMadeError):
+        locate_derivative(tmp_path)
+
+
+def test_a_derivative_without_any_confounds_was_never_made_unless_none_are_needed(tmp_path):
+    discovery = discover(fill(tmp_path, RUN, RUN.replace("sub-1", "sub-2")))
+    with pytest.raises(NeverMadeError, match="--level resampling") as caught:
+        discovery.require_usable(confounds=True)
+    assert caught.value.exit_code == 66
+    discovery.require_usable(confounds=False)
+
+
+def test_one_participant_s_confounds_make_it_a_matter_of_single_runs(tmp_path):
+    fill(tmp_path, RUN, "sub-2_task-x_desc-confounds_regressors.tsv")
+    discover(tmp_path, participant_labels=["1"]).require_usable(confounds=True)
 
 
 def test_an_empty_and_an_absent_folder_say_what_they_are(tmp_path):

@@ -107,6 +107,7 @@ def make_result(
             fd_mm=np.r_[np.nan, rng.gamma(2, 0.1, n_volumes - 1)],
             std_dvars=np.full(n_volumes, np.nan),
             outlier_reasons=("",) * n_volumes,
+            computed=(),
         ),
         despiked_fraction=0.001,
         cleaned=Denoised(

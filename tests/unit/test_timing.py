@@ -34,6 +34,23 @@ def test_a_contradiction_names_both_numbers_and_the_way_out() -> None:
         repetition_time(scan(2.0), bold(1.0), override_s=None)
 
 
+@pytest.mark.parametrize(
+    ("tr_s", "header_s", "override_s", "message"),
+    [
+        (2000.0, None, None, "Milliseconds"),
+        (2000.0, 2000.0, None, "Milliseconds"),
+        (None, 2000.0, None, "Milliseconds"),
+        (2.0, 2.0, 2000.0, "Milliseconds"),
+        (2.0, 2000.0, None, "2 s in the sidecar but 2000 s"),
+    ],
+)
+def test_milliseconds_are_not_guessed(
+    tr_s: float | None, header_s: float | None, override_s: float | None, message: str
+) -> None:
+    with pytest.raises(ScanError, match=message):
+        repetition_time(scan(tr_s), bold(header_s), override_s=override_s)
+
+
 def test_the_users_word_settles_a_contradiction() -> None:
     assert repetition_time(scan(2.0), bold(1.0), override_s=2.2) == (2.2, "--tr")
 

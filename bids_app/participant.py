@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_app.atlas import find_atlas, on_grid
+from bids_app.atlas import GRAY_DENSITY, find_atlas, on_grid
 from bids_app.atomic import write_all, write_bytes
 from bids_app.bold import load_mask, open_bold
 from bids_app.cifti import open_cifti
@@ -87,7 +87,8 @@ def open_source(scan: BoldScan, atlas_folder: Path) -> Source:
         The atlas is not installed, or damaged.
     """
     if scan.is_cifti:
-        series, gray = open_cifti(scan.bold_path), find_gray_atlas(atlas_folder)
+        series = open_cifti(scan.bold_path)
+        gray = find_gray_atlas(atlas_folder, scan.entities.den or GRAY_DENSITY)
         return Source(
             bold=series,
             atlas=gray,

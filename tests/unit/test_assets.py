@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import hashlib
-import io
 import json
 import subprocess
 import sys
@@ -17,11 +15,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bids_app import atlas_build, atlas_sources, gray_build
+from bids_app import atlas_build, atlas_fetch, atlas_sources, gray_build
 from bids_app.assets import main
 from bids_app.atlas import available_spaces, find_atlas, installed_images, load_atlas
 from bids_app.atlas_build import add_cerebellum, build_atlas, cortex_first
-from bids_app.atlas_sources import BUCKNER, Source, download, read_from_folder, sources_of
+from bids_app.atlas_sources import Source, sources_of
 from bids_app.errors import AtlasError
 from bids_app.gray_atlas import find_gray_atlas
 from bids_app.gray_build import build_gray_atlas
@@ -101,7 +99,8 @@ def test_cerebellum_never_overwrites_and_the_overlap_is_counted():
 
 def test_space_without_buckner_declares_seven_parcels_absent():
     image = build_atlas(LIN2009, "2", synthetic_contents())
-    assert image.absent == dict.fromkeys(range(451, 458), "no Buckner atlas in this space")
+    assert sorted(image.absent) == list(range(451, 458))
+    assert set(image.absent.values()) == {atlas_sources.NO_BUCKNER}
     assert image.labels.max() == 450
 
 
@@ -134,7 +133,7 @@ def test_source_names_in_another_order_are_refused():
 
 
 def test_grayordinates_are_numbered_in_model_order_with_the_cerebellum_where_it_belongs():
-    image = build_gray_atlas(synthetic_contents())
+    image = build_gray_atlas(synthetic_contents(), density="91k")
     np.testing.assert_array_equal(image.labels, gray_builders.labels_on(image.axis))
     assert image.absent == {}
 
@@ -144,7 +143,7 @@ def test_grayordinates_with_other_names_are_refused(monkeypatch):
     names[0], names[1] = names[1], names[0]
     monkeypatch.setattr(gray_builders, "parcel_names", lambda: names)
     with pytest.raises(AtlasError, match=r"dlabel\.nii: label 51 should be 7Networks_LH_Vis_1"):
-        build_gray_atlas(synthetic_contents())
+        build_gray_atlas(synthetic_contents(), density="91k")
 
 
 def test_grayordinates_without_a_cerebellum_are_refused():
@@ -153,76 +152,7 @@ def test_grayordinates_without_a_cerebellum_are_refused():
     with pytest.raises(
         AtlasError, match="fsLR, 91k: expected 457 parcels; labels without a voxel"
     ):
-        build_gray_atlas(contents)
-
-
-def source(content, name="atl.nii"):
-    return Source(
-        path=f"some/folder/{name}", sha256=hashlib.sha256(content).hexdigest(), origin=BUCKNER
-    )
-
-
-@pytest.mark.parametrize("name", ["atl.nii", "atl.nii.gz"])
-def test_sources_are_found_anywhere_and_compressed_or_not(tmp_path, name):
-    wanted = source(b"voxels")
-    path = tmp_path / "deep/er" / name
-    path.parent.mkdir(parents=True)
-    path.write_bytes(gzip.compress(b"voxels") if name.endswith("gz") else b"voxels")
-    assert read_from_folder(tmp_path, [wanted]) == {wanted: b"voxels"}
-
-
-def test_all_missing_sources_are_named_with_their_addresses(tmp_path):
-    with pytest.raises(AtlasError) as caught:
-        read_from_folder(tmp_path, [source(b"a", "a.nii"), source(b"b", "b.nii.gz")])
-    assert "2 of 2" in caught.value.message
-    assert "a.nii, b.nii" in caught.value.message
-    assert f"{BUCKNER.commit}/some/folder/b.nii.gz" in caught.value.hint
-
-
-def test_file_with_the_right_name_and_other_content_is_refused(tmp_path):
-    (tmp_path / "atl.nii").write_bytes(b"other voxels")
-    with pytest.raises(AtlasError, match="expected sha256"):
-        read_from_folder(tmp_path, [source(b"voxels")])
-
-
-def test_two_files_of_one_name_must_be_the_same_file(tmp_path):
-    wanted = source(b"voxels")
-    (tmp_path / "atl.nii").write_bytes(b"voxels")
-    (tmp_path / "atl.nii.gz").write_bytes(gzip.compress(b"voxels"))
-    assert read_from_folder(tmp_path, [wanted]) == {wanted: b"voxels"}
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b/atl.nii").write_bytes(b"edited")
-    with pytest.raises(AtlasError, match=r"b/atl\.nii: not the file"):
-        read_from_folder(tmp_path, [wanted])
-
-
-def test_dangling_and_damaged_sources_are_told(tmp_path):
-    (tmp_path / "atl.nii").symlink_to(tmp_path / "annex")
-    with pytest.raises(AtlasError, match="datalad get"):
-        read_from_folder(tmp_path, [source(b"voxels")])
-    (tmp_path / "atl.nii").unlink()
-    (tmp_path / "atl.nii.gz").write_bytes(gzip.compress(b"voxels")[:-4])
-    with pytest.raises(AtlasError, match="damaged compressed file"):
-        read_from_folder(tmp_path, [source(b"voxels")])
-
-
-def test_download_opens_the_pinned_address_and_verifies():
-    wanted, opened = source(b"voxels", "atl.nii.gz"), []
-
-    def opener(url):
-        opened.append(url)
-        return io.BytesIO(gzip.compress(b"voxels"))
-
-    assert download([wanted], opener=opener) == {wanted: b"voxels"}
-    assert opened == [
-        f"https://raw.githubusercontent.com/{BUCKNER.repository}/{BUCKNER.commit}"
-        "/some/folder/atl.nii.gz"
-    ]
-
-
-def test_download_of_another_content_is_refused():
-    with pytest.raises(AtlasError, match="not the file that the atlas is built from"):
-        download([source(b"voxels")], opener=lambda _: io.BytesIO(b"<html>404"))
+        build_gray_atlas(contents, density="91k")
 
 
 def test_every_space_needs_its_pinned_sources():
@@ -279,7 +209,7 @@ def test_command_installs_all_spaces_and_says_what_is_missing(tmp_path, source_f
     folder = tmp_path / "home/atlas"
     assert available_spaces(folder) == (LIN6, GRAY, LIN2009)
     assert len(installed_images(folder)) == 4
-    assert find_gray_atlas(folder).absent == {}
+    assert find_gray_atlas(folder, "91k").absent == {}
     sidecar = json.loads(next(folder.glob("tpl-MNI152NLin6Asym/*res-2_dseg.json")).read_text())
     assert [f["Name"] for f in sidecar["SourceFiles"]] == [
         "Schaefer2018_400Parcels_7Networks_order_Tian_Subcortex_S3_MNI152NLin6Asym_2mm.nii",
@@ -336,7 +266,7 @@ def test_without_internet_the_way_out_is_told(tmp_path, monkeypatch):
     def offline(_):
         raise URLError("Name or service not known")
 
-    monkeypatch.setattr(atlas_sources, "_open_https", offline)
+    monkeypatch.setattr(atlas_fetch, "_open_https", offline)
     result = run("atlas", "--download", "--home", tmp_path / "home")
     assert result.exit_code == 78
     assert "Name or service not known" in result.stderr
@@ -428,4 +358,5 @@ def test_pinned_files_are_those_of_the_manifest(shared_data):
             if pinned.name == name:
                 stored = (shared_data / path).read_bytes()
                 assert hashlib.sha256(stored).hexdigest() == row["sha256"]
-                assert row["source"].endswith(f"{pinned.origin.repository}@{pinned.origin.commit}")
+                repository, _, commit = row["source"].removeprefix("github:").partition("@")
+                assert pinned.origin.address.endswith(f"/{repository}/{commit}")

@@ -127,9 +127,14 @@ def _from_repository(source: Source, open_url: Callable[[str], BinaryIO]) -> byt
 
 
 def _open_https(url: str) -> BinaryIO:
+    from urllib.error import HTTPError
     from urllib.request import urlopen
 
-    response: BinaryIO = urlopen(url, timeout=TIMEOUT_S)  # noqa: S310 pinned https addresses
+    try:
+        response: BinaryIO = urlopen(url, timeout=TIMEOUT_S)  # noqa: S310 pinned addresses
+    except HTTPError as err:
+        err.close()  # it is a response, too
+        raise
     return response
 
 

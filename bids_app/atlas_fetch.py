@@ -19,7 +19,7 @@ from bids_app.atlas_sources import TEMPLATEFLOW
 from bids_app.errors import AtlasError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from typing import BinaryIO
 
     from bids_app.atlas_sources import Source
@@ -31,7 +31,7 @@ LARGEST_BYTES = 1 << 26
 
 
 def read_from_folder(
-    folder: Path, sources: Iterable[Source], *, further: Iterable[Source] = ()
+    folder: Path, sources: Collection[Source], *, further: Collection[Source] = ()
 ) -> dict[Source, bytes]:
     """Find files by their original names anywhere below a folder, and verify them.
 

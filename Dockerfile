@@ -27,7 +27,8 @@ ARG ATLAS=download
 COPY entrypoint.py /opt/semantoks/entrypoint.py
 RUN --mount=type=secret,id=cabundle,target=/etc/ssl/certs/ca-certificates.crt \
     case "${ATLAS}" in \
-        download) /opt/venv/bin/semantoks-assets atlas --download --home /opt/semantoks/home ;; \
+        download) REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt TEMPLATEFLOW_HOME=/tmp/templateflow \
+            /opt/venv/bin/semantoks-assets atlas --download --home /opt/semantoks/home ;; \
         none) mkdir -p /opt/semantoks/home ;; \
         *) echo "ATLAS: expected download or none, found ${ATLAS}" >&2; exit 2 ;; \
     esac && \

@@ -12,7 +12,9 @@ import click
 from bids_app import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from bids_app.atlas_sources import Source
 
 DESCRIPTION = (
     "457 parcels in the order of the Brain-Semantoks model input: Schaefer-400 in 7-network "
@@ -37,6 +39,13 @@ def main() -> None:
 )
 @click.option("--download", is_flag=True, help="Fetch the source files from the internet.")
 @click.option(
+    "--without-templateflow",
+    "minimal",
+    is_flag=True,
+    help="Leave out what needs files of TemplateFlow (a download of 215 MB): the cerebellum in "
+    "MNI152NLin2009cAsym, and CIFTI at 170k.",
+)
+@click.option(
     "--home",
     type=click.Path(path_type=Path, file_okay=False),
     help="Install into HOME/atlas. Default: $SEMANTOKS_HOME, else the user's cache folder.",
@@ -48,8 +57,20 @@ def main() -> None:
     metavar="SPACE",
     help="MNI152NLin6Asym, MNI152NLin2009cAsym or fsLR (CIFTI); repeatable. Default: all.",
 )
-def atlas(folder: Path | None, download: bool, home: Path | None, spaces: tuple[str, ...]) -> None:  # noqa: FBT001 click passes by keyword
-    """Build the 457-parcel atlas from its public sources, verified by sha256."""
+def atlas(
+    *,
+    folder: Path | None,
+    download: bool,
+    minimal: bool,
+    home: Path | None,
+    spaces: tuple[str, ...],
+) -> None:
+    """Build the 457-parcel atlas from its public sources, verified by sha256.
+
+    With --from, files of TemplateFlow are taken where they are: below DIR, or in TemplateFlow's
+    own folder. What needs them is left out where they are not.
+    """
+    from bids_app import atlas_fetch
     from bids_app import atlas_sources as sources
     from bids_app.atlas_build import atlas_files, build_atlas
     from bids_app.atomic import write_all
@@ -65,11 +86,12 @@ def atlas(folder: Path | None, download: bool, home: Path | None, spaces: tuple[
     with _errors_end_the_command():
         target = _target(home)
         chosen = [space for space in sources.SPACES if not spaces or space in spaces]
-        needed = list(dict.fromkeys(s for space in chosen for s in sources.sources_of(space)))
+        needed = _of_all(sources.sources_of, chosen)
+        further = [] if minimal else _of_all(sources.further_sources_of, chosen)
         contents = (
-            sources.download(needed)
+            atlas_fetch.download(dict.fromkeys([*needed, *further]))
             if folder is None
-            else sources.read_from_folder(folder, needed)
+            else atlas_fetch.read_from_folder(folder, needed, further=further)
         )
         images = [
             build_atlas(space, resolution, contents)
@@ -77,9 +99,10 @@ def atlas(folder: Path | None, download: bool, home: Path | None, spaces: tuple[
             if space in sources.VOLUME_SPACES
             for resolution in sources.RESOLUTIONS
         ]
+        densities = ("91k", "170k") if sources.is_complete("fsLR", contents) else ("91k",)
+        grays = [build_gray_atlas(contents, density=d) for d in densities if "fsLR" in chosen]
         files = atlas_files(images, target, description=DESCRIPTION, licence=LICENCE)
-        gray = build_gray_atlas(contents) if "fsLR" in chosen else None
-        if gray is not None:
+        for gray in grays:
             files |= gray_files(gray, target, description=DESCRIPTION, licence=LICENCE)
         write_all(files)
     click.echo(f"Installed in {target}:")
@@ -89,10 +112,13 @@ def atlas(folder: Path | None, download: bool, home: Path | None, spaces: tuple[
             click.echo(
                 f"    {image.n_overlap} cerebellar voxels keep their cortical or subcortical label"
             )
-    if gray is not None:
+    for gray in grays:
         click.echo(f"  fsLR {gray.density}: {_summary(gray.absent)}")
+    if missing := [source.name for source in further if source not in contents]:
+        click.echo(f"Not found, and what needs them left out: {', '.join(missing)}")
+        click.echo("  docs/atlas.md says what that is, and where they come from.")
     click.echo("Terms of the sources:")
-    for origin in dict.fromkeys(source.origin for source in needed):
+    for origin in dict.fromkeys(source.origin for source in contents):
         click.echo(f"  {origin.name}: {origin.licence}.\n    {origin.reference}")
 
 
@@ -116,10 +142,15 @@ def info(home: Path | None) -> None:
             image = load_atlas(path)
             click.echo(f"{image.space} {image.resolution} mm: {_summary(image.absent)}")
             click.echo(f"  {path}, voxels sha256 {image.sha256}")
-        for path in gray_paths:
+        for path in gray_paths.values():
             gray = load_gray_atlas(path)
             click.echo(f"{gray.space} {gray.density}: {_summary(gray.absent)}")
             click.echo(f"  {path}, labels sha256 {gray.sha256}")
+
+
+def _of_all(files_of: Callable[[str], list[Source]], spaces: Iterable[str]) -> list[Source]:
+    """Return the files of several spaces, each once."""
+    return list(dict.fromkeys(source for space in spaces for source in files_of(space)))
 
 
 def _target(home: Path | None) -> Path:

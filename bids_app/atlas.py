@@ -44,8 +44,9 @@ HASH_KEY, ABSENT_KEY = "VoxelSHA256", "AbsentParcels"
 IMAGE_NAME = re.compile(rf"tpl-(\w+)_atlas-{ATLAS_LABEL}_res-(\w+)_dseg\.nii\.gz")
 GRAY_SPACE, GRAY_DENSITY = "fsLR", "91k"
 """Surfaces and voxels together: CIFTI's grayordinates (`bids_app.gray_atlas`)."""
+DENSER = "170k"
+"""The other density, with an atlas of its own: `space_key` tells them apart."""
 GRAY_NAME = re.compile(rf"tpl-{GRAY_SPACE}_atlas-{ATLAS_LABEL}_den-(\w+)_dseg\.dlabel\.nii")
-_PREFERRED = (PREFERRED_SPACE, GRAY_SPACE)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,13 +93,21 @@ def atlas_home() -> Path:
     return cache / "semantoks" / "atlas"
 
 
+def space_key(space: str, density: str | None) -> str:
+    """Name what has an atlas of its own: the space, or ``fsLR_den-170k``."""
+    return f"{space}_den-{density}" if (space, density) == (GRAY_SPACE, DENSER) else space
+
+
+_PREFERRED = (PREFERRED_SPACE, GRAY_SPACE, space_key(GRAY_SPACE, DENSER))
+
+
 def available_spaces(folder: Path) -> tuple[str, ...]:
     """Return the installed spaces in the order of `parcels_by_space`."""
     return tuple(parcels_by_space(folder))
 
 
 def parcels_by_space(folder: Path) -> dict[str, int]:
-    """Return how many parcels each installed space has, those with most first.
+    """Return how many parcels each installed space has by `space_key`, those with most first.
 
     Between spaces with equally many MNI152NLin6Asym comes first (the space of the volumes that
     published models were trained on), then fsLR, then the alphabet.
@@ -109,8 +118,8 @@ def parcels_by_space(folder: Path) -> dict[str, int]:
         A sidecar is missing or damaged.
     """
     images = {space: next(iter(found.values())) for space, found in _installed(folder).items()}
-    if grayordinates := installed_grayordinates(folder):
-        images[GRAY_SPACE] = grayordinates[0]
+    for density, path in installed_grayordinates(folder).items():
+        images[space_key(GRAY_SPACE, density)] = path
     present = {
         space: len(parcel_names()) - len(read_sidecar(path)[ABSENT_KEY])
         for space, path in images.items()
@@ -207,10 +216,10 @@ def on_grid(atlas: Atlas, shape: tuple[int, int, int], affine: Affine) -> LabelA
     return labels
 
 
-def installed_grayordinates(folder: Path) -> list[Path]:
-    """Return the paths of the atlas on grayordinates in a folder, sorted."""
-    found = folder.glob(f"tpl-{GRAY_SPACE}/*_dseg.dlabel.nii")
-    return sorted(path for path in found if GRAY_NAME.fullmatch(path.name))
+def installed_grayordinates(folder: Path) -> dict[str, Path]:
+    """Map density to the atlas on grayordinates in a folder."""
+    found = sorted(folder.glob(f"tpl-{GRAY_SPACE}/*_dseg.dlabel.nii"))
+    return {name[1]: path for path in found if (name := GRAY_NAME.fullmatch(path.name))}
 
 
 def installed_images(folder: Path) -> list[Path]:

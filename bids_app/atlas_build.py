@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,17 +15,21 @@ from bids_app.atlas_labels import (
     Affine,
     LabelArray,
     check_labels,
-    labels_of,
+    parse_labels,
     resample_nearest,
     voxel_sha256,
 )
 from bids_app.atlas_sources import (
     CEREBELLUM,
+    CEREBELLUM_WARP,
     CORTEX_SUBCORTEX,
     CORTEX_SUBCORTEX_NAMES,
     NO_BUCKNER,
+    WARPED_FROM,
     Source,
+    is_complete,
 )
+from bids_app.atlas_warp import warped_cerebellum
 from bids_app.atomic import json_bytes
 from bids_app.errors import AtlasError
 from model.networks import parcels
@@ -51,6 +55,8 @@ class AtlasImage:
     sources: tuple[Source, ...]
     n_overlap: int
     """Cerebellar voxels that a cortical or subcortical label took"""
+    warp: Mapping[str, Any] = field(default_factory=dict)
+    """How the cerebellum came from another space; empty: it did not"""
 
 
 def build_atlas(space: str, resolution: str, contents: Mapping[Source, bytes]) -> AtlasImage:
@@ -78,17 +84,21 @@ def build_atlas(space: str, resolution: str, contents: Mapping[Source, bytes]) -
         _names_of(contents[CORTEX_SUBCORTEX_NAMES].decode()), source=CORTEX_SUBCORTEX_NAMES.name
     )
     source = CORTEX_SUBCORTEX[space, resolution]
-    combined, affine = parse_labels(source, contents)
+    combined, affine = parse_labels(contents[source], source=source.name)
     labels = cortex_first(combined, source=source.name)
     sources, absent, n_overlap = [source], {}, 0
+    warp: dict[str, Any] = {}
     if space in CEREBELLUM:
-        cerebellum, grid = parse_labels(CEREBELLUM[space], contents)
-        labels, n_overlap = add_cerebellum(
-            labels, resample_nearest(cerebellum, grid, labels.shape, affine)
-        )
+        cerebellum, grid = parse_labels(contents[CEREBELLUM[space]], source=space)
+        networks = resample_nearest(cerebellum, grid, labels.shape, affine)
         sources.append(CEREBELLUM[space])
+    elif is_complete(space, contents):
+        networks, warp = warped_cerebellum(space, contents, labels.shape, affine)
+        sources += [CEREBELLUM[WARPED_FROM], CEREBELLUM_WARP[space]]
     else:
+        networks = np.zeros_like(labels)
         absent = {p.index: NO_BUCKNER for p in parcels() if p.index >= FIRST_CEREBELLUM}
+    labels, n_overlap = add_cerebellum(labels, networks)
     check_labels(labels, absent=absent, source=f"{space}, {resolution} mm")
     return AtlasImage(
         space=space,
@@ -98,6 +108,7 @@ def build_atlas(space: str, resolution: str, contents: Mapping[Source, bytes]) -
         absent=absent,
         sources=tuple(sources),
         n_overlap=n_overlap,
+        warp=warp,
     )
 
 
@@ -189,19 +200,6 @@ def atlas_files(
     }
 
 
-def parse_labels(source: Source, contents: Mapping[Source, bytes]) -> tuple[LabelArray, Affine]:
-    """Return labels and affine of a source that is a label image.
-
-    Raises
-    ------
-    AtlasError
-        It is not 3-D, or holds values that are not whole numbers.
-    """
-    import nibabel as nib
-
-    return labels_of(nib.Nifti1Image.from_bytes(contents[source]), source=source.name)
-
-
 def _names_of(text: str) -> dict[str, str]:
     """Parse a label file: a line with the name, a line with number and colour."""
     lines = text.split("\n")
@@ -227,6 +225,7 @@ def _sidecar(image: AtlasImage, named: dict[str, str]) -> dict[str, Any]:
         **source_records(image.sources),
         ABSENT_KEY: {str(index): reason for index, reason in image.absent.items()},
         "CerebellumOverlapVoxels": image.n_overlap,
+        **({"CerebellumWarp": dict(image.warp)} if image.warp else {}),
         HASH_KEY: voxel_sha256(image.labels, image.affine),
     }
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from bids_app.itk_transform import PointMap
+
 LabelArray = npt.NDArray[np.int32]
 Affine = npt.NDArray[np.float64]
 
@@ -37,6 +39,19 @@ def read_labels(path: Path) -> tuple[LabelArray, Affine]:
     with _readable(path):
         image = _load(path)
         return labels_of(image, source=str(path))
+
+
+def parse_labels(content: bytes, *, source: str) -> tuple[LabelArray, Affine]:
+    """Return labels and affine of the bytes of a NIfTI label image; `source` names it.
+
+    Raises
+    ------
+    AtlasError
+        It is not 3-D, or holds values that are not whole numbers.
+    """
+    import nibabel as nib
+
+    return labels_of(nib.Nifti1Image.from_bytes(content), source=source)
 
 
 def read_affine(path: Path) -> Affine:
@@ -159,14 +174,32 @@ def voxel_sha256(labels: LabelArray, affine: Affine) -> str:
 
 
 def resample_nearest(
-    labels: LabelArray, affine: Affine, to_shape: tuple[int, ...], to_affine: Affine
+    labels: LabelArray,
+    affine: Affine,
+    to_shape: tuple[int, ...],
+    to_affine: Affine,
+    *,
+    through: PointMap | None = None,
 ) -> LabelArray:
-    """Sample labels at the voxel centres of another grid; 0 where that lies outside."""
-    to_index = np.linalg.inv(affine) @ to_affine
+    """Sample labels at the voxel centres of another grid; 0 where that lies outside.
+
+    Parameters
+    ----------
+    labels, affine
+        (X, Y, Z) labels, and their voxel indices to millimetres.
+    to_shape, to_affine
+        The other grid.
+    through
+        Takes points of the other grid's space to that of the labels; None: it is the same.
+    """
+    from_mm = np.linalg.inv(affine)
     result = np.zeros(to_shape, dtype=np.int32)
     j, k = np.indices(to_shape[1:]).reshape(2, -1)
     for i in range(to_shape[0]):  # slabs bound the memory of the coordinates
-        centres = to_index[:3, :3] @ np.stack([np.full(j.size, i), j, k]) + to_index[:3, 3:]
+        centres = to_affine[:3, :3] @ np.stack([np.full(j.size, i), j, k]) + to_affine[:3, 3:]
+        if through is not None:
+            centres = through(centres)
+        centres = from_mm[:3, :3] @ centres + from_mm[:3, 3:]
         # The small number keeps exact halves from falling either way by rounding error.
         nearest = np.floor(centres + 0.5 + 1e-6).astype(np.intp)
         inside = ((nearest >= 0) & (nearest < np.array(labels.shape)[:, None])).all(axis=0)

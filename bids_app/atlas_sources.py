@@ -6,37 +6,27 @@ user builds the atlas on his own machine (``semantoks-assets atlas``), under the
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import os
-import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_app.errors import AtlasError
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import BinaryIO
+    from collections.abc import Collection
 
-GZIP_MAGIC = b"\x1f\x8b"
-TIMEOUT_S = 60.0
-LARGEST_BYTES = 1 << 26
-"""No source is nearly as large; a server that sends more sends something else."""
 VOLUME_SPACES = ("MNI152NLin6Asym", "MNI152NLin2009cAsym")
 SPACES = (*VOLUME_SPACES, "fsLR")
 RESOLUTIONS = ("1", "2")
-NO_BUCKNER = "no Buckner atlas in this space"
+NO_BUCKNER = (
+    "no Buckner atlas in this space, and TemplateFlow's transform was not at hand at set-up"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """A repository at a commit, and its terms."""
+    """A public collection of files, and its terms."""
 
     name: str
-    repository: str
-    commit: str
+    address: str
+    """What the addresses of its files begin with; of a repository: at a pinned commit"""
     licence: str
     reference: str
 
@@ -46,9 +36,10 @@ class Source:
     """One file of an origin."""
 
     path: str
-    """Inside the repository"""
+    """Below the origin's address"""
     sha256: str
-    """Of the uncompressed content, so that ``.nii`` and ``.nii.gz`` are the same file"""
+    """Of the uncompressed content, so that ``.nii`` and ``.nii.gz`` are the same file; for
+    ``Atlas_ROIs.1.60.nii.gz`` of the file as published"""
     origin: Origin
 
     @property
@@ -58,15 +49,14 @@ class Source:
 
     @property
     def url(self) -> str:
-        """Public address of the file at the pinned commit."""
-        base = "https://raw.githubusercontent.com"
-        return f"{base}/{self.origin.repository}/{self.origin.commit}/{self.path}"
+        """Public address of the file."""
+        return f"{self.origin.address}/{self.path}"
 
 
+_GITHUB = "https://raw.githubusercontent.com"
 TIAN = Origin(
     name="Schaefer-400 (7 networks) with Tian subcortex S3",
-    repository="yetianmed/subcortex",
-    commit="62751401be0dba587442799748a886d5d87b8364",
+    address=f"{_GITHUB}/yetianmed/subcortex/62751401be0dba587442799748a886d5d87b8364",
     licence="Melbourne Subcortex Atlas License (free use and redistribution; cite Tian et al. "
     "2020); Schaefer parcellation: MIT (CBIG)",
     reference="Tian et al. 2020, https://doi.org/10.1038/s41593-020-00711-6; "
@@ -74,11 +64,24 @@ TIAN = Origin(
 )
 BUCKNER = Origin(
     name="Buckner-7 cerebellum",
-    repository="DiedrichsenLab/cerebellar_atlases",
-    commit="1b62fdc0954d34ed768ec36e81ce6a007dbe9e3c",
+    address=f"{_GITHUB}/DiedrichsenLab/cerebellar_atlases/"
+    "1b62fdc0954d34ed768ec36e81ce6a007dbe9e3c",
     licence="CC BY-ND by the repository's README (its SUIT folder: CC BY-NC 3.0); use it, do "
     "not pass the merged atlas on",
     reference="Buckner et al. 2011, https://doi.org/10.1152/jn.00339.2011",
+)
+TEMPLATEFLOW = Origin(
+    name="TemplateFlow",
+    address="https://templateflow.s3.amazonaws.com",
+    licence="the LICENSE file of each template (MNI152NLin2009cAsym, fsLR)",
+    reference="Ciric et al. 2022, https://doi.org/10.1038/s41592-022-01681-2",
+)
+HCP = Origin(
+    name="HCP grayordinates",
+    address=f"{_GITHUB}/Washington-University/HCPpipelines/"
+    "fb25ef4e9be44402d1d746834d18050842bb4042",
+    licence="HCP Pipelines, LICENSE.md in their repository",
+    reference="Glasser et al. 2013, https://doi.org/10.1016/j.neuroimage.2013.04.127",
 )
 
 _FOLDER = "Group-Parcellation/3T/Cortex-Subcortex"
@@ -135,6 +138,21 @@ CEREBELLUM = {
 }
 """Space to the label image 1-7, on a box of 1 mm voxels. MNI152NLin2009cAsym has none."""
 
+CEREBELLUM_WARP = {
+    "MNI152NLin2009cAsym": Source(
+        path="tpl-MNI152NLin2009cAsym/"
+        "tpl-MNI152NLin2009cAsym_from-MNI152NLin6Asym_mode-image_xfm.h5",
+        sha256="2e3869a07b96aec406e0419ca2e434afc54882d37cc212b933b139d1b63a4dfe",
+        origin=TEMPLATEFLOW,
+    )
+}
+"""Space to the transform through which `WARPED_FROM`'s cerebellum is resampled (205 MB).
+
+It maps points of the space to points of `WARPED_FROM`. The file of the opposite name
+(``tpl-MNI152NLin6Asym_from-MNI152NLin2009cAsym``) maps the same way and has the same lattice
+and size, so that only the hash tells them apart.
+"""
+WARPED_FROM = "MNI152NLin6Asym"
 
 GRAYORDINATES = Source(
     path=f"{_FOLDER}/{_STEM}.dlabel.nii",
@@ -150,110 +168,62 @@ VOLUME_OF_GRAYORDINATES = "MNI152NLin6Asym"
 """Space of the voxels among the grayordinates."""
 
 
+SPHERES = {
+    (f"CIFTI_STRUCTURE_CORTEX_{hemisphere}", density): Source(
+        path=f"tpl-fsLR/tpl-fsLR_hemi-{hemisphere[0]}_den-{density}_sphere.surf.gii",
+        sha256=sha256,
+        origin=TEMPLATEFLOW,
+    )
+    for hemisphere, density, sha256 in (
+        (
+            "LEFT",
+            "32k",
+            "1846b053f870405466776d004d714cc1da0cec7361761c65a864782dd09f30a8",
+        ),
+        (
+            "LEFT",
+            "59k",
+            "65d38a5f938c2667f94f8978af4750ed66f76ce9060884bafccc3e9cdc52d178",
+        ),
+        (
+            "RIGHT",
+            "32k",
+            "1a898433a9f1070e4e0435d4db966776ecc3291bfcd444efc7910aeffb91561c",
+        ),
+        (
+            "RIGHT",
+            "59k",
+            "6df50dfa10d872f0aca5b4e9c96b6dbf0546131fec469f918445433cab805d60",
+        ),
+    )
+}
+"""CIFTI structure and density to the registered sphere: vertices at one place are one place."""
+
+VOXELS_170K = Source(
+    path="global/templates/170494_Greyordinates/Atlas_ROIs.1.60.nii.gz",
+    sha256="75b295274c31311b4e6c42e7a1804c8a0bc31a12199dcb561f8628afb2ed340b",
+    origin=HCP,
+)
+"""Structures of the voxels of 170k grayordinates, 1.6 mm, as FreeSurfer's numbers."""
+
+
 def sources_of(space: str) -> list[Source]:
-    """Return all files that the atlas of a space is built from."""
+    """Return the files without which the atlas of a space cannot be built."""
     if space == "fsLR":
         return [GRAYORDINATES, CEREBELLUM[VOLUME_OF_GRAYORDINATES]]
     images = [CORTEX_SUBCORTEX[space, resolution] for resolution in RESOLUTIONS]
     return [CORTEX_SUBCORTEX_NAMES, *images, *([CEREBELLUM[space]] if space in CEREBELLUM else [])]
 
 
-def read_from_folder(folder: Path, sources: Iterable[Source]) -> dict[Source, bytes]:
-    """Find files by their original names anywhere below a folder, and verify them.
-
-    Returns
-    -------
-    Uncompressed contents.
-
-    Raises
-    ------
-    AtlasError
-        Files are missing, or one that bears the name has another content.
-    """
-    wanted = {source.name: source for source in sources}
-    paths: dict[str, list[Path]] = {name: [] for name in wanted}
-    for root, _, names in os.walk(folder):
-        for name in names:
-            if name.removesuffix(".gz") in wanted:
-                paths[name.removesuffix(".gz")].append(Path(root) / name)
-    if missing := [name for name, found in paths.items() if not found]:
-        raise AtlasError(
-            f"{folder}: {len(missing)} of {len(wanted)} source files are not below this folder "
-            f"(as .nii or .nii.gz): {', '.join(missing)}.",
-            hint="Their addresses:\n  " + "\n  ".join(wanted[name].url for name in missing),
-        )
-    contents = {}
-    for name, found in paths.items():
-        for path in sorted(found):  # all are verified: two of one name must be one file
-            contents[wanted[name]] = _verified(wanted[name], path)
-    return contents
+def further_sources_of(space: str) -> list[Source]:
+    """Return the files that complete it: MNI152NLin2009cAsym's cerebellum, fsLR's 170k."""
+    if space == "fsLR":
+        return [*SPHERES.values(), VOXELS_170K]
+    if space not in CEREBELLUM_WARP:
+        return []
+    return [CEREBELLUM_WARP[space], CEREBELLUM[WARPED_FROM], CORTEX_SUBCORTEX[WARPED_FROM, "1"]]
 
 
-def download(
-    sources: Iterable[Source], *, opener: Callable[[str], BinaryIO] | None = None
-) -> dict[Source, bytes]:
-    """Fetch files from their pinned addresses and verify them; nothing is kept on disk.
-
-    Parameters
-    ----------
-    sources
-        What to fetch.
-    opener
-        Opens an address for reading; None: over https, with a time limit.
-
-    Returns
-    -------
-    Uncompressed contents.
-
-    Raises
-    ------
-    AtlasError
-        An address cannot be reached, or sends another content.
-    """
-    open_url = opener or _open_https
-    contents = {}
-    for source in sources:
-        try:
-            with open_url(source.url) as response:
-                stored = response.read(LARGEST_BYTES)
-        except OSError as err:
-            raise AtlasError(
-                f"{source.url}: cannot be fetched ({err}).",
-                hint="Without internet: fetch the files elsewhere, put them into a folder, and "
-                "run: semantoks-assets atlas --from FOLDER. docs/atlas.md lists their addresses.",
-            ) from err
-        contents[source] = _check(source, stored, where=source.url)
-    return contents
-
-
-def _open_https(url: str) -> BinaryIO:
-    from urllib.request import urlopen
-
-    response: BinaryIO = urlopen(url, timeout=TIMEOUT_S)  # noqa: S310 pinned https addresses
-    return response
-
-
-def _verified(source: Source, path: Path) -> bytes:
-    try:
-        stored = path.read_bytes()
-    except OSError as err:
-        raise AtlasError(
-            f"{path}: cannot be read ({err.strerror}).",
-            hint="A git-annex link that was never fetched? Get it with: datalad get FILE",
-        ) from err
-    return _check(source, stored, where=str(path))
-
-
-def _check(source: Source, stored: bytes, *, where: str) -> bytes:
-    try:
-        content = gzip.decompress(stored) if stored.startswith(GZIP_MAGIC) else stored
-    except (OSError, EOFError, zlib.error) as err:
-        raise AtlasError(f"{where}: damaged compressed file ({err}).") from err
-    found = hashlib.sha256(content).hexdigest()
-    if found != source.sha256:
-        raise AtlasError(
-            f"{where}: not the file that the atlas is built from: expected sha256 "
-            f"{source.sha256} (uncompressed), found {found}.",
-            hint=f"Remove or rename it, and take the original: {source.url}",
-        )
-    return content
+def is_complete(space: str, found: Collection[Source]) -> bool:
+    """Tell whether all files that complete the atlas of a space are there."""
+    return set(further_sources_of(space)) <= set(found)

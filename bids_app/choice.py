@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bids_app.atlas import GRAY_DENSITY, GRAY_SPACE
+from bids_app.atlas import DENSER, GRAY_DENSITY, GRAY_SPACE, space_key
 from bids_app.cifti import ENDING as CIFTI
 from bids_app.companions import NOT_FETCHED, Companions
 from bids_app.selection import SPACES
@@ -58,8 +58,8 @@ def why_never_taken(
         (is_cifti and space != GRAY_SPACE, f"CIFTI series in space-{space}, not {GRAY_SPACE}"),
         (not is_cifti and space == GRAY_SPACE, f"space-{space}, but not a {CIFTI} file"),
         (
-            is_cifti and den not in (None, GRAY_DENSITY),
-            f"den-{den}: only den-{GRAY_DENSITY} has an atlas",
+            is_cifti and den not in (None, GRAY_DENSITY, DENSER),
+            f"den-{den}: only den-{GRAY_DENSITY} and den-{DENSER} have an atlas",
         ),
         (
             entities.echo is not None and not selection.bids_filters.get("echo"),
@@ -71,7 +71,7 @@ def why_never_taken(
         (space is None, "in the scan's own space, not in a template"),
         (space not in SPACES, f"space-{_template(entities)}, not a template with an atlas"),
         (asked not in ("auto", space), f"space-{space}, while --space {asked} was asked for"),
-        (space not in spaces, f"{NO_ATLAS} for space-{space}"),
+        (_key(entities) not in spaces, f"{NO_ATLAS} for space-{_key(entities)}"),
     )
     return next((reason for applies, reason in reasons if applies), "")
 
@@ -110,9 +110,13 @@ def _why_unreadable(one: Candidate) -> str:
 
 def _rank(entities: Entities, spaces: Mapping[str, int]) -> tuple[int, int]:
     """Order by space, then resolution: the 2 mm grid, the native voxel size, anything else."""
-    space, res = entities.space or "", entities.res or ""
+    res = entities.res or ""
     on_2mm = res.isdecimal() and int(res) == 2
-    return list(spaces).index(space), 0 if on_2mm else 1 if not res else 2
+    return list(spaces).index(_key(entities)), 0 if on_2mm else 1 if not res else 2
+
+
+def _key(entities: Entities) -> str:
+    return space_key(entities.space or "", entities.den)
 
 
 def _verdict(one: Candidate, winners: Sequence[Candidate], spaces: Mapping[str, int]) -> Candidate:
@@ -128,7 +132,7 @@ def _verdict(one: Candidate, winners: Sequence[Candidate], spaces: Mapping[str, 
 
 
 def _why_another(one: Candidate, winner: Candidate, spaces: Mapping[str, int]) -> str:
-    here, there = one.entities.space or "", winner.entities.space or ""
+    here, there = _key(one.entities), _key(winner.entities)
     if here == there:
         return f"same run chosen in {winner.path.name}"
     if spaces[here] == spaces[there]:

@@ -84,8 +84,8 @@ class GrayAtlas:
     path: Path
 
 
-def find_gray_atlas(folder: Path) -> GrayAtlas:
-    """Load the grayordinate atlas that is installed in a folder.
+def find_gray_atlas(folder: Path, density: str) -> GrayAtlas:
+    """Load the grayordinate atlas of a density, such as ``91k``, that is installed in a folder.
 
     Raises
     ------
@@ -93,12 +93,13 @@ def find_gray_atlas(folder: Path) -> GrayAtlas:
         None is installed, or it is incomplete, in another order, or changed.
     """
     installed = installed_grayordinates(folder)
-    if not installed:
+    if density not in installed:
         raise AtlasError(
-            f"no {ATLAS_LABEL} atlas for space {GRAY_SPACE} in {folder}.",
+            f"no {ATLAS_LABEL} atlas for space {GRAY_SPACE} at {density} in {folder} (installed: "
+            f"{', '.join(installed) or 'none'}).",
             hint=how_to_install(folder, GRAY_SPACE),
         )
-    return load_gray_atlas(installed[0])
+    return load_gray_atlas(installed[density])
 
 
 def load_gray_atlas(path: Path) -> GrayAtlas:

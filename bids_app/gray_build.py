@@ -12,12 +12,17 @@ from bids_app.atlas_build import (
     add_cerebellum,
     check_names,
     cortex_first,
-    parse_labels,
     source_records,
 )
-from bids_app.atlas_labels import check_labels, resample_nearest
-from bids_app.atlas_sources import CEREBELLUM, GRAYORDINATES, VOLUME_OF_GRAYORDINATES
+from bids_app.atlas_labels import check_labels, parse_labels, resample_nearest
+from bids_app.atlas_sources import (
+    CEREBELLUM,
+    GRAYORDINATES,
+    VOLUME_OF_GRAYORDINATES,
+    further_sources_of,
+)
 from bids_app.atomic import json_bytes
+from bids_app.gray_170k import denser
 from bids_app.gray_atlas import labels_of_cifti, tables_of
 from model.networks import parcels
 
@@ -44,13 +49,15 @@ class GrayImage:
     sources: tuple[Source, ...]
 
 
-def build_gray_atlas(contents: Mapping[Source, bytes]) -> GrayImage:
-    """Join cortex, subcortex and cerebellum on the 91,282 grayordinates of the CIFTI standard.
+def build_gray_atlas(contents: Mapping[Source, bytes], *, density: str) -> GrayImage:
+    """Join cortex, subcortex and cerebellum on the grayordinates of the CIFTI standard.
 
     Parameters
     ----------
     contents
-        Verified, uncompressed files (``sources_of("fsLR")``).
+        Verified, uncompressed files (``sources_of("fsLR")``; for 170k `further_sources_of`).
+    density
+        ``91k`` or ``170k``.
 
     Raises
     ------
@@ -61,7 +68,8 @@ def build_gray_atlas(contents: Mapping[Source, bytes]) -> GrayImage:
     -----
     The source has the cortex on the surface and the subcortex in voxels, numbered as in the
     volume images. The voxels are those of the 2 mm MNI152NLin6Asym grid, so the cerebellum of
-    that space is sampled at their centres, in the structures of the cerebellum only.
+    that space is sampled at their centres, in the structures of the cerebellum only. There is
+    no source on the 170k grayordinates; their labels are those of the nearest of the 91k.
     """
     import nibabel as nib
 
@@ -70,16 +78,20 @@ def build_gray_atlas(contents: Mapping[Source, bytes]) -> GrayImage:
     names = {str(key): name for key, (name, _) in image.header.get_axis(0).label[0].items()}
     check_names(names, source=GRAYORDINATES.name)
     labels = cortex_first(combined, source=GRAYORDINATES.name)
+    sources = [GRAYORDINATES]
+    if density != GRAY_DENSITY:
+        axis, labels = denser(axis, labels, contents)
+        sources += further_sources_of(GRAY_SPACE)
     source = CEREBELLUM[VOLUME_OF_GRAYORDINATES]
-    cerebellum, grid = parse_labels(source, contents)
+    cerebellum, grid = parse_labels(contents[source], source=source.name)
     sampled = resample_nearest(cerebellum, grid, axis.volume_shape, axis.affine)
     inside = np.array([name.startswith(CEREBELLAR) for name in axis.name])
     networks = np.zeros_like(labels)
     networks[inside] = sampled[tuple(axis.voxel[inside].T)]
     labels, _ = add_cerebellum(labels, networks)
-    check_labels(labels, absent={}, source=f"{GRAY_SPACE}, {GRAY_DENSITY}")
+    check_labels(labels, absent={}, source=f"{GRAY_SPACE}, {density}")
     return GrayImage(
-        density=GRAY_DENSITY, axis=axis, labels=labels, absent={}, sources=(GRAYORDINATES, source)
+        density=density, axis=axis, labels=labels, absent={}, sources=(*sources, source)
     )
 
 
@@ -98,7 +110,7 @@ def gray_files(
         "Name": ATLAS_LABEL,
         "Description": description,
         "License": licence,
-        "SpatialReference": f"fsLR surfaces; voxels: {VOLUME_OF_GRAYORDINATES}, 2 mm",
+        "SpatialReference": f"fsLR surfaces; voxels: {VOLUME_OF_GRAYORDINATES}",
         "Density": f"{image.labels.size} grayordinates",
         **source_records(image.sources),
         ABSENT_KEY: {str(index): reason for index, reason in image.absent.items()},

@@ -54,8 +54,8 @@ def match(series: CiftiSeries, tables: LabelTables) -> LabelArray:
                 raise ScanError(
                     f"{series.path}: {name} has {part.nvertices.get(name)} vertices; expected "
                     f"{table.size}, those of the atlas.",
-                    hint="The atlas has fsLR at 32k vertices (den-91k); rerun fMRIPrep with "
-                    "--cifti-output 91k, or use the volumes.",
+                    hint="Does the file have the density that its name says (den-)? If not, rerun "
+                    "fMRIPrep with --cifti-output 91k, or use the volumes.",
                 )
             labels[rows] = table[part.vertex]
         elif name in tables.structures and part.volume_mask.all():
@@ -179,8 +179,8 @@ def _labels_of_voxels(
             f"{series.path}: the voxels of {name} do not lie on the atlas' grid: expected "
             f"affine {tables.affine.tolist()} or one with the same voxel centres, found "
             f"{part.affine.tolist()}.",
-            hint="The atlas has the 2 mm voxels of den-91k; rerun fMRIPrep with "
-            "--cifti-output 91k, or use the volumes.",
+            hint="Does the file have the density that its name says (den-)? If not, rerun "
+            "fMRIPrep with --cifti-output 91k, or use the volumes.",
         )
     inside = ((nearest >= 0) & (nearest < tables.labels.shape)).all(axis=1)
     place = tuple(nearest[inside].T)

@@ -204,6 +204,9 @@ _STATUS_COLUMNS = {
     "order_margin": {
         "Description": "network_contrast minus the largest that another known order would have."
     },
+    "mirror_margin": {
+        "Description": "Share of the atlas inside the brain mask minus that of its mirror image."
+    },
     "best_order": {"Description": "Order with the largest network_contrast."},
     "missing_networks": {"Description": "Networks whose tokens were masked."},
     "n_windows": {"Description": "Windows of 200 s that were embedded."},

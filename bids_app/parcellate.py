@@ -57,6 +57,8 @@ class Parcellated:
     ``grayordinates``: the file lists gray matter only, there is no mask"""
     n_nonfinite_voxels: int
     """Voxels of atlas and mask left out because a volume holds NaN or infinity there"""
+    mirror_margin: float | None = None
+    """`bids_app.qc_place.mirror_margin`; None where there is no mask file"""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

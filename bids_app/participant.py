@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_app.atlas import find_atlas, on_grid
+from bids_app.atlas import GRAY_DENSITY, find_atlas, on_grid
 from bids_app.atomic import write_all, write_bytes
 from bids_app.bold import load_mask, open_bold
 from bids_app.cifti import open_cifti
@@ -21,6 +21,7 @@ from bids_app.gray_atlas import find_gray_atlas
 from bids_app.grayordinates import parcellate_grayordinates
 from bids_app.options import configuration_hash
 from bids_app.parcellate import parcellate
+from bids_app.qc_place import check_space, mirror_margin
 from bids_app.result import ScanResult
 from bids_app.status import ScanOutcome, already_done, write_outcome
 from bids_app.timing import repetition_time, start_time
@@ -87,13 +88,15 @@ def open_source(scan: BoldScan, atlas_folder: Path) -> Source:
         The atlas is not installed, or damaged.
     """
     if scan.is_cifti:
-        series, gray = open_cifti(scan.bold_path), find_gray_atlas(atlas_folder)
+        series = open_cifti(scan.bold_path)
+        gray = find_gray_atlas(atlas_folder, scan.entities.den or GRAY_DENSITY)
         return Source(
             bold=series,
             atlas=gray,
             extract=lambda share: parcellate_grayordinates(series, gray, min_coverage=share),
         )
     bold = open_bold(scan.bold_path)
+    check_space(bold, scan.space)
     atlas = find_atlas(atlas_folder, scan.space, affine=bold.affine)
     return Source(
         bold=bold,
@@ -163,7 +166,10 @@ def _parcellate_volumes(
 ) -> Parcellated:
     labels = on_grid(atlas, bold.shape, bold.affine)
     mask = None if scan.mask_path is None else load_mask(scan.mask_path, bold)
-    return parcellate(bold, labels, mask, absent=atlas.absent, min_coverage=min_coverage)
+    found = parcellate(bold, labels, mask, absent=atlas.absent, min_coverage=min_coverage)
+    if mask is None:
+        return found
+    return replace(found, mirror_margin=mirror_margin(atlas, mask, bold.affine))
 
 
 def run_scans(

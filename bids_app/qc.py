@@ -94,6 +94,13 @@ LIMITS = (
         text="median temporal signal-to-noise ratio of the parcels {value:.1f}, below {limit:g}",
     ),
     Limit(
+        code="mirrored",
+        key="mirror_margin",
+        below=-0.002,
+        text="the brain mask holds less of the atlas than of its mirror image ({value:.1%}): are "
+        "left and right where the header says?",
+    ),
+    Limit(
         code="constant_parcels",
         key="n_constant_parcels",
         above=0,
@@ -175,6 +182,11 @@ def parcel_numbers(extracted: FloatArray, *, lost: BoolArray) -> dict[str, Any]:
         if measured.any():
             numbers["tsnr"] = _rounded(np.median(mean[measured] / std[measured]))
     return numbers | {"n_implausible_parcels": int(implausible.sum())}
+
+
+def place_numbers(mirror_margin: float | None) -> dict[str, Any]:
+    """Return ``mirror_margin`` (`bids_app.qc_place`); empty where there was nothing to compare."""
+    return {} if mirror_margin is None else {"mirror_margin": _rounded(mirror_margin)}
 
 
 def order_numbers(model_series: npt.NDArray[np.floating]) -> dict[str, Any]:

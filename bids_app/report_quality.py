@@ -21,6 +21,7 @@ _NUMBERS = (
     ("correlation of mirror parcels", "homotopic_correlation", "{:.2f}"),
     ("correlation within networks minus between", "network_contrast", "{:.2f}"),
     ("the same, minus that in the best other order", "order_margin", "{:.3f}"),
+    ("atlas inside the mask, minus its mirror image", "mirror_margin", "{:.1%}"),
     ("constant parcels", "n_constant_parcels", "{}"),
     ("implausible parcels", "n_implausible_parcels", "{}"),
 )

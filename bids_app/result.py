@@ -81,6 +81,7 @@ class ScanResult:
             ),
             **qc.parcel_numbers(self.extracted.values[cleaned.n_dropped_start :], lost=missing),
             **qc.order_numbers(self.model_series.values),
+            **qc.place_numbers(self.extracted.mirror_margin),
             "missing_networks": list(self.embedding.missing_networks),
             "n_windows": int(self.embedding.cls.shape[0]),
             "mask": self.extracted.mask_source,

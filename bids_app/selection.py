@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from bids_app.entities import Entities
 
-SPACES = {"MNI152NLin6Asym": 457, "fsLR": 457, "MNI152NLin2009cAsym": 450}
-"""Spaces that can be read at all, and the parcels ``semantoks-assets`` can give them; the most
-complete first, at equal numbers the volumes before the surface."""
+SPACES = {"MNI152NLin6Asym": 457, "fsLR": 457, "MNI152NLin2009cAsym": 457}
+"""Spaces that can be read at all, and the parcels ``semantoks-assets`` can give them; those
+that need fewer files first."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -248,13 +248,8 @@ def _read_hdf5(path: Path, *, row: int) -> tuple[Float64Array, Mapping457]:
 
 
 def _open_hdf5(path: Path) -> Any:
-    try:
-        import h5py
-    except ModuleNotFoundError as err:
-        raise ScanError(
-            f"{path.name}: reading HDF5 needs the package h5py, which is not installed.",
-            hint="Install it with: pip install 'semantoks[hdf5]'",
-        ) from err
+    import h5py
+
     return h5py.File(path, "r")
 
 

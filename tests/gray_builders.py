@@ -7,6 +7,8 @@ has used.
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Literal
 
 import nibabel as nib
@@ -14,6 +16,7 @@ import numpy as np
 from nibabel.cifti2.cifti2_axes import BrainModelAxis, LabelAxis, SeriesAxis
 
 from bids_app.atlas_build import atlas_files
+from bids_app.atlas_sources import SPHERES, VOXELS_170K
 from bids_app.atomic import write_all
 from bids_app.gray_build import GrayImage, gray_files
 from model.networks import parcel_names
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
+
+    from bids_app.atlas_sources import Source
 
 Order = Literal["C", "F"]
 
@@ -99,10 +104,11 @@ def labels_on(axis: BrainModelAxis) -> npt.NDArray[np.int32]:
     return labels
 
 
-def make_gray_atlas(folder: Path, *, order: Order = "F") -> Path:
+def make_gray_atlas(folder: Path, *, order: Order = "F", density: str = "91k") -> Path:
     """Install the atlas of this module beside whatever is in `folder`, and return `folder`."""
-    axis = make_axis(order)
-    image = GrayImage(density="91k", axis=axis, labels=labels_on(axis), absent={}, sources=())
+    axis = make_axis(order) if density == "91k" else make_fine_axis()
+    labels = labels_on(axis) if density == "91k" else fine_labels_on(axis)
+    image = GrayImage(density=density, axis=axis, labels=labels, absent={}, sources=())
     words = {"description": "synthetic", "licence": "CC0"}
     write_all(atlas_files([], folder, **words) | gray_files(image, folder, **words))
     return folder
@@ -118,6 +124,74 @@ def source_dlabel() -> bytes:
     table = {i: (name, (0.0, 0.0, 0.0, 1.0)) for i, name in enumerate(names)}
     header = (LabelAxis(["x"], [table]), axis)
     return bytes(nib.Cifti2Image(theirs[None].astype(np.float32), header).to_bytes())
+
+
+FINE_AFFINE = np.array([[-1.0, 0, 0, 151.5], [0, 1, 0, -0.5], [0, 0, 1, -0.5], [0, 0, 0, 1]])
+N_FINE = 3 * N_VERTICES
+CODES = {
+    "CIFTI_STRUCTURE_HIPPOCAMPUS_RIGHT": 53,
+    "CIFTI_STRUCTURE_THALAMUS_RIGHT": 49,
+    "CIFTI_STRUCTURE_HIPPOCAMPUS_LEFT": 17,
+    "CIFTI_STRUCTURE_THALAMUS_LEFT": 10,
+    "CIFTI_STRUCTURE_CEREBELLUM_LEFT": 8,
+    "CIFTI_STRUCTURE_CEREBELLUM_RIGHT": 47,
+    "CIFTI_STRUCTURE_BRAIN_STEM": 16,
+}
+
+
+def finer_sources() -> dict[Source, bytes]:
+    """Return what leads to 170k: each vertex has three beside it, each voxel eight within."""
+    contents = {}
+    for side in ("LEFT", "RIGHT"):
+        rng = np.random.default_rng(len(side))
+        coarse = rng.normal(size=(N_VERTICES, 3))
+        coarse /= np.linalg.norm(coarse, axis=1, keepdims=True)
+        fine = np.repeat(coarse, 3, axis=0) + rng.normal(scale=1e-4, size=(N_FINE, 3))
+        for density, points in (("32k", coarse), ("59k", fine)):
+            array = nib.gifti.GiftiDataArray(
+                (100 * points).astype(np.float32), intent="NIFTI_INTENT_POINTSET"
+            )
+            source = SPHERES[f"CIFTI_STRUCTURE_CORTEX_{side}", density]
+            contents[source] = nib.GiftiImage(darrays=[array]).to_bytes()
+    _, structure = place_voxels()
+    numbers = np.vectorize(lambda name: CODES.get(name, 0))(structure).astype(np.int16)
+    contents[VOXELS_170K] = nib.Nifti1Image(refined(numbers), FINE_AFFINE).to_bytes()
+    return contents
+
+
+def refined(volume: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Halve the voxels of a volume."""
+    for axis in range(3):
+        volume = volume.repeat(2, axis=axis)
+    return volume
+
+
+def make_fine_axis() -> BrainModelAxis:
+    """Return the brain models that `finer_sources` lead to, without the medial wall."""
+    _, structure = place_voxels()
+    parts = [
+        BrainModelAxis.from_surface(np.arange(3 * MEDIAL_WALL, N_FINE), N_FINE, name=name)
+        for name in (LEFT, RIGHT)
+    ]
+    parts += [
+        BrainModelAxis(
+            np.full(len(voxels), name, dtype=object),
+            voxel=voxels,
+            affine=FINE_AFFINE,
+            volume_shape=tuple(2 * n for n in SHAPE),
+        )
+        for name in CODES
+        for voxels in [np.argwhere(refined(structure == name))]
+    ]
+    return reduce(add, parts)
+
+
+def fine_labels_on(axis: BrainModelAxis) -> npt.NDArray[np.int32]:
+    """Return the parcel of each of these grayordinates: (G,)."""
+    volume, _ = place_voxels()
+    parcel = (axis.vertex // 3 - MEDIAL_WALL) // 3 + 1 + np.where(axis.name == RIGHT, 200, 0)
+    voxels = np.where(axis.volume_mask[:, None], axis.voxel, 0) // 2
+    return np.where(axis.volume_mask, volume[tuple(voxels.T)], parcel).astype(np.int32)
 
 
 def write_series(

@@ -103,6 +103,39 @@ def test_grayordinates_and_volumes_of_a_run_both_give_the_signals_back(
     assert all(np.median(r) > 0.3 for r in found.values())  # chance: 0.0 ± 0.1
 
 
+def test_170k_grayordinates_need_an_atlas_of_their_own(tmp_path, semantoks, both) -> None:
+    data = builders.make_dataset(tmp_path / "in")
+    axis = gray.make_fine_axis()
+    path = add_cifti(data, axis, paint=gray.fine_labels_on)
+    path.rename(path.with_name(path.name.replace("den-91k", "den-170k")))
+    out = tmp_path / "out"
+    call = (data.root, out, "participant", "--space", "fsLR", "--atlas")
+    refused = semantoks(*call, both)
+    assert refused.exit_code == 78
+    assert "no atlas is installed for space-fsLR_den-170k" in refused.output
+    assert "Install one with semantoks-assets atlas" in refused.output
+    atlas = gray.make_gray_atlas(tmp_path / "atlas", density="170k")
+    assert semantoks(*call, atlas).exit_code == 0
+    (series,) = out.rglob("*_den-170k_desc-denoised_timeseries.tsv")
+    found = agreement(pd.read_csv(series, sep="\t", na_values="n/a"), data.scans[0].truth)
+    assert np.median(found) > 0.3  # chance: 0.0 ± 0.1
+    (coverage,) = out.rglob("*_den-170k_coverage.tsv")
+    counts = pd.read_csv(coverage, sep="\t", na_values="n/a", keep_default_na=False)
+    assert counts["n_voxels_used"].tolist() == [9] * 400 + [24] * 50 + [32] * 7
+
+
+def test_of_two_densities_the_91k_are_taken(tmp_path, semantoks, both) -> None:
+    data = builders.make_dataset(tmp_path / "in")
+    path = add_cifti(data, gray.make_fine_axis(), paint=gray.fine_labels_on)
+    path.rename(path.with_name(path.name.replace("den-91k", "den-170k")))
+    add_cifti(data)
+    atlas = gray.make_gray_atlas(gray.make_gray_atlas(tmp_path / "atlas"), density="170k")
+    answer = semantoks(data.root, tmp_path / "out", "participant", "--atlas", atlas, "--dry-run")
+    assert "same run chosen in space-fsLR (it comes first at 457" in answer.output
+    mixed = semantoks(data.root, tmp_path / "o", "participant", "--atlas", both, "--dry-run")
+    assert "no atlas is installed for space-fsLR_den-170k" in mixed.output
+
+
 def test_a_dry_run_says_why_the_other_space_was_taken(tmp_path, semantoks, both) -> None:
     data = builders.make_dataset(tmp_path / "in")
     add_cifti(data)

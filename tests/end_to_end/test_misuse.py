@@ -13,6 +13,7 @@ from pathlib import Path
 
 import builders
 import nibabel as nib
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -47,6 +48,21 @@ def test_a_damaged_atlas_stops_and_leaves_finished_work_alone(
     answer = semantoks(data.root, out, "participant", "--atlas", damaged)
     assert answer.exit_code == 78, answer.output
     assert before == {path: path.read_bytes() for path in out.rglob("*_status.json")}
+
+
+def test_a_run_in_another_space_than_its_name_says_fails_with_the_reason(
+    tmp_path, data, semantoks
+) -> None:
+    bold = data.scans[0].bold
+    image = nib.load(bold)
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = (-91, -126, -72)  # where MNI152NLin6Asym begins
+    moved = nib.Nifti1Image(np.asarray(image.dataobj), affine, image.header)
+    moved.set_sform(affine, code="mni")
+    nib.save(moved, bold)
+    answer = semantoks(data.root, tmp_path / "out")
+    assert answer.exit_code == 1
+    assert "the name says space-MNI152NLin2009cAsym, but the grid begins" in answer.output
 
 
 def test_a_header_nibabel_cannot_read_fails_alone(tmp_path, data, semantoks) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import hashlib
-import io
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 from urllib.error import URLError
 
 import gray_builders
@@ -16,17 +15,26 @@ import nibabel as nib
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from itk_builders import composite
 
-from bids_app import atlas_build, atlas_sources, gray_build
+from bids_app import atlas_fetch, atlas_sources
 from bids_app.assets import main
-from bids_app.atlas import available_spaces, find_atlas, installed_images, load_atlas
+from bids_app.atlas import (
+    available_spaces,
+    find_atlas,
+    installed_images,
+    load_atlas,
+    parcels_by_space,
+)
 from bids_app.atlas_build import add_cerebellum, build_atlas, cortex_first
-from bids_app.atlas_sources import BUCKNER, Source, download, read_from_folder, sources_of
+from bids_app.atlas_sources import sources_of
 from bids_app.errors import AtlasError
-from bids_app.gray_atlas import find_gray_atlas
+from bids_app.gray_atlas import find_gray_atlas, tables_of
 from bids_app.gray_build import build_gray_atlas
+from bids_app.itk_transform import read_composite
 from model.networks import parcel_names
 
+N_PARCELS = len(parcel_names())
 LIN6, GRAY, LIN2009 = "MNI152NLin6Asym", "fsLR", "MNI152NLin2009cAsym"
 
 
@@ -66,7 +74,9 @@ def cerebellum_of_both():
     networks[labels == 430] = 6
     origin = int(gray_builders.AFFINE[0, 3])
     both = np.zeros((origin + 24, 28, 24))
-    both[: 2 * len(labels) : 2, : 2 * labels.shape[1] : 2, : 2 * labels.shape[2] : 2] = networks
+    both[: 2 * len(labels), : 2 * labels.shape[1], : 2 * labels.shape[2]] = gray_builders.refined(
+        networks
+    )
     both[origin:, :10, :10] = cerebellum_image(1.0)[0]
     affine = np.diag([-1.0, 1, 1, 1])
     affine[0, 3] = origin
@@ -75,11 +85,26 @@ def cerebellum_of_both():
 
 def synthetic_contents():
     contents = {atlas_sources.CORTEX_SUBCORTEX_NAMES: names_text().encode()}
-    for (_, mm), source in atlas_sources.CORTEX_SUBCORTEX.items():
-        contents[source] = nifti(*combined_image(float(mm)))
+    for (space, mm), source in atlas_sources.CORTEX_SUBCORTEX.items():
+        labels, affine = combined_image(float(mm))
+        affine[:3, 3] = APART if space == LIN2009 else 0
+        contents[source] = nifti(labels, affine)
     contents[atlas_sources.CEREBELLUM[LIN6]] = nifti(*cerebellum_of_both())
     contents[atlas_sources.GRAYORDINATES] = gray_builders.source_dlabel()
     return contents
+
+
+APART = np.array([4.0, -2.0, 6.0])
+"""Millimetres (RAS) from a place in MNI152NLin6Asym to the same in MNI152NLin2009cAsym."""
+TO_LIN6 = -APART * [-1, -1, 1]
+"""The way back, as ITK counts."""
+
+
+def complete_contents(transform=None):
+    """All files, those of TemplateFlow too."""
+    transform = transform or composite(translation=TO_LIN6)
+    contents = synthetic_contents() | gray_builders.finer_sources()
+    return contents | {atlas_sources.CEREBELLUM_WARP[LIN2009]: transform}
 
 
 def test_cortex_comes_first_and_the_cerebellum_last():
@@ -101,8 +126,60 @@ def test_cerebellum_never_overwrites_and_the_overlap_is_counted():
 
 def test_space_without_buckner_declares_seven_parcels_absent():
     image = build_atlas(LIN2009, "2", synthetic_contents())
-    assert image.absent == dict.fromkeys(range(451, 458), "no Buckner atlas in this space")
+    assert sorted(image.absent) == list(range(451, 458))
+    assert set(image.absent.values()) == {atlas_sources.NO_BUCKNER}
     assert image.labels.max() == 450
+
+
+# ------------------------------------------------------------------- the warped cerebellum
+
+
+@pytest.mark.parametrize("mm", ["1", "2"])
+def test_the_cerebellum_follows_the_transform_to_the_other_space(mm):
+    """The two spaces are the same image 7 mm apart: so must the results be, voxel by voxel."""
+    contents = complete_contents()
+    warped, original = (build_atlas(space, mm, contents) for space in (LIN2009, LIN6))
+    np.testing.assert_array_equal(warped.labels, original.labels)
+    np.testing.assert_array_equal(warped.affine[:3, 3] - original.affine[:3, 3], APART)
+    assert (dict(warped.absent), warped.n_overlap) == ({}, original.n_overlap)
+    assert [source.name for source in warped.sources[1:]] == [
+        "atl-Buckner7_space-MNI_dseg.nii",
+        "tpl-MNI152NLin2009cAsym_from-MNI152NLin6Asym_mode-image_xfm.h5",
+    ]
+
+
+def test_each_voxel_has_the_label_that_stands_where_the_warp_takes_its_centre():
+    shape, lattice = (60, 60, 60), np.diag([-2.0, -2.0, 2.0, 1.0])
+    lattice[:3, 3] = (40, 40, -40)
+    field = TO_LIN6[:, None, None, None] + 3 * np.sin(np.indices(shape) / 4)
+    transform = composite(field=field, lattice=lattice)
+    image = build_atlas(LIN2009, "1", complete_contents(transform))
+    networks, grid = cerebellum_of_both()
+    centres = nib.affines.apply_affine(image.affine, np.indices(image.labels.shape).T)
+    moved = read_composite(transform, source="x")(centres.reshape(-1, 3).T).T
+    nearest = np.rint(nib.affines.apply_affine(np.linalg.inv(grid), moved)).astype(int)
+    inside = ((nearest >= 0) & (nearest < networks.shape)).all(axis=1)
+    there = np.where(inside, networks[tuple(np.where(inside[:, None], nearest, 0).T)], 0)
+    there = there.reshape(image.labels.shape[::-1]).T
+    free = (image.labels == 0) | (image.labels > 450)
+    np.testing.assert_array_equal(image.labels[free], np.where(there > 0, there + 450, 0)[free])
+    assert len(np.unique(image.labels)) == 458
+
+
+@pytest.mark.parametrize("wrong", [-TO_LIN6, APART, -APART], ids=["inverse", "RAS", "both"])
+def test_a_transform_that_moves_parcels_apart_is_refused(wrong):
+    with pytest.raises(
+        AtlasError, match=r"nearer to those of MNI152NLin6Asym; .*from 7\.48 mm to"
+    ):
+        build_atlas(LIN2009, "1", complete_contents(composite(translation=wrong)))
+
+
+def test_a_cerebellum_that_the_transform_leads_past_is_no_atlas():
+    contents = complete_contents()
+    labels, affine = cerebellum_image(1.0)
+    contents[atlas_sources.CEREBELLUM[LIN6]] = nifti(labels, affine + np.eye(4, k=3) * 900)
+    with pytest.raises(AtlasError, match="labels without a voxel: 451"):
+        build_atlas(LIN2009, "1", contents)
 
 
 def test_labels_beyond_the_source_range_are_refused():
@@ -134,9 +211,35 @@ def test_source_names_in_another_order_are_refused():
 
 
 def test_grayordinates_are_numbered_in_model_order_with_the_cerebellum_where_it_belongs():
-    image = build_gray_atlas(synthetic_contents())
+    image = build_gray_atlas(synthetic_contents(), density="91k")
     np.testing.assert_array_equal(image.labels, gray_builders.labels_on(image.axis))
     assert image.absent == {}
+
+
+def test_170k_grayordinates_have_the_labels_of_the_nearest_of_the_91k():
+    image = build_gray_atlas(complete_contents(), density="170k")
+    expected = gray_builders.make_fine_axis()
+    ours, theirs = (
+        tables_of(axis, labels)
+        for axis, labels in (
+            (image.axis, image.labels),
+            (expected, gray_builders.fine_labels_on(expected)),
+        )
+    )
+    assert ours.sha256() == theirs.sha256()
+    assert len(image.axis) == len(expected)
+    assert image.sources[1:-1] == tuple(atlas_sources.further_sources_of(GRAY))
+
+
+def test_a_sphere_of_other_vertices_and_an_image_without_a_structure_are_refused():
+    contents = complete_contents()
+    coarse, fine = (atlas_sources.SPHERES[gray_builders.LEFT, d] for d in ("32k", "59k"))
+    swapped = contents | {coarse: contents[fine], fine: contents[coarse]}
+    with pytest.raises(AtlasError, match="expected 660 vertices, found 1980"):
+        build_gray_atlas(swapped, density="170k")
+    contents[atlas_sources.VOXELS_170K] = nifti(np.zeros((24, 28, 24)), np.eye(4))
+    with pytest.raises(AtlasError, match="no voxel of CIFTI_STRUCTURE_"):
+        build_gray_atlas(contents, density="170k")
 
 
 def test_grayordinates_with_other_names_are_refused(monkeypatch):
@@ -144,7 +247,7 @@ def test_grayordinates_with_other_names_are_refused(monkeypatch):
     names[0], names[1] = names[1], names[0]
     monkeypatch.setattr(gray_builders, "parcel_names", lambda: names)
     with pytest.raises(AtlasError, match=r"dlabel\.nii: label 51 should be 7Networks_LH_Vis_1"):
-        build_gray_atlas(synthetic_contents())
+        build_gray_atlas(synthetic_contents(), density="91k")
 
 
 def test_grayordinates_without_a_cerebellum_are_refused():
@@ -153,76 +256,7 @@ def test_grayordinates_without_a_cerebellum_are_refused():
     with pytest.raises(
         AtlasError, match="fsLR, 91k: expected 457 parcels; labels without a voxel"
     ):
-        build_gray_atlas(contents)
-
-
-def source(content, name="atl.nii"):
-    return Source(
-        path=f"some/folder/{name}", sha256=hashlib.sha256(content).hexdigest(), origin=BUCKNER
-    )
-
-
-@pytest.mark.parametrize("name", ["atl.nii", "atl.nii.gz"])
-def test_sources_are_found_anywhere_and_compressed_or_not(tmp_path, name):
-    wanted = source(b"voxels")
-    path = tmp_path / "deep/er" / name
-    path.parent.mkdir(parents=True)
-    path.write_bytes(gzip.compress(b"voxels") if name.endswith("gz") else b"voxels")
-    assert read_from_folder(tmp_path, [wanted]) == {wanted: b"voxels"}
-
-
-def test_all_missing_sources_are_named_with_their_addresses(tmp_path):
-    with pytest.raises(AtlasError) as caught:
-        read_from_folder(tmp_path, [source(b"a", "a.nii"), source(b"b", "b.nii.gz")])
-    assert "2 of 2" in caught.value.message
-    assert "a.nii, b.nii" in caught.value.message
-    assert f"{BUCKNER.commit}/some/folder/b.nii.gz" in caught.value.hint
-
-
-def test_file_with_the_right_name_and_other_content_is_refused(tmp_path):
-    (tmp_path / "atl.nii").write_bytes(b"other voxels")
-    with pytest.raises(AtlasError, match="expected sha256"):
-        read_from_folder(tmp_path, [source(b"voxels")])
-
-
-def test_two_files_of_one_name_must_be_the_same_file(tmp_path):
-    wanted = source(b"voxels")
-    (tmp_path / "atl.nii").write_bytes(b"voxels")
-    (tmp_path / "atl.nii.gz").write_bytes(gzip.compress(b"voxels"))
-    assert read_from_folder(tmp_path, [wanted]) == {wanted: b"voxels"}
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b/atl.nii").write_bytes(b"edited")
-    with pytest.raises(AtlasError, match=r"b/atl\.nii: not the file"):
-        read_from_folder(tmp_path, [wanted])
-
-
-def test_dangling_and_damaged_sources_are_told(tmp_path):
-    (tmp_path / "atl.nii").symlink_to(tmp_path / "annex")
-    with pytest.raises(AtlasError, match="datalad get"):
-        read_from_folder(tmp_path, [source(b"voxels")])
-    (tmp_path / "atl.nii").unlink()
-    (tmp_path / "atl.nii.gz").write_bytes(gzip.compress(b"voxels")[:-4])
-    with pytest.raises(AtlasError, match="damaged compressed file"):
-        read_from_folder(tmp_path, [source(b"voxels")])
-
-
-def test_download_opens_the_pinned_address_and_verifies():
-    wanted, opened = source(b"voxels", "atl.nii.gz"), []
-
-    def opener(url):
-        opened.append(url)
-        return io.BytesIO(gzip.compress(b"voxels"))
-
-    assert download([wanted], opener=opener) == {wanted: b"voxels"}
-    assert opened == [
-        f"https://raw.githubusercontent.com/{BUCKNER.repository}/{BUCKNER.commit}"
-        "/some/folder/atl.nii.gz"
-    ]
-
-
-def test_download_of_another_content_is_refused():
-    with pytest.raises(AtlasError, match="not the file that the atlas is built from"):
-        download([source(b"voxels")], opener=lambda _: io.BytesIO(b"<html>404"))
+        build_gray_atlas(contents, density="91k")
 
 
 def test_every_space_needs_its_pinned_sources():
@@ -243,26 +277,36 @@ def run(*arguments):
     return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
+@pytest.fixture(autouse=True)
+def _no_templateflow(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("TEMPLATEFLOW_HOME", str(tmp_path_factory.mktemp("templateflow")))
+
+
 @pytest.fixture
 def source_folder(tmp_path, monkeypatch):
-    """Synthetic sources under the original names, with the pins changed to match."""
-    folder = tmp_path / "sources"
+    """Synthetic sources under the original names, taken for the originals."""
+    return write_sources(tmp_path / "sources", synthetic_contents(), monkeypatch)
+
+
+@pytest.fixture
+def complete_folder(tmp_path, monkeypatch):
+    """Those of TemplateFlow too."""
+    return write_sources(tmp_path / "sources", complete_contents(), monkeypatch)
+
+
+def write_sources(folder, contents, monkeypatch):
+    hashes = {hashlib.sha256(content).hexdigest(): pin.sha256 for pin, content in contents.items()}
+    genuine = hashlib.sha256
+
+    def as_published(content):
+        """What hashes as the synthetic file counts as the original."""
+        found = genuine(content).hexdigest()
+        return SimpleNamespace(hexdigest=lambda: hashes.get(found, found))
+
+    monkeypatch.setattr(atlas_fetch, "hashlib", SimpleNamespace(sha256=as_published))
     folder.mkdir()
-    pins = {}
-    for old, content in synthetic_contents().items():
-        pins[old] = Source(
-            path=old.path, sha256=hashlib.sha256(content).hexdigest(), origin=old.origin
-        )
-        (folder / old.name).write_bytes(content)
-    for key, old in atlas_sources.CORTEX_SUBCORTEX.items():
-        monkeypatch.setitem(atlas_sources.CORTEX_SUBCORTEX, key, pins[old])
-    old, old_gray = atlas_sources.CEREBELLUM[LIN6], atlas_sources.GRAYORDINATES
-    monkeypatch.setitem(atlas_sources.CEREBELLUM, LIN6, pins[old])
-    names = pins[atlas_sources.CORTEX_SUBCORTEX_NAMES]
-    monkeypatch.setattr(atlas_sources, "CORTEX_SUBCORTEX_NAMES", names)
-    monkeypatch.setattr(atlas_build, "CORTEX_SUBCORTEX_NAMES", names)
-    for module in (atlas_sources, gray_build):
-        monkeypatch.setattr(module, "GRAYORDINATES", pins[old_gray])
+    for pin, content in contents.items():
+        (folder / pin.name).write_bytes(content)
     return folder
 
 
@@ -274,17 +318,64 @@ def test_command_installs_all_spaces_and_says_what_is_missing(tmp_path, source_f
     result = run("atlas", "--from", source_folder, "--home", tmp_path / "home")
     assert result.exit_code == 0, result.output
     assert "MNI152NLin2009cAsym 2 mm: 450 of 457 parcels; 7 missing (no Buckner" in result.stdout
+    assert "left out: tpl-MNI152NLin2009cAsym_from-MNI152NLin6Asym_mode-image" in result.stdout
     assert "cerebellar voxels keep" in result.stdout
     assert "CC BY-ND" in result.stdout
     folder = tmp_path / "home/atlas"
     assert available_spaces(folder) == (LIN6, GRAY, LIN2009)
     assert len(installed_images(folder)) == 4
-    assert find_gray_atlas(folder).absent == {}
+    assert find_gray_atlas(folder, "91k").absent == {}
     sidecar = json.loads(next(folder.glob("tpl-MNI152NLin6Asym/*res-2_dseg.json")).read_text())
     assert [f["Name"] for f in sidecar["SourceFiles"]] == [
         "Schaefer2018_400Parcels_7Networks_order_Tian_Subcortex_S3_MNI152NLin6Asym_2mm.nii",
         "atl-Buckner7_space-MNI_dseg.nii",
     ]
+
+
+def test_command_completes_the_atlas_with_what_templateflow_has(tmp_path, complete_folder):
+    result = run("atlas", "--from", complete_folder, "--home", tmp_path / "home")
+    assert result.exit_code == 0, result.output
+    assert "MNI152NLin2009cAsym 2 mm: 457 parcels" in result.stdout
+    assert "fsLR 170k: 457 parcels" in result.stdout
+    assert "Not found" not in result.stdout
+    assert "TemplateFlow: the LICENSE file" in result.stdout
+    folder = tmp_path / "home/atlas"
+    assert parcels_by_space(folder) == dict.fromkeys(
+        (LIN6, GRAY, "fsLR_den-170k", LIN2009), N_PARCELS
+    )
+    sidecar = json.loads(next(folder.glob(f"tpl-{LIN2009}/*res-2_dseg.json")).read_text())
+    assert sidecar["AbsentParcels"] == {}
+    assert sidecar["CerebellumWarp"] == {
+        "Transform": "tpl-MNI152NLin2009cAsym_from-MNI152NLin6Asym_mode-image_xfm.h5",
+        "From": LIN6,
+        "Interpolation": "nearest",
+        "MedianParcelDistanceBefore": 7.483,
+        "MedianParcelDistanceAfter": 0.0,
+    }
+    assert "CerebellumWarp" not in next(folder.glob(f"tpl-{LIN6}/*res-2_dseg.json")).read_text()
+
+
+def test_the_hash_tells_an_atlas_with_the_cerebellum_from_one_without(tmp_path, complete_folder):
+    hashes = []
+    for home, more in (("a", []), ("b", ["--without-templateflow"])):
+        folder = tmp_path / home
+        assert run("atlas", "--from", complete_folder, "--home", folder, *more).exit_code == 0
+        hashes.append(find_atlas(folder / "atlas", LIN2009, affine=np.eye(4)).sha256)
+        spaces = parcels_by_space(folder / "atlas")
+        assert (spaces[LIN2009], len(spaces)) == ((457, 4) if home == "a" else (450, 3))
+    assert hashes[0] != hashes[1]
+
+
+def test_the_transform_of_the_opposite_name_is_refused_under_the_wanted_one(
+    tmp_path, complete_folder
+):
+    """It has the same size, lattice and direction: nothing but the hash tells."""
+    name = atlas_sources.CEREBELLUM_WARP[LIN2009].name
+    (complete_folder / name).write_bytes(composite(translation=TO_LIN6 * 1.01))
+    result = run("atlas", "--from", complete_folder, "--home", tmp_path / "home")
+    assert result.exit_code == 78
+    assert f"{name}: not the file" in result.stderr
+    assert not (tmp_path / "home").exists()
 
 
 def test_installing_twice_rewrites_nothing(tmp_path, source_folder):
@@ -336,7 +427,7 @@ def test_without_internet_the_way_out_is_told(tmp_path, monkeypatch):
     def offline(_):
         raise URLError("Name or service not known")
 
-    monkeypatch.setattr(atlas_sources, "_open_https", offline)
+    monkeypatch.setattr(atlas_fetch, "_open_https", offline)
     result = run("atlas", "--download", "--home", tmp_path / "home")
     assert result.exit_code == 78
     assert "Name or service not known" in result.stderr
@@ -428,4 +519,5 @@ def test_pinned_files_are_those_of_the_manifest(shared_data):
             if pinned.name == name:
                 stored = (shared_data / path).read_bytes()
                 assert hashlib.sha256(stored).hexdigest() == row["sha256"]
-                assert row["source"].endswith(f"{pinned.origin.repository}@{pinned.origin.commit}")
+                repository, _, commit = row["source"].removeprefix("github:").partition("@")
+                assert pinned.origin.address.endswith(f"/{repository}/{commit}")

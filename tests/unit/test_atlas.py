@@ -105,6 +105,31 @@ def test_swapped_rows_are_named(tmp_path):
         load_atlas(path)
 
 
+ORDERS = {
+    "right hemisphere first": [*range(201, 401), *range(1, 201), *range(401, 458)],
+    "subcortex first": [*range(401, 451), *range(1, 401), *range(451, 458)],
+    "left subcortex first": [*range(1, 401), *range(426, 451), *range(401, 426), *range(451, 458)],
+    "shifted by one": [*range(2, 458), 1],
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_an_atlas_in_another_order_is_refused_by_its_table_and_by_its_voxels(tmp_path, name):
+    path, order = install(tmp_path), np.array([0, *ORDERS[name]])
+    rewrite(path, np.argsort(order)[all_labels()])
+    with pytest.raises(AtlasError, match="not those that were installed"):
+        load_atlas(path)
+    edit_table(
+        path,
+        lambda rows: [
+            rows[0],
+            *(f"{i}\t{rows[old].partition(chr(9))[2]}" for i, old in enumerate(order[1:], 1)),
+        ],
+    )
+    with pytest.raises(AtlasError, match="labels are not the model's 457 in their order"):
+        load_atlas(path)
+
+
 def test_missing_label_is_named(tmp_path):
     path = install(tmp_path)
     edit_table(path, lambda rows: rows[:400] + rows[401:])

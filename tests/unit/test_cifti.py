@@ -24,7 +24,7 @@ N_PARCELS = len(parcel_names())
 
 @pytest.fixture(scope="module")
 def atlas(tmp_path_factory):
-    return find_gray_atlas(gray.make_gray_atlas(tmp_path_factory.mktemp("gray")))
+    return find_gray_atlas(gray.make_gray_atlas(tmp_path_factory.mktemp("gray")), "91k")
 
 
 def coded(axis, n_volumes=9):
@@ -72,7 +72,7 @@ def test_the_two_orders_differ_by_row_and_a_match_by_row_would_be_wrong(atlas, t
 
 
 def test_the_order_in_which_the_atlas_is_stored_plays_no_part(tmp_path, atlas):
-    other = find_gray_atlas(gray.make_gray_atlas(tmp_path, order="C"))
+    other = find_gray_atlas(gray.make_gray_atlas(tmp_path, order="C"), "91k")
     assert other.sha256 == atlas.sha256
     assert other.path.read_bytes() != atlas.path.read_bytes()
 
@@ -329,7 +329,7 @@ def swap(labels, one=401, other=402):
     ],
 )
 def test_a_changed_atlas_is_refused(tmp_path, change, message):
-    path = find_gray_atlas(gray.make_gray_atlas(tmp_path)).path
+    path = find_gray_atlas(gray.make_gray_atlas(tmp_path), "91k").path
     edit_labels(path, change)
     with pytest.raises(AtlasError, match=message):
         load_gray_atlas(path)
@@ -337,9 +337,9 @@ def test_a_changed_atlas_is_refused(tmp_path, change, message):
 
 def test_an_absent_and_a_damaged_atlas_are_told(tmp_path):
     with pytest.raises(AtlasError) as caught:
-        find_gray_atlas(tmp_path)
+        find_gray_atlas(tmp_path, "91k")
     assert "--space fsLR" in caught.value.hint
-    path = find_gray_atlas(gray.make_gray_atlas(tmp_path)).path
+    path = find_gray_atlas(gray.make_gray_atlas(tmp_path), "91k").path
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(AtlasError, match="cannot be read"):
         load_gray_atlas(path)
@@ -356,7 +356,7 @@ def real_atlas(shared_data, tmp_path_factory):
     words = ["atlas", "--from", str(shared_data / "atlases"), "--home", str(home)]
     result = CliRunner().invoke(assets, [*words, "--space", "fsLR"])
     assert result.exit_code == 0, result.output
-    return find_gray_atlas(home / "atlas")
+    return find_gray_atlas(home / "atlas", "91k")
 
 
 @pytest.fixture(scope="module")

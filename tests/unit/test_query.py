@@ -103,7 +103,11 @@ def test_companions_that_are_not_there_are_none_and_no_problem(tmp_path):
         ("sub-1_task-x_space-MNIInfant+3_desc-preproc_bold.nii.gz", "space-MNIInfant+3"),
         ("sub-1_task-x_part-phase_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz", "phase"),
         ("sub-1_task-x_space-fsLR_den-91k_bold.dtseries.nii", "no atlas is installed"),
-        ("sub-1_task-x_space-fsLR_den-170k_bold.dtseries.nii", "den-170k: only den-91k"),
+        (
+            "sub-1_task-x_space-fsLR_den-170k_bold.dtseries.nii",
+            "no atlas is installed for space-fsLR_den-170k",
+        ),
+        ("sub-1_task-x_space-fsLR_den-32k_bold.dtseries.nii", "only den-91k and den-170k"),
         ("sub-1_task-x_space-fsLR_den-91k_desc-denoised_bold.dtseries.nii", "desc-denoised"),
         ("sub-1_task-x_space-MNI152NLin6Asym_bold.dtseries.nii", "not fsLR"),
         ("sub-1_task-x_space-fsLR_desc-preproc_bold.nii.gz", "not a .dtseries.nii"),

@@ -6,8 +6,6 @@ import json
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from bids_app import __version__
 from bids_app.atlas import ATLAS_LABEL
 from bids_app.atomic import json_bytes, table_bytes, write_all
@@ -80,6 +78,8 @@ def _ours(description: Path) -> bool:
 
 def write_dataset_files(output_dir: Path, *, derivative: Path) -> list[Path]:
     """Write what describes the dataset, not one scan of it."""
+    import pandas as pd
+
     table = pd.DataFrame(
         [(p.index, p.name, p.network, p.hemisphere) for p in parcels()],
         columns=["index", "name", "network", "hemisphere"],

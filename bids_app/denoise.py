@@ -18,6 +18,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 MIN_DEGREES_OF_FREEDOM = 5
 """Below this, next to nothing of a scan is left. Scans little above are embedded and flagged."""
+ORDER = 5
+"""Of the Butterworth filter; it is applied forwards and backwards."""
 MIN_FRAMES = 34
 """The filter mirrors 33 frames at each end (order 5, forwards and backwards)."""
 NOTHING_LEFT = 1e-6
@@ -131,18 +133,22 @@ class _Band:
 
     def apply(self, series: FloatArray) -> FloatArray:
         """Detrend and filter the columns of (T, N)."""
-        from nilearn.signal import butterworth
-        from scipy.signal import detrend
+        # Not nilearn's butterworth, which is this: importing it takes half a second more.
+        from scipy.signal import butter, detrend, sosfiltfilt
 
         if series.shape[1] == 0:
             return series
-        filtered: FloatArray = butterworth(
-            detrend(series, axis=0),
-            sampling_rate=1 / self.tr_s,
-            low_pass=self.low_pass_hz,
-            high_pass=self.high_pass_hz,
-            copy=True,
-        )
+        straight: FloatArray = detrend(series, axis=0)
+        high, low, fs = self.high_pass_hz, self.low_pass_hz, 1 / self.tr_s
+        if high is not None and low is not None:
+            sections = butter(ORDER, (high, low), "bandpass", output="sos", fs=fs)
+        elif high is not None:
+            sections = butter(ORDER, high, "highpass", output="sos", fs=fs)
+        elif low is not None:
+            sections = butter(ORDER, low, "lowpass", output="sos", fs=fs)
+        else:
+            return straight
+        filtered: FloatArray = sosfiltfilt(sections, straight, axis=0)
         return filtered
 
     def dof(self, n_kept: int) -> int:

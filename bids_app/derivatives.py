@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from bids_app import __version__
 from bids_app.atlas import ATLAS_LABEL
@@ -18,6 +17,8 @@ from model.networks import parcel_names, parcels
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pandas as pd
 
     from bids_app.query import BoldScan
     from bids_app.result import ScanResult
@@ -68,11 +69,15 @@ def scan_files(result: ScanResult, output_dir: Path) -> dict[Path, bytes]:
 
 def series_table(series: ParcelSeries) -> pd.DataFrame:
     """Return (T, 457) named columns; missing parcels are ``n/a`` throughout."""
+    import pandas as pd
+
     return pd.DataFrame(series.values, columns=list(parcel_names()))
 
 
 def coverage_table(result: ScanResult) -> pd.DataFrame:
     """Return one row per parcel with voxel counts, share used and the reason if missing."""
+    import pandas as pd
+
     coverage, rows = result.extracted.coverage, parcels()
     reasons = [
         reason or ("constant series" if gone else "")
@@ -95,6 +100,8 @@ def coverage_table(result: ScanResult) -> pd.DataFrame:
 
 def outliers_table(result: ScanResult) -> pd.DataFrame:
     """Return one row per acquired volume: motion, and what was done with the volume."""
+    import pandas as pd
+
     confounds, n_volumes = result.confounds, result.bold.n_volumes
     dropped = np.arange(n_volumes) < result.cleaned.n_dropped_start
     outlier = ~confounds.kept if confounds else np.zeros(n_volumes, dtype=bool)

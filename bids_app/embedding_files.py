@@ -6,12 +6,13 @@ import io
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pandas as pd
 
 from bids_app.atomic import json_bytes, table_bytes
 from model.networks import NETWORKS
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from model.series import ScanEmbedding
     from model.spec import CheckpointCard
 
@@ -59,6 +60,8 @@ def embedding_columns(dim: int) -> list[str]:
 
 def scan_table(embedding: ScanEmbedding) -> pd.DataFrame:
     """Return one row: every part averaged over the windows by their share of data."""
+    import pandas as pd
+
     parts = [embedding.scan_part(part).ravel() for part in ("mean", "cls", "networks")]
     columns = embedding_columns(embedding.cls.shape[1])
     return pd.DataFrame(np.concatenate(parts)[None, :], columns=columns)
@@ -66,6 +69,8 @@ def scan_table(embedding: ScanEmbedding) -> pd.DataFrame:
 
 def windows_table(embedding: ScanEmbedding, window_s: float) -> pd.DataFrame:
     """Return one row per window: onset and duration (s), valid fraction, then the parts."""
+    import pandas as pd
+
     n_windows, dim = embedding.cls.shape
     parts = [embedding.mean, embedding.cls, embedding.networks.reshape(n_windows, -1)]
     table = pd.DataFrame(np.concatenate(parts, axis=1), columns=embedding_columns(dim))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,36 +15,33 @@ from bids_app.report_numbers import (
     token_distance,
     window_similarity,
 )
-from bids_app.report_svg import (
-    DROPPED,
-    INK,
-    LEFT_IN,
-    NETWORK_COLOURS,
-    OUTLIER,
-    PLOT_IN,
-    add_axes,
-    colour_bar,
-    colour_map,
-    network_bar,
-    network_edges,
-    network_order,
-    new_figure,
-    render,
-    style,
-)
-from model.networks import NETWORKS
+from bids_app.report_svg import INK, LEFT, PLOT, Drawing, Panel, Scale, ticks
+from model.networks import NETWORKS, network_columns
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
 FloatArray = npt.NDArray[np.floating]
 
+NETWORK_COLOURS = {
+    "Vis": "#8e3b9c",
+    "SomMot": "#4682b4",
+    "DorsAttn": "#2e8b47",
+    "SalVentAttn": "#c964e8",
+    "Limbic": "#b3b24c",
+    "Control": "#e69422",
+    "Default": "#cd3e4e",
+    "Subcortical": "#8a6a4f",
+    "Cerebellum": "#36a3a0",
+}
+"""Close to those of Yeo et al. 2011, darkened or lightened to be seen on black and white."""
+OUTLIER = "#d0342c"
+DROPPED = "#7d8590"
 MAX_COLUMNS = 400
 """Columns of a carpet: with few colours, what keeps its PNG below 150 kB."""
 _BORDER = "#30363d"
+_TOP = 7.0
+_BAR = 7.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,7 +62,6 @@ def carpet_figure(
     end_s: float,
     limit: float,
     unit: str,
-    salt: str,
     motion: Motion | None = None,
 ) -> str:
     """Draw parcels over time in network order, and motion above if it is given.
@@ -80,95 +76,91 @@ def carpet_figure(
         Value at both ends of the grey scale.
     unit
         Of `values`, for the colour bar.
-    salt
-        Distinguishes the identifiers inside this figure from those of others in the page.
     motion
         Traces and marks of the acquired volumes.
     """
-    top = 0.1 if motion is None else 1.35
-    with style(salt):
-        fig = new_figure(height_in=top + 3.2 + 0.4)
-        if motion is not None:
-            _draw_motion(fig, motion, tr_s=tr_s, end_s=end_s)
-        ax = add_axes(fig, left=LEFT_IN, top=top, width=PLOT_IN, height=3.2)
-        shown, step = thin(values, most=MAX_COLUMNS)
-        image = ax.imshow(
-            shown.T[network_order()],
-            aspect="auto",
-            interpolation="none",
-            cmap=colour_map("gray"),
-            vmin=-limit,
-            vmax=limit,
-            extent=(start_s, start_s + shown.shape[0] * step * tr_s, values.shape[1], 0),
-        )
-        ax.set(xlim=(0, end_s), ylim=(values.shape[1], 0), yticks=[], xlabel="time (s)")
-        network_bar(fig, left=LEFT_IN - 0.14, top=top, height=3.2)
-        colour_bar(fig, image, top=top, height=3.2, label=unit)
-        return render(fig)
+    top, height = _TOP if motion is None else 97.0, 230.0
+    figure = Drawing(height=top + height + 29)
+    if motion is not None:
+        _draw_motion(figure, motion, tr_s=tr_s, end_s=end_s)
+    axes = Panel(left=LEFT, top=top, width=PLOT, height=height, x=(0, end_s))
+    shown, step = thin(values, most=MAX_COLUMNS)
+    begin, end = axes.across([start_s, start_s + shown.shape[0] * step * tr_s])
+    # The last column may stand for fewer frames than the others and reach beyond the end.
+    carpet = Panel(left=begin, top=top, width=end - begin, height=height)
+    scale = Scale(colours="grey", low=-limit, high=limit)
+    figure.matrix(carpet, shown.T[_order()], scale)
+    figure.frame(axes)
+    figure.x_axis(axes, *ticks(0, end_s, most=6), title="time (s)")
+    _network_bar(figure, top=top, height=height)
+    figure.colour_bar(scale, top=top, height=height, label=unit)
+    return figure.svg()
 
 
-def coverage_figure(coverage: pd.DataFrame, *, minimum: float, salt: str) -> str:
+def coverage_figure(coverage: pd.DataFrame, *, minimum: float) -> str:
     """Draw one tick per parcel at its share of usable voxels, one row per network."""
-    with style(salt):
-        fig = new_figure(height_in=2.7)
-        ax = add_axes(fig, left=LEFT_IN, top=0.1, width=PLOT_IN, height=2.2)
-        for row, network in enumerate(NETWORKS):
-            part = coverage[coverage["network"] == network]
-            used = part["status"] == "used"
-            colour = NETWORK_COLOURS[network]
-            share = part["coverage"].fillna(0.0)
-            ax.barh(row, share.mean(), height=0.72, color=colour, alpha=0.22, linewidth=0)
-            _ticks_at(ax, share[used].to_numpy(), row, half=0.36, color=colour, linewidth=1.1)
-            _ticks_at(ax, share[~used].to_numpy(), row, half=0.36, color=OUTLIER, linewidth=1.6)
-            ax.text(1.02, row, f"{used.sum()} of {len(part)}", va="center", color=INK)
-        ax.axvline(minimum, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-        ax.set(xlim=(0, 1.01), ylim=(len(NETWORKS) - 0.4, -0.6))
-        ax.set(xlabel="share of the parcel's voxels that carry signal")
-        ax.set_yticks(range(len(NETWORKS)), NETWORKS)
-        ax.tick_params(axis="y", length=0)
-        return render(fig)
+    figure = Drawing(height=195)
+    axes = Panel(
+        left=LEFT, top=_TOP, width=PLOT, height=158, x=(0, 1.01), y=(-0.6, len(NETWORKS) - 0.4)
+    )
+    for row, network in enumerate(NETWORKS):
+        part = coverage[coverage["network"] == network]
+        used = (part["status"] == "used").to_numpy()
+        share = part["coverage"].fillna(0.0).to_numpy()
+        top, bottom = axes.down([row - 0.36, row + 0.36])
+        colour = NETWORK_COLOURS[network]
+        mean = float(axes.across(share.mean()) - LEFT)
+        figure.boxes([(LEFT, top)], mean, bottom - top, fill=colour, opacity=0.22)
+        for places, ink, width in ((share[used], colour, 1.1), (share[~used], OUTLIER, 1.6)):
+            # One path for all ticks, interrupted in between.
+            x = np.column_stack([axes.across(places)] * 2 + [np.full(places.size, np.nan)])
+            y = np.tile([top, bottom, np.nan], places.size)
+            figure.lines(x.ravel(), y, colour=ink, width=width)
+        text = f"{used.sum()} of {len(part)}"
+        figure.text(LEFT + PLOT + 6, (top + bottom) / 2, text, anchor="start")
+    _rule(figure, axes, x=minimum, colour=INK, width=0.8, dashed=True)
+    figure.frame(axes)
+    figure.y_axis(axes, range(len(NETWORKS)), NETWORKS, mark=False)
+    title = "share of the parcel's voxels that carry signal"
+    figure.x_axis(axes, *ticks(0, 1, most=5), title=title)
+    return figure.svg()
 
 
-def connectivity_figure(values: FloatArray, *, salt: str) -> str:
+def connectivity_figure(values: FloatArray) -> str:
     """Draw the correlation of all parcels, and its mean within and between networks.
 
     Parameters
     ----------
     values
         (S, P) model input, NaN columns are missing parcels.
-    salt
-        As in `carpet_figure`.
     """
-    matrix = correlation(values)
-    order = network_order()
-    edges = network_edges()
-    with style(salt):
-        fig = new_figure(height_in=4.5)
-        ax = add_axes(fig, left=LEFT_IN, top=0.1, width=4.2, height=4.2)
-        image = ax.imshow(
-            matrix[np.ix_(order, order)],
-            interpolation="none",
-            cmap=colour_map("RdBu_r"),
-            vmin=-1,
-            vmax=1,
-            extent=(0, order.size, order.size, 0),
-        )
-        for edge in edges[1:-1]:
-            ax.axhline(edge, color=_BORDER, linewidth=0.4)
-            ax.axvline(edge, color=_BORDER, linewidth=0.4)
-        ax.set(xticks=[], yticks=[])
-        network_bar(fig, left=LEFT_IN - 0.14, top=0.1, height=4.2)
-        network_bar(fig, left=LEFT_IN, top=4.34, height=4.2, across=True)
-        colour_bar(fig, image, left=5.35, top=0.1, height=4.2, label="Pearson r")
-        means = add_axes(fig, left=6.95, top=0.1, width=2.95, height=2.95)
-        _annotated(means, network_means(matrix), cmap="RdBu_r", vmin=-1, vmax=1)
-        means.set_yticks(range(len(NETWORKS)), NETWORKS)
-        means.set_xticks(range(len(NETWORKS)), NETWORKS, rotation=90)
-        means.set_xlabel("mean r within and between networks", labelpad=6)
-        return render(fig)
+    matrix, order, edges = correlation(values), _order(), _edges()
+    scale = Scale(colours="red-blue", low=-1, high=1)
+    size = 302.0
+    span = (0.0, float(order.size))
+    figure = Drawing(height=324)
+    axes = Panel(left=LEFT, top=_TOP, width=size, height=size, x=span, y=span)
+    figure.matrix(axes, matrix[np.ix_(order, order)], scale)
+    for edge in edges[1:-1]:
+        _rule(figure, axes, x=edge, colour=_BORDER, width=0.4)
+        _rule(figure, axes, y=edge, colour=_BORDER, width=0.4)
+    figure.frame(axes)
+    _network_bar(figure, top=_TOP, height=size)
+    places = axes.across(edges)
+    for start, stop, network in zip(places[:-1], places[1:], NETWORKS, strict=True):
+        colour = NETWORK_COLOURS[network]
+        figure.boxes([(start, _TOP + size + 3)], stop - start, _BAR, fill=colour)
+    figure.colour_bar(scale, left=385, top=_TOP, height=size, label="Pearson r")
+    cells = Panel(left=500, top=_TOP, width=212, height=212)
+    cells = _cells(figure, cells, network_means(matrix), scale, digits=True)
+    figure.y_axis(cells, range(len(NETWORKS)), NETWORKS, mark=False)
+    for x, network in zip(cells.across(range(len(NETWORKS))), NETWORKS, strict=True):
+        figure.text(x, _TOP + 217, network, anchor="end", turned=True)
+    figure.text(cells.left + 106, _TOP + 268, "mean r within and between networks")
+    return figure.svg()
 
 
-def embedding_figure(tokens: FloatArray, onsets_s: list[float], *, salt: str) -> str:
+def embedding_figure(tokens: FloatArray, onsets_s: list[float]) -> str:
     """Draw how alike the windows are, and how far each token lies from its network's mean.
 
     Parameters
@@ -177,103 +169,126 @@ def embedding_figure(tokens: FloatArray, onsets_s: list[float], *, salt: str) ->
         (W, N, K, D), NaN where a token saw no data.
     onsets_s
         (W,) start of each window in seconds.
-    salt
-        As in `carpet_figure`.
     """
     n_windows, n_networks, n_patches, _ = tokens.shape
-    labels = [f"{onset:g}" for onset in onsets_s]
+    every = slice(None, None, int(np.ceil(n_windows / 10)))
+    labels = [f"{onset:g}" for onset in onsets_s][every]
+    windows = np.arange(n_windows)[every]
+    height = 173.0
+    figure = Drawing(height=209)
+
+    similar = window_similarity(tokens)
+    low = np.floor(20 * min(float(np.nanmin(similar)), 0.95)) / 20
+    scale = Scale(colours="cividis", low=low, high=1)
+    axes = Panel(left=LEFT, top=_TOP, width=height, height=height)
+    axes = _cells(figure, axes, similar, scale, digits=n_windows <= 7)
+    figure.x_axis(axes, windows, labels, title="start of window (s)")
+    figure.y_axis(axes, windows, labels)
+    figure.text(LEFT - 28, _TOP + height / 2, "start of window (s)", turned=True)
+    figure.colour_bar(scale, left=254, top=_TOP, height=height, label="cosine similarity")
+
     distances = token_distance(tokens).transpose(1, 0, 2).reshape(n_networks, -1)
-    every = int(np.ceil(n_windows / 10))
-    with style(salt):
-        fig = new_figure(height_in=2.9)
-        ax = add_axes(fig, left=LEFT_IN, top=0.1, width=2.4, height=2.4)
-        similar = window_similarity(tokens)
-        low = np.floor(20 * min(float(np.nanmin(similar)), 0.95)) / 20
-        image = _annotated(ax, similar, cmap="cividis", vmin=low, vmax=1, digits=n_windows <= 7)
-        ax.set_xticks(range(0, n_windows, every), labels[::every])
-        ax.set_yticks(range(0, n_windows, every), labels[::every])
-        ax.set(xlabel="start of window (s)", ylabel="start of window (s)")
-        colour_bar(fig, image, left=3.53, top=0.1, height=2.4, label="cosine similarity")
-        ax = add_axes(fig, left=5.35, top=0.1, width=3.65, height=2.4)
-        image = ax.imshow(
-            distances,
-            aspect="auto",
-            interpolation="none",
-            cmap=colour_map("viridis"),
-            vmin=0,
-            vmax=max(float(np.nanmax(distances)), 0.01),
-        )
-        for edge in np.arange(1, n_windows) * n_patches - 0.5:
-            ax.axvline(edge, color="#ffffff", linewidth=1.2)
-        ax.set_yticks(range(n_networks), NETWORKS)
-        ax.set_xticks(
-            (np.arange(n_windows) * n_patches + (n_patches - 1) / 2)[::every], labels[::every]
-        )
-        ax.tick_params(length=0)
-        ax.set_xlabel(f"start of window (s), {n_patches} patches each")
-        colour_bar(fig, image, top=0.1, height=2.4, label="cosine distance")
-        return render(fig)
+    scale = Scale(colours="viridis", low=0, high=max(float(np.nanmax(distances)), 0.01))
+    axes = Panel(left=385, top=_TOP, width=263, height=height)
+    axes = _cells(figure, axes, distances, scale, digits=False)
+    for edge in np.arange(1, n_windows) * n_patches - 0.5:
+        _rule(figure, axes, x=edge, colour="#ffffff", width=1.2)
+    figure.y_axis(axes, range(n_networks), NETWORKS, mark=False)
+    title = f"start of window (s), {n_patches} patches each"
+    middles = windows * n_patches + (n_patches - 1) / 2
+    figure.x_axis(axes, middles, labels, title=title, mark=False)
+    figure.colour_bar(scale, top=_TOP, height=height, label="cosine distance")
+    return figure.svg()
 
 
-def _draw_motion(fig: Figure, motion: Motion, *, tr_s: float, end_s: float) -> None:
+def _order() -> npt.NDArray[np.intp]:
+    """Return the 0-based columns of all parcels, network by network."""
+    return np.concatenate([network_columns(network) for network in NETWORKS])
+
+
+def _edges() -> npt.NDArray[np.int_]:
+    """Return where each network begins in `_order`, and the end (N + 1)."""
+    return np.cumsum([0, *(network_columns(network).size for network in NETWORKS)])
+
+
+def _network_bar(figure: Drawing, *, top: float, height: float) -> None:
+    """Draw the networks' colours and names down the left side of a matrix of parcels."""
+    edges = top + height * _edges() / _edges()[-1]
+    for network, start, stop in zip(NETWORKS, edges[:-1], edges[1:], strict=True):
+        colour = NETWORK_COLOURS[network]
+        figure.boxes([(LEFT - 10, start)], _BAR, stop - start, fill=colour)
+        figure.text(LEFT - 14, (start + stop) / 2, network, anchor="end")
+
+
+def _rule(
+    figure: Drawing,
+    panel: Panel,
+    *,
+    x: float | None = None,
+    y: float | None = None,
+    colour: str,
+    width: float,
+    dashed: bool = False,
+) -> None:
+    """Draw a straight line through a panel, upright at `x` or level at `y`."""
+    ends = np.array([0.0, 1.0])
+    across = panel.left + panel.width * ends if x is None else panel.across([x, x])
+    down = panel.top + panel.height * ends if y is None else panel.down([y, y])
+    figure.lines(across, down, colour=colour, width=width, dashed=dashed)
+
+
+def _draw_motion(figure: Drawing, motion: Motion, *, tr_s: float, end_s: float) -> None:
     outliers = motion.outliers
     for top, column, label, threshold in (
-        (0.1, "framewise_displacement", "FD (mm)", motion.fd_threshold_mm),
-        (0.67, "std_dvars", "DVARS", motion.std_dvars_threshold),
+        (_TOP, "framewise_displacement", "FD (mm)", motion.fd_threshold_mm),
+        (48.0, "std_dvars", "DVARS", motion.std_dvars_threshold),
     ):
-        ax = add_axes(fig, left=LEFT_IN, top=top, width=PLOT_IN, height=0.45)
-        _mark_volumes(ax, outliers, tr_s=tr_s, alpha=0.25)
-        _draw_trace(ax, outliers["onset"] + tr_s / 2, outliers[column], threshold=threshold)
-        ax.set(xlim=(0, end_s), xticks=[])
-        ax.text(-0.035, 0.5, label, ha="right", va="center", transform=ax.transAxes)
-    marks = add_axes(fig, left=LEFT_IN, top=1.2, width=PLOT_IN, height=0.11)
-    _mark_volumes(marks, outliers, tr_s=tr_s, alpha=1)
-    marks.set(xlim=(0, end_s), ylim=(0, 1), xticks=[], yticks=[])
+        trace = outliers[column].to_numpy()
+        known = np.isfinite(trace)
+        most = max(trace[known].max(initial=0), threshold or 0) or 1
+        axes = Panel(left=LEFT, top=top, width=PLOT, height=32.4, x=(0, end_s), y=(1.12 * most, 0))
+        _mark_volumes(figure, axes, outliers, tr_s=tr_s, opacity=0.25)
+        figure.frame(axes)
+        figure.text(LEFT - 22, top + 16, label, anchor="end")
+        if not known.any():
+            figure.text(LEFT + PLOT / 2, top + 16, "not in the confounds")
+            continue
+        time_s = outliers["onset"].to_numpy() + tr_s / 2
+        figure.lines(axes.across(time_s), axes.down(trace), colour=INK, width=0.8)
+        if threshold is not None:
+            _rule(figure, axes, y=threshold, colour=OUTLIER, width=0.8, dashed=True)
+        figure.y_axis(axes, *ticks(0, 1.12 * most, most=2))
+    marks = Panel(left=LEFT, top=86.4, width=PLOT, height=8, x=(0, end_s))
+    _mark_volumes(figure, marks, outliers, tr_s=tr_s, opacity=1)
+    figure.frame(marks)
 
 
-def _draw_trace(
-    ax: Axes, time_s: pd.Series[float], trace: pd.Series[float], *, threshold: float | None
+def _mark_volumes(
+    figure: Drawing, panel: Panel, outliers: pd.DataFrame, *, tr_s: float, opacity: float
 ) -> None:
-    if trace.isna().all():
-        text, place = "not in the confounds", ax.transAxes
-        ax.text(0.5, 0.5, text, ha="center", va="center", transform=place)
-        ax.set(yticks=[])
-        return
-    ax.plot(time_s, trace, color=INK, linewidth=0.8)
-    if threshold is not None:
-        ax.axhline(threshold, color=OUTLIER, linewidth=0.8, linestyle=(0, (4, 3)))
-    ax.set_ylim(0, 1.12 * max(trace.max(), threshold or 0) or 1)
-    ax.locator_params(axis="y", nbins=2)
-
-
-def _mark_volumes(ax: Axes, outliers: pd.DataFrame, *, tr_s: float, alpha: float) -> None:
-    """Shade dropped and interpolated volumes over the whole height of the axes."""
-    over_height = ax.get_xaxis_transform()
+    """Shade dropped and interpolated volumes over the whole height of a panel."""
+    width = float(panel.across(tr_s) - panel.left)
     for column, colour in (("dropped", DROPPED), ("interpolated", OUTLIER)):
-        spans = [(onset, tr_s) for onset in outliers["onset"][outliers[column] == 1]]
-        ax.broken_barh(
-            spans, (0, 1), color=colour, alpha=alpha, linewidth=0, transform=over_height
-        )
+        onsets = outliers["onset"].to_numpy()[outliers[column].to_numpy() == 1]
+        corners = [(x, panel.top) for x in panel.across(onsets)]
+        figure.boxes(corners, width, panel.height, fill=colour, opacity=opacity)
 
 
-def _ticks_at(ax: Axes, places: FloatArray, row: int, *, half: float, **line: Any) -> None:
-    """Draw vertical ticks as one path: hundreds of paths would make the page heavy."""
-    gap = np.full(places.size, np.nan)
-    x = np.column_stack([places, places, gap]).ravel()
-    y = np.tile([row - half, row + half, np.nan], places.size)
-    ax.plot(x, y, solid_capstyle="butt", clip_on=False, **line)
-
-
-def _annotated(
-    ax: Axes, matrix: FloatArray, *, cmap: str, vmin: float, vmax: float, digits: bool = True
-) -> AxesImage:
-    """Show a small matrix with its numbers in the cells."""
-    image = ax.imshow(matrix, interpolation="none", cmap=colour_map(cmap), vmin=vmin, vmax=vmax)
-    ax.tick_params(length=0)
-    for (row, column), value in np.ndenumerate(matrix):
-        if digits and np.isfinite(value):
-            red, green, blue, _ = image.to_rgba(np.array([[value]]))[0, 0]
-            ink = "#000000" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.45 else "#ffffff"
-            text = f"{value:z.2f}".replace("0.", ".", 1).replace("-", "\N{MINUS SIGN}")
-            ax.text(column, row, text, ha="center", va="center", color=ink, fontsize=5.5)
-    return image
+def _cells(
+    figure: Drawing, panel: Panel, matrix: FloatArray, scale: Scale, *, digits: bool
+) -> Panel:
+    """Show a small matrix, with its numbers if wanted; return the panel in cells."""
+    n_rows, n_columns = matrix.shape
+    cells = replace(panel, x=(-0.5, n_columns - 0.5), y=(-0.5, n_rows - 0.5))
+    figure.matrix(cells, matrix, scale)
+    figure.frame(cells)
+    if digits:
+        colours = scale.palette()[scale.levels(matrix)]
+        light = colours @ [0.3, 0.59, 0.11] > 0.45 * 255
+        for (row, column), value in np.ndenumerate(matrix):
+            if np.isfinite(value):
+                text = f"{value:z.2f}".replace("0.", ".", 1).replace("-", "\N{MINUS SIGN}")
+                x, y = float(cells.across(column)), float(cells.down(row))
+                ink = "#000000" if light[row, column] else "#ffffff"
+                figure.text(x, y, text, colour=ink, size=5.5)
+    return cells

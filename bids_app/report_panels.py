@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_app.report_figures import (
+    DROPPED,
+    OUTLIER,
     Motion,
     carpet_figure,
     connectivity_figure,
@@ -16,7 +18,7 @@ from bids_app.report_figures import (
 )
 from bids_app.report_methods import filters_text, mask_text, thresholds_text
 from bids_app.report_quality import flags_box, quality_list
-from bids_app.report_svg import DROPPED, MISSING, OUTLIER
+from bids_app.report_svg import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,11 +51,11 @@ def run_section(run: ReportRun) -> str:
     if run.tables is not None:
         parts += [
             _notes(run.tables),
-            _denoised(run.tables, run.label),
-            _model_input(run.tables, run.label),
-            _coverage(run.tables, run.label),
-            _connectivity(run.tables, run.label),
-            _embedding(run.tables, run.label),
+            _denoised(run.tables),
+            _model_input(run.tables),
+            _coverage(run.tables),
+            _connectivity(run.tables),
+            _embedding(run.tables),
             quality_list(run),
             _settings(run.tables),
         ]
@@ -86,7 +88,7 @@ def _notes(tables: RunTables) -> str:
     return f"<ul class='notes' aria-label='Warnings'>{items}</ul>" if notes else ""
 
 
-def _denoised(tables: RunTables, label: str) -> str:
+def _denoised(tables: RunTables) -> str:
     meta, volumes = tables.denoised_meta, tables.denoised_meta["NumberOfVolumes"]
     thresholds = tables.outliers_meta.get("Thresholds", {})
     limit = float(np.nanpercentile(np.abs(tables.denoised), 97.5))
@@ -97,7 +99,6 @@ def _denoised(tables: RunTables, label: str) -> str:
         end_s=_end_s(tables),
         limit=limit or 1.0,
         unit="BOLD units",
-        salt=f"{label} denoised",
         motion=Motion(
             outliers=tables.outliers,
             fd_threshold_mm=thresholds.get("FramewiseDisplacement"),
@@ -118,7 +119,7 @@ def _denoised(tables: RunTables, label: str) -> str:
     )
 
 
-def _model_input(tables: RunTables, label: str) -> str:
+def _model_input(tables: RunTables) -> str:
     meta = tables.model_meta
     svg = carpet_figure(
         tables.model,
@@ -127,7 +128,6 @@ def _model_input(tables: RunTables, label: str) -> str:
         end_s=_end_s(tables),
         limit=MODEL_LIMIT,
         unit="standard deviations",
-        salt=f"{label} model",
     )
     samples = tables.model.shape[0]
     return _figure(
@@ -139,10 +139,10 @@ def _model_input(tables: RunTables, label: str) -> str:
     )
 
 
-def _coverage(tables: RunTables, label: str) -> str:
+def _coverage(tables: RunTables) -> str:
     table, minimum = tables.coverage, tables.coverage_meta["MinimumCoverage"]
     used = table["status"] == "used"
-    svg = coverage_figure(table, minimum=minimum, salt=f"{label} coverage")
+    svg = coverage_figure(table, minimum=minimum)
     low = table[used & (table["coverage"] < LOW_COVERAGE)].sort_values("coverage")
     shares = [
         f"{name} ({share:.0%})" for name, share in zip(low["name"], low["coverage"], strict=True)
@@ -170,10 +170,10 @@ def _missing(rows: pd.DataFrame) -> str:
     return "".join(parts)
 
 
-def _connectivity(tables: RunTables, label: str) -> str:
+def _connectivity(tables: RunTables) -> str:
     return _figure(
         "Functional connectivity",
-        connectivity_figure(tables.model, salt=f"{label} connectivity"),
+        connectivity_figure(tables.model),
         alt="Matrix of Pearson correlations between all parcels in network order, and their "
         "means within and between the nine networks.",
         caption="Correlation of the model input. Right: mean over pairs of different parcels. "
@@ -181,9 +181,9 @@ def _connectivity(tables: RunTables, label: str) -> str:
     )
 
 
-def _embedding(tables: RunTables, label: str) -> str:
+def _embedding(tables: RunTables) -> str:
     windows = tables.tokens_meta["Windows"]
-    svg = embedding_figure(tables.tokens, windows["Onsets"], salt=f"{label} embedding")
+    svg = embedding_figure(tables.tokens, windows["Onsets"])
     norms = np.linalg.norm(tables.tokens, axis=3)
     low, high = np.nanmin(norms), np.nanmax(norms)
     return _figure(

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from bids_app.atlas import atlas_home, available_spaces, parcels_by_space
 from bids_app.atomic import table_bytes, write_bytes
 from bids_app.dataset import check_output_folder, write_dataset_files
@@ -24,6 +22,8 @@ from bids_app.selection import SPACES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+    import pandas as pd
 
     from bids_app.discovery import Discovery
     from bids_app.options import RunOptions
@@ -108,6 +108,8 @@ def run_participants(options: RunOptions) -> Summary:
 
 def outcome_table(outcomes: Iterable[ScanOutcome]) -> pd.DataFrame:
     """Return one row per run: name, status, whether it was done before, reason."""
+    import pandas as pd
+
     rows = [
         (o.scan.name, o.status, "now" if o.fresh else "earlier", o.reason or "n/a")
         for o in outcomes

@@ -1,4 +1,4 @@
-"""What starting the program may cost, and whose package `model` it takes."""
+"""Which libraries the program loads for what, and whose package `model` it takes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import builders
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+LATE = {
+    *("torch", "safetensors", "nilearn", "sklearn", "scipy", "pandas", "pyarrow", "nibabel"),
+    *("bids", "templateflow", "matplotlib", "PIL"),
+}
+"""Libraries that take a tenth of a second to load, or more."""
 
 
 def run_python(code: str, *, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -17,22 +23,69 @@ def run_python(code: str, *, cwd: Path = ROOT) -> subprocess.CompletedProcess[st
     )
 
 
-@pytest.mark.parametrize(
-    "module",
-    ["bids_app.cli", "bids_app.assets", "bids_app.demo", "bids_app.series_cli", "model.cli"],
-)
-def test_help_needs_no_heavy_library(module: str) -> None:
+def loaded_by(module: str, *arguments: object) -> set[str]:
+    """Call a command line in a process of its own; return which of `LATE` it loaded."""
     code = (
         f"import sys, {module}\n"
         "try:\n"
-        f"    {module}.main(['--help'])\n"
+        f"    {module}.main({[str(word) for word in arguments]!r})\n"
         "except SystemExit as stop:\n"
-        "    assert stop.code == 0\n"
-        "heavy = {'torch', 'nilearn', 'pandas', 'bids', 'scipy', 'nibabel', 'templateflow'}\n"
-        "print('LOADED', sorted(heavy & set(sys.modules)))"
+        "    assert stop.code in (0, None), stop.code\n"
+        f"print('LOADED', *sorted({LATE!r} & set(sys.modules)))"
     )
     answer = run_python(code)
-    assert answer.stdout.splitlines()[-1] == "LOADED []", answer.stdout + answer.stderr
+    words = answer.stdout.splitlines()[-1:]
+    assert words, answer.stderr
+    assert words[0].startswith("LOADED"), answer.stdout + answer.stderr
+    return set(words[0].split()[1:])
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hold a derivative with one scan, an atlas and a checkpoint."""
+    folder = tmp_path_factory.mktemp("study")
+    builders.make_dataset(folder / "fmriprep")
+    builders.make_atlas(folder / "atlas")
+    builders.make_checkpoint(folder / "checkpoint")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("module", "word"),
+    [
+        ("bids_app.cli", "--help"),
+        ("bids_app.cli", "--version"),
+        ("bids_app.series_cli", "--help"),
+        ("bids_app.series_cli", "--version"),
+        ("bids_app.assets", "--help"),
+        ("bids_app.demo", "--help"),
+        ("model.cli", "--help"),
+    ],
+)
+def test_help_and_version_load_no_heavy_library(module: str, word: str) -> None:
+    assert loaded_by(module, word) == set()
+
+
+def test_a_dry_run_loads_what_finds_scans_and_reads_headers(study: Path) -> None:
+    arguments = (study / "fmriprep", study / "out", "participant", "--dry-run")
+    assert loaded_by("bids_app.cli", *arguments, "--atlas", study / "atlas") <= {
+        "bids",
+        "nibabel",
+        "scipy",  # its version only, read by nibabel
+    }
+
+
+def test_a_run_loads_no_figure_and_no_learning_library_and_group_level_no_torch(
+    study: Path,
+) -> None:
+    options = ("--atlas", study / "atlas", "--checkpoint", study / "checkpoint")
+    run = loaded_by(
+        "bids_app.cli", study / "fmriprep", study / "out", "participant", "--quiet", *options
+    )
+    assert "torch" in run
+    assert not run & {"nilearn", "sklearn", "matplotlib", "PIL", "templateflow"}
+    group = loaded_by("bids_app.cli", study / "fmriprep", study / "out", "group")
+    assert not group & {"torch", "nilearn", "sklearn", "matplotlib", "PIL", "bids"}
 
 
 def test_a_foreign_package_named_model_is_refused_with_its_path(tmp_path: Path) -> None:

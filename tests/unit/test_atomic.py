@@ -58,3 +58,23 @@ def test_tables_say_na_and_keep_float32_precision() -> None:
     assert text.splitlines()[2] == "n/a"
     back = np.float32([float(x) for x in text.splitlines()[1:4:2]])
     np.testing.assert_allclose(back, values[[0, 2]], rtol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_rows", [0, 1, 40])
+def test_tables_of_numbers_are_the_bytes_that_pandas_writes(dtype: str, n_rows: int) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((n_rows, 30)) * 10.0 ** rng.integers(-40, 30, (n_rows, 30))
+    values[:, 3] = np.nan
+    values[:1, 4:9] = [0.0, -0.0, np.inf, -np.inf, 1e15]
+    with np.errstate(under="ignore"):
+        table = pd.DataFrame(values.astype(dtype), columns=[f"nan {i}" for i in range(30)])
+    expected = table.to_csv(
+        sep="\t", index=False, na_rep="n/a", float_format="%.8g", lineterminator="\n"
+    )
+    assert table_bytes(table) == expected.encode()
+
+
+def test_names_that_need_quotes_get_them_in_tables_of_numbers() -> None:
+    table = pd.DataFrame({'a\tb"c': [1.5, np.nan]})
+    assert table_bytes(table) == b'"a\tb""c"\n1.5\nn/a\n'

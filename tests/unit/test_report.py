@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import shutil
@@ -34,6 +35,7 @@ from bids_app.report_numbers import (
     token_distance,
     window_similarity,
 )
+from bids_app.report_svg import INK, MISSING, Drawing, ticks
 from bids_app.result import ScanResult
 from bids_app.status import ScanOutcome, write_outcome
 from bids_app.strategy import Strategy
@@ -223,7 +225,9 @@ def test_the_page_loads_nothing(page) -> None:
     assert not {"script", "link", "iframe", "object", "embed"} & {tag for tag, _ in tags.found}
     assert not tags.values("src")
     assert not re.search(r"@import|url\((?!#)", page)
-    assert all(target.startswith(("#", "data:")) for target in tags.values("xlink:href"))
+    pictures = [attrs["href"] for tag, attrs in tags.found if tag == "image"]
+    assert len(pictures) == 22
+    assert all(picture.startswith("data:image/png;base64,") for picture in pictures)
     assert any("default-src 'none'" in content for content in tags.values("content"))
 
 
@@ -255,7 +259,6 @@ def test_language_title_and_alternative_texts_are_given(page) -> None:
 def test_figures_take_their_colours_from_the_page(page) -> None:
     assert "currentColor" in page
     assert "var(--line)" in page
-    assert "#010203" not in page
 
 
 def test_the_summary_counts_and_lists_runs(page) -> None:
@@ -330,16 +333,10 @@ def test_about_names_checkpoint_and_configuration(page) -> None:
     assert "0123456789abcdef-01234567" in about
 
 
-def test_the_same_tables_give_the_same_bytes_whatever_the_users_style(
-    output, page, tmp_path
-) -> None:
-    import matplotlib
-
+def test_the_same_tables_give_the_same_bytes(output, page, tmp_path) -> None:
     copy = tmp_path / "elsewhere"
     shutil.copytree(output / "sub-01", copy / "sub-01")
-    with matplotlib.rc_context({"font.size": 30, "axes.grid": True, "svg.fonttype": "path"}):
-        again = write_report(copy, "01").read_text(encoding="utf-8")
-    assert again == page
+    assert write_report(copy, "01").read_text(encoding="utf-8") == page
 
 
 def test_no_errors_are_reported_as_none(tmp_path) -> None:
@@ -393,16 +390,77 @@ def test_a_damaged_status_is_named(tmp_path, content) -> None:
         write_report(tmp_path, "01")
 
 
-def test_no_figure_library_is_loaded_before_it_is_needed() -> None:
-    code = "import sys, bids_app.report; sys.exit('matplotlib' in sys.modules)"
+def test_a_report_needs_no_figure_library(output) -> None:
+    code = (
+        "import sys; from pathlib import Path; from bids_app.report import write_report\n"
+        f"write_report(Path({str(output)!r}), '01')\n"
+        "sys.exit(bool({'matplotlib', 'PIL', 'torch', 'scipy'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def picture(svg: str) -> np.ndarray:
+    """Decode the first matrix of a figure to (rows, columns, 3) by a library of its own."""
+    from PIL import Image
+
+    content = base64.b64decode(re.search(r"base64,([^\"]+)", svg)[1])
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+def test_a_carpet_shows_each_value_in_its_grey_and_missing_parcels_in_their_colour() -> None:
+    values = np.tile(np.linspace(-1, 1, 32), (N_PARCELS, 1)).T
+    values[:, 0] = np.nan  # the first parcel is the first line: visual, left
+    svg = carpet_figure(values, tr_s=2, start_s=0, end_s=64, limit=1, unit="BOLD units")
+    pixels = picture(svg)
+    assert pixels.shape == (N_PARCELS, 32, 3)
+    assert {tuple(pixel) for pixel in pixels[0]} == {tuple(bytes.fromhex(MISSING[1:]))}
+    levels = np.rint(pixels[1:, :, 0] * (31 / 255))
+    np.testing.assert_array_equal(levels, np.tile(np.arange(32), (456, 1)))
+    assert (pixels[1:] == pixels[1:, :, :1]).all()
+
+
+def test_a_carpet_is_ordered_by_network_and_time_runs_to_the_right() -> None:
+    values = np.zeros((10, N_PARCELS))
+    values[:, network_columns("Subcortical")] = 1
+    values[5:] *= -1
+    pixels = picture(carpet_figure(values, tr_s=2, start_s=0, end_s=20, limit=1, unit="x"))[..., 0]
+    n_sub, n_cer = len(network_columns("Subcortical")), len(CEREBELLUM)
+    block = pixels[N_PARCELS - n_sub - n_cer : N_PARCELS - n_cer]
+    assert (block[:, :5] == 255).all()
+    assert (block[:, 5:] == 0).all()
+    assert (pixels[: N_PARCELS - n_sub - n_cer] == pixels[0, 0]).all()
+
+
+@pytest.mark.parametrize("high", [1e-6, 0.01, 0.37, 1, 7.3, 99.9, 600, 14_399, 3e6])
+@pytest.mark.parametrize("most", [2, 5, 6])
+def test_ticks_are_few_and_round_and_lie_inside(high, most) -> None:
+    places, labels = ticks(0, high, most=most)
+    assert 2 <= len(places) <= most + 1
+    assert places[0] == 0
+    assert places[-1] <= high * (1 + 1e-9)
+    np.testing.assert_allclose([float(label) for label in labels], places, rtol=1e-9)
+    assert max(map(len, labels)) <= 9
+
+
+def test_ticks_of_a_signed_scale_have_a_typographic_minus() -> None:
+    assert ticks(-3, 3, most=5)[1] == ["\N{MINUS SIGN}2", "0", "2"]
+
+
+def test_a_line_is_interrupted_where_a_value_is_unknown() -> None:
+    figure = Drawing(height=10)
+    figure.lines([0, 1, 2, 3], [5, np.nan, 5, 6], colour=INK)
+    assert 'd="M0 5M2 5L3 6"' in figure.svg()
+
+
+def test_text_in_a_figure_is_escaped() -> None:
+    figure = Drawing(height=10)
+    figure.text(0, 0, ATTACK)
+    assert "<script>" not in figure.svg()
 
 
 def test_a_carpet_of_noise_from_a_long_run_stays_below_150_kb() -> None:
     values = np.random.default_rng(0).uniform(-1, 1, (1199, N_PARCELS))
-    svg = carpet_figure(
-        values, tr_s=0.72, start_s=0, end_s=864, limit=0.5, unit="BOLD units", salt="noise"
-    )
+    svg = carpet_figure(values, tr_s=0.72, start_s=0, end_s=864, limit=0.5, unit="BOLD units")
     pictures = re.findall(r"base64,([^\"]+)", svg)
     assert pictures
     assert max(len(base64.b64decode(picture)) for picture in pictures) <= 150_000

@@ -11,15 +11,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from bids_app import __version__
-from bids_app.atomic import table_bytes, write_all, write_bytes
+from bids_app.atomic import write_all, write_bytes
 from bids_app.dataset import check_output_folder, write_dataset_files
 from bids_app.errors import AppError, OptionsError, ScanError, ScanExcludedError
 from bids_app.participant import one_line
-from bids_app.run import outcome_table
 from bids_app.series_input import read_series
 from bids_app.series_result import SeriesResult, series_files
 from bids_app.series_scan import common_folder, find_series
 from bids_app.status import ScanOutcome, already_done, write_outcome
+from bids_app.tables import outcome_tsv
 from model.errors import SemantoksError
 from model.preprocess import prepare, window
 
@@ -140,7 +140,7 @@ def run_series(
         seen.append(outcome)
         text = outcome.status if outcome.fresh else f"{outcome.status} earlier, unchanged"
         log.info("[%d/%d] %s: %s %s", len(seen), len(scans), scan.name, text, outcome.reason)
-        write_bytes(log_dir / "status.tsv", table_bytes(outcome_table(seen)))
+        write_bytes(log_dir / "status.tsv", outcome_tsv(seen))
         yield outcome
 
 

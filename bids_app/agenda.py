@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-import traceback
 from collections import Counter, deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bids_app.atomic import remove_partial, write_bytes
 from bids_app.derivatives import output_folder
-from bids_app.errors import OutputError
-from bids_app.memory import REPORT_MB, scan_memory_mb
-from bids_app.participant import earlier_outcome, run_scan
-from bids_app.pool import Job, Lost
+from bids_app.memory import REPORT_MB
+from bids_app.pool import Job, Lost, run_here, run_in_processes
 from bids_app.progress import Progress
 from bids_app.status import ScanOutcome, write_outcome
 from bids_app.tables import outcome_tsv
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from bids_app.participant import Pipeline
     from bids_app.query import BoldScan
 
 log = logging.getLogger(__name__)
@@ -32,39 +28,38 @@ _TABLE_EVERY_S = 10.0
 """The table of outcomes is written anew each time: not for each of a hundred thousand."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Invocation:
-    """What all jobs of an invocation share."""
+class Invocation(Protocol):
+    """What is done with each run; sent to every process once."""
 
-    pipeline: Pipeline
-    output_dir: Path
-    log_dir: Path
+    @property
+    def output_dir(self) -> Path:
+        """Folder of the outputs."""
+
+    @property
+    def log_dir(self) -> Path:
+        """Folder of this invocation's log."""
+
+    def earlier(self, scan: BoldScan) -> ScanOutcome | None:
+        """Return how an earlier invocation ended a run, if that still holds."""
+
+    def needed_mb(self, scan: BoldScan) -> float:
+        """Estimate the memory that a run needs beside its process."""
+
+    def embed(self, scan: BoldScan) -> ScanOutcome:
+        """Embed a run and write its files."""
+
+    def closing_job(
+        self, participant: str, *, anything_new: bool
+    ) -> Callable[[Any, str], bool] | None:
+        """Return what is to be done with a participant after the last run; it tells if it failed.
+
+        A function of this object and the label, or None.
+        """
 
 
-def embed(invocation: Invocation, scan: BoldScan) -> ScanOutcome:
-    """Embed one scan and write its files: a job."""
-    return run_scan(
-        scan,
-        invocation.pipeline,
-        output_dir=invocation.output_dir,
-        log_dir=invocation.log_dir,
-    )
-
-
-def report(invocation: Invocation, participant: str) -> bool:
-    """Write a participant's report: a job. A fault in it must not cost the tables."""
-    from bids_app.report import write_report
-
-    try:
-        write_report(invocation.output_dir, participant)
-    except OutputError:
-        raise
-    except Exception:  # noqa: BLE001 told in log, crash file and exit code
-        crash = invocation.log_dir / f"crash-report-sub-{participant}.txt"
-        write_bytes(crash, traceback.format_exc().encode())
-        log.error("sub-%s: the report could not be made (traceback in %s)", participant, crash)
-        return False
-    return True
+def embed_run(invocation: Invocation, scan: BoldScan) -> ScanOutcome:
+    """Do the job of one run."""
+    return invocation.embed(scan)
 
 
 class Agenda:
@@ -75,32 +70,32 @@ class Agenda:
         scans: Sequence[BoldScan],
         invocation: Invocation,
         *,
-        overwrite: bool,
-        stop_on_first_crash: bool,
         room_mb: float,
+        stop_on_first_crash: bool = False,
     ) -> None:
-        self.invocation, self._overwrite = invocation, overwrite
-        self._stop_on_first_crash, self._room_mb = stop_on_first_crash, room_mb
+        self.invocation, self._room_mb = invocation, room_mb
+        self._stop_on_first_crash = stop_on_first_crash
+        self._order = {_key(scan): place for place, scan in enumerate(scans)}
+        self._sizes = {_key(scan): _size(scan.bold_path) for scan in scans}
         self._to_do = deque(scans)
         self._run: Job | None = None
+        self._reports: deque[Job] = deque()
         self._runs_left = Counter(scan.entities.sub for scan in scans)
-        self._reports: deque[str] = deque()
         self._seen: set[str] = set()
         self._new: set[str] = set()
-        self._outcomes: dict[Path, ScanOutcome] = {}
+        self._outcomes: dict[int, ScanOutcome] = {}
         self._broken: list[str] = []
-        self._sizes = {scan.bold_path: _size(scan.bold_path) for scan in scans}
         self._progress = Progress(n_runs=len(scans), n_bytes=sum(self._sizes.values()))
         self._table_due_s = 0.0
 
     def __len__(self) -> int:
         """Count the runs, done and to do."""
-        return len(self._sizes)
+        return len(self._order)
 
     @property
     def outcomes(self) -> tuple[ScanOutcome, ...]:
-        """What has ended so far, in the order of paths."""
-        return tuple(self._outcomes[path] for path in sorted(self._outcomes))
+        """What has ended so far, in the order in which the runs were given."""
+        return tuple(self._outcomes[place] for place in sorted(self._outcomes))
 
     @property
     def broken_reports(self) -> tuple[str, ...]:
@@ -110,7 +105,7 @@ class Agenda:
     def next_job(self, room_mb: float) -> Job | None:
         """Return a report that is due, else the next run that is not done, if there is room."""
         run = self._next_run()
-        job = self._next_report() if self._reports else run
+        job = self._reports[0] if self._reports else run
         if job is None or job.memory_mb > room_mb:
             return None
         if job is run:
@@ -121,39 +116,33 @@ class Agenda:
 
     def take(self, job: Job, answer: Any) -> None:
         """Take the answer to a job."""
-        if job.run is report:
-            if isinstance(answer, Lost):
-                log.error("sub-%s: no report: %s", job.argument, answer.reason)
-                remove_partial(self.invocation.output_dir, answer.tag)
-            if answer is not True:
-                self._broken.append(job.argument)
+        lost = isinstance(answer, Lost)
+        if job.run is embed_run:
+            self._note(self._failure(job.argument, answer) if lost else answer)
             return
-        self._note(self._failure(job.argument, answer) if isinstance(answer, Lost) else answer)
+        if lost:
+            log.error("sub-%s: no report: %s", job.argument, answer.reason)
+            remove_partial(self.invocation.output_dir, answer.tag)
+        if answer is not True:
+            self._broken.append(job.argument)
 
     def write_table(self) -> None:
         """Write all outcomes to the log folder."""
-        path = self.invocation.log_dir / "status.tsv"
-        write_bytes(path, outcome_tsv(self.outcomes))
+        write_bytes(self.invocation.log_dir / "status.tsv", outcome_tsv(self.outcomes))
         self._table_due_s = time.monotonic() + _TABLE_EVERY_S
 
     def _next_run(self) -> Job | None:
         while self._run is None and self._to_do:
             scan = self._to_do.popleft()
-            earlier = None if self._overwrite else self._earlier(scan)
+            earlier = self.invocation.earlier(scan)
             if earlier is None:
-                self._run = Job(run=embed, argument=scan, memory_mb=self._needed_mb(scan))
+                self._run = Job(run=embed_run, argument=scan, memory_mb=self._needed_mb(scan))
             else:
                 self._note(earlier)
         return self._run
 
-    def _next_report(self) -> Job:
-        return Job(run=report, argument=self._reports[0], memory_mb=REPORT_MB)
-
-    def _earlier(self, scan: BoldScan) -> ScanOutcome | None:
-        return earlier_outcome(scan, self.invocation.pipeline, self.invocation.output_dir)
-
     def _needed_mb(self, scan: BoldScan) -> float:
-        needed_mb = scan_memory_mb(scan)
+        needed_mb = self.invocation.needed_mb(scan)
         if needed_mb > self._room_mb:
             log.warning(
                 "%s: needs about %.0f MB, and --mem-mb leaves %.0f MB for all runs together; "
@@ -174,18 +163,17 @@ class Agenda:
 
     def _note(self, outcome: ScanOutcome) -> None:
         scan = outcome.scan
-        participant = scan.entities.sub
-        self._outcomes[scan.bold_path] = outcome
-        self._progress.count(self._sizes[scan.bold_path], fresh=outcome.fresh)
+        self._outcomes[self._order[_key(scan)]] = outcome
+        self._progress.count(self._sizes[_key(scan)], fresh=outcome.fresh)
         text = outcome.status if outcome.fresh else f"{outcome.status} earlier, unchanged"
         level = logging.ERROR if outcome.status == "failed" else logging.INFO
         log.log(level, "[%s] %s: %s %s", self._progress.text(), scan.name, text, outcome.reason)
+        self._seen.add(scan.entities.sub)
         if outcome.fresh:
-            self._new.add(participant)
-        self._seen.add(participant)
+            self._new.add(scan.entities.sub)
         if outcome.status == "failed" and self._stop_on_first_crash:
             self._stop()
-        self._count_down(participant)
+        self._count_down(scan.entities.sub)
         if time.monotonic() > self._table_due_s:
             self.write_table()
 
@@ -199,26 +187,50 @@ class Agenda:
 
     def _count_down(self, participant: str) -> None:
         self._runs_left[participant] -= 1
-        if not self._runs_left[participant]:
-            self._request_report(participant)
-
-    def _request_report(self, participant: str) -> None:
-        from bids_app.report import report_path
-
-        if participant not in self._seen:
-            return
-        path = report_path(self.invocation.output_dir, participant)
-        if participant in self._new or not _newer_than_runs(path):
-            self._reports.append(participant)
+        if not self._runs_left[participant] and participant in self._seen:
+            new = participant in self._new
+            report = self.invocation.closing_job(participant, anything_new=new)
+            if report is not None:
+                job = Job(run=report, argument=participant, memory_mb=REPORT_MB)
+                self._reports.append(job)
 
 
-def _newer_than_runs(path: Path) -> bool:
-    """Tell whether a report is there and no run of its participant ended after it."""
-    if not path.exists():
-        return False
-    statuses = path.with_suffix("").rglob("*_status.json")
-    written_ns = path.stat().st_mtime_ns
-    return all(status.stat().st_mtime_ns <= written_ns for status in statuses)
+def work_off(agenda: Agenda, *, n_cpus: int, memory_mb: float, base_mb: float) -> None:
+    """Do all jobs, in this process if one is enough; a table of outcomes is left in any case.
+
+    Parameters
+    ----------
+    n_cpus
+        How many processes may run at a time.
+    memory_mb, base_mb
+        What all may need together, and what each needs without a job.
+    """
+    from threadpoolctl import threadpool_limits
+
+    n_processes = min(n_cpus, len(agenda))
+    jobs = (
+        run_here(agenda.next_job, agenda.invocation)
+        if n_processes == 1
+        else run_in_processes(
+            agenda.next_job,
+            agenda.invocation,
+            n_processes=n_processes,
+            base_mb=base_mb,
+            memory_mb=memory_mb,
+        )
+    )
+    try:
+        # One thread, as in a process of its own: the same sums in the same order.
+        with threadpool_limits(1), contextlib.closing(jobs):
+            for job, answer in jobs:
+                agenda.take(job, answer)
+    finally:
+        agenda.write_table()
+
+
+def _key(scan: BoldScan) -> tuple[Path, str]:
+    """Identify a run; a file of series holds several."""
+    return scan.bold_path, scan.name
 
 
 def _size(path: Path) -> int:

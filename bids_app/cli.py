@@ -160,7 +160,7 @@ _ENCODING_OPTIONS = (
         type=click.IntRange(min=1),
         help="Accepted for compatibility: each process has one thread.",
     ),
-    click.option("--overwrite", "--force", is_flag=True, help="Redo runs that are done already."),
+    click.option("--overwrite", "--force", is_flag=True, help="Redo what is done already."),
     click.option("-v", "--verbose", count=True, help="More log lines (-vv: libraries' too)."),
     click.option("-q", "--quiet", is_flag=True, help="Errors only."),
     click.version_option(__version__, message="semantoks %(version)s"),
@@ -307,6 +307,11 @@ def encoding_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Stop at the first run that fails.",
 )
 @click.option(
+    "--tsv",
+    is_flag=True,
+    help="Group level: also write the table of embeddings as text, beside Parquet.",
+)
+@click.option(
     "--skip-bids-validation",
     "--skip_bids_validation",
     "--skip_bids_validator",
@@ -358,7 +363,9 @@ def _dispatch(arguments: dict[str, Any]) -> int:
     if arguments["analysis_level"] == "group":
         from bids_app.group import export_group
 
-        for path in export_group(arguments["output_dir"]):
+        for path in export_group(
+            arguments["output_dir"], tsv=arguments["tsv"], afresh=arguments["overwrite"]
+        ):
             click.echo(path)
         return 0
     options = resolve_options(arguments)

@@ -44,6 +44,11 @@ def scan_memory_mb(scan: BoldScan) -> float:
     return image_memory_mb(shape, itemsize=itemsize, is_cifti=scan.is_cifti)
 
 
+def series_memory_mb(file: Path) -> float:
+    """Return about what a series needs, beside its process: a text file grows when it is read."""
+    return _SCAN_MB + 4 * file.stat().st_size / _BYTES_PER_MB
+
+
 def image_memory_mb(shape: tuple[int, ...], *, itemsize: int, is_cifti: bool) -> float:
     """Return about what a scan needs in MB.
 

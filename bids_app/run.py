@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 
 from bids_app.atlas import atlas_home, available_spaces, parcels_by_space
 from bids_app.atomic import write_bytes
-from bids_app.dataset import check_output_folder, write_dataset_files
 from bids_app.errors import AtlasError
 from bids_app.locate import locate_derivative
 from bids_app.memory import process_memory_mb
-from bids_app.pool import run_here, run_in_processes
 from bids_app.query import find_scans
 from bids_app.selection import SPACES
 
@@ -24,9 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from bids_app.agenda import Agenda
     from bids_app.options import RunOptions
-    from bids_app.participant import Pipeline
     from bids_app.query import Discovery
     from bids_app.status import ScanOutcome
 
@@ -71,14 +67,16 @@ def run_participants(options: RunOptions) -> Summary:
     CheckpointError
         The checkpoint cannot be used.
     """
-    from bids_app.agenda import Agenda, Invocation
+    from bids_app.agenda import Agenda, work_off
+    from bids_app.dataset import check_output_folder, write_dataset_files
+    from bids_app.participant_level import ParticipantLevel, open_pipeline
 
     derivative, discovery = discover(options)
     check_output_folder(options.output_dir, bids_dir=options.bids_dir, derivative=derivative)
-    _installed_atlas(options)
+    atlas_folder = _installed_atlas(options)
     if not discovery.scans:
         raise discovery.nothing_chosen()
-    pipeline = open_pipeline(options)
+    pipeline = open_pipeline(options, atlas_folder)
     for participant, reasons in discovery.left_out().items():
         log.warning("sub-%s: no run to process: %s", participant, reasons)
     write_dataset_files(options.output_dir, derivative=derivative)
@@ -87,64 +85,18 @@ def run_participants(options: RunOptions) -> Summary:
     base_mb = process_memory_mb(pipeline.embedder.checkpoint)
     agenda = Agenda(
         discovery.scans,
-        Invocation(pipeline=pipeline, output_dir=options.output_dir, log_dir=log_dir),
-        overwrite=options.overwrite,
-        stop_on_first_crash=options.stop_on_first_crash,
+        ParticipantLevel(
+            pipeline=pipeline,
+            output_dir=options.output_dir,
+            log_dir=log_dir,
+            overwrite=options.overwrite,
+        ),
         room_mb=options.memory_mb - base_mb,
+        stop_on_first_crash=options.stop_on_first_crash,
     )
     with _temporary_folder(options.output_dir):
-        _work_off(agenda, options, base_mb=base_mb)
+        work_off(agenda, n_cpus=options.n_cpus, memory_mb=options.memory_mb, base_mb=base_mb)
     return Summary(outcomes=agenda.outcomes, broken_reports=agenda.broken_reports)
-
-
-def open_pipeline(options: RunOptions) -> Pipeline:
-    """Open atlas and checkpoint by their descriptions.
-
-    Raises
-    ------
-    AtlasError
-        No atlas is installed.
-    OptionsError
-        A GPU was asked for by name and is not there.
-    CheckpointError
-        The checkpoint cannot be used.
-    """
-    from bids_app.atlas_shelf import AtlasShelf
-    from bids_app.embedder import open_embedder
-    from bids_app.participant import Pipeline
-
-    return Pipeline(
-        shelf=AtlasShelf(_installed_atlas(options)),
-        strategy=options.strategy,
-        signal=options.signal,
-        embedder=open_embedder(
-            options.checkpoint, device=options.device, batch_size=options.batch_size
-        ),
-    )
-
-
-def _work_off(agenda: Agenda, options: RunOptions, *, base_mb: float) -> None:
-    """Do all jobs, in this process if one is enough."""
-    from threadpoolctl import threadpool_limits
-
-    n_processes = min(options.n_cpus, len(agenda))
-    if n_processes == 1:
-        jobs = run_here(agenda.next_job, agenda.invocation)
-    else:
-        jobs = run_in_processes(
-            agenda.next_job,
-            agenda.invocation,
-            n_processes=n_processes,
-            base_mb=base_mb,
-            memory_mb=options.memory_mb,
-        )
-    try:
-        # One thread, as in a process of its own: the same sums in the same order.
-        with threadpool_limits(1), contextlib.closing(jobs):
-            for job, answer in jobs:
-                agenda.take(job, answer)
-    finally:
-        agenda.write_table()
 
 
 def _parcels_by_space(options: RunOptions) -> Mapping[str, int]:

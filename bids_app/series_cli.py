@@ -9,6 +9,7 @@ import click
 
 from bids_app.cli import encoding_options, exit_with
 from bids_app.logs import levels_of, set_up_logging
+from bids_app.machine import available_cpus, available_memory_mb
 
 ORDERS = ("schaefer400x7", "schaefer400x7+tian50", "tian-first-450", "semantoks457")
 
@@ -66,14 +67,14 @@ def _run(arguments: dict[str, Any]) -> int:
         device=arguments["device"],
         batch_size=arguments["batch_size"],
     )
-    outcomes = list(
-        run_series(
-            arguments["inputs"],
-            arguments["output_dir"],
-            options,
-            embedder,
-            overwrite=arguments["overwrite"],
-        )
+    outcomes = run_series(
+        arguments["inputs"],
+        arguments["output_dir"],
+        options,
+        embedder,
+        overwrite=arguments["overwrite"],
+        n_cpus=arguments["n_cpus"] or available_cpus(),
+        memory_mb=arguments["mem_mb"] or available_memory_mb(),
     )
     click.echo(outcome_lines(outcomes))
     return int(any(outcome.status == "failed" for outcome in outcomes))

@@ -34,6 +34,8 @@ def semantoks(atlas: Path, checkpoint: Path) -> Callable[..., Result]:
         if level == "participant":
             # In this process, where tests can replace functions; words may say otherwise.
             extra = ["--atlas", atlas, "--checkpoint", checkpoint, "--n-cpus", 1]
+        else:
+            extra = ["--tsv"]
         arguments = [str(word) for word in (bids, out, level, *extra, *words)]
         return CliRunner().invoke(main, arguments)
 

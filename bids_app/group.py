@@ -78,7 +78,7 @@ def export_group(output_dir: Path, *, tsv: bool = False, afresh: bool = False) -
         _refuse_mixtures(census)
         new_status = files.enter_context(replacing(status))
         write_status_table(read_entries(new_index), columns, new_status)
-        if census.n_embedded and census.sha256 != before:
+        if census.n_embedded and (census.n_read or census.sha256 != before):
             new_table = files.enter_context(replacing(table))
             rows = _embeddings(output_dir, new_index, census, table)
             write_embedding_table(rows, columns, new_table, index_sha256=census.sha256)

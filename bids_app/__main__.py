@@ -2,4 +2,5 @@
 
 from bids_app.cli import main
 
-main(prog_name="semantoks")
+if __name__ == "__main__":
+    main(prog_name="semantoks")

@@ -133,7 +133,18 @@ def parcels_by_space(folder: Path) -> dict[str, int]:
 
 
 def find_atlas(folder: Path, space: str, *, affine: Affine) -> Atlas:
-    """Load the image of a space that suits a BOLD grid.
+    """Load the image of a space that suits a BOLD grid, as `find_image` names it.
+
+    Raises
+    ------
+    AtlasError
+        The space is not installed, or its atlas is incomplete, in another order, or changed.
+    """
+    return load_atlas(find_image(folder, space, affine=affine))
+
+
+def find_image(folder: Path, space: str, *, affine: Affine) -> Path:
+    """Name the image of a space that suits a BOLD grid.
 
     That is the one whose voxels lie where the BOLD's lie: same size, centres on centres, in
     any orientation. Where there is none, the finest installed, for nearest-neighbour sampling.
@@ -141,7 +152,7 @@ def find_atlas(folder: Path, space: str, *, affine: Affine) -> Atlas:
     Raises
     ------
     AtlasError
-        The space is not installed, or its atlas is incomplete, in another order, or changed.
+        The space is not installed.
     """
     images = _installed(folder).get(space)
     if not images:
@@ -153,7 +164,7 @@ def find_atlas(folder: Path, space: str, *, affine: Affine) -> Atlas:
     grids = {resolution: read_affine(path) for resolution, path in images.items()}
     fitting = [r for r, grid in grids.items() if _same_lattice(grid, affine)]
     finest = min(grids, key=lambda r: (abs(np.linalg.det(grids[r][:3, :3])), r))
-    return load_atlas(images[min(fitting, default=finest)])
+    return images[min(fitting, default=finest)]
 
 
 def load_atlas(path: Path) -> Atlas:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import uuid
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bids_app.errors import OutputError
@@ -81,8 +83,7 @@ def replacing(path: Path) -> Iterator[Path]:
     OutputError
         The folder cannot be written or the disk is full; the temporary file is removed.
     """
-    # Not the process id: containers that start together all have the same one.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
+    temporary = path.with_name(f".{path.name}.{process_tag()}-{next(_number)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -95,6 +96,23 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@cache
+def process_tag() -> str:
+    """Return what stands in the temporary names of this process and of no other."""
+    # Not the process id: containers that start together all have the same one.
+    return uuid.uuid4().hex[:12]
+
+
+_number = itertools.count()
+
+
+def remove_partial(folder: Path, tag: str) -> None:
+    """Remove what a process that was killed left in a folder under temporary names."""
+    for path in folder.glob(f".*.{tag}-*.part"):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _without_null(content: Any) -> Any:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import shlex
 import signal
 import sys
@@ -14,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from bids_app import __version__
+from bids_app.logs import levels_of, set_up_logging
+from bids_app.machine import available_cpus, available_memory_mb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,14 +108,6 @@ class Cutoff(click.ParamType[float | None]):
         return number
 
 
-def available_cpus() -> int:
-    """Count the CPUs this process may use: the scheduler's grant, at most its affinity."""
-    granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-    allowed = len(affinity) if affinity else os.cpu_count() or 1
-    return max(1, min(int(granted), allowed)) if granted.isdigit() else allowed
-
-
 existing_folder = click.Path(path_type=Path, exists=True, file_okay=False)
 existing_file = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -150,12 +142,25 @@ _ENCODING_OPTIONS = (
         "--n_cpus",
         "--nprocs",
         "--nthreads",
+        type=click.IntRange(min=1),
+        help="Runs processed at a time, each by a process of one thread. Default: the CPUs this "
+        "job may use.",
+    ),
+    click.option(
+        "--mem-mb",
+        "--mem_mb",
+        type=click.IntRange(min=1),
+        help="Memory for all processes together, by which fewer may run at a time. Default: what "
+        "this job may use.",
+    ),
+    click.option(
         "--omp-nthreads",
         "--omp_nthreads",
+        "unused_threads",
         type=click.IntRange(min=1),
-        help="CPU threads. Default: all this job may use.",
+        help="Accepted for compatibility: each process has one thread.",
     ),
-    click.option("--overwrite", "--force", is_flag=True, help="Redo runs that are done already."),
+    click.option("--overwrite", "--force", is_flag=True, help="Redo what is done already."),
     click.option("-v", "--verbose", count=True, help="More log lines (-vv: libraries' too)."),
     click.option("-q", "--quiet", is_flag=True, help="Errors only."),
     click.version_option(__version__, message="semantoks %(version)s"),
@@ -302,6 +307,11 @@ def encoding_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Stop at the first run that fails.",
 )
 @click.option(
+    "--tsv",
+    is_flag=True,
+    help="Group level: also write the table of embeddings as text, beside Parquet.",
+)
+@click.option(
     "--skip-bids-validation",
     "--skip_bids_validation",
     "--skip_bids_validator",
@@ -327,7 +337,7 @@ def main(**arguments: Any) -> NoReturn:
     'participant' (embed scans) or 'group' (export one table of all scans in OUTPUT_DIR; reads
     only OUTPUT_DIR). Put list options such as --participant-label after the positionals.
     """
-    set_up_logging(verbose=arguments.pop("verbose"), quiet=arguments.pop("quiet"))
+    set_up_logging(levels_of(verbose=arguments.pop("verbose"), quiet=arguments.pop("quiet")))
     exit_with(lambda: _dispatch(arguments))
 
 
@@ -353,7 +363,9 @@ def _dispatch(arguments: dict[str, Any]) -> int:
     if arguments["analysis_level"] == "group":
         from bids_app.group import export_group
 
-        for path in export_group(arguments["output_dir"]):
+        for path in export_group(
+            arguments["output_dir"], tsv=arguments["tsv"], afresh=arguments["overwrite"]
+        ):
             click.echo(path)
         return 0
     options = resolve_options(arguments)
@@ -406,21 +418,11 @@ def resolve_options(arguments: dict[str, Any]) -> RunOptions:
         device=arguments["device"],
         batch_size=arguments["batch_size"],
         n_cpus=arguments["n_cpus"] or available_cpus(),
+        memory_mb=arguments["mem_mb"] or available_memory_mb(),
         overwrite=arguments["overwrite"],
         stop_on_first_crash=arguments["stop_on_first_crash"],
         command=shlex.join(sys.argv),
     )
-
-
-def set_up_logging(*, verbose: int, quiet: bool) -> None:
-    """Send our log lines to stderr; other libraries' from ``-vv`` on."""
-    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
-    others = logging.DEBUG if verbose > 1 else logging.ERROR
-    logging.basicConfig(
-        level=others, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True
-    )
-    for ours in ("bids_app", "model"):
-        logging.getLogger(ours).setLevel(level)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001

@@ -1,13 +1,15 @@
-"""The only door to the torch side: one encoder, loaded once, on one device."""
+"""The only door to the torch side: one encoder per process, loaded when it is first needed."""
 
 from __future__ import annotations
 
 import logging
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from bids_app.errors import OptionsError
+from model.card import bundled_folder, read_card
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,24 +23,53 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Embedder:
-    """A loaded checkpoint, ready for the windows of any scan."""
+    """A checkpoint, ready for the windows of any scan.
 
-    encoder: Encoder
+    It may be sent to another process, which loads the weights again.
+    """
+
+    checkpoint: Path
+    """Folder with card and weights, or a published ``.pth``"""
     card: CheckpointCard
     device: str
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``"""
     batch_size: int
 
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder on its device; loads torch and the weights when first asked for."""
+        import torch
+
+        from model.checkpoint import load_encoder
+
+        # Scans are spread over processes. With one thread each, how many there are changes
+        # neither speed nor the order in which numbers are added up.
+        torch.set_num_threads(1)
+        device = self.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            log.info("--device auto: using %s", device)
+        return load_encoder(self.checkpoint, device=device)
+
     def __call__(self, windows: Windows) -> ScanEmbedding:
-        """Embed the windows of one scan."""
+        """Embed the windows of one scan.
+
+        Raises
+        ------
+        CheckpointError
+            The weights do not fit the card (found when they are loaded).
+        """
         from model.embed import embed_windows
 
         return embed_windows(windows, self.encoder, batch_size=self.batch_size)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the weights behind."""
+        return {key: value for key, value in vars(self).items() if key != "encoder"}
 
-def load_embedder(
-    checkpoint: Path | None, *, device: str, batch_size: int, n_threads: int
-) -> Embedder:
-    """Load a checkpoint (None: the bundled one) onto a device.
+
+def open_embedder(checkpoint: Path | None, *, device: str, batch_size: int) -> Embedder:
+    """Open a checkpoint (None: the bundled one) by its card; a ``.pth`` must be loaded for it.
 
     Raises
     ------
@@ -47,35 +78,37 @@ def load_embedder(
     CheckpointError
         The checkpoint is absent, damaged, or for another atlas.
     """
-    import torch
+    _check_device(device)
+    path = checkpoint or bundled_folder()
+    if path.suffix not in {".pth", ".pt"}:
+        card = read_card(path)
+        embedder = Embedder(checkpoint=path, card=card, device=device, batch_size=batch_size)
+    else:
+        embedder = _open_published(path, device=device, batch_size=batch_size)
+    log.info("checkpoint %s %s", embedder.card.name, embedder.card.version)
+    return embedder
 
-    from model.checkpoint import load_encoder
 
-    torch.set_num_threads(n_threads)
-    resolved = _resolve_device(device)
-    encoder = load_encoder(checkpoint, device=resolved)
-    card = encoder.card
-    if card is None:  # pragma: unreachable, load_encoder always sets the card
+def _open_published(path: Path, *, device: str, batch_size: int) -> Embedder:
+    from model.checkpoint import import_published
+
+    card = import_published(path, heads=None).card
+    if card is None:  # pragma: unreachable, import_published always sets the card
         raise AssertionError
-    log.info("checkpoint %s %s on %s", card.name, card.version, resolved)
-    return Embedder(encoder=encoder, card=card, device=resolved, batch_size=batch_size)
+    return Embedder(checkpoint=path, card=card, device=device, batch_size=batch_size)
 
 
-def _resolve_device(device: str) -> str:
-    import torch
-
+def _check_device(device: str) -> None:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         raise OptionsError(f"--device {device}: expected auto, cpu, cuda or cuda:N.")
-    if device == "auto":
-        chosen = "cuda" if torch.cuda.is_available() else "cpu"
-        log.info("--device auto: using %s", chosen)
-        return chosen
-    if device.startswith("cuda"):
-        wanted = int(device.partition(":")[2] or 0)
-        if wanted >= torch.cuda.device_count():
-            raise OptionsError(
-                f"--device {device}: expected CUDA device {wanted}, "
-                f"found {torch.cuda.device_count()} device(s).",
-                hint="Use --device cpu, or start the container with --gpus all (Apptainer: --nv).",
-            )
-    return device
+    if not device.startswith("cuda"):
+        return
+    import torch
+
+    wanted = int(device.partition(":")[2] or 0)
+    if wanted >= torch.cuda.device_count():
+        raise OptionsError(
+            f"--device {device}: expected CUDA device {wanted}, "
+            f"found {torch.cuda.device_count()} device(s).",
+            hint="Use --device cpu, or start the container with --gpus all (Apptainer: --nv).",
+        )

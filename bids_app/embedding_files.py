@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from model.spec import CheckpointCard
 
 
+PARTS = ("mean", "cls", *NETWORKS)
+"""Parts of an embedding in the order of its columns"""
+
+
 class Embedded(Protocol):
     """An embedding with the checkpoint that made it."""
 
@@ -55,7 +59,7 @@ def embedding_files(
 
 def embedding_columns(dim: int) -> list[str]:
     """Name the columns of an embedding table: mean, CLS, then each network's mean."""
-    return [f"{part}_{i:03d}" for part in ("mean", "cls", *NETWORKS) for i in range(dim)]
+    return [f"{part}_{i:03d}" for part in PARTS for i in range(dim)]
 
 
 def scan_table(embedding: ScanEmbedding) -> pd.DataFrame:

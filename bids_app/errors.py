@@ -52,6 +52,12 @@ class AtlasError(AppError):
     exit_code = 78
 
 
+class WorkerError(AppError):
+    """Processes that should share the work cannot be started."""
+
+    exit_code = 78
+
+
 class ScanError(SemantoksError):
     """One scan cannot be processed; the others go on. Status ``failed``."""
 

@@ -3,87 +3,141 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import logging
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from bids_app.atomic import json_bytes, table_bytes, write_all
-from bids_app.embedding_files import embedding_columns
+from bids_app.atomic import json_bytes, replacing, write_all
 from bids_app.errors import InputError, NothingSelectedError, OptionsError
-from bids_app.status import read_statuses
+from bids_app.group_index import embedding_path, find_statuses, read_entries, take_census
+from bids_app.group_table import (
+    Columns,
+    index_of,
+    read_scan_embedding,
+    rows_of,
+    write_embedding_table,
+    write_status_table,
+    write_tsv,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-_ID_COLUMNS = {"sub": "participant_id", "ses": "session_id", "task": "task_id", "run": "run_id"}
-_MIXTURE_EXAMPLES = 3
+    from bids_app.group_index import Census, Entry
+    from model.series import FloatArray
+
+log = logging.getLogger(__name__)
+
+_LISTED = 10
+"""Problems that are written out; the others are counted."""
 
 
-def export_group(output_dir: Path) -> list[Path]:
+def export_group(output_dir: Path, *, tsv: bool = False, afresh: bool = False) -> list[Path]:
     """Write the cohort's scan embeddings and the status of every run.
+
+    Runs that have not changed since the last export are taken from its table and its index
+    (``logs/group_index.jsonl``). Memory does not grow with the number of runs.
 
     Parameters
     ----------
     output_dir
         Folder that participant level wrote; images are not needed any more.
+    tsv
+        Also write the embeddings as text. A text table that is there is kept up to date.
+    afresh
+        Read every run again.
 
     Returns
     -------
-    ``group_desc-scan_embedding.{tsv,parquet,json}`` and ``group_status.{tsv,json}``.
+    ``group_desc-scan_embedding.{parquet,json}`` and ``.tsv``, ``group_status.{tsv,json}``.
 
     Raises
     ------
     InputError
-        The folder holds no participant outputs, or damaged ones.
+        The folder holds no participant outputs, or damaged ones, which are named.
     OptionsError
         Runs were made with different settings, atlas or checkpoint; names examples of each.
     NothingSelectedError
         No run was embedded.
     """
-    records = list(read_statuses(output_dir)) if output_dir.is_dir() else []
-    if not records:
+    if not output_dir.is_dir() or next(find_statuses(output_dir), None) is None:
         raise InputError(
             f"{output_dir}: no participant outputs (sub-*/**/*_status.json) found.",
             hint="Run the participant level first, with the same output folder.",
         )
-    _refuse_mixtures(records)
-    status = pd.DataFrame([_status_row(record) for _, record in records])
-    status = status[_ordered(list(status.columns))]
-    status_files = {
-        output_dir / "group_status.tsv": table_bytes(status),
-        output_dir / "group_status.json": json_bytes(_STATUS_COLUMNS),
-    }
-    embedded = [(path, record) for path, record in records if record["Status"] == "embedded"]
-    if not embedded:
-        table_path, _ = write_all(status_files)
+    table = output_dir / "group_desc-scan_embedding.parquet"
+    status, index = output_dir / "group_status.tsv", output_dir / "logs" / "group_index.jsonl"
+    before = None if afresh else index_of(table)
+    columns = Columns()
+    # Renamed in reverse: a table without its index is harmless, an index needs its table.
+    with ExitStack() as files:
+        new_index = files.enter_context(replacing(index))
+        census = take_census(output_dir, index, new_index, old_sha256=before, note=columns.note)
+        _refuse(census.problems, output_dir)
+        _refuse_mixtures(census)
+        new_status = files.enter_context(replacing(status))
+        write_status_table(read_entries(new_index), columns, new_status)
+        if census.n_embedded and (census.n_read or census.sha256 != before):
+            new_table = files.enter_context(replacing(table))
+            rows = _embeddings(output_dir, new_index, census, table)
+            write_embedding_table(rows, columns, new_table, index_sha256=census.sha256)
+    descriptions = {status.with_suffix(".json"): json_bytes(_STATUS_COLUMNS)}
+    if not census.n_embedded:
+        write_all(descriptions)
         raise NothingSelectedError(
-            f"{output_dir}: none of {len(records)} runs was embedded.",
-            hint=f"{table_path} gives the reason for each.",
+            f"{output_dir}: none of {census.n_runs} runs was embedded.",
+            hint=f"{status} gives the reason for each.",
         )
-    table = pd.concat([_embedding_row(path, record) for path, record in embedded])
-    keys = [column for column in status.columns if column in table.columns]
-    table = table[keys + [column for column in table.columns if column not in keys]]
-    stem = output_dir / "group_desc-scan_embedding"
-    return write_all(
-        {
-            stem.with_suffix(".tsv"): table_bytes(table),
-            stem.with_suffix(".parquet"): table.to_parquet(index=False),
-            stem.with_suffix(".json"): json_bytes(_group_metadata(embedded)),
-            **status_files,
-        }
-    )
+    log.info("%d runs, %d new or changed since the last export", census.n_runs, census.n_read)
+    descriptions |= {table.with_suffix(".json"): _group_metadata(output_dir, index, census)}
+    text = table.with_suffix(".tsv")
+    texts = [text] if tsv or text.exists() else []
+    for path in texts:
+        with replacing(path) as new_text:
+            write_tsv(table, new_text)
+    return [table, *texts, status, *write_all(descriptions)]
 
 
-def _refuse_mixtures(records: list[tuple[Path, dict[str, Any]]]) -> None:
-    runs: dict[str, list[str]] = {}
-    for path, record in records:
-        if record["Status"] == "embedded":
-            settings = record["ConfigurationHash"].partition("-")[0]
-            runs.setdefault(settings, []).append(path.name)
-    if len(runs) > 1:
+def _embeddings(
+    output_dir: Path, index: Path, census: Census, last: Path
+) -> Iterator[tuple[Entry, FloatArray]]:
+    """Yield embedded runs with their rows, from the last table where they have not changed."""
+    last_rows = enumerate(rows_of(last)) if max(census.old_rows) >= 0 else iter(())
+    embedded = (entry for entry in read_entries(index) if entry.embedded)
+    problems: list[str] = []
+    size = 0
+    for entry, wanted in zip(embedded, census.old_rows, strict=True):
+        if wanted >= 0:
+            row = next(values for place, values in last_rows if place == wanted)
+        else:
+            try:
+                row = read_scan_embedding(output_dir / entry.path, size=size)
+            except InputError as err:
+                problems.append(err.message)
+                continue
+        size = row.size
+        yield entry, row
+    _refuse(problems, output_dir)
+
+
+def _refuse(problems: list[str], output_dir: Path) -> None:
+    """Stop if files are damaged: a run must not be missing from a table without a word."""
+    if problems:
+        more = len(problems) - _LISTED
+        listing = "\n  ".join(problems[:_LISTED] + ([f"and {more} more"] if more > 0 else []))
+        raise InputError(
+            f"{output_dir}: {len(problems)} run(s) cannot be exported:\n  {listing}",
+            hint="Delete these files and run the participant level again; it redoes only what "
+            "is missing.",
+        )
+
+
+def _refuse_mixtures(census: Census) -> None:
+    if len(census.settings) > 1:
         listing = "; ".join(
-            f"{key}: {len(names)} run(s), such as {', '.join(names[:_MIXTURE_EXAMPLES])}"
-            for key, names in sorted(runs.items())
+            f"{key}: {n} run(s), such as {', '.join(census.examples[key])}"
+            for key, n in sorted(census.settings.items())
         )
         raise OptionsError(
             "runs of different settings, versions, weights or spaces cannot share a table: "
@@ -93,78 +147,20 @@ def _refuse_mixtures(records: list[tuple[Path, dict[str, Any]]]) -> None:
         )
 
 
-def _status_row(record: dict[str, Any]) -> dict[str, Any]:
-    qc = {
-        key: ",".join(value) if isinstance(value, list | dict) else value
-        for key, value in record["QC"].items()
-    }
-    return (
-        _entity_columns(record["Entities"])
-        | {"status": record["Status"], "reason": record["Reason"] or None}
-        | {key: value if value != "" else None for key, value in qc.items()}
-        | {"source": record["Source"]}
-    )
-
-
-def _entity_columns(entities: dict[str, str]) -> dict[str, str]:
-    columns = {}
-    for key, value in entities.items():
-        if key == "desc":  # the same for every run: preproc
-            continue
-        name = _ID_COLUMNS.get(key, key)
-        columns[name] = f"{key}-{value}" if key in ("sub", "ses") else value
-    return columns
-
-
-def _embedding_row(path: Path, record: dict[str, Any]) -> pd.DataFrame:
-    values = _scan_embedding(path)
-    columns = _status_row(record)
-    keys = pd.DataFrame([columns]).drop(columns=["status", "reason"])
-    keys["configuration_hash"] = record["ConfigurationHash"]
-    return pd.concat([keys, values], axis=1)
-
-
-def _scan_embedding(status: Path) -> pd.DataFrame:
-    """Read the one row of a run's scan embedding, and check that it is whole."""
-    path = status.with_name(status.name.replace("_status.json", "_desc-scan_embedding.tsv"))
-    try:
-        dim = json.loads(path.with_suffix(".json").read_text("utf-8"))["EmbeddingDimension"]
-        values = pd.read_csv(path, sep="\t", na_values="n/a", dtype="float32")
-        expected = embedding_columns(dim)
-        if list(values.columns) != expected or len(values) != 1:
-            raise ValueError(
-                f"expected 1 row of {len(expected)} columns, found {values.shape[0]} of "
-                f"{values.shape[1]}"
-            )
-    except (OSError, ValueError, KeyError, TypeError) as err:
-        raise InputError(
-            f"{path}: the embedding of this run is damaged ({err}).",
-            hint="Delete it and run the participant level again; it redoes only this run.",
-        ) from err
-    return values
-
-
-def _ordered(columns: list[str]) -> list[str]:
-    """Put identifying columns first, whatever the first scan happened to have."""
-    first = [
-        "participant_id", "session_id", "task_id", "acq", "ce", "rec", "dir", "run_id",
-        "space", "res", "status", "reason",
-    ]  # fmt: skip
-    return [c for c in first if c in columns] + [c for c in columns if c not in first]
-
-
-def _group_metadata(embedded: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
-    path, _ = embedded[0]
-    name = path.name.replace("_status.json", "_desc-scan_embedding.json")
-    sidecar = json.loads(path.with_name(name).read_text(encoding="utf-8"))
+def _group_metadata(output_dir: Path, index: Path, census: Census) -> bytes:
+    first = next(entry for entry in read_entries(index) if entry.embedded)
+    sidecar = embedding_path(output_dir / first.path).with_suffix(".json")
+    content = json.loads(sidecar.read_text(encoding="utf-8"))
     shared = ("Model", "EmbeddingDimension", "Parts", "ScanVector", "Atlas", "SoftwareVersion")
-    return {
-        "Description": "One row per embedded run: identifiers, quality numbers, then the scan "
-        "embedding (columns as in the runs' own tables). n/a: no signal in that network.",
-        "NumberOfRuns": len(embedded),
-        **{key: sidecar[key] for key in shared},
-        **_STATUS_COLUMNS,
-    }
+    return json_bytes(
+        {
+            "Description": "One row per embedded run: identifiers, quality numbers, then the scan "
+            "embedding (columns as in the runs' own tables). n/a: no signal in that network.",
+            "NumberOfRuns": census.n_embedded,
+            **{key: content[key] for key in shared},
+            **_STATUS_COLUMNS,
+        }
+    )
 
 
 _STATUS_COLUMNS = {

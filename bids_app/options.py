@@ -80,6 +80,9 @@ class RunOptions:
     device: str
     batch_size: int
     n_cpus: int
+    """Processes, each at one scan with one thread."""
+    memory_mb: float
+    """What all processes may need together."""
     overwrite: bool
     stop_on_first_crash: bool
     command: str
@@ -95,7 +98,7 @@ def configuration_hash(
 ) -> str:
     """Identify what determines the numbers of a scan.
 
-    Device, batch size, threads and paths do not enter: results do not depend on them.
+    Device, batch size, processes and paths do not enter: results do not depend on them.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Participant level: the path of one scan, and the loop over scans with their outcomes."""
+"""Participant level: the path of one scan, and its outcome."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_app.atlas import GRAY_DENSITY, find_atlas, on_grid
+from bids_app.atlas import GRAY_DENSITY
 from bids_app.atomic import write_all, write_bytes
 from bids_app.bold import load_mask, open_bold
 from bids_app.cifti import open_cifti
@@ -17,24 +17,24 @@ from bids_app.confounds import load_confounds
 from bids_app.denoise import denoise
 from bids_app.derivatives import scan_files
 from bids_app.errors import AppError, ScanError, ScanExcludedError
-from bids_app.gray_atlas import find_gray_atlas
 from bids_app.grayordinates import parcellate_grayordinates
 from bids_app.options import configuration_hash
 from bids_app.parcellate import parcellate
 from bids_app.qc_place import check_space, mirror_margin
 from bids_app.result import ScanResult
-from bids_app.status import ScanOutcome, already_done, write_outcome
+from bids_app.status import ScanOutcome, already_done, status_path, write_outcome
 from bids_app.timing import repetition_time, start_time
 from model.despike import despike
-from model.errors import SemantoksError
+from model.errors import CheckpointError, SemantoksError
 from model.preprocess import prepare, window
 from model.series import ParcelSeries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from bids_app.atlas import Atlas
+    from bids_app.atlas_shelf import AtlasShelf
     from bids_app.bold import BoldImage
     from bids_app.cifti import CiftiSeries
     from bids_app.embedder import Embedder
@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 class Pipeline:
     """What all scans of an invocation share."""
 
-    atlas_folder: Path
+    shelf: AtlasShelf
     strategy: Strategy
     signal: SignalOptions
     embedder: Embedder
@@ -77,7 +77,7 @@ class Source:
     """Read the values and average them by parcel; takes the minimum coverage"""
 
 
-def open_source(scan: BoldScan, atlas_folder: Path) -> Source:
+def open_source(scan: BoldScan, shelf: AtlasShelf) -> Source:
     """Open the image of a scan and the atlas on its grid or surface.
 
     Raises
@@ -89,7 +89,7 @@ def open_source(scan: BoldScan, atlas_folder: Path) -> Source:
     """
     if scan.is_cifti:
         series = open_cifti(scan.bold_path)
-        gray = find_gray_atlas(atlas_folder, scan.entities.den or GRAY_DENSITY)
+        gray = shelf.grayordinates(scan.entities.den or GRAY_DENSITY)
         return Source(
             bold=series,
             atlas=gray,
@@ -97,12 +97,17 @@ def open_source(scan: BoldScan, atlas_folder: Path) -> Source:
         )
     bold = open_bold(scan.bold_path)
     check_space(bold, scan.space)
-    atlas = find_atlas(atlas_folder, scan.space, affine=bold.affine)
-    return Source(
-        bold=bold,
-        atlas=atlas,
-        extract=lambda share: _parcellate_volumes(scan, bold, atlas, min_coverage=share),
-    )
+    atlas = shelf.volume(scan.space, affine=bold.affine)
+
+    def extract(share: float) -> Parcellated:
+        labels = shelf.labels(atlas, bold.shape, bold.affine)
+        mask = None if scan.mask_path is None else load_mask(scan.mask_path, bold)
+        found = parcellate(bold, labels, mask, absent=atlas.absent, min_coverage=share)
+        if mask is None:
+            return found
+        return replace(found, mirror_margin=mirror_margin(atlas, mask, bold.affine))
+
+    return Source(bold=bold, atlas=atlas, extract=extract)
 
 
 def embed_scan(scan: BoldScan, source: Source, pipeline: Pipeline) -> ScanResult:
@@ -161,58 +166,51 @@ def embed_scan(scan: BoldScan, source: Source, pipeline: Pipeline) -> ScanResult
     )
 
 
-def _parcellate_volumes(
-    scan: BoldScan, bold: BoldImage, atlas: Atlas, *, min_coverage: float
-) -> Parcellated:
-    labels = on_grid(atlas, bold.shape, bold.affine)
-    mask = None if scan.mask_path is None else load_mask(scan.mask_path, bold)
-    found = parcellate(bold, labels, mask, absent=atlas.absent, min_coverage=min_coverage)
-    if mask is None:
-        return found
-    return replace(found, mirror_margin=mirror_margin(atlas, mask, bold.affine))
+def earlier_outcome(scan: BoldScan, pipeline: Pipeline, output_dir: Path) -> ScanOutcome | None:
+    """Return how an earlier invocation ended a scan, if that still holds, else None.
 
-
-def run_scans(
-    scans: Sequence[BoldScan],
-    pipeline: Pipeline,
-    *,
-    output_dir: Path,
-    log_dir: Path,
-    overwrite: bool,
-    stop_on_first_crash: bool,
-) -> Iterator[ScanOutcome]:
-    """Embed scans one after the other; a bad one ends as an outcome, never the loop.
-
-    Yields
+    Raises
     ------
-    One outcome per scan, as soon as its files stand.
+    AtlasError
+        The atlas is not installed, or damaged.
     """
-    for scan in scans:
-        outcome = _run_scan(
-            scan, pipeline, output_dir=output_dir, log_dir=log_dir, overwrite=overwrite
+    if scan.problem is not None or not status_path(output_dir, scan).exists():
+        return None
+    try:
+        # For CIFTI the header would tell nothing, and takes long to read.
+        atlas = (
+            pipeline.shelf.grayordinates(scan.entities.den or GRAY_DENSITY)
+            if scan.is_cifti
+            else open_source(scan, pipeline.shelf).atlas
         )
-        yield outcome
-        if stop_on_first_crash and outcome.status == "failed":
-            return
+    except AppError:
+        raise
+    except Exception:  # noqa: BLE001 told when the scan's turn comes
+        return None
+    return already_done(output_dir, scan, pipeline.configuration(atlas))
 
 
-def _run_scan(
-    scan: BoldScan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path, overwrite: bool
+def run_scan(
+    scan: BoldScan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path
 ) -> ScanOutcome:
+    """Embed a scan and write its files, the status last; a bad scan ends as an outcome.
+
+    Raises
+    ------
+    AppError, CheckpointError
+        Atlas, checkpoint or output cannot be used: no other scan would fare better.
+    """
     configuration = ""
     outputs: list[Path] = []
     try:
         if scan.problem is not None:
             raise ScanError(f"{scan.name}: {scan.problem}")
-        source = open_source(scan, pipeline.atlas_folder)
+        source = open_source(scan, pipeline.shelf)
         configuration = pipeline.configuration(source.atlas)
-        done = None if overwrite else already_done(output_dir, scan, configuration)
-        if done is not None:
-            return done
         result = embed_scan(scan, source, pipeline)
         outputs = write_all(scan_files(result, output_dir))
         outcome = ScanOutcome(scan=scan, status="embedded", qc=result.qc())
-    except AppError:  # atlas or output: no other scan would fare better
+    except (AppError, CheckpointError):
         raise
     except ScanExcludedError as err:
         outcome = ScanOutcome(scan=scan, status="excluded", reason=one_line(err))

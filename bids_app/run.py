@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import tempfile
-import traceback
 import uuid
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from bids_app.atlas import atlas_home, available_spaces, parcels_by_space
-from bids_app.atomic import table_bytes, write_bytes
-from bids_app.dataset import check_output_folder, write_dataset_files
-from bids_app.errors import AtlasError, OutputError
+from bids_app.atomic import write_bytes
+from bids_app.errors import AtlasError
 from bids_app.locate import locate_derivative
+from bids_app.memory import process_memory_mb
 from bids_app.query import find_scans
 from bids_app.selection import SPACES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-    import pandas as pd
 
     from bids_app.discovery import Discovery
     from bids_app.options import RunOptions
@@ -70,51 +67,35 @@ def run_participants(options: RunOptions) -> Summary:
     CheckpointError
         The checkpoint cannot be used.
     """
-    from bids_app.embedder import load_embedder
-    from bids_app.participant import Pipeline, run_scans
+    from bids_app.agenda import Agenda, work_off
+    from bids_app.dataset import check_output_folder, write_dataset_files
+    from bids_app.participant_level import ParticipantLevel, open_pipeline
 
     derivative, discovery = discover(options)
     check_output_folder(options.output_dir, bids_dir=options.bids_dir, derivative=derivative)
     atlas_folder = _installed_atlas(options)
     discovery.require_usable(confounds=options.strategy.needs_table)
+    pipeline = open_pipeline(options, atlas_folder)
     for participant, reasons in discovery.left_out().items():
         log.warning("sub-%s: no run to process: %s", participant, reasons)
-    embedder = load_embedder(
-        options.checkpoint,
-        device=options.device,
-        batch_size=options.batch_size,
-        n_threads=options.n_cpus,
-    )
-    pipeline = Pipeline(
-        atlas_folder=atlas_folder,
-        strategy=options.strategy,
-        signal=options.signal,
-        embedder=embedder,
-    )
     write_dataset_files(options.output_dir, derivative=derivative)
     log_dir = options.output_dir / "logs" / uuid.uuid4().hex[:12]
     write_bytes(log_dir / "config.json", options.to_json().encode())
-    outcomes = run_scans(
+    base_mb = process_memory_mb(pipeline.embedder.checkpoint)
+    agenda = Agenda(
         discovery.scans,
-        pipeline,
-        output_dir=options.output_dir,
-        log_dir=log_dir,
-        overwrite=options.overwrite,
+        ParticipantLevel(
+            pipeline=pipeline,
+            output_dir=options.output_dir,
+            log_dir=log_dir,
+            overwrite=options.overwrite,
+        ),
+        room_mb=options.memory_mb - base_mb,
         stop_on_first_crash=options.stop_on_first_crash,
     )
     with _temporary_folder(options.output_dir):
-        return _follow(outcomes, options.output_dir, log_dir, total=len(discovery.scans))
-
-
-def outcome_table(outcomes: Iterable[ScanOutcome]) -> pd.DataFrame:
-    """Return one row per run: name, status, whether it was done before, reason."""
-    import pandas as pd
-
-    rows = [
-        (o.scan.name, o.status, "now" if o.fresh else "earlier", o.reason or "n/a")
-        for o in outcomes
-    ]
-    return pd.DataFrame(rows, columns=["scan", "status", "done", "reason"])
+        work_off(agenda, n_cpus=options.n_cpus, memory_mb=options.memory_mb, base_mb=base_mb)
+    return Summary(outcomes=agenda.outcomes, broken_reports=agenda.broken_reports)
 
 
 def _parcels_by_space(options: RunOptions) -> Mapping[str, int]:
@@ -135,24 +116,6 @@ def _installed_atlas(options: RunOptions) -> Path:
     return folder
 
 
-def _follow(
-    outcomes: Iterable[ScanOutcome], output_dir: Path, log_dir: Path, *, total: int
-) -> Summary:
-    """Log outcomes as they come, and write the report of a participant after the last run."""
-    seen: list[ScanOutcome] = []
-    broken: list[str] = []
-    for participant, runs in groupby(outcomes, key=lambda o: o.scan.entities.sub):
-        anything_new = False
-        for outcome in runs:
-            seen.append(outcome)
-            anything_new |= outcome.fresh
-            _log_outcome(outcome, done=len(seen), total=total)
-            write_bytes(log_dir / "status.tsv", table_bytes(outcome_table(seen)))
-        if not _report(participant, output_dir, log_dir, renew=anything_new):
-            broken.append(participant)
-    return Summary(outcomes=tuple(seen), broken_reports=tuple(broken))
-
-
 @contextlib.contextmanager
 def _temporary_folder(output_dir: Path) -> Iterator[None]:
     """Give matplotlib a folder to write to where the container has none (``--read-only``)."""
@@ -160,43 +123,11 @@ def _temporary_folder(output_dir: Path) -> Iterator[None]:
         tempfile.gettempdir()
     except FileNotFoundError:
         with tempfile.TemporaryDirectory(dir=output_dir, prefix=".tmp-") as folder:
-            tempfile.tempdir = folder
+            tempfile.tempdir = os.environ["TMPDIR"] = folder
             try:
                 yield
             finally:
                 tempfile.tempdir = None
+                del os.environ["TMPDIR"]
     else:
         yield
-
-
-def _report(participant: str, output_dir: Path, log_dir: Path, *, renew: bool) -> bool:
-    """Write a participant's report; a fault in it must not cost the tables nor the others."""
-    from bids_app.report import report_path, write_report
-
-    if not renew and _newer_than_runs(report_path(output_dir, participant)):
-        return True
-    try:
-        write_report(output_dir, participant)
-    except OutputError:
-        raise
-    except Exception:  # noqa: BLE001 told in log, crash file and exit code
-        crash = log_dir / f"crash-report-sub-{participant}.txt"
-        write_bytes(crash, traceback.format_exc().encode())
-        log.error("sub-%s: the report could not be made (traceback in %s)", participant, crash)
-        return False
-    return True
-
-
-def _newer_than_runs(report: Path) -> bool:
-    """Tell whether a report is there and no run of its participant ended after it."""
-    if not report.exists():
-        return False
-    statuses = report.with_suffix("").rglob("*_status.json")
-    written_ns = report.stat().st_mtime_ns
-    return all(status.stat().st_mtime_ns <= written_ns for status in statuses)
-
-
-def _log_outcome(outcome: ScanOutcome, *, done: int, total: int) -> None:
-    level = logging.ERROR if outcome.status == "failed" else logging.INFO
-    text = outcome.status if outcome.fresh else f"{outcome.status} earlier, unchanged"
-    log.log(level, "[%d/%d] %s: %s %s", done, total, outcome.scan.name, text, outcome.reason)

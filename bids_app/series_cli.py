@@ -7,7 +7,9 @@ from typing import Any, NoReturn
 
 import click
 
-from bids_app.cli import available_cpus, encoding_options, exit_with, set_up_logging
+from bids_app.cli import encoding_options, exit_with
+from bids_app.logs import levels_of, set_up_logging
+from bids_app.machine import available_cpus, available_memory_mb
 
 ORDERS = ("schaefer400x7", "schaefer400x7+tian50", "tian-first-450", "semantoks457")
 
@@ -45,12 +47,12 @@ def main(**arguments: Any) -> NoReturn:
     semantoks, and `semantoks X OUTPUT_DIR group` makes one table of them. Columns are matched by
     the names of the parcels, or by --order; what is not certain is refused (docs/series.md).
     """
-    set_up_logging(verbose=arguments.pop("verbose"), quiet=arguments.pop("quiet"))
+    set_up_logging(levels_of(verbose=arguments.pop("verbose"), quiet=arguments.pop("quiet")))
     exit_with(lambda: _run(arguments))
 
 
 def _run(arguments: dict[str, Any]) -> int:
-    from bids_app.embedder import load_embedder
+    from bids_app.embedder import open_embedder
     from bids_app.series_run import SeriesOptions, run_series
     from bids_app.tables import outcome_lines
 
@@ -60,20 +62,19 @@ def _run(arguments: dict[str, Any]) -> int:
         ignore_others=arguments["ignore_other_columns"],
         normalization=arguments["normalization"],
     )
-    embedder = load_embedder(
+    embedder = open_embedder(
         arguments["checkpoint"],
         device=arguments["device"],
         batch_size=arguments["batch_size"],
-        n_threads=arguments["n_cpus"] or available_cpus(),
     )
-    outcomes = list(
-        run_series(
-            arguments["inputs"],
-            arguments["output_dir"],
-            options,
-            embedder,
-            overwrite=arguments["overwrite"],
-        )
+    outcomes = run_series(
+        arguments["inputs"],
+        arguments["output_dir"],
+        options,
+        embedder,
+        overwrite=arguments["overwrite"],
+        n_cpus=arguments["n_cpus"] or available_cpus(),
+        memory_mb=arguments["mem_mb"] or available_memory_mb(),
     )
     click.echo(outcome_lines(outcomes))
     return int(any(outcome.status == "failed" for outcome in outcomes))

@@ -11,24 +11,25 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from bids_app import __version__
-from bids_app.atomic import table_bytes, write_all, write_bytes
+from bids_app.agenda import Agenda, work_off
+from bids_app.atomic import write_all, write_bytes
 from bids_app.dataset import check_output_folder, write_dataset_files
 from bids_app.errors import AppError, OptionsError, ScanError, ScanExcludedError
+from bids_app.memory import process_memory_mb, series_memory_mb
 from bids_app.participant import one_line
-from bids_app.run import outcome_table
 from bids_app.series_input import read_series
 from bids_app.series_result import SeriesResult, series_files
-from bids_app.series_scan import common_folder, find_series
+from bids_app.series_scan import SeriesScan, common_folder, find_series
 from bids_app.status import ScanOutcome, already_done, write_outcome
-from model.errors import SemantoksError
+from model.errors import CheckpointError, SemantoksError
 from model.preprocess import prepare, window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from bids_app.embedder import Embedder
-    from bids_app.series_scan import SeriesScan
+    from bids_app.query import BoldScan
     from model.series import ParcelSeries
     from model.spec import CheckpointCard, InputSpec, Normalization
 
@@ -96,6 +97,64 @@ def embed_foreign(scan: SeriesScan, options: SeriesOptions, embedder: Embedder) 
     )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SeriesLevel:
+    """An `bids_app.agenda.Invocation` on parcel series."""
+
+    options: SeriesOptions
+    embedder: Embedder
+    output_dir: Path
+    log_dir: Path
+    overwrite: bool
+
+    @property
+    def configuration(self) -> str:
+        """Identify what determines the numbers of all series."""
+        return self.options.configuration(self.embedder.card)
+
+    def earlier(self, scan: BoldScan) -> ScanOutcome | None:
+        """Return how an earlier invocation ended a series, if that still holds."""
+        return None if self.overwrite else already_done(self.output_dir, scan, self.configuration)
+
+    def needed_mb(self, scan: BoldScan) -> float:
+        """Estimate the memory that a series needs: its file may be read as a whole."""
+        return series_memory_mb(scan.bold_path)
+
+    def embed(self, scan: BoldScan) -> ScanOutcome:
+        """Embed a series and write its files; a bad one ends as an outcome."""
+        if not isinstance(scan, SeriesScan):
+            raise TypeError(scan)
+        outcome, files = self._attempt(scan)
+        outputs = write_all(files)
+        write_outcome(self.output_dir, outcome, configuration=self.configuration, outputs=outputs)
+        return outcome
+
+    def closing_job(self, participant: str, *, anything_new: bool) -> None:  # noqa: ARG002
+        """Ask for no report: there is no image to report on."""
+        return
+
+    def _attempt(self, scan: SeriesScan) -> tuple[ScanOutcome, dict[Path, bytes]]:
+        """Embed one series and render its files; on any fault give the outcome that tells it."""
+        try:
+            result = embed_foreign(scan, self.options, self.embedder)
+            outcome = ScanOutcome(scan=scan, status="embedded", qc=result.qc())
+            files = series_files(result, self.output_dir)
+        except (AppError, CheckpointError):  # no other series would fare better
+            raise
+        except ScanExcludedError as err:
+            return ScanOutcome(scan=scan, status="excluded", reason=one_line(err)), {}
+        except SemantoksError as err:
+            return ScanOutcome(scan=scan, status="failed", reason=one_line(err)), {}
+        except Exception as err:  # noqa: BLE001 a bug met by one series must not cost the others
+            crash = self.log_dir / f"crash-{scan.name}.txt"
+            write_bytes(crash, traceback.format_exc().encode())
+            reason = f"unexpected {type(err).__name__}: {one_line(err)} (traceback in {crash})"
+            return ScanOutcome(scan=scan, status="failed", reason=reason), {}
+        for code, text in outcome.qc["flags"].items():
+            log.warning("%s: %s: %s", scan.name, code, text)
+        return outcome, files
+
+
 def run_series(
     paths: Sequence[Path],
     output_dir: Path,
@@ -103,12 +162,15 @@ def run_series(
     embedder: Embedder,
     *,
     overwrite: bool,
-) -> Iterator[ScanOutcome]:
+    n_cpus: int,
+    memory_mb: float,
+) -> tuple[ScanOutcome, ...]:
     """Embed all series of the files; a bad one ends as an outcome, never the loop.
 
-    Yields
-    ------
-    One outcome per series, as soon as its files stand.
+    Parameters
+    ----------
+    n_cpus, memory_mb
+        Processes at a time, and what all may need together.
 
     Raises
     ------
@@ -127,50 +189,17 @@ def run_series(
     log_dir = output_dir / "logs" / uuid.uuid4().hex[:12]
     settings = json.dumps(asdict(options), indent=2) + "\n"
     write_bytes(log_dir / "config.json", settings.encode())
-    seen: list[ScanOutcome] = []
-    for scan in scans:
-        configuration = options.configuration(embedder.card)
-        outcome = None if overwrite else already_done(output_dir, scan, configuration)
-        if outcome is None:
-            outcome, files = _attempt(
-                scan, options, embedder, output_dir=output_dir, log_dir=log_dir
-            )
-            outputs = write_all(files)
-            write_outcome(output_dir, outcome, configuration=configuration, outputs=outputs)
-        seen.append(outcome)
-        text = outcome.status if outcome.fresh else f"{outcome.status} earlier, unchanged"
-        log.info("[%d/%d] %s: %s %s", len(seen), len(scans), scan.name, text, outcome.reason)
-        write_bytes(log_dir / "status.tsv", table_bytes(outcome_table(seen)))
-        yield outcome
-
-
-def _attempt(
-    scan: SeriesScan,
-    options: SeriesOptions,
-    embedder: Embedder,
-    *,
-    output_dir: Path,
-    log_dir: Path,
-) -> tuple[ScanOutcome, dict[Path, bytes]]:
-    """Embed one series and render its files; on any fault give the outcome that tells it."""
-    try:
-        result = embed_foreign(scan, options, embedder)
-        outcome = ScanOutcome(scan=scan, status="embedded", qc=result.qc())
-        files = series_files(result, output_dir)
-    except AppError:  # of the invocation: no other series would fare better
-        raise
-    except ScanExcludedError as err:
-        return ScanOutcome(scan=scan, status="excluded", reason=one_line(err)), {}
-    except SemantoksError as err:
-        return ScanOutcome(scan=scan, status="failed", reason=one_line(err)), {}
-    except Exception as err:  # noqa: BLE001 a bug met by one series must not cost the others
-        crash = log_dir / f"crash-{scan.name}.txt"
-        write_bytes(crash, traceback.format_exc().encode())
-        reason = f"unexpected {type(err).__name__}: {one_line(err)} (traceback in {crash})"
-        return ScanOutcome(scan=scan, status="failed", reason=reason), {}
-    for code, text in outcome.qc["flags"].items():
-        log.warning("%s: %s: %s", scan.name, code, text)
-    return outcome, files
+    level = SeriesLevel(
+        options=options,
+        embedder=embedder,
+        output_dir=output_dir,
+        log_dir=log_dir,
+        overwrite=overwrite,
+    )
+    base_mb = process_memory_mb(embedder.checkpoint)
+    agenda = Agenda(scans, level, room_mb=memory_mb - base_mb)
+    work_off(agenda, n_cpus=n_cpus, memory_mb=memory_mb, base_mb=base_mb)
+    return agenda.outcomes
 
 
 def _check_length(series: ParcelSeries, spec: InputSpec, *, name: str) -> None:

@@ -12,7 +12,7 @@ from bids_app.derivatives import output_path
 from bids_app.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from bids_app.query import BoldScan
@@ -97,21 +97,14 @@ def write_outcome(
     return write_bytes(path, json_bytes(record))
 
 
-def read_statuses(output_dir: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield every status file below an output folder with its content, in sorted order.
+def read_status(path: Path) -> dict[str, Any]:
+    """Read the status of a run.
 
     Raises
     ------
     InputError
-        A status file is damaged.
+        The file is damaged.
     """
-    for subject in sorted(output_dir.glob("sub-*")):
-        if subject.is_dir():
-            for path in sorted(subject.rglob("*_status.json")):
-                yield path, _read_status(path)
-
-
-def _read_status(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         missing = {"Status", "Reason", "Entities", "Source", "ConfigurationHash", "QC"} - set(

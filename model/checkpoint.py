@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from model.card import CARD, WEIGHTS, bundled_folder, parcels_sha256, read_card
 from model.encoder import Encoder, build_encoder
 from model.errors import CheckpointError
 from model.published import read_published
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from model.spec import ReadoutPart
-
-CARD = "card.json"
-WEIGHTS = "weights.safetensors"
 
 
 class CardFields(TypedDict):
@@ -40,11 +37,6 @@ class CardFields(TypedDict):
     licence: str
     training: dict[str, Any]
     dropped_keys: NotRequired[tuple[str, ...]]
-
-
-def parcels_sha256() -> str:
-    """Hash the label table: the atlas, and the order of parcels, that weights belong to."""
-    return hashlib.sha256(files("model").joinpath("data/parcels.tsv").read_bytes()).hexdigest()
 
 
 def load_encoder(
@@ -75,7 +67,7 @@ def load_encoder(
     elif heads is not None:
         raise CheckpointError(f"{path}: heads are given, but a card says how many there are.")
     elif path is None:
-        encoder = _load_folder(_bundled())
+        encoder = _load_folder(bundled_folder())
     else:
         encoder = _load_folder(Path(path))
     return encoder.to(device)
@@ -163,39 +155,9 @@ def import_published(path: Path, *, heads: int | None, name: str | None = None) 
     return encoder
 
 
-def _bundled() -> Path:
-    folder = Path(str(files("model").joinpath("data/checkpoint")))
-    if not folder.is_dir():
-        raise CheckpointError(
-            f"this installation comes without a checkpoint ({folder} is absent).",
-            hint="Name one: a folder with card.json and weights.safetensors, or a published .pth.",
-        )
-    return folder
-
-
 def _load_folder(folder: Path) -> Encoder:
     """Load a card and the weights it vouches for; nothing is parsed before its hash fits."""
-    weights = folder / WEIGHTS
-    absent = [str(p) for p in (folder / CARD, weights) if not p.is_file()]
-    if absent:
-        raise CheckpointError(
-            f"{folder}: not a checkpoint, without {' and '.join(absent)}.",
-            hint=f"A checkpoint is a folder with {CARD} and {WEIGHTS}, or a published .pth.",
-        )
-    card = CheckpointCard.load(folder / CARD)
-    if card.parcels_sha256 != parcels_sha256():
-        raise CheckpointError(
-            f"{folder}: the weights are for other parcels or another order of them: "
-            f"label table {card.parcels_sha256}, ours is {parcels_sha256()}.",
-            hint="Use the version of semantoks that the checkpoint was made with.",
-        )
-    with weights.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != card.weights_sha256:
-        raise CheckpointError(
-            f"{weights}: expected sha256 {card.weights_sha256}, found {found}.",
-            hint="The file is damaged or belongs to another card: copy the folder again.",
-        )
+    card, weights = read_card(folder), folder / WEIGHTS
     try:
         tensors = load_file(weights)
     except SafetensorError as err:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from model.checkpoint import load_encoder, parcels_sha256
+from model.card import parcels_sha256
+from model.checkpoint import load_encoder
 from model.embed import embed_series
 
 if TYPE_CHECKING:

@@ -30,7 +30,12 @@ def semantoks(atlas: Path, checkpoint: Path) -> Callable[..., Result]:
     """Call ``semantoks BIDS OUT LEVEL …`` with the test atlas and checkpoint."""
 
     def call(bids: Path, out: Path, level: str = "participant", *words: str) -> Result:
-        extra = ["--atlas", atlas, "--checkpoint", checkpoint] if level == "participant" else []
+        extra: list[object] = []
+        if level == "participant":
+            # In this process, where tests can replace functions; words may say otherwise.
+            extra = ["--atlas", atlas, "--checkpoint", checkpoint, "--n-cpus", 1]
+        else:
+            extra = ["--tsv"]
         arguments = [str(word) for word in (bids, out, level, *extra, *words)]
         return CliRunner().invoke(main, arguments)
 

@@ -26,7 +26,7 @@ def embed(checkpoint: Path) -> Callable[..., Result]:
     """Call ``semantoks-series`` with the tiny checkpoint."""
 
     def call(*words: object) -> Result:
-        arguments = [*map(str, words), "--checkpoint", str(checkpoint)]
+        arguments = [*map(str, words), "--checkpoint", str(checkpoint), "--n-cpus", "1"]
         return CliRunner().invoke(main, arguments)
 
     return call

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 import model.checkpoint
 import model.published
-from model.checkpoint import import_published, load_encoder, parcels_sha256, save_checkpoint
+from model.card import parcels_sha256
+from model.checkpoint import import_published, load_encoder, save_checkpoint
 from model.cli import main
 from model.encoder import build_encoder
 from model.errors import CheckpointError

@@ -5,7 +5,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bids_app import __version__
-from bids_app.cli import available_cpus, main
+from bids_app.cli import main
+from bids_app.machine import available_cpus
 
 
 def parse(*words: str) -> dict:

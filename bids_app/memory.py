@@ -1,0 +1,81 @@
+"""What a process and a scan need in memory, estimated before anything is read but a header.
+
+The numbers are measured peaks, rounded up (docs/scale.md has them beside the estimates).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model.networks import parcel_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bids_app.query import BoldScan
+
+REPORT_MB = 200.0
+"""The report of a participant, drawn from the tables of one run at a time."""
+_PROCESS_MB = 350.0
+_SCAN_MB = 60.0
+_VOXEL_BYTES = 16
+"""Beside the volume itself: label, mask, position and flags of each voxel"""
+_GRAYORDINATE_BYTES = 64
+_SERIES_BYTES = 12 * 8
+"""Copies of a parcel's series at a time, and their text"""
+_UNREADABLE_MB = 500.0
+_BYTES_PER_MB = 1 << 20
+
+
+def process_memory_mb(checkpoint: Path) -> float:
+    """Return what a process needs between scans: its libraries, and the weights twice."""
+    file = checkpoint / "weights.safetensors" if checkpoint.is_dir() else checkpoint
+    return _PROCESS_MB + 2 * file.stat().st_size / _BYTES_PER_MB
+
+
+def scan_memory_mb(scan: BoldScan) -> float:
+    """Return about what a scan needs, beside its process, from the header of its image."""
+    try:
+        shape, itemsize = _header(scan)
+    except Exception:  # noqa: BLE001 whatever is wrong with it is told when it is read
+        return _UNREADABLE_MB
+    return image_memory_mb(shape, itemsize=itemsize, is_cifti=scan.is_cifti)
+
+
+def series_memory_mb(file: Path) -> float:
+    """Return about what a series needs, beside its process: a text file grows when it is read."""
+    return _SCAN_MB + 4 * file.stat().st_size / _BYTES_PER_MB
+
+
+def image_memory_mb(shape: tuple[int, ...], *, itemsize: int, is_cifti: bool) -> float:
+    """Return about what a scan needs in MB.
+
+    Parameters
+    ----------
+    shape
+        (X, Y, Z, T), or (grayordinates, T).
+    itemsize
+        Bytes of a stored value.
+    is_cifti
+        False for volumes.
+    """
+    *space, n_volumes = shape
+    n_places = int(np.prod(space))
+    at_once = _GRAYORDINATE_BYTES if is_cifti else itemsize + _VOXEL_BYTES
+    series = n_volumes * len(parcel_names()) * _SERIES_BYTES
+    return _SCAN_MB + (n_places * at_once + series) / _BYTES_PER_MB
+
+
+def _header(scan: BoldScan) -> tuple[tuple[int, ...], int]:
+    """Return the shape, time last, and the bytes of a stored value."""
+    import nibabel as nib
+
+    if not scan.is_cifti:
+        image = nib.load(scan.bold_path)
+        return image.shape, image.dataobj.dtype.itemsize
+    with scan.bold_path.open("rb") as file:
+        header = nib.Nifti2Header(file.read(nib.Nifti2Header.sizeof_hdr), check=False)
+    n_volumes, n_places = header.get_data_shape()[4:6]
+    return (n_places, n_volumes), header.get_data_dtype().itemsize

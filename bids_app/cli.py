@@ -133,7 +133,7 @@ _ENCODING_OPTIONS = (
     click.option(
         "--batch-size",
         type=click.IntRange(min=1),
-        default=8,
+        default=16,
         show_default=True,
         help="Windows per forward pass; results do not depend on it.",
     ),

@@ -10,20 +10,26 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 
 from model.card import CARD, WEIGHTS, bundled_folder, parcels_sha256, read_card
-from model.encoder import Encoder, build_encoder
+from model.encoder import Encoder, sincos
 from model.errors import CheckpointError
 from model.published import read_published
 from model.spec import CheckpointCard, InputSpec
+from model.weights import weights_file
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Iterable, Mapping
+
     from torch import Tensor
 
-    from model.spec import ReadoutPart
+    from model.spec import EncoderSpec, ReadoutPart
+
+_SHOWN = 8
+"""Problems named in a message; the rest are counted."""
 
 
 class CardFields(TypedDict):
@@ -99,9 +105,8 @@ def save_checkpoint(
     CheckpointError
         If a weight is not finite, or the folder cannot be written.
     """
-    weights = _serialize(encoder)
-    card = _card(encoder, weights, fields)
-    _write(folder, {WEIGHTS: weights, CARD: card.to_json().encode()})
+    card = _card(encoder, fields)
+    _write(folder, {WEIGHTS: weights_file(encoder), CARD: [card.to_json().encode()]})
     return card
 
 
@@ -119,7 +124,8 @@ def import_published(path: Path, *, heads: int | None, name: str | None = None) 
 
     Returns
     -------
-    The encoder, with the card that `save_checkpoint` would write.
+    The encoder, with the card that `save_checkpoint` would write. Its weights are the mapped
+    file's, read from disk as they are used: do not change the file while the encoder is in use.
 
     Raises
     ------
@@ -129,8 +135,7 @@ def import_published(path: Path, *, heads: int | None, name: str | None = None) 
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file.")
     published = read_published(path, heads=heads)
-    encoder = build_encoder(published.spec, seed=0)
-    _fill(encoder, published.tensors, where=path)
+    encoder = _encoder_of(published.spec, published.tensors, where=path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     fields: CardFields = {
@@ -151,7 +156,7 @@ def import_published(path: Path, *, heads: int | None, name: str | None = None) 
         },
         "dropped_keys": published.dropped_keys,
     }
-    encoder.card = _card(encoder, _serialize(encoder), fields)
+    encoder.card = _card(encoder, fields)
     return encoder
 
 
@@ -159,17 +164,20 @@ def _load_folder(folder: Path) -> Encoder:
     """Load a card and the weights it vouches for; nothing is parsed before its hash fits."""
     card, weights = read_card(folder), folder / WEIGHTS
     try:
-        tensors = load_file(weights)
+        # Copied out of the mapped file, which may be replaced while the encoder is in use.
+        tensors = {key: value.clone() for key, value in load_file(weights).items()}
     except SafetensorError as err:
         raise CheckpointError(f"{weights}: not a safetensors file ({err}).") from err
-    encoder = build_encoder(card.encoder, seed=0)
-    _fill(encoder, tensors, where=weights)
+    encoder = _encoder_of(card.encoder, tensors, where=weights)
     encoder.card = card
     return encoder
 
 
-def _fill(encoder: Encoder, tensors: dict[str, Tensor], *, where: Path) -> None:
-    """Replace every weight by the file's, and freeze; tell all that does not fit at once."""
+def _encoder_of(spec: EncoderSpec, tensors: Mapping[str, Tensor], *, where: Path) -> Encoder:
+    """Make a frozen encoder of the file's tensors; tell all that does not fit at once."""
+    # On "meta" nothing is allocated: the weights are never there twice.
+    with torch.device("meta"):
+        encoder = Encoder(spec)
     expected = encoder.state_dict()
     problems = [f"missing {key}" for key in expected if key not in tensors]
     problems += [f"unexpected {key}" for key in tensors if key not in expected]
@@ -183,32 +191,30 @@ def _fill(encoder: Encoder, tensors: dict[str, Tensor], *, where: Path) -> None:
         elif not have.isfinite().all():
             problems.append(f"{key} is not finite")
     if problems:
+        more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise CheckpointError(
-            f"{where}: {len(problems)} tensors do not fit the encoder: {'; '.join(problems)}.",
+            f"{where}: {len(problems)} tensors do not fit the encoder: "
+            f"{'; '.join(problems[:_SHOWN])}{more}.",
             hint="Nothing was loaded.",
         )
-    encoder.load_state_dict(tensors)
-    encoder.requires_grad_(requires_grad=False).eval()
+    encoder.load_state_dict(tensors, assign=True)
+    encoder.positions = sincos(spec.n_patches, spec.dim)
+    return encoder.requires_grad_(requires_grad=False).eval()
 
 
-def _card(encoder: Encoder, weights: bytes, fields: CardFields) -> CheckpointCard:
+def _card(encoder: Encoder, fields: CardFields) -> CheckpointCard:
+    digest = hashlib.sha256()
+    for piece in weights_file(encoder):
+        digest.update(piece)
     return CheckpointCard(
-        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        weights_sha256=digest.hexdigest(),
         parcels_sha256=parcels_sha256(),
         encoder=encoder.spec,
         **fields,
     )
 
 
-def _serialize(encoder: Encoder) -> bytes:
-    tensors = {key: value.detach().cpu() for key, value in encoder.state_dict().items()}
-    broken = [key for key, value in tensors.items() if not value.isfinite().all()]
-    if broken:
-        raise CheckpointError(f"refused to save weights that are not finite: {broken}.")
-    return save({key: value.contiguous() for key, value in tensors.items()})
-
-
-def _write(folder: Path, contents: dict[str, bytes]) -> None:
+def _write(folder: Path, contents: Mapping[str, Iterable[bytes]]) -> None:
     """Write files to a temporary folder beside, then put that in place."""
     try:
         foreign = {p.name for p in folder.iterdir()} - {CARD, WEIGHTS} if folder.exists() else ()
@@ -221,8 +227,9 @@ def _write(folder: Path, contents: dict[str, bytes]) -> None:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
             new = Path(scratch, "new")
             new.mkdir()
-            for name, content in contents.items():
-                (new / name).write_bytes(content)
+            for name, pieces in contents.items():
+                with (new / name).open("wb") as file:
+                    file.writelines(pieces)
             if folder.exists():
                 folder.rename(Path(scratch, "old"))
             new.rename(folder)

@@ -65,6 +65,7 @@ class PublishedWeights:
 
     spec: EncoderSpec
     tensors: dict[str, Tensor]
+    """Mapped from the file, so that what is not used is never read."""
     dropped_keys: tuple[str, ...]
     """The teacher's dead tensors by name; the other parts of the file as ``part.*``."""
     epoch: int | None
@@ -243,7 +244,7 @@ def _our_name(key: str) -> str:
 
 
 def _our_shape(key: str, tensor: Tensor) -> Tensor:
-    """Drop the published leading axes of length one; copy out of the mapped file."""
+    """Drop the published leading axes of length one."""
     if key in {f"{_TRANSFORMER}mask_embedding", f"{_TRANSFORMER}cls_token"}:
         tensor = tensor.flatten()
-    return tensor.clone()
+    return tensor

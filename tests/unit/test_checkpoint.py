@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 import model.checkpoint
 import model.published
@@ -47,6 +47,15 @@ def rewrite(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
     card = json.loads((folder / "card.json").read_text())
     digest = model.checkpoint.hashlib.sha256((folder / "weights.safetensors").read_bytes())
     (folder / "card.json").write_text(json.dumps(card | {"weights_sha256": digest.hexdigest()}))
+
+
+def full_disk(open_file):
+    def opened(path, mode="r", **how):
+        if mode == "wb" and path.name == "weights.safetensors":
+            raise OSError("full")
+        return open_file(path, mode, **how)
+
+    return opened
 
 
 def edit_card(folder: Path, **changes) -> None:
@@ -159,9 +168,14 @@ def test_an_installation_without_a_checkpoint_says_so(tmp_path, monkeypatch):
         load_encoder()
 
 
+def test_weights_have_the_bytes_that_safetensors_writes(folder):
+    weights = folder / "weights.safetensors"
+    assert weights.read_bytes() == save(load_file(weights))
+
+
 def test_a_failing_write_leaves_the_old_checkpoint(folder, monkeypatch):
     before = (folder / "weights.safetensors").read_bytes()
-    monkeypatch.setattr(Path, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    monkeypatch.setattr(Path, "open", full_disk(Path.open))
     with pytest.raises(CheckpointError, match="full"):
         save_checkpoint(folder, build_encoder(SPEC, seed=8), **FIELDS)
     assert (folder / "weights.safetensors").read_bytes() == before

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.embed import embed_series, embed_windows
+from model.embed import embed_many_windows, embed_series, embed_windows
 from model.encoder import build_encoder
 from model.errors import ConfigError, SeriesError
 from model.networks import NETWORKS, network_columns
@@ -76,6 +76,53 @@ def test_the_result_does_not_depend_on_the_batch_size(encoder, batch_size):
     found = embed_windows(windows, encoder, batch_size=batch_size)
     np.testing.assert_allclose(found.tokens, expected.tokens, atol=2e-6)
     np.testing.assert_allclose(found.scan_vector(), expected.scan_vector(), atol=2e-6)
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 8, 64])
+def test_scans_that_share_batches_get_what_they_get_alone(encoder, batch_size):
+    gone = np.zeros(457, dtype=bool)
+    gone[network_columns("Limbic")] = True
+    scans = [make_windows(3, padded=30), make_windows(1, missing=gone), make_windows(4)]
+    found = embed_many_windows(scans, encoder, batch_size=batch_size)
+    for windows, embedding in zip(scans, found, strict=True):
+        alone = embed_windows(windows, encoder)
+        np.testing.assert_allclose(embedding.tokens, alone.tokens, atol=2e-6)
+        np.testing.assert_allclose(embedding.cls, alone.cls, atol=2e-6)
+        np.testing.assert_array_equal(embedding.valid, alone.valid)
+        np.testing.assert_array_equal(embedding.start_s, alone.start_s)
+        np.testing.assert_array_equal(embedding.valid_fraction, alone.valid_fraction)
+
+
+def test_no_scans_give_no_embeddings(encoder):
+    assert embed_many_windows([], encoder) == []
+
+
+def test_one_scan_that_does_not_fit_is_not_left_out_silently(encoder):
+    silent = make_windows(1, missing=np.ones(457, dtype=bool))
+    with pytest.raises(SeriesError, match="hold no data"):
+        embed_many_windows([make_windows(2), silent], encoder)
+
+
+def test_bfloat16_is_near_float32_and_returned_as_such(encoder):
+    windows = make_windows(2)
+    exact = embed_windows(windows, encoder).tokens
+    rounded = embed_windows(windows, encoder, precision="bf16").tokens
+    assert rounded.dtype == np.float32
+    assert 0 < np.abs(rounded - exact).max() < 0.03 * np.abs(exact).max()
+
+
+def test_another_precision_is_refused(encoder):
+    with pytest.raises(ConfigError, match="precision 'fp16'"):
+        embed_windows(make_windows(1), encoder, precision="fp16")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.03)])
+def test_a_gpu_gives_what_a_cpu_gives(encoder, precision, tolerance):
+    windows = make_windows(5, padded=30)
+    expected = embed_windows(windows, encoder).tokens
+    found = embed_windows(windows, encoder.to("cuda"), precision=precision).tokens
+    assert np.abs(found - expected).max() < tolerance * np.abs(expected).max()
 
 
 def test_the_result_does_not_depend_on_the_order_of_windows(encoder):

@@ -93,6 +93,23 @@ def pretrain(config: Path, out: Path, overrides: tuple[str, ...]) -> None:
     click.echo(run_pretraining(config, out, overrides))
 
 
+@main.command()
+@click.argument("config", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+def scale(config: Path, out: Path) -> None:
+    """Train and measure a grid of data sizes and seeds, as the TOML file CONFIG says, into OUT.
+
+    A call that was stopped is continued by the same call; rows that failed are tried again.
+    """
+    from model.scaling.command import run_scaling
+
+    rows = run_scaling(config, out)
+    n_failed = sum(row["status"] == "failed" for row in rows)
+    click.echo(out / "scaling.tsv")
+    if n_failed:
+        raise click.ClickException(f"{n_failed} of {len(rows)} rows failed; see their JSON.")
+
+
 def _card_of(card: CheckpointCard | None) -> CheckpointCard:
     assert card is not None, "an encoder that was loaded has a card"  # noqa: S101 - our guarantee
     return card

@@ -33,10 +33,19 @@ class Run:
     """One run that was embedded."""
 
     status_path: Path
-    columns: dict[str, str]
-    """Identifying columns, as in the group table"""
+    entities: dict[str, str]
+    """As in the name of the source, such as ``{"sub": "01", "task": "rest"}``"""
     configuration: str
     """First part of its configuration hash: runs that differ in it must not be mixed"""
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Identifying columns, as in the group table."""
+        return {
+            _COLUMNS.get(key, key): f"{key}-{value}" if key in ("sub", "ses") else value
+            for key, value in self.entities.items()
+            if key != "desc"
+        }
 
     @property
     def name(self) -> str:
@@ -84,7 +93,7 @@ def embedded_runs(folder: Path) -> list[Run]:
                 found.append(
                     Run(
                         status_path=path,
-                        columns=_columns(record["Entities"]),
+                        entities=dict(record["Entities"]),
                         configuration=record["ConfigurationHash"].partition("-")[0],
                     )
                 )
@@ -122,14 +131,6 @@ def model_series(run: Run) -> ParcelSeries:
         )
     except (KeyError, TypeError, ValueError) as err:
         raise _damaged(path.with_suffix(".json"), err) from err
-
-
-def _columns(entities: dict[str, str]) -> dict[str, str]:
-    return {
-        _COLUMNS.get(key, key): f"{key}-{value}" if key in ("sub", "ses") else value
-        for key, value in entities.items()
-        if key != "desc"
-    }
 
 
 def _number(cell: str) -> float:

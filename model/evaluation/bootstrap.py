@@ -1,12 +1,18 @@
-"""Intervals by resampling subjects. One set of resamples serves all, so differences are paired."""
+"""Intervals over subjects. One set of resamples serves all sets, so differences are paired."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 Array = npt.NDArray[np.float64]
 LEVEL = 0.95
+NORMAL_95 = 1.96
 
 
 def resample(n_subjects: int, n_resamples: int, *, seed: int) -> Array:
@@ -30,3 +36,17 @@ def percentiles(statistics: Array) -> tuple[float, float]:
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.nanpercentile(statistics, [tail, 100 - tail])
     return float(low), float(high)
+
+
+def leave_out(n_subjects: int, n_groups: int) -> list[npt.NDArray[np.intp]]:
+    """Return who is left when each of at most ``n_groups`` groups of subjects is left out."""
+    everyone = np.arange(n_subjects)
+    return [
+        np.setdiff1d(everyone, out) for out in np.array_split(everyone, min(n_subjects, n_groups))
+    ]
+
+
+def jackknife_error(estimates: Sequence[Sequence[float]]) -> Array:
+    """Return standard errors from (G, numbers) estimates, each with one group left out."""
+    found = np.asarray(estimates)
+    return np.asarray(np.sqrt((len(found) - 1) * found.var(axis=0)))

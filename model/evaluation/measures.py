@@ -116,34 +116,30 @@ def standardise(first: Array, second: Array) -> tuple[Array, Array]:
     return both[: len(first)], both[len(first) :]
 
 
-def reliability(first: Array, second: Array, counts: Array | None = None) -> Array:
+def reliability(first: Array, second: Array) -> Array:
     """Intraclass correlation ICC(2,1) of every feature over two sessions.
 
     Parameters
     ----------
     first, second
         (S, D)
-    counts
-        (S,) how often each subject is in the sample; None: once.
 
     Returns
     -------
     (D,) absolute agreement of single measurements; NaN for a feature that does not vary.
     """
-    weight = np.ones(len(first)) if counts is None else counts
-    n = weight.sum()
-    grand = weight @ (first + second) / (2 * n)
-    own = (first + second) / 2 - grand
-    of_session = [weight @ x / n - grand for x in (first, second)]
-    residual = [
-        x - grand - own - shift for x, shift in zip((first, second), of_session, strict=True)
-    ]
-    between = 2 * (weight @ own**2) / (n - 1)
-    sessions = n * sum(shift**2 for shift in of_session)
-    error = sum(weight @ r**2 for r in residual) / (n - 1)
-    denominator = between + error + 2 * (sessions - error) / n
+    n = len(first)
+    own = (first + second) / 2
+    grand = own.mean(axis=0)
+    shift = (first - second).mean(axis=0) / 2
+    left = (first - second) / 2 - shift
+    # Mean squares of the two-way table: subjects, sessions, rest.
+    subjects = 2 * ((own - grand) ** 2).sum(axis=0) / (n - 1)
+    sessions = 2 * n * shift**2
+    rest = 2 * (left**2).sum(axis=0) / (n - 1)
+    denominator = subjects + rest + 2 * (sessions - rest) / n
     nan = np.full(denominator.shape, np.nan)
-    return np.asarray(np.divide(between - error, denominator, out=nan, where=denominator > TINY))
+    return np.asarray(np.divide(subjects - rest, denominator, out=nan, where=denominator > TINY))
 
 
 def _correlations(first: Array, second: Array) -> Array:

@@ -148,7 +148,7 @@ def _read_folder(folder: Path, options: SourceOptions) -> tuple[ByLevel, list[st
         sets = {}
         for name, chosen in _feature_columns(names, options.features, where=str(folder)).items():
             at = [names.index(c) for c in chosen]
-            sets[name], note = complete(values[:, at], chosen, name=f"{level}s, {name}")
+            sets[name], note = complete(values[:, at], chosen, name=f"{folder.name}, {name}")
             notes += note
         found[level] = Vectors(keys=keys, sets=sets)
     return found, notes

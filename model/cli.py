@@ -111,6 +111,11 @@ def pretrain(config: Path, out: Path, overrides: tuple[str, ...]) -> None:
     type=click.Path(path_type=Path),
     help="What made the outputs of SOURCE (or the word bundled): adds random weights.",
 )
+@click.option(
+    "--robustness",
+    is_flag=True,
+    help="Perturb the series of SOURCE and embed them again; needs --checkpoint. Takes minutes.",
+)
 @click.option("--connectivity/--no-connectivity", default=True, show_default=True)
 @click.option("--subject-column", default="participant_id", show_default=True)
 @click.option("--session-column", default="session_id", show_default=True)
@@ -120,6 +125,8 @@ def pretrain(config: Path, out: Path, overrides: tuple[str, ...]) -> None:
     "--where", multiple=True, metavar="COLUMN=VALUE", help="Use only such rows; repeatable."
 )
 @click.option("--features", metavar="REGEX", help="Names of the columns that are the vector.")
+@click.option("--motion-column", help="Mean motion: how much of it do the vectors predict?")
+@click.option("--site-column", help="Site or scanner: how often do the vectors predict it?")
 @click.option("--n-resamples", type=click.IntRange(min=100), default=2000, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 def evaluate(source: Path, out: Path, where: tuple[str, ...], **options: Any) -> None:

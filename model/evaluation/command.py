@@ -16,18 +16,22 @@ from model.evaluation.baselines import (
 )
 from model.evaluation.compare import Finding, Resampling, findings
 from model.evaluation.connectivity import FISHER, PEARSON, TANGENT, WITHIN
+from model.evaluation.leakage import leakage
 from model.evaluation.pairing import EvaluationError, single_session_subjects
-from model.evaluation.report import write_report
-from model.evaluation.source import SourceOptions, keyed_runs, read_source
+from model.evaluation.report import write_report, write_robustness
+from model.evaluation.source import SourceOptions, keyed_runs, read_columns, read_source
 from model.evaluation.vectors import ByLevel, Vectors, one_below_other, side_by_side
 from model.outputs import model_series
 
 if TYPE_CHECKING:
     from model.encoder import Encoder
+    from model.evaluation.robustness import Moved
 
 BUNDLED = Path("bundled")
 """Word for the checkpoint that comes with the package."""
-REPORT = ("evaluation.tsv", "evaluation.json", "evaluation.png")
+REPORT = tuple(
+    f"{name}.{end}" for name in ("evaluation", "robustness") for end in ("tsv", "json", "png")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,11 @@ class EvaluationOptions:
     """Compare with connectivity where the source is an output folder"""
     checkpoint: Path | None = None
     """Compare with its architecture under random weights; an output folder's own checkpoint"""
+    robustness: bool = False
+    """Perturb the series of the output folder and embed them again; needs ``checkpoint``"""
+    motion_column: str | None = None
+    site_column: str | None = None
+    """Columns of a table that the vectors should not predict"""
     n_resamples: int = 2000
     seed: int = 0
 
@@ -80,8 +89,12 @@ def run_evaluation(
         replicates=replicates,
         resampling=Resampling(n_resamples=options.n_resamples, seed=options.seed),
     )
+    found += _leakage(source, options)
     settings = {"source": str(source), "options": _plain(options), "notes": notes}
+    curves = _curves(source, options)
     write_report(found, settings, out)
+    if curves:
+        write_robustness(curves, settings, out)
     return found, notes
 
 
@@ -165,6 +178,56 @@ def _beside(by_level: ByLevel, options: EvaluationOptions) -> tuple[ByLevel, lis
             hint="Compare two tables of scans, two of windows, or two output folders.",
         )
     return found, names, notes
+
+
+def _curves(source: Path, options: EvaluationOptions) -> list[Moved]:
+    """Measure robustness on the series of the source, if that is asked for."""
+    if not options.robustness:
+        return []
+    encoder = _load(options.checkpoint)
+    if encoder is None or encoder.card is None or not source.is_dir():
+        raise EvaluationError(
+            "robustness needs the series and the encoder: an output folder and --checkpoint."
+        )
+    from model.evaluation.perturbations import conditions
+    from model.evaluation.robustness import robustness
+
+    runs = keyed_runs(source, options.source)
+    return robustness(
+        {key: model_series(run) for key, run in runs.items()},
+        encoder,
+        conditions(),
+        spec=encoder.card.input,
+        resampling=Resampling(n_resamples=options.n_resamples, seed=options.seed),
+    )
+
+
+def _leakage(source: Path, options: EvaluationOptions) -> list[Finding]:
+    """Measure what the vectors tell about motion and site, if columns for them are named."""
+    named = [c for c in (options.motion_column, options.site_column) if c is not None]
+    if not named:
+        return []
+    if source.is_dir():
+        raise EvaluationError(
+            "motion and site are columns of a table, and the source is a folder.",
+            hint="Name the group table of the folder (semantoks X OUTPUT_DIR group).",
+        )
+    text = (options.source.subject_column, options.source.session_column)
+    columns = read_columns(source, text=text)
+    rows, _ = options.source.keys(columns, where=source.name)
+    absent = [name for name in named if name not in columns]
+    if absent:
+        raise EvaluationError(f"{source.name}: no column {', '.join(absent)}.")
+    by_level, _ = read_source(source, options.source)
+    (level, vectors), *_ = by_level.items()
+    return leakage(
+        vectors,
+        {name: [columns[name][row] for row in rows] for name in named},
+        level=level,
+        motion=options.motion_column,
+        site=options.site_column,
+        seed=options.seed,
+    )
 
 
 def _labelled(vectors: Vectors, pipeline: str) -> Vectors:

@@ -43,14 +43,14 @@ class Finding:
     measure: str
     name: str
     """Set of vectors"""
-    minus: str | None
+    minus: str | None = None
     """Set that is subtracted, subject by subject; None: a number of its own"""
     value: float
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
     """95 % interval over subjects"""
     n_subjects: int
-    chance: float | None
+    chance: float | None = None
     """What identification reaches by chance"""
 
 
@@ -185,12 +185,10 @@ def _reliabilities(vectors: Vectors, pairs: Sequence[Pairing]) -> list[Finding]:
                     scaling="raw",
                     measure=measure,
                     name=name,
-                    minus=None,
                     value=float(value[i]),
                     low=float(value[i] - NORMAL_95 * error[i]),
                     high=float(value[i] + NORMAL_95 * error[i]),
                     n_subjects=n_subjects,
-                    chance=None,
                 )
             )
     return found
@@ -243,12 +241,8 @@ def _spectra(by_level: ByLevel) -> list[Finding]:
                     scaling="raw",
                     measure=measure,
                     name=name,
-                    minus=None,
                     value=value,
-                    low=None,
-                    high=None,
                     n_subjects=len({key.subject for key in vectors.keys}),
-                    chance=None,
                 )
             )
     return found

@@ -2,13 +2,106 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
+from model.evaluation.compare import Finding
+from model.evaluation.pairing import EvaluationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from model.evaluation.vectors import Level, Vectors
+
 Array = npt.NDArray[np.float64]
+FEWEST_SUBJECTS = 10
 N_FOLDS = 5
 RIDGE = 1.0
 """Penalty as a share of the mean squared norm of the rows; not tuned: one number for all."""
+
+
+def leakage(
+    vectors: Vectors,
+    labels: Mapping[str, Sequence[object]],
+    *,
+    level: Level,
+    motion: str | None,
+    site: str | None,
+    seed: int,
+) -> list[Finding]:
+    """Measure what every set of vectors tells about motion and site.
+
+    Parameters
+    ----------
+    labels
+        Columns of the table, one value per row of ``vectors``.
+    motion, site
+        Names of the columns; None: not measured.
+
+    Raises
+    ------
+    EvaluationError
+        A label is missing or no number, there is one site only, or there are too few subjects.
+    """
+    subjects = np.array([key.subject for key in vectors.keys])
+    n_subjects = len(np.unique(subjects))
+    if n_subjects < FEWEST_SUBJECTS:
+        raise EvaluationError(
+            f"expected at least {FEWEST_SUBJECTS} subjects to predict motion or site, found "
+            f"{n_subjects}."
+        )
+    wanted: list[tuple[str, Callable[[Array], float], float | None]] = []
+    if motion is not None:
+        fd = _numbers(labels[motion], motion)
+        wanted.append(
+            ("motion_r2", partial(motion_r2, motion=fd, subjects=subjects, seed=seed), None)
+        )
+    if site is not None:
+        sites = _sites(labels[site], site)
+        chance = 100 / len(np.unique(sites))
+        wanted.append(
+            (
+                "site_accuracy",
+                partial(site_accuracy, site=sites, subjects=subjects, seed=seed),
+                chance,
+            )
+        )
+    return [
+        Finding(
+            level=level,
+            comparison="all",
+            scaling="standardised",
+            measure=measure,
+            name=name,
+            value=function(values.astype(np.float64)),
+            n_subjects=n_subjects,
+            chance=by_chance,
+        )
+        for name, values in vectors.sets.items()
+        for measure, function, by_chance in wanted
+    ]
+
+
+def _numbers(values: Sequence[object], column: str) -> Array:
+    try:
+        found = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as err:
+        raise EvaluationError(f"column {column} holds other things than numbers ({err}).") from err
+    if not np.isfinite(found).all() or found.std() == 0:
+        raise EvaluationError(f"column {column}: expected a number in every row, that varies.")
+    return found
+
+
+def _sites(values: Sequence[object], column: str) -> npt.NDArray[np.str_]:
+    if any(value is None for value in values):
+        raise EvaluationError(f"column {column}: expected a site in every row.")
+    found = np.array([str(value) for value in values])
+    if len(np.unique(found)) < 2:
+        raise EvaluationError(f"column {column}: expected two sites or more, found {found[0]}.")
+    return found
 
 
 def motion_r2(values: Array, motion: Array, subjects: npt.NDArray[np.str_], *, seed: int) -> float:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+    from model.evaluation.robustness import Moved
+
 COLOURS = {"raw": "#d9822b", "standardised": "#1f5fa8"}
 IDENTIFICATION = "identification"
 
@@ -33,6 +35,22 @@ def write_report(found: Sequence[Finding], settings: dict[str, Any], out: Path) 
                 settings | {"findings": [asdict(f) for f in found]}
             ),
             out / "evaluation.png": draw(found),
+        }
+    )
+
+
+def write_robustness(rows: Sequence[Moved], settings: dict[str, Any], out: Path) -> list[Path]:
+    """Write ``robustness.tsv``, ``.json`` and ``.png``."""
+    from model.evaluation.robustness_figure import draw as draw_curves
+
+    header = list(asdict(rows[0]))
+    return write_whole(
+        {
+            out / "robustness.tsv": tsv_bytes(
+                header, (list(asdict(row).values()) for row in rows)
+            ),
+            out / "robustness.json": json_bytes(settings | {"rows": [asdict(r) for r in rows]}),
+            out / "robustness.png": draw_curves(rows),
         }
     )
 

@@ -95,7 +95,9 @@ def findings(
                 )
             if level == "scan":
                 of_features += _reliabilities(vectors, chosen)
-    return found + _averaged(of_features, replicates)
+    found += _averaged(of_features, replicates)
+    # A spectrum of one direction has no slope, and features that are constant no reliability.
+    return [one for one in found if np.isfinite(one.value)]
 
 
 Scores = dict[str, dict[str, Array]]

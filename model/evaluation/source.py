@@ -109,13 +109,13 @@ def read_source(path: Path, options: SourceOptions) -> tuple[ByLevel, list[str]]
     refuse_duplicates(keys)
     sets, notes = {}, []
     for name, chosen in _feature_columns(list(columns), options.features, where=path.name).items():
-        try:
-            values = np.array([columns[c] for c in chosen], dtype=np.float64).T[rows]
-        except (TypeError, ValueError) as err:
+        text = [c for c in chosen if any(isinstance(value, str) for value in columns[c])]
+        if text:
             raise EvaluationError(
-                f"{path.name}: columns chosen as features hold other things than numbers ({err}).",
+                f"{path.name}: columns chosen as features hold text: {_listed(text)}.",
                 hint="--features takes a regular expression for the names of feature columns.",
-            ) from err
+            )
+        values = np.array([columns[c] for c in chosen], dtype=np.float64).T[rows]
         sets[name], note = complete(values, chosen, name=f"{path.name}, {name}")
         notes += note
     level: Level = "window" if options.window_column else "scan"

@@ -154,11 +154,7 @@ def test_a_paired_difference_is_surer_than_two_intervals():
         sets={"a": np.concatenate([first, second]), "b": np.concatenate([worse, second])},
     )
     found = findings({"scan": vectors}, baselines=["b"], replicates={}, resampling=FEW)
-    picked = {
-        (f.name, f.minus): f
-        for f in found
-        if (f.measure, f.scaling) == ("i_diff", "raw")
-    }
+    picked = {(f.name, f.minus): f for f in found if (f.measure, f.scaling) == ("i_diff", "raw")}
     a, b, both = picked["a", None], picked["b", None], picked["a", "b"]
     assert both.value == pytest.approx(a.value - b.value)
     assert both.high - both.low < min(a.high - a.low, b.high - b.low)

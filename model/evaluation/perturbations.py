@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import dct, irfft, rfft, rfftfreq
 
+from model.despike import despike
 from model.networks import NETWORKS, missing_networks, network_columns
 from model.series import ParcelSeries
 
@@ -54,6 +55,7 @@ def conditions() -> list[Condition]:
     filtered = {
         "band-passed again": then_band_pass(unchanged),
         "2 % spikes, band-passed": then_band_pass(before),
+        "2 % spikes, despiked, band-passed": then_band_pass(then_despike(before)),
     }
     trs = {f"TR {tr:g} s": other_tr(tr) for tr in (0.72, 0.8, 1.5, 3.0)}
     return [
@@ -105,6 +107,16 @@ def spikes(share: float, *, together: bool) -> Perturbation:
         jumps = np.zeros((n_frames, columns))
         jumps[:n_spikes] = size
         return series.with_values(series.values + rng.permuted(jumps, axis=0) * _sd(series))
+
+    return apply
+
+
+def then_despike(before: Perturbation) -> Perturbation:
+    """Return the perturbation followed by the proposed repair."""
+
+    def apply(series: ParcelSeries, rng: np.random.Generator) -> ParcelSeries:
+        spiked = before(series, rng)
+        return spiked.with_values(despike(spiked.values)[0])
 
     return apply
 

@@ -12,8 +12,7 @@ from model.embed import embed_windows
 from model.evaluation.bootstrap import mean_interval, resample
 from model.evaluation.measures import pair_scores
 from model.evaluation.pairing import pairings
-from model.preprocess import normalize, window
-from model.preprocess import resample as resample_series
+from model.preprocess import prepare, window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,8 +93,8 @@ def _vectors(scans: Sequence[ParcelSeries], encoder: Encoder, spec: InputSpec) -
     """(R, N x D) means per network; what the encoder predicts where a network is masked."""
     found = []
     for series in scans:
-        ready = normalize(resample_series(series, tr_s=spec.tr_s), spec.normalization)
-        embedding = embed_windows(window(ready, spec), encoder, readout=("networks",))
+        windows = window(prepare(series, spec), spec)
+        embedding = embed_windows(windows, encoder, readout=("networks",))
         found.append(embedding.scan_vector())
     return np.array(found, dtype=np.float64)
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     Gains = Mapping[int, list[float]]
 
 SCORES = {
-    "window, raw, identification": "identification, one window, raw",
-    "window, standardised, identification": "identification, one window, standardised",
+    "window, raw, identification": "raw",
+    "window, standardised, identification": "standardised",
 }
 """What is drawn; the table has the rest. The full scan saturates."""
 COLOURS = ("#1f5fa8", "#d9822b")
@@ -34,21 +34,20 @@ def draw(
     the 95 % interval over seeds.
     """
     data = list(dict.fromkeys(d for d, _ in gains))
-    figure = Figure(figsize=(4.6 * len(data), 3.9), layout="constrained")
+    figure = Figure(figsize=(5.6 * len(data), 4.4), layout="constrained")
     axes = figure.subplots(1, len(data), squeeze=False)[0]
     for ax, name in zip(axes, data, strict=True):
         for (score, label), colour in zip(SCORES.items(), COLOURS, strict=True):
             _curve(ax, gains[name, score], laws[name, score], label=label, colour=colour)
         ax.axhline(0, color="#333333", linewidth=0.8, linestyle=":")
-        ax.set(xscale="log", xlabel="pretraining subjects", title=f"{name} scans")
+        ax.set(xscale="log", xlabel="pretraining subjects", title=f"{name} scans, identification from one window")
         sizes = sorted(gains[name, next(iter(SCORES))])
         ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
         ax.minorticks_off()
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False, fontsize=9)
         ax.grid(axis="y", color="#e5e5e5", linewidth=0.8)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("gain over random weights, points")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
@@ -68,5 +67,5 @@ def _curve(ax: Axes, gains: Gains, law: Law | None, *, label: str, colour: str) 
         line = [law.at_one + law.per_decade * math.log10(n) for n in ends]
         ax.plot(ends, line, "-", color=colour, linewidth=1.2)
         low, high = law.per_decade_interval
-        label += f"\n{law.per_decade:+.1f} per decade [{low:.1f}, {high:.1f}]"
+        label += f": {law.per_decade:+.1f} per decade [{low:.1f}, {high:.1f}]"
     ax.plot(sizes, means, "o", color=colour, markersize=6, label=label)

@@ -43,7 +43,7 @@ def connectivity(pieces: Sequence[npt.NDArray[np.floating]]) -> dict[str, Float3
     network = np.array([parcel.network for parcel in parcels()])[present]
     upper = np.triu_indices(present.sum(), 1)
     same = network[upper[0]] == network[upper[1]]
-    pearson = np.stack([np.corrcoef(x.T)[upper].astype(np.float32) for x in series])
+    pearson = np.stack([np.asarray(np.corrcoef(x.T), np.float32)[upper] for x in series])
     fisher = np.arctanh(np.clip(pearson, -LARGEST_CORRELATION, LARGEST_CORRELATION))
     found = {
         PEARSON: pearson,

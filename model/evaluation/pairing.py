@@ -58,8 +58,10 @@ def pairings(keys: list[Key]) -> list[Pairing]:
         A key occurs twice, or no two sessions have two subjects in common.
     """
     refuse_duplicates(keys)
-    row_of = {key: row for row, key in enumerate(keys)}
-    n_windows = min(Counter((k.subject, k.session, k.pipeline) for k in keys).values())
+    rows_of: dict[tuple[str, str, str], list[int]] = {}
+    for row, key in sorted(enumerate(keys), key=lambda pair: pair[1]):
+        rows_of.setdefault((key.subject, key.session, key.pipeline), []).append(row)
+    n_windows = min(map(len, rows_of.values()))
     conditions = sorted({(k.session, k.pipeline) for k in keys})
     subjects_of = {
         c: {k.subject for k in keys if (k.session, k.pipeline) == c} for c in conditions
@@ -69,10 +71,7 @@ def pairings(keys: list[Key]) -> list[Pairing]:
         subjects = tuple(sorted(subjects_of[first] & subjects_of[second]))
         if first[0] == second[0] or len(subjects) < 2:
             continue
-        rows = [
-            [[row_of[Key(s, *c, w)] for w in range(n_windows)] for c in (first, second)]
-            for s in subjects
-        ]
+        rows = [[rows_of[s, *c][:n_windows] for c in (first, second)] for s in subjects]
         same = first[1] == second[1]
         found.append(
             Pairing(

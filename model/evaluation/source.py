@@ -85,8 +85,13 @@ class SourceOptions:
                 f"{where}: row {row + 1} has no {' and no '.join(unknown)}.",
                 hint="Leave such rows out, or fill in their labels.",
             )
-        window = int(columns[self.window_column][row]) if self.window_column else 0
-        return Key(**{name: str(value) for name, value in label.items()}, window=window)
+        number = columns[self.window_column][row] if self.window_column else 0
+        if not isinstance(number, int | float) or number != int(number):
+            raise EvaluationError(
+                f"{where}: row {row + 1}: expected the number of a window in column "
+                f"{self.window_column}, found {number!r}."
+            )
+        return Key(**{name: str(value) for name, value in label.items()}, window=int(number))
 
 
 def read_source(path: Path, options: SourceOptions) -> tuple[ByLevel, list[str]]:

@@ -40,7 +40,11 @@ def draw(
         for (score, label), colour in zip(SCORES.items(), COLOURS, strict=True):
             _curve(ax, gains[name, score], laws[name, score], label=label, colour=colour)
         ax.axhline(0, color="#333333", linewidth=0.8, linestyle=":")
-        ax.set(xscale="log", xlabel="pretraining subjects", title=f"{name} scans, identification from one window")
+        ax.set(
+            xscale="log",
+            xlabel="pretraining subjects",
+            title=f"{name} scans, identification from one window",
+        )
         sizes = sorted(gains[name, next(iter(SCORES))])
         ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
         ax.minorticks_off()

@@ -101,7 +101,7 @@ def test_a_pipeline_column_gives_comparisons_within_and_across(tmp_path) -> None
 
 
 def test_rows_of_windows_are_compared_one_by_one(tmp_path) -> None:
-    windows = pd.concat([cohort(seed=s).assign(window=s) for s in range(3)])
+    windows = pd.concat([cohort(seed=s).assign(window=s) for s in (1, 2, 3)])
     source = write(windows, tmp_path / "table.tsv")
     answer = call(source, tmp_path / "out", *FEATURES, "--window-column", "window")
     assert answer.exit_code == 0, answer.output
@@ -151,6 +151,7 @@ def test_motion_and_site_that_the_vectors_hold_are_told(tmp_path) -> None:
         (lambda t: t.assign(dim_0=np.nan), ("--features", "dim_0"), "no column has a number"),
         (lambda t: t.replace("004", None), FEATURES, "has no subject"),
         (lambda t: t, (*FEATURES, "--site-column", "site"), "no column site"),
+        (lambda t: t, (*FEATURES, "--window-column", "session_id"), "number of a window"),
         (lambda t: t, (*FEATURES, "--checkpoint", "bundled"), "needs the series"),
         (lambda t: t, (*FEATURES, "--robustness"), "robustness needs"),
     ],

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,49 +20,60 @@ import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from typing import TYPE_CHECKING
-
-from stages import N_CORTEX, SERIES, identification, load_scans
+from stages import SERIES, load_scans
 
 from model.checkpoint import load_encoder
-from model.embed import embed_windows
-from model.encoder import Encoder, build_encoder
-from model.networks import NETWORKS, parcels
-from model.preprocess import normalize, window
+from model.encoder import build_encoder
+from model.evaluation.connectivity import connectivity
+from model.evaluation.encoded import encode
+from model.evaluation.measures import mean_scores
+from model.evaluation.pairing import Key, pairings
+from model.evaluation.vectors import ByLevel, Vectors
+from model.preprocess import prepare, window
 from model.spec import EncoderSpec, InputSpec
-
-if TYPE_CHECKING:
-    from model.series import ParcelSeries, Windows
 
 Array = npt.NDArray[np.float64]
 RANDOM_SEEDS = (0, 1, 2)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Features:
-    """Embeddings of two sessions of each subject."""
-
-    scans: Array
-    """(subjects, 2, D)"""
-    windows: Array
-    """(subjects, 2, W, D)"""
 
 
 def main() -> None:
     options = _parse_arguments()
     trained = load_encoder(options.checkpoint) if options.checkpoint else None
     spec = trained.spec if trained else EncoderSpec(dim=256, depth=2, heads=4)
-    scans = normalized(options.data, InputSpec())
-    rows = connectivity_rows(scans)
-    random = [encoder_rows(scans, build_encoder(spec, seed=s).eval()) for s in RANDOM_SEEDS]
+    subjects = load_scans(options.data)
+    keys = [Key(f"{s:02d}", str(t)) for s in range(len(subjects)) for t in (1, 2)]
+    series = [prepare(scan, InputSpec()) for pair in subjects for scan in pair]
+    windows = [window(scan, InputSpec()) for scan in series]
+    rows = scores(
+        {
+            "scan": Vectors(keys=keys, sets=connectivity([scan.values for scan in series])),
+            "window": Vectors(
+                keys=[
+                    Key(k.subject, k.session, "", i)
+                    for k in keys
+                    for i in range(len(windows[0].values))
+                ],
+                sets=connectivity(
+                    [
+                        np.where(w.missing[:, None], np.nan, piece).T
+                        for w in windows
+                        for piece in w.values
+                    ]
+                ),
+            ),
+        }
+    )
+    random = [
+        scores(encode(keys, windows, build_encoder(spec, seed=s).eval())) for s in RANDOM_SEEDS
+    ]
     size = f"{spec.dim}/{spec.depth}"
     for part in random[0]:
         rows[f"random {size}, {part}"] = np.mean([r[part] for r in random], axis=0)
     if trained:
-        for part, row in encoder_rows(scans, trained).items():
+        for part, row in scores(encode(keys, windows, trained)).items():
             rows[f"{options.checkpoint.name} {size}, {part}"] = row
     print_table(rows)
-    print(json.dumps({"data": options.data.name, "n": len(scans), **_rounded(rows)}))
+    print(json.dumps({"data": options.data.name, "n": len(subjects), **_rounded(rows)}))
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -73,79 +83,21 @@ def _parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def normalized(path: Path, spec: InputSpec) -> list[tuple[ParcelSeries, ParcelSeries]]:
-    """Normalized series of both sessions of each subject."""
-    method = spec.normalization
-    return [(normalize(a, method), normalize(b, method)) for a, b in load_scans(path)]
-
-
-def raw_and_standardised(first: Array, second: Array) -> tuple[float, float]:
-    both = np.concatenate([first, second])
-    both = (both - both.mean(0)) / np.maximum(both.std(0), 1e-12)
-    return identification(first, second), identification(*np.split(both, 2))
-
-
-def score(features: Features) -> Array:
+def scores(by_level: ByLevel) -> dict[str, Array]:
     """(4,) full scan raw, full scan standardised, one window raw, one window standardised."""
-    n_windows = features.windows.shape[2]
-    full = raw_and_standardised(features.scans[:, 0], features.scans[:, 1])
-    pairs = [
-        raw_and_standardised(features.windows[:, 0, i], features.windows[:, 1, j])
-        for i in range(n_windows)
-        for j in range(n_windows)
-    ]
-    return np.array([*full, *np.mean(pairs, axis=0)])
-
-
-def connectivity_rows(scans: list[tuple[ParcelSeries, ParcelSeries]]) -> dict[str, Array]:
-    """Baselines: correlations, Fisher-transformed, and within networks only."""
-    upper = np.triu_indices(N_CORTEX, 1)
-    network = np.array([p.network for p in parcels()[:N_CORTEX]])
-    same = network[upper[0]] == network[upper[1]]
-
-    def fc(values: npt.NDArray[np.float32]) -> Array:
-        return np.asarray(np.corrcoef(values[:N_CORTEX]))[upper]
-
-    pearson = Features(
-        scans=np.array([[fc(s.values.T) for s in pair] for pair in scans]),
-        windows=np.array(
-            [[[fc(w) for w in window(s, InputSpec()).values] for s in pair] for pair in scans]
-        ),
-    )
-    fisher = Features(scans=np.arctanh(pearson.scans), windows=np.arctanh(pearson.windows))
-    within = Features(scans=fisher.scans[..., same], windows=fisher.windows[..., same])
     return {
-        "FC Pearson": score(pearson),
-        "FC Fisher-z": score(fisher),
-        "FC Fisher-z within networks": score(within),
-    }
-
-
-def encoder_rows(
-    scans: list[tuple[ParcelSeries, ParcelSeries]], encoder: Encoder
-) -> dict[str, Array]:
-    """Scores of the readouts: mean of tokens with CLS, CLS alone, network means."""
-    embedded = [[_embed(window(s, InputSpec()), encoder) for s in pair] for pair in scans]
-    return {
-        part: score(
-            Features(
-                scans=np.array([[w[part].mean(0) for w in pair] for pair in embedded]),
-                windows=np.array([[w[part] for w in pair] for pair in embedded]),
-            )
+        name: np.array(
+            [
+                mean_scores(
+                    by_level[level].sets[name],
+                    pairings(by_level[level].keys),
+                    standardised=standardised,
+                )[1]["identification"].mean()
+                for level in ("scan", "window")
+                for standardised in (False, True)
+            ]
         )
-        for part in embedded[0][0]
-    }
-
-
-def _embed(windows: Windows, encoder: Encoder) -> dict[str, Array]:
-    """(W, D') per readout, networks that are missing left out."""
-    embedding = embed_windows(windows, encoder, readout=("networks",))
-    present = [name not in embedding.missing_networks for name in NETWORKS]
-    networks = embedding.networks[:, present]
-    return {
-        "mean + cls": np.concatenate([embedding.mean, embedding.cls], axis=1).astype(float),
-        "cls": embedding.cls.astype(float),
-        "networks": networks.reshape(len(networks), -1).astype(float),
+        for name in by_level["scan"].sets
     }
 
 

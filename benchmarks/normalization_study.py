@@ -1,8 +1,9 @@
 """How far artefacts and circumstances move a scan's embedding, by normalization and weights.
 
-Perturbs each scan (`perturbations.py`), embeds it as the app would, and compares it with the
-embedding of the unperturbed scan: cosine, plain and after the mean over the unperturbed scans
-is taken away, and identification of the subject against the other, unperturbed session.
+Perturbs each scan (`model/evaluation/perturbations.py`), embeds it as the app would, and
+compares it with the embedding of the unperturbed scan: cosine, plain and after the mean over the
+unperturbed scans is taken away, and identification of the subject against the other,
+unperturbed session.
 Prints tables and one line of JSON; tables, figure and conclusions are in docs/robustness.md.
 About five minutes on two cores. Usage::
 
@@ -27,12 +28,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from normalization_figure import draw
-from perturbations import conditions
-from stages import SERIES, identification, load_scans
+from stages import SERIES, load_scans
 
 from model.checkpoint import load_encoder
 from model.embed import embed_windows
 from model.encoder import Encoder, build_encoder
+from model.evaluation.measures import identification
+from model.evaluation.perturbations import conditions
 from model.networks import NETWORKS
 from model.preprocess import prepare, window
 from model.pretraining.simulate import SimulationConfig, simulate

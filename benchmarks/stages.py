@@ -1,4 +1,4 @@
-"""The 14 STAGES development subjects, two sessions each, and how well one finds the other."""
+"""The 14 STAGES development subjects, two sessions each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy.typing as npt
 from model.networks import parcel_names
 from model.series import ParcelSeries
 
-Array = npt.NDArray[np.float64]
 N_CORTEX = 400
 TR_S = 2.0
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,15 +29,3 @@ def load_scans(path: Path) -> list[tuple[ParcelSeries, ParcelSeries]]:
     with np.load(path) as file:
         subjects = sorted({key.split("_")[0] for key in file.files})
         return [(series(file[f"{s}_ses-1"]), series(file[f"{s}_ses-2"])) for s in subjects]
-
-
-def identification(first: Array, second: Array) -> float:
-    """Percent of subjects matched to themselves, mean of both directions; rows are subjects."""
-
-    def rows(x: Array) -> Array:
-        x = x - x.mean(axis=1, keepdims=True)
-        return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True))
-
-    similarity = rows(first) @ rows(second).T
-    own = np.arange(len(first))
-    return 50 * float((similarity.argmax(1) == own).mean() + (similarity.argmax(0) == own).mean())

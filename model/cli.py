@@ -93,6 +93,88 @@ def pretrain(config: Path, out: Path, overrides: tuple[str, ...]) -> None:
     click.echo(run_pretraining(config, out, overrides))
 
 
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path, exists=True))
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, exists=True),
+    help="Other embeddings of the same scans; differences are taken subject by subject.",
+)
+@click.option(
+    "--across",
+    type=click.Path(path_type=Path, exists=True),
+    help="The same scans by another pipeline: identify one with the other.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="What made the outputs of SOURCE (or the word bundled): adds random weights.",
+)
+@click.option(
+    "--robustness",
+    is_flag=True,
+    help="Perturb the series of SOURCE and embed them again; needs --checkpoint. Takes minutes.",
+)
+@click.option("--connectivity/--no-connectivity", default=True, show_default=True)
+@click.option("--subject-column", default="participant_id", show_default=True)
+@click.option("--session-column", default="session_id", show_default=True)
+@click.option("--pipeline-column", help="Column that says by which pipeline a row was made.")
+@click.option("--window-column", help="Column with the number of a window: rows are windows.")
+@click.option(
+    "--where", multiple=True, metavar="COLUMN=VALUE", help="Use only such rows; repeatable."
+)
+@click.option("--features", metavar="REGEX", help="Names of the columns that are the vector.")
+@click.option("--motion-column", help="Mean motion: how much of it do the vectors predict?")
+@click.option("--site-column", help="Site or scanner: how often do the vectors predict it?")
+@click.option("--n-resamples", type=click.IntRange(min=100), default=2000, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+def evaluate(source: Path, out: Path, where: tuple[str, ...], **options: Any) -> None:
+    """Measure embeddings without labels: who is who across sessions; write tables into OUT.
+
+    SOURCE is an output folder of semantoks, or a table (.tsv, .csv, .parquet) with a row per scan.
+    """
+    from model.evaluation.command import EvaluationOptions, run_evaluation
+    from model.evaluation.report import identification_lines
+    from model.evaluation.source import SourceOptions
+
+    pairs = [text.partition("=") for text in where]
+    if not all(column and equals for column, equals, _ in pairs):
+        raise click.BadParameter("expected COLUMN=VALUE.", param_hint="--where")
+    columns = ("subject_column", "session_column", "pipeline_column", "window_column", "features")
+    found, notes = run_evaluation(
+        source,
+        out,
+        EvaluationOptions(
+            source=SourceOptions(
+                where=tuple((column, value) for column, _, value in pairs),
+                **{name: options.pop(name) for name in columns},
+            ),
+            **options,
+        ),
+    )
+    for note in notes:
+        click.echo(note, err=True)
+    click.echo(identification_lines(found))
+
+
+@main.command()
+@click.argument("config", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+def scale(config: Path, out: Path) -> None:
+    """Train and measure a grid of data sizes and seeds, as the TOML file CONFIG says, into OUT.
+
+    A call that was stopped is continued by the same call; rows that failed are tried again.
+    """
+    from model.scaling.command import run_scaling
+
+    rows = run_scaling(config, out)
+    n_failed = sum(row["status"] == "failed" for row in rows)
+    click.echo(out / "scaling.tsv")
+    if n_failed:
+        raise click.ClickException(f"{n_failed} of {len(rows)} rows failed; see their JSON.")
+
+
 def _card_of(card: CheckpointCard | None) -> CheckpointCard:
     assert card is not None, "an encoder that was loaded has a card"  # noqa: S101 - our guarantee
     return card

@@ -90,10 +90,13 @@ def describe_training(
     last = [json.loads(line) for line in lines[-FINAL_STEPS:]]
     names = sorted({name for row in last for name in row} - {"step"})
     final = {n: [row[n] for row in last if n in row] for n in names}
-    n_scans = config.run.n_steps * config.run.batch_size * config.views.n_sessions
+    n_drawn = config.run.n_steps * config.run.batch_size
+    n_scans = min(config.run.n_subjects or n_drawn, n_drawn) * config.views.n_sessions
+    repeats = n_drawn * config.views.n_sessions / n_scans
+    used = "each used once" if repeats == 1 else f"each used {repeats:g} times on average"
     return {
         "objective": "self-distillation of Brain-Semantoks (arXiv 2512.11582), teacher kept",
-        "data": f"{n_scans} simulated scans, each used once; no real scan",
+        "data": f"{n_scans} simulated scans, {used}; no real scan",
         "config": config.to_dict(),
         "seconds": round(seconds, 1),
         "final_losses": {n: round(sum(v) / len(v), 4) for n, v in final.items()},

@@ -31,9 +31,18 @@ class RunConfig:
     """Steps between saved states."""
     readout: tuple[ReadoutPart, ...]
     """Parts of the checkpoint's default scan vector, in order."""
+    n_subjects: int | None = None
+    """Simulated subjects that come round again; None: every step has new ones."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "readout", tuple(self.readout))
+        if self.n_subjects is not None and (
+            self.n_subjects < 1 or self.n_subjects % self.batch_size
+        ):
+            raise ConfigError(
+                f"run.n_subjects {self.n_subjects} is not a whole number of batches of "
+                f"{self.batch_size}."
+            )
         if min(self.n_steps, self.batch_size, self.save_every) < 1:
             raise ConfigError("run.n_steps, run.batch_size and run.save_every must be at least 1.")
         wrong = sorted(set(self.readout) - set(get_args(ReadoutPart)))

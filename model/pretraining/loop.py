@@ -26,12 +26,14 @@ from model.pretraining.views import draw_views
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from model.pretraining.config import ObjectiveConfig, PretrainConfig
+    from model.pretraining.config import ObjectiveConfig, PretrainConfig, RunConfig
 
 _LOG = logging.getLogger(__name__)
 
 LOG_FILE = "log.jsonl"
 STATE_FILE = "state.pt"
+POOL = 1
+"""Tells the seeds of a pool's subjects from those of a step."""
 
 
 class TrainingError(SemantoksError):
@@ -81,15 +83,14 @@ class Learner(nn.Module):
 
 def draw_batch(config: PretrainConfig, step: int) -> Batch:
     """Simulate the subjects of one step and cut views; the same for the same step, always."""
-    seed = np.random.SeedSequence([config.run.seed, step]).generate_state(1, np.uint64)[0]
-    generator = torch.Generator().manual_seed(int(seed) >> 1)
+    generator = _generator(config.run.seed, step)
     n_subjects = config.run.batch_size
     scans = simulate(
         config.simulation,
         config.input,
         n_subjects=n_subjects,
         n_sessions=config.views.n_sessions,
-        generator=generator,
+        generator=generator if config.run.n_subjects is None else _pool(config.run, step),
     )
     views = draw_views(
         scans.values, config.views, n_samples=config.input.window_samples, generator=generator
@@ -105,6 +106,21 @@ def draw_batch(config: PretrainConfig, step: int) -> Batch:
         absent=absent,
         mask=mask.view(absent.shape) & ~absent if masked else None,
     )
+
+
+def _generator(*numbers: int) -> torch.Generator:
+    seed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(seed) >> 1)
+
+
+def _pool(run: RunConfig, step: int) -> torch.Generator:
+    """Give the generator of the subjects that are due at this step, whatever the views of them.
+
+    A batch comes round whole: what is drawn per batch must not tell its subjects from others.
+    """
+    assert run.n_subjects is not None, "only runs with a pool come here"  # noqa: S101 - our guarantee
+    block = step % (run.n_subjects // run.batch_size)
+    return _generator(run.seed, block, POOL)
 
 
 def compute_losses(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -12,13 +9,16 @@ import torch
 from model.checkpoint import load_encoder
 from model.despike import despike
 from model.embed import embed_series
+from model.evaluation.perturbations import (
+    gain_and_offset,
+    lose_frames,
+    lose_network,
+    other_tr,
+    spikes,
+)
 from model.pretraining.simulate import SimulationConfig, simulate
 from model.series import ParcelSeries
 from model.spec import InputSpec
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-from perturbations import gain_and_offset, lose_frames, lose_network, other_tr, spikes
 
 TOGETHER = {"whole frames": True, "each parcel": False}
 

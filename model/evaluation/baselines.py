@@ -1,0 +1,98 @@
+"""Baselines from the series themselves: connectivity, and the encoder with random weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.evaluation.connectivity import connectivity
+from model.evaluation.pairing import EvaluationError
+from model.evaluation.vectors import ByLevel, Vectors
+from model.preprocess import window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from model.encoder import Encoder
+    from model.evaluation.pairing import Key
+    from model.outputs import Run
+    from model.series import ParcelSeries, Windows
+
+RANDOM_SEEDS = (0, 1, 2)
+RANDOM = "random weights"
+
+
+def connectivity_vectors(runs: Mapping[Key, Run], series: Mapping[Key, ParcelSeries]) -> ByLevel:
+    """Describe whole scans, and the windows that were embedded, by their connectivity."""
+    scans = [s.values for s in series.values()]
+    found: ByLevel = {"scan": Vectors(keys=list(series), sets=connectivity(scans))}
+    keys, pieces = [], []
+    for key, run in runs.items():
+        for number, samples in enumerate(window_samples(run, series[key])):
+            keys.append(replace(key, window=number))
+            pieces.append(series[key].values[samples])
+    found["window"] = Vectors(keys=keys, sets=connectivity(pieces))
+    return found
+
+
+def window_samples(run: Run, series: ParcelSeries) -> list[slice]:
+    """Return which samples of a run's model series each of its windows held."""
+    names, values = run.numbers("desc-windows_embedding.tsv")
+    onset, duration = (values[:, names.index(name)] for name in ("onset", "duration"))
+    first = np.round((onset - series.start_s) / series.tr_s).astype(int)
+    n_samples = np.round(duration / series.tr_s).astype(int)
+    return [slice(start, start + n) for start, n in zip(first, n_samples, strict=True)]
+
+
+def random_vectors(
+    series: Mapping[Key, ParcelSeries], encoder: Encoder
+) -> tuple[ByLevel, dict[str, list[str]]]:
+    """Embed with random weights of an encoder's architecture.
+
+    Returns
+    -------
+    Vectors of several seeds, and the names of those that differ by seed only.
+    """
+    # torch only where it is needed: evaluating a table takes seconds without it.
+    from model.encoder import build_encoder
+    from model.evaluation.encoded import READOUTS, encode
+
+    windows = [cut(s, encoder) for s in series.values()]
+    found: ByLevel = {}
+    for seed in RANDOM_SEEDS:
+        untrained = build_encoder(encoder.spec, seed=seed).eval()
+        for level, vectors in encode(list(series), windows, untrained).items():
+            named = {_seeded(name, seed): v for name, v in vectors.sets.items()}
+            sets = {**found[level].sets, **named} if level in found else named
+            found[level] = Vectors(keys=vectors.keys, sets=sets)
+    members = {
+        f"{RANDOM}, {name}": [_seeded(name, seed) for seed in RANDOM_SEEDS] for name in READOUTS
+    }
+    return found, members
+
+
+def cut(series: ParcelSeries, encoder: Encoder) -> Windows:
+    """Cut a model series as the encoder's card says, in the normalization that it has."""
+    assert encoder.card is not None, "an encoder that was loaded has a card"  # noqa: S101 - our guarantee
+    normalization: Any = series.unit
+    return window(series, replace(encoder.card.input, normalization=normalization))
+
+
+def check_checkpoint(runs: Mapping[Key, Run], encoder: Encoder) -> None:
+    """Raise `EvaluationError` unless the runs were embedded by these very weights."""
+    card = encoder.card
+    assert card is not None, "an encoder that was loaded has a card"  # noqa: S101 - our guarantee
+    for run in runs.values():
+        found = run.metadata("desc-scan_embedding.json").get("Model", {}).get("WeightsSHA256")
+        if found != card.weights_sha256:
+            raise EvaluationError(
+                f"{run.name}: embedded by weights {found}, the checkpoint has "
+                f"{card.weights_sha256}.",
+                hint="Name the checkpoint that made these outputs.",
+            )
+
+
+def _seeded(name: str, seed: int) -> str:
+    return f"{RANDOM}, {name}, seed {seed}"

@@ -1,0 +1,260 @@
+"""Evaluate embeddings without labels: read, pair, measure, write."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.evaluation.baselines import (
+    check_checkpoint,
+    connectivity_vectors,
+    random_vectors,
+)
+from model.evaluation.compare import Finding, Resampling, findings
+from model.evaluation.connectivity import FISHER, PEARSON, TANGENT, WITHIN
+from model.evaluation.leakage import leakage
+from model.evaluation.pairing import EvaluationError, single_session_subjects
+from model.evaluation.report import write_report, write_robustness
+from model.evaluation.source import SourceOptions, keyed_runs, read_columns, read_source
+from model.evaluation.vectors import ByLevel, Vectors, one_below_other, side_by_side
+from model.outputs import model_series
+
+if TYPE_CHECKING:
+    from model.encoder import Encoder
+    from model.evaluation.robustness import Moved
+
+BUNDLED = Path("bundled")
+"""Word for the checkpoint that comes with the package."""
+REPORT = tuple(
+    f"{name}.{end}" for name in ("evaluation", "robustness") for end in ("tsv", "json", "png")
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """What is compared with what."""
+
+    source: SourceOptions
+    against: Path | None = None
+    """Other embeddings of the same scans, compared in pairs"""
+    across: Path | None = None
+    """The same scans by another pipeline"""
+    connectivity: bool = True
+    """Compare with connectivity where the source is an output folder"""
+    checkpoint: Path | None = None
+    """Compare with its architecture under random weights; an output folder's own checkpoint"""
+    robustness: bool = False
+    """Perturb the series of the output folder and embed them again; needs ``checkpoint``"""
+    motion_column: str | None = None
+    site_column: str | None = None
+    """Columns of a table that the vectors should not predict"""
+    n_resamples: int = 2000
+    seed: int = 0
+
+
+def run_evaluation(
+    source: Path, out: Path, options: EvaluationOptions
+) -> tuple[list[Finding], list[str]]:
+    """Evaluate the embeddings of a table or of an output folder.
+
+    Returns
+    -------
+    Every number, and what a reader must know of what was left out; also written to ``out``.
+
+    Raises
+    ------
+    EvaluationError
+        The embeddings cannot be paired, or an option needs what the source does not have.
+    """
+    foreign = {p.name for p in out.iterdir()} - set(REPORT) if out.is_dir() else set()
+    if foreign:
+        raise EvaluationError(
+            f"{out} holds other things than an evaluation: {', '.join(sorted(foreign)[:3])}.",
+            hint="Name a new folder.",
+        )
+    by_level, replicates, notes = _gather(source, options)
+    baselines = [PEARSON, FISHER, WITHIN, TANGENT, *replicates]
+    if options.against is not None:
+        by_level, names, more = _beside(by_level, options)
+        baselines += names
+        notes += more
+    notes = list(dict.fromkeys([*notes, *_about(by_level)]))
+    found = findings(
+        by_level,
+        baselines=baselines,
+        replicates=replicates,
+        resampling=Resampling(n_resamples=options.n_resamples, seed=options.seed),
+    )
+    found += _leakage(source, options)
+    settings = {"source": str(source), "options": _plain(options), "notes": notes}
+    curves = _curves(source, options)
+    write_report(found, settings, out)
+    if curves:
+        write_robustness(curves, settings, out)
+    return found, notes
+
+
+def _gather(
+    source: Path, options: EvaluationOptions
+) -> tuple[ByLevel, dict[str, list[str]], list[str]]:
+    """Read the source, beside its baselines, above the same from another pipeline."""
+    encoder = _load(options.checkpoint)
+    paths = [source] if options.across is None else [source, options.across]
+    if len({path.is_dir() for path in paths}) > 1:
+        raise EvaluationError(
+            f"{source} and {paths[-1]}: expected two tables or two output folders."
+        )
+    found: ByLevel = {}
+    replicates: dict[str, list[str]] = {}
+    notes = []
+    for number, path in enumerate(paths):
+        by_level, said = read_source(path, options.source)
+        if path.is_dir():
+            replicates = _add_baselines(by_level, path, options, encoder)
+        elif encoder is not None:
+            raise EvaluationError(
+                f"{path}: --checkpoint needs the series, and a table has none.",
+                hint="Name the output folder of semantoks instead of its group table.",
+            )
+        notes += said
+        for level, vectors in by_level.items():
+            labelled = _labelled(vectors, str(number)) if options.across else vectors
+            found[level] = one_below_other(found[level], labelled) if level in found else labelled
+    return found, replicates, notes
+
+
+def _load(checkpoint: Path | None) -> Encoder | None:
+    if checkpoint is None:
+        return None
+    from model.checkpoint import load_encoder
+
+    return load_encoder(None if checkpoint == BUNDLED else checkpoint)
+
+
+def _add_baselines(
+    by_level: ByLevel, folder: Path, options: EvaluationOptions, encoder: Encoder | None
+) -> dict[str, list[str]]:
+    """Put connectivity and random weights beside the embeddings, in place."""
+    if encoder is None and not options.connectivity:
+        return {}
+    runs = keyed_runs(folder, options.source)
+    series = {key: model_series(run) for key, run in runs.items()}
+    added: list[ByLevel] = []
+    replicates: dict[str, list[str]] = {}
+    if options.connectivity:
+        added.append(connectivity_vectors(runs, series))
+    if encoder is not None:
+        check_checkpoint(runs, encoder)
+        random, replicates = random_vectors(series, encoder)
+        added.append(random)
+    for level in by_level:
+        for other in added:
+            by_level[level] = side_by_side(by_level[level], other[level])
+    return replicates
+
+
+def _beside(by_level: ByLevel, options: EvaluationOptions) -> tuple[ByLevel, list[str], list[str]]:
+    """Put other embeddings beside, over the rows that both have; return their names."""
+    assert options.against is not None, "called with a path"  # noqa: S101 - our guarantee
+    other, notes = read_source(options.against, options.source)
+    found: ByLevel = {}
+    names: list[str] = []
+    for level in by_level.keys() & other.keys():
+        pipeline = {key: replace(key, pipeline="0") for key in other[level].keys}
+        keys = list(pipeline.values()) if options.across else other[level].keys
+        sets = {f"{options.against.stem}: {n}": v for n, v in other[level].sets.items()}
+        found[level] = side_by_side(by_level[level], Vectors(keys=keys, sets=sets))
+        names = list(sets)
+        lost = len(by_level[level].keys) - len(found[level].keys)
+        if lost:
+            notes.append(f"{lost} {level}s are not in {options.against} and were left out")
+    if not found:
+        raise EvaluationError(
+            f"{options.against} holds {', '.join(other)}s, the source {', '.join(by_level)}s.",
+            hint="Compare two tables of scans, two of windows, or two output folders.",
+        )
+    return found, names, notes
+
+
+def _curves(source: Path, options: EvaluationOptions) -> list[Moved]:
+    """Measure robustness on the series of the source, if that is asked for."""
+    if not options.robustness:
+        return []
+    encoder = _load(options.checkpoint)
+    if encoder is None or encoder.card is None or not source.is_dir():
+        raise EvaluationError(
+            "robustness needs the series and the encoder: an output folder and --checkpoint."
+        )
+    from model.evaluation.perturbations import conditions
+    from model.evaluation.robustness import robustness
+
+    runs = keyed_runs(source, options.source)
+    return robustness(
+        {key: model_series(run) for key, run in runs.items()},
+        encoder,
+        conditions(),
+        spec=encoder.card.input,
+        resampling=Resampling(n_resamples=options.n_resamples, seed=options.seed),
+    )
+
+
+def _leakage(source: Path, options: EvaluationOptions) -> list[Finding]:
+    """Measure what the vectors tell about motion and site, if columns for them are named."""
+    named = [c for c in (options.motion_column, options.site_column) if c is not None]
+    if not named:
+        return []
+    if source.is_dir():
+        raise EvaluationError(
+            "motion and site are columns of a table, and the source is a folder.",
+            hint="Name the group table of the folder (semantoks X OUTPUT_DIR group).",
+        )
+    text = (options.source.subject_column, options.source.session_column)
+    columns = read_columns(source, text=text)
+    rows, _ = options.source.keys(columns, where=source.name)
+    absent = [name for name in named if name not in columns]
+    if absent:
+        raise EvaluationError(f"{source.name}: no column {', '.join(absent)}.")
+    by_level, _ = read_source(source, options.source)
+    (level, vectors), *_ = by_level.items()
+    return leakage(
+        vectors,
+        {name: [columns[name][row] for row in rows] for name in named},
+        level=level,
+        motion=options.motion_column,
+        site=options.site_column,
+        seed=options.seed,
+    )
+
+
+def _labelled(vectors: Vectors, pipeline: str) -> Vectors:
+    keys = [replace(key, pipeline=pipeline) for key in vectors.keys]
+    return Vectors(keys=keys, sets=vectors.sets)
+
+
+def _about(by_level: ByLevel) -> list[str]:
+    """Tell who takes no part, what is shorter than other scans, and what looks like a copy."""
+    notes = []
+    for level, vectors in by_level.items():
+        alone = single_session_subjects(vectors.keys)
+        if alone and level == next(iter(by_level)):
+            notes.append(
+                f"{len(alone)} subject(s) with one session take no part: {', '.join(alone[:5])}"
+            )
+        windows = Counter((k.subject, k.session, k.pipeline) for k in vectors.keys)
+        if len(set(windows.values())) > 1:
+            few, many = min(windows.values()), max(windows.values())
+            notes.append(f"scans have {few} to {many} windows; the first {few} of each are used")
+        name, values = next(iter(vectors.sets.items()))
+        n_copies = len(values) - len(np.unique(values, axis=0))
+        if n_copies:
+            notes.append(f"{name}: {n_copies} {level}(s) have exactly the vector of another one")
+    return notes
+
+
+def _plain(options: EvaluationOptions) -> dict[str, Any]:
+    """Return the options for JSON."""
+    return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}

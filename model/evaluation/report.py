@@ -1,0 +1,118 @@
+"""What an evaluation leaves: a table, a JSON, a figure, and a few lines for the terminal."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+
+from model.evaluation.compare import Finding
+from model.files import json_bytes, tsv_bytes, write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from model.evaluation.robustness import Moved
+
+COLOURS = {"raw": "#d9822b", "standardised": "#1f5fa8"}
+IDENTIFICATION = "identification"
+
+
+def write_report(found: Sequence[Finding], settings: dict[str, Any], out: Path) -> list[Path]:
+    """Write ``evaluation.tsv``, ``.json`` and ``.png``: all of them or none."""
+    header = [f.name for f in fields(Finding)]
+    return write_whole(
+        {
+            out / "evaluation.tsv": tsv_bytes(
+                header, ([getattr(f, n) for n in header] for f in found)
+            ),
+            out / "evaluation.json": json_bytes(
+                settings | {"findings": [asdict(f) for f in found]}
+            ),
+            out / "evaluation.png": draw(found),
+        }
+    )
+
+
+def write_robustness(rows: Sequence[Moved], settings: dict[str, Any], out: Path) -> list[Path]:
+    """Write ``robustness.tsv``, ``.json`` and ``.png``."""
+    from model.evaluation.robustness_figure import draw as draw_curves
+
+    header = list(asdict(rows[0]))
+    return write_whole(
+        {
+            out / "robustness.tsv": tsv_bytes(
+                header, (list(asdict(row).values()) for row in rows)
+            ),
+            out / "robustness.json": json_bytes(settings | {"rows": [asdict(r) for r in rows]}),
+            out / "robustness.png": draw_curves(rows),
+        }
+    )
+
+
+def identification_lines(found: Sequence[Finding]) -> str:
+    """Return a markdown table of identification: sets by level, comparison and scaling."""
+    shown = _identification(found)
+    kinds = list(dict.fromkeys((f.level, f.comparison, f.scaling) for f in shown))
+    cell = {(f.name, (f.level, f.comparison, f.scaling)): _text(f) for f in shown}
+    lines = [
+        "| identification, % | " + " | ".join(" ".join(kind) for kind in kinds) + " |",
+        "|---" * (len(kinds) + 1) + "|",
+    ]
+    names = dict.fromkeys(f.name for f in shown)
+    lines += [f"| {n} | " + " | ".join(cell.get((n, k), "") for k in kinds) + " |" for n in names]
+    return "\n".join(lines)
+
+
+def draw(found: Sequence[Finding]) -> bytes:
+    """Draw identification with its intervals, one panel per level and comparison; return a PNG."""
+    shown = _identification(found)
+    panels = list(dict.fromkeys((f.level, f.comparison) for f in shown))
+    names = list(dict.fromkeys(f.name for f in shown))
+    figure = Figure(
+        figsize=(2.2 + 2.9 * len(panels), 1.5 + 0.33 * len(names)), layout="constrained"
+    )
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for ax, (level, comparison) in zip(axes, panels, strict=True):
+        chosen = [f for f in shown if (f.level, f.comparison) == (level, comparison)]
+        _panel(ax, chosen, names)
+        pipelines = "two pipelines" if comparison == "across" else "one pipeline"
+        ax.set_title(f"{'single window' if level == 'window' else 'whole scan'}, {pipelines}")
+        ax.set_xlabel("identified, % (95 % interval)")
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].set_ylim(len(names) - 0.4, -0.6)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
+
+def _panel(ax: Axes, chosen: Sequence[Finding], names: list[str]) -> None:
+    for shift, (scaling, colour) in zip((-0.15, 0.15), COLOURS.items(), strict=True):
+        of_scaling = [f for f in chosen if f.scaling == scaling]
+        y = [names.index(f.name) + shift for f in of_scaling]
+        ax.hlines(
+            y, [f.low or 0 for f in of_scaling], [f.high or 0 for f in of_scaling], color=colour
+        )
+        label = {"raw": "raw", "standardised": "features standardised"}[scaling]
+        ax.plot([f.value for f in of_scaling], y, "o", color=colour, markersize=4.5, label=label)
+    chance = next(f.chance for f in chosen if f.chance is not None)
+    ax.axvline(chance, color="#333333", linewidth=0.8, linestyle=":", label="chance")
+    ax.set_xlim(-2, 102)
+    ax.grid(axis="x", color="#e5e5e5", linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _identification(found: Sequence[Finding]) -> list[Finding]:
+    return [f for f in found if f.measure == IDENTIFICATION and f.minus is None]
+
+
+def _text(finding: Finding) -> str:
+    return f"{finding.value:.1f} [{finding.low:.0f}, {finding.high:.0f}]"

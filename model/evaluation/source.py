@@ -1,0 +1,242 @@
+"""Where vectors come from: a table of embeddings, or an output folder of the app."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.evaluation.pairing import EvaluationError, Key, refuse_duplicates
+from model.evaluation.vectors import ByLevel, Vectors
+from model.networks import NETWORKS
+from model.outputs import Run, embedded_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from model.evaluation.vectors import Array, Level
+
+    Columns = Mapping[str, Sequence[Any]]
+
+OURS = re.compile(rf"(mean|cls|{'|'.join(NETWORKS)})_\d{{3,}}")
+"""Columns of the app's own embeddings."""
+READOUT_PARTS = {"networks": NETWORKS, "mean + cls": ("mean", "cls"), "cls": ("cls",)}
+MISSING = ("n/a", "N/A", "NaN", "nan", "")
+ENDINGS: dict[Level, str] = {
+    "scan": "desc-scan_embedding.tsv",
+    "window": "desc-windows_embedding.tsv",
+}
+SHOWN = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """Which columns say what a row is, which rows are used, and what its vector is."""
+
+    subject_column: str = "participant_id"
+    session_column: str = "session_id"
+    pipeline_column: str | None = None
+    window_column: str | None = None
+    where: tuple[tuple[str, str], ...] = ()
+    """Column and value that a row must have"""
+    features: str | None = None
+    """Regular expression that a column's whole name fits; None: the app's own columns"""
+
+    def keys(self, columns: Columns, *, where: str) -> tuple[list[int], list[Key]]:
+        """Return the rows that are used, and what each is.
+
+        Raises
+        ------
+        EvaluationError
+            A column is absent, a label is missing, or no row is left.
+        """
+        wanted = [self.subject_column, self.session_column, *(name for name, _ in self.where)]
+        wanted += [c for c in (self.pipeline_column, self.window_column) if c is not None]
+        absent = [name for name in dict.fromkeys(wanted) if name not in columns]
+        if absent:
+            others = [name for name in columns if not OURS.fullmatch(name)]
+            raise EvaluationError(
+                f"{where}: no column {', '.join(absent)}; there are {_listed(others)}.",
+                hint="Name the columns: --subject-column, --session-column, --pipeline-column, "
+                "--window-column, --where COLUMN=VALUE.",
+            )
+        n_rows = len(columns[self.subject_column])
+        rows = [
+            row
+            for row in range(n_rows)
+            if all(str(columns[name][row]) == value for name, value in self.where)
+        ]
+        if not rows:
+            raise EvaluationError(f"{where}: none of {n_rows} rows is chosen by --where.")
+        return rows, [self._key(columns, row, where=where) for row in rows]
+
+    def _key(self, columns: Columns, row: int, *, where: str) -> Key:
+        label = {
+            "subject": columns[self.subject_column][row],
+            "session": columns[self.session_column][row],
+            "pipeline": columns[self.pipeline_column][row] if self.pipeline_column else "",
+        }
+        unknown = [name for name, value in label.items() if value is None]
+        if unknown:
+            raise EvaluationError(
+                f"{where}: row {row + 1} has no {' and no '.join(unknown)}.",
+                hint="Leave such rows out, or fill in their labels.",
+            )
+        number = columns[self.window_column][row] if self.window_column else 0
+        if not isinstance(number, int | float) or number != int(number):
+            raise EvaluationError(
+                f"{where}: row {row + 1}: expected the number of a window in column "
+                f"{self.window_column}, found {number!r}."
+            )
+        return Key(**{name: str(value) for name, value in label.items()}, window=int(number))
+
+
+def read_source(path: Path, options: SourceOptions) -> tuple[ByLevel, list[str]]:
+    """Read a table (.tsv, .csv, .parquet) or an output folder of semantoks.
+
+    Returns
+    -------
+    Vectors of scans and, where there are any, of windows; and what a reader must know of what
+    was left out.
+
+    Raises
+    ------
+    EvaluationError, OutputsError
+        Columns, labels or files are missing, or a key occurs twice.
+    """
+    if path.is_dir():
+        return _read_folder(path, options)
+    columns = read_columns(path, text=(options.subject_column, options.session_column))
+    rows, keys = options.keys(columns, where=path.name)
+    refuse_duplicates(keys)
+    sets, notes = {}, []
+    for name, chosen in _feature_columns(list(columns), options.features, where=path.name).items():
+        text = [c for c in chosen if any(isinstance(value, str) for value in columns[c])]
+        if text:
+            raise EvaluationError(
+                f"{path.name}: columns chosen as features hold text: {_listed(text)}.",
+                hint="--features takes a regular expression for the names of feature columns.",
+            )
+        values = np.array([columns[c] for c in chosen], dtype=np.float64).T[rows]
+        sets[name], note = complete(values, chosen, name=f"{path.name}, {name}")
+        notes += note
+    level: Level = "window" if options.window_column else "scan"
+    return {level: Vectors(keys=keys, sets=sets)}, notes
+
+
+def keyed_runs(folder: Path, options: SourceOptions) -> dict[Key, Run]:
+    """Return the chosen runs of an output folder by subject, session and pipeline."""
+    runs = embedded_runs(folder)
+    names = dict.fromkeys(name for run in runs for name in run.columns)
+    columns = {name: [run.columns.get(name) for run in runs] for name in names}
+    rows, keys = options.keys(columns, where=str(folder))
+    refuse_duplicates(keys)
+    return {key: runs[row] for row, key in zip(rows, keys, strict=True)}
+
+
+def _read_folder(folder: Path, options: SourceOptions) -> tuple[ByLevel, list[str]]:
+    runs = keyed_runs(folder, options)
+    found: ByLevel = {}
+    notes: list[str] = []
+    for level, ending in ENDINGS.items():
+        tables = [run.numbers(ending) for run in runs.values()]
+        names = tables[0][0]
+        values = np.concatenate([rows for _, rows in tables])
+        keys = [
+            Key(key.subject, key.session, key.pipeline, window)
+            for key, (_, rows) in zip(runs, tables, strict=True)
+            for window in range(len(rows))
+        ]
+        sets = {}
+        for name, chosen in _feature_columns(names, options.features, where=str(folder)).items():
+            at = [names.index(c) for c in chosen]
+            sets[name], note = complete(values[:, at], chosen, name=f"{folder.name}, {name}")
+            notes += note
+        found[level] = Vectors(keys=keys, sets=sets)
+    return found, notes
+
+
+def read_columns(path: Path, *, text: tuple[str, ...]) -> dict[str, list[Any]]:
+    """Read a table by columns; None for a missing value.
+
+    Parameters
+    ----------
+    text
+        Columns that are labels even if they look like numbers: ``01`` stays.
+    """
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    delimiters = {".tsv": "\t", ".csv": ","}
+    try:
+        if path.suffix == ".parquet":
+            table = parquet.read_table(path)
+        elif path.suffix in delimiters:
+            table = csv.read_csv(
+                path,
+                # One block: a row of many features may be longer than the default block.
+                read_options=csv.ReadOptions(block_size=max(path.stat().st_size, 1)),
+                parse_options=csv.ParseOptions(delimiter=delimiters[path.suffix]),
+                convert_options=csv.ConvertOptions(
+                    null_values=MISSING,
+                    strings_can_be_null=True,
+                    column_types=dict.fromkeys(text, pa.string()),
+                ),
+            )
+        else:
+            raise EvaluationError(
+                f"{path.name}: expected .tsv, .csv or .parquet, or an output folder."
+            )
+    except (OSError, pa.ArrowException) as err:
+        raise EvaluationError(f"{path}: not a readable table ({err}).") from err
+    names = table.column_names
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise EvaluationError(f"{path.name}: two columns are called {_listed(twice)}.")
+    return {name: table.column(name).to_pylist() for name in names}
+
+
+def _feature_columns(names: list[str], pattern: str | None, *, where: str) -> dict[str, list[str]]:
+    """Return the columns of each set of vectors."""
+    if pattern is not None:
+        chosen = [name for name in names if re.fullmatch(pattern, name)]
+        if not chosen:
+            raise EvaluationError(
+                f"{where}: no column's name fits --features {pattern}; there are {_listed(names)}."
+            )
+        return {"features": chosen}
+    part = {name: name.rpartition("_")[0] for name in names if OURS.fullmatch(name)}
+    found = {
+        readout: [name for name in part if part[name] in parts]
+        for readout, parts in READOUT_PARTS.items()
+    }
+    if not part:
+        raise EvaluationError(
+            f"{where}: no embedding of semantoks (columns Vis_000, cls_000, …); there are "
+            f"{_listed(names)}.",
+            hint="--features REGEX names the columns of a vector, such as 'dim_[0-9]+'.",
+        )
+    return {readout: columns for readout, columns in found.items() if columns}
+
+
+def complete(values: Array, columns: list[str], *, name: str) -> tuple[Array, list[str]]:
+    """Leave out the columns that any row lacks, and tell which."""
+    whole = np.asarray(np.isfinite(values).all(axis=0))
+    if whole.all():
+        return values, []
+    if not whole.any():
+        raise EvaluationError(f"{name}: no column has a number in every row.")
+    lost = [c for c, kept in zip(columns, whole, strict=True) if not kept]
+    parts = list(dict.fromkeys(c.rpartition("_")[0] or c for c in lost))
+    return values[:, whole], [
+        f"{name}: {len(lost)} of {len(columns)} columns ({_listed(parts)}) are missing in at "
+        "least one row and left out of all"
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f", … ({len(names)})" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

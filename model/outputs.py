@@ -1,0 +1,144 @@
+"""What the app wrote for each run, as arrays: embeddings and the series the encoder saw.
+
+Reads only what docs/outputs.md promises; for evaluation, which needs no images.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import SemantoksError
+from model.networks import parcel_names
+from model.series import ParcelSeries
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_COLUMNS = {"sub": "participant_id", "ses": "session_id", "task": "task_id", "run": "run_id"}
+"""Columns of the group table by entity; the others keep their entity's name."""
+
+
+class OutputsError(SemantoksError):
+    """A folder is not what the app writes, or damaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run that was embedded."""
+
+    status_path: Path
+    entities: dict[str, str]
+    """As in the name of the source, such as ``{"sub": "01", "task": "rest"}``"""
+    configuration: str
+    """First part of its configuration hash: runs that differ in it must not be mixed"""
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Identifying columns, as in the group table."""
+        return {
+            _COLUMNS.get(key, key): f"{key}-{value}" if key in ("sub", "ses") else value
+            for key, value in self.entities.items()
+            if key != "desc"
+        }
+
+    @property
+    def name(self) -> str:
+        """Name for messages."""
+        return self.status_path.name.removesuffix("_status.json")
+
+    def file(self, ending: str) -> Path:
+        """Return the path of one of its files, such as ``desc-model_timeseries.tsv``."""
+        return self.status_path.with_name(f"{self.name}_{ending}")
+
+    def metadata(self, ending: str) -> dict[str, Any]:
+        """Read one of its JSON files."""
+        path = self.file(ending)
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as err:
+            raise _damaged(path, err) from err
+
+    def numbers(self, ending: str) -> tuple[list[str], npt.NDArray[np.float64]]:
+        """Read one of its tables of numbers: column names, and (rows, columns), NaN for n/a."""
+        path = self.file(ending)
+        try:
+            with path.open(encoding="utf-8", newline="") as lines:
+                table = csv.reader(lines, delimiter="\t")
+                header = next(table)
+                rows = [[_number(cell) for cell in row] for row in table]
+            return header, np.array(rows, dtype=np.float64).reshape(len(rows), len(header))
+        except (OSError, ValueError, StopIteration) as err:
+            raise _damaged(path, err) from err
+
+
+def embedded_runs(folder: Path) -> list[Run]:
+    """List the runs of an output folder whose status is ``embedded``, in order of their names.
+
+    Raises
+    ------
+    OutputsError
+        There is none, one is damaged, or they were made with different settings.
+    """
+    found = []
+    for path in sorted(folder.glob("sub-*/**/*_status.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record["Status"] == "embedded":
+                found.append(
+                    Run(
+                        status_path=path,
+                        entities=dict(record["Entities"]),
+                        configuration=record["ConfigurationHash"].partition("-")[0],
+                    )
+                )
+        except (OSError, ValueError, KeyError, TypeError) as err:
+            raise _damaged(path, err) from err
+    if not found:
+        raise OutputsError(
+            f"{folder}: no embedded run (sub-*/**/*_status.json) found.",
+            hint="Name the output folder of semantoks or semantoks-series.",
+        )
+    by_settings = {run.configuration: run.name for run in reversed(found)}
+    if len(by_settings) > 1:
+        raise OutputsError(
+            f"{folder}: runs were made with {len(by_settings)} different settings, versions or "
+            f"weights, such as {'; '.join(sorted(by_settings.values()))}.",
+            hint="Run the participant level once more with one set of options.",
+        )
+    return found
+
+
+def model_series(run: Run) -> ParcelSeries:
+    """Read the series that the encoder saw: (T, 457) at its TR, normalized."""
+    ending = "desc-model_timeseries"
+    names, values = run.numbers(f"{ending}.tsv")
+    meta = run.metadata(f"{ending}.json")
+    path = run.file(f"{ending}.tsv")
+    if tuple(names) != parcel_names():
+        raise _damaged(path, ValueError(f"its columns are not the {len(parcel_names())} parcels"))
+    try:
+        return ParcelSeries(
+            values=values.astype(np.float32),
+            tr_s=float(meta["RepetitionTime"]),
+            unit=meta["Normalization"],
+            start_s=float(meta["StartTime"]),
+        )
+    except (KeyError, TypeError, ValueError) as err:
+        raise _damaged(path.with_suffix(".json"), err) from err
+
+
+def _number(cell: str) -> float:
+    return float("nan") if cell == "n/a" else float(cell)
+
+
+def _damaged(path: Path, err: Exception) -> OutputsError:
+    return OutputsError(
+        f"{path}: absent or damaged ({err}).",
+        hint="Delete this run's files and run the participant level again; it redoes only these.",
+    )

@@ -1,0 +1,116 @@
+"""The grid: data sizes by seeds, read once from TOML and strictly."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from model.errors import ConfigError
+from model.pretraining.config import PretrainConfig, load_config
+from model.spec import from_dict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UNTRAINED = 0
+"""Size of a row without training: the random weights that a run of that seed starts from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """Simulated subjects that no run trains on, with two scans each."""
+
+    n_subjects: int
+    n_samples: int
+    """Length of a scan at the model's sampling."""
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.n_subjects < 2:
+            raise ConfigError(f"held_out.n_subjects {self.n_subjects}: at least 2.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All rows of a scaling analysis, and what each is trained and measured on."""
+
+    recipe_path: Path
+    recipe: PretrainConfig
+    sizes: tuple[int, ...]
+    """Numbers of pretraining subjects, ascending."""
+    seeds: tuple[int, ...]
+    held_out: HeldOut
+    outputs: Path | None
+    """Output folder of semantoks with repeated scans, measured too; None: simulation only."""
+
+    def rows(self) -> list[tuple[int, int]]:
+        """Return (size, seed) of every row; untrained weights first."""
+        return [(size, seed) for size in (UNTRAINED, *self.sizes) for seed in self.seeds]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every setting, resolved."""
+        return {
+            "recipe": self.recipe.to_dict(),
+            "sizes": list(self.sizes),
+            "seeds": list(self.seeds),
+            "held_out": asdict(self.held_out),
+            "outputs": None if self.outputs is None else str(self.outputs),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """The TOML file's top level."""
+
+    recipe: str
+    sizes: list[int]
+    seeds: list[int]
+    held_out: dict[str, Any]
+    outputs: str | None = None
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a plan; ``recipe`` and ``outputs`` are paths relative to the file.
+
+    Raises
+    ------
+    ConfigError
+        Unknown or missing keys, sizes or seeds that repeat, or a size that is not a whole
+        number of the recipe's batches.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise ConfigError(f"{path}: not a readable TOML file ({err}).") from err
+    file = from_dict(_File, values, where=str(path))
+    sizes, seeds = (_distinct(getattr(file, key), f"{path}: {key}") for key in ("sizes", "seeds"))
+    if len(sizes) < 2 or sizes[0] < 1:
+        raise ConfigError(f"{path}: sizes: expected two or more, from 1 on, found {file.sizes}.")
+    recipe_path = path.parent / file.recipe
+    for size in sizes:
+        load_config(recipe_path, overrides=row_settings(size, seeds[0]))
+    return Plan(
+        recipe_path=recipe_path,
+        recipe=load_config(recipe_path),
+        sizes=sizes,
+        seeds=seeds,
+        held_out=from_dict(HeldOut, file.held_out, where=f"{path} [held_out]"),
+        outputs=None if file.outputs is None else (path.parent / file.outputs).resolve(),
+    )
+
+
+def row_settings(size: int, seed: int) -> tuple[str, ...]:
+    """Return what a row changes in the recipe. Steps stay: more data is not more training."""
+    return (f"run.n_subjects={size}", f"run.seed={seed}")
+
+
+def row_name(size: int, seed: int) -> str:
+    """Name a row's file and the folder of its run."""
+    return f"size-{size:06d}_seed-{seed}"
+
+
+def _distinct(numbers: list[int], where: str) -> tuple[int, ...]:
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ConfigError(f"{where}: expected numbers that differ, found {numbers}.")
+    return tuple(sorted(numbers))

@@ -49,7 +49,8 @@ def learn_tangent(train: Samples) -> Learned:
 
 def geometric_mean(matrices: Matrix) -> Matrix:
     """Return the (P, P) matrix with the smallest squared distances to (S, P, P) matrices."""
-    mean, step, smallest = matrices.mean(axis=0), 1.0, np.inf
+    mean: Matrix = matrices.mean(axis=0)
+    step, smallest = 1.0, np.inf
     for _ in range(MAX_STEPS):
         root = _of_eigenvalues(np.sqrt, mean)
         whitening = _of_eigenvalues(_inverse_root, mean)
@@ -76,4 +77,5 @@ def _of_eigenvalues(
 ) -> Matrix:
     """Apply a function to a symmetric matrix, that is to its eigenvalues."""
     values, vectors = np.linalg.eigh(matrix)
-    return np.asarray((vectors * function(values)) @ vectors.T)
+    result: Matrix = (vectors * function(values)) @ vectors.T
+    return result

@@ -1,0 +1,1 @@
+"""Train encoder and head on a label: all weights with layer-wise rates, or adapters."""

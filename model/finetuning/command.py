@@ -1,0 +1,178 @@
+"""Fine-tune on one split, save, and score the test subjects with what was saved."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from model.checkpoint import load_encoder, save_checkpoint
+from model.finetuning.adapters import add_adapters, merge_adapters
+from model.finetuning.predictor import (
+    CHECKPOINT_FOLDER,
+    HeadCard,
+    Predictor,
+    load_predictor,
+    make_predictor,
+    save_head,
+    scores_of,
+)
+from model.finetuning.report import curves_svg, epochs_tsv
+from model.finetuning.study import open_study
+from model.finetuning.train import best_of, train
+from model.probing.command import provenance, row_record
+from model.probing.config import MAIN_METRIC
+from model.probing.evaluate import Row, by_subject, measure_subjects
+from model.probing.output import json_text, new_folder, refuse_occupied
+from model.probing.report import predictions_tsv, text_table
+from model.probing.summary import summarize
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from model.encoder import Encoder
+    from model.finetuning.config import FinetuneConfig
+    from model.finetuning.study import Study
+    from model.finetuning.train import Epoch
+
+METHOD = "finetuned"
+
+
+def run_finetune(
+    data: Path,
+    participants: Path,
+    out: Path,
+    config: FinetuneConfig,
+    *,
+    checkpoint: Path | None = None,
+    device: str = "cpu",
+) -> str:
+    """Fine-tune an encoder on a column of the participants table.
+
+    Parameters
+    ----------
+    data
+        Output folder of participant level.
+    participants
+        Table with ``participant_id`` and the target.
+    out
+        New folder for ``checkpoint/`` and the head, ``results.json``, ``predictions.tsv``,
+        ``epochs.tsv`` and ``epochs.svg``.
+    checkpoint
+        Where to start, as for `model.checkpoint.load_encoder`.
+    device
+        Where to train.
+
+    Returns
+    -------
+    Test scores as text, beside those of the probe on the untouched encoder and the same split.
+
+    Raises
+    ------
+    SemantoksError
+        The input is not fit for the question, or training failed; nothing is written.
+    """
+    refuse_occupied(out)
+    encoder = load_encoder(checkpoint, device=device)
+    study = open_study(data, participants, config, encoder)
+    rows = [study.probe()]
+    predictor, epochs = fit(study, encoder)
+    record = provenance(data, participants, config, study.labels, [study.split])
+    record |= {"data_sha256": study.data_sha256, "readout": list(study.readout)}
+    with new_folder(out) as folder:
+        record["checkpoint"] = _save(folder, predictor, study, epochs)
+        rows.append(_score_saved(folder, study, epochs, device=device))
+        summary, differences = summarize(rows, [study.split], study.labels.task)
+        record["rows"] = [row_record(row) for row in rows]
+        metric = MAIN_METRIC[study.labels.task]
+        (folder / "results.json").write_text(json_text(record), encoding="utf-8")
+        (folder / "predictions.tsv").write_text(
+            predictions_tsv(rows, study.labels), encoding="utf-8"
+        )
+        (folder / "epochs.tsv").write_text(epochs_tsv(epochs), encoding="utf-8")
+        (folder / "epochs.svg").write_bytes(curves_svg(epochs, metric))
+    return text_table(summary, differences, study.labels.task)
+
+
+def fit(study: Study, encoder: Encoder) -> tuple[Predictor, list[Epoch]]:
+    """Train an encoder, in place, with a new head; adapters are merged afterwards."""
+    config = study.config
+    predictor = make_predictor(
+        encoder, readout=study.readout, n_outputs=study.n_outputs, seed=config.seed
+    ).to(encoder.cls_token.device)
+    adapters = None
+    if config.lora_rank:
+        adapters = add_adapters(encoder, rank=config.lora_rank, seed=config.seed)
+    else:
+        encoder.requires_grad_(requires_grad=True)
+    epochs = train(
+        predictor,
+        study.crops_of(study.split.train),
+        study.crops_of(study.split.validation),
+        study.labels,
+        config,
+        scale=study.scale,
+    )
+    if adapters is not None:
+        predictor.encoder = merge_adapters(adapters)
+    return predictor, epochs
+
+
+def _save(folder: Path, predictor: Predictor, study: Study, epochs: list[Epoch]) -> dict[str, Any]:
+    """Write checkpoint and head; return what the results say about the checkpoint."""
+    base, labels, best = study.base, study.labels, best_of(epochs)
+    card = save_checkpoint(
+        folder / CHECKPOINT_FOLDER,
+        predictor.encoder,
+        name=f"{base.name}-{labels.column}",
+        version=base.version,
+        input=base.input,
+        readout=study.readout,
+        source=f"{base.name} {base.version}, fine-tuned on {labels.column} of "
+        f"{len(study.split.train)} subjects",
+        licence=base.licence,
+        training={
+            "method": f"LoRA, rank {study.config.lora_rank}, merged"
+            if study.config.lora_rank
+            else "all weights",
+            "base_weights_sha256": base.weights_sha256,
+            "data_sha256": study.data_sha256,
+            "split_sha256": study.split.sha256(),
+            "labels_sha256": labels.sha256(),
+            "best_epoch": asdict(best),
+        },
+    )
+    offset, spread = study.scale
+    head = HeadCard(
+        target=labels.column,
+        task=labels.task,
+        classes=labels.classes,
+        readout=study.readout,
+        offset=offset,
+        spread=spread,
+        encoder_sha256=card.weights_sha256,
+    )
+    save_head(folder, predictor, head)
+    return {
+        "Name": card.name,
+        "WeightsSHA256": card.weights_sha256,
+        "BaseWeightsSHA256": base.weights_sha256,
+    }
+
+
+def _score_saved(folder: Path, study: Study, epochs: list[Epoch], *, device: str) -> Row:
+    """Score the test subjects with the files as they were written."""
+    predictor, card = load_predictor(folder, device=device)
+    test, best = study.crops_of(study.split.test), best_of(epochs)
+    scores = scores_of(
+        predictor, test.windows.values, test.masked, batch_size=study.config.batch_size
+    )
+    predicted = by_subject(scores * card.spread + card.offset, test.windows.subjects)
+    return Row(
+        method=METHOD,
+        split=study.split.name,
+        status="ok",
+        setting=float(best.epoch),
+        validation=best.validation_score,
+        scores=measure_subjects(predicted, study.labels, of="test"),
+        predictions=predicted,
+    )

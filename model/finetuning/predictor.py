@@ -1,0 +1,168 @@
+"""Encoder and head together: from windows to scores, saved and loaded as a folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from model.checkpoint import load_encoder
+from model.errors import CheckpointError, ConfigError
+from model.probing.linear import LinearHead, make_head
+from model.spec import from_dict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from model.encoder import Encoder
+    from model.probing.samples import FloatArray
+    from model.series import Windows
+    from model.spec import ReadoutPart
+
+CHECKPOINT_FOLDER = "checkpoint"
+HEAD_CARD = "head.json"
+HEAD_WEIGHTS = "head.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadCard:
+    """What a head predicts, and from which encoder."""
+
+    target: str
+    task: str
+    classes: tuple[str, ...]
+    """In the order of the scores; empty in regression."""
+    readout: tuple[ReadoutPart, ...]
+    offset: float
+    """Added to the scaled output in regression: mean of the training subjects; else 0."""
+    spread: float
+    """Their standard deviation; else 1."""
+    encoder_sha256: str
+    """Weights the head was trained with."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "readout", tuple(self.readout))
+
+
+class Predictor(nn.Module):
+    """Encoder, readout and linear head."""
+
+    def __init__(
+        self, encoder: Encoder, head: LinearHead, *, readout: tuple[ReadoutPart, ...]
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.readout = readout
+
+    def forward(self, windows: Tensor, masked: Tensor, *, frozen: bool = False) -> Tensor:
+        """Map windows (B, P, L) and token masks (B, N, K) to scores (B, outputs).
+
+        ``frozen``: the encoder gets no gradient.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+            features = read_out(self.encoder(windows, masked), masked, self.readout)
+        scores: Tensor = self.head(features)
+        return scores
+
+
+def make_predictor(
+    encoder: Encoder, *, readout: tuple[ReadoutPart, ...], n_outputs: int, seed: int
+) -> Predictor:
+    """Put a new head on an encoder."""
+    n_parts = sum(len(encoder.network_sizes) if part == "networks" else 1 for part in readout)
+    head = make_head(n_parts * encoder.spec.dim, n_outputs, seed=seed)
+    return Predictor(encoder, head, readout=readout)
+
+
+def read_out(tokens: Tensor, masked: Tensor, readout: tuple[ReadoutPart, ...]) -> Tensor:
+    """Join the parts of the readout: what `ScanEmbedding.scan_vector` does for one window.
+
+    Parameters
+    ----------
+    tokens
+        (B, 1 + N * K, D) as the encoder gives them.
+    masked
+        (B, N, K) true where a token saw no data.
+    """
+    grid = tokens[:, 1:].reshape(*masked.shape, -1)
+    valid = ~masked
+    # Of a missing network, what the encoder predicts at its masked tokens stands for it.
+    shown = valid | ~valid.any(dim=2, keepdim=True)
+    parts = {
+        "mean": _weighted(grid.flatten(1, 2), valid.flatten(1, 2)),
+        "cls": tokens[:, 0],
+        "networks": _weighted(grid, shown).flatten(1),
+    }
+    return torch.cat([parts[part] for part in readout], dim=1)
+
+
+def _weighted(tokens: Tensor, weights: Tensor) -> Tensor:
+    """Average (..., K, D) over K with weights (..., K)."""
+    total = (tokens * weights[..., None]).sum(dim=-2)
+    return total / weights.sum(dim=-1, keepdim=True)
+
+
+def scores_of(
+    predictor: Predictor, windows: FloatArray, masked: npt.NDArray[np.bool_], *, batch_size: int
+) -> FloatArray:
+    """Score windows (W, P, L) with token masks (W, N, K) in batches, in eval mode."""
+    predictor.eval()
+    device = predictor.encoder.cls_token.device
+    batches = []
+    with torch.inference_mode():
+        for start in range(0, len(windows), batch_size):
+            part = slice(start, start + batch_size)
+            x, mask = (torch.from_numpy(np.array(a[part])) for a in (windows, masked))
+            batches.append(predictor(x.to(device), mask.to(device)).cpu().numpy())
+    return np.concatenate(batches)
+
+
+def save_head(folder: Path, predictor: Predictor, card: HeadCard) -> None:
+    """Write the head's card and weights into a folder."""
+    save_file(predictor.head.state_dict(), folder / HEAD_WEIGHTS)
+    (folder / HEAD_CARD).write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
+
+
+def load_predictor(folder: Path, *, device: str = "cpu") -> tuple[Predictor, HeadCard]:
+    """Load what a fine-tuning run left: encoder, head and card, in eval mode.
+
+    Raises
+    ------
+    CheckpointError
+        A file is absent or damaged, or head and encoder are of different runs.
+    """
+    encoder = load_encoder(folder / CHECKPOINT_FOLDER)
+    try:
+        values: dict[str, Any] = json.loads((folder / HEAD_CARD).read_text(encoding="utf-8"))
+        card = from_dict(HeadCard, values, where=str(folder / HEAD_CARD))
+        tensors = load_file(folder / HEAD_WEIGHTS)
+        predictor = make_predictor(
+            encoder, readout=card.readout, n_outputs=max(1, len(card.classes)), seed=0
+        )
+        predictor.head.load_state_dict(tensors)
+    except (OSError, ValueError, ConfigError, SafetensorError, RuntimeError) as err:
+        raise CheckpointError(f"{folder}: no readable head ({err}).") from err
+    if encoder.card is None or encoder.card.weights_sha256 != card.encoder_sha256:
+        raise CheckpointError(f"{folder}: head and encoder are of different runs.")
+    return predictor.to(device).requires_grad_(requires_grad=False).eval(), card
+
+
+def predict(predictor: Predictor, card: HeadCard, windows: Windows) -> npt.NDArray[np.float64]:
+    """Score the windows of one scan (`model.preprocess.window`), averaged.
+
+    Returns
+    -------
+    (K,) score of each of ``card.classes``, or (1,) the predicted number.
+    """
+    scores = scores_of(predictor, windows.values, windows.token_mask, batch_size=8)
+    return np.asarray(scores.mean(axis=0) * card.spread + card.offset, np.float64)

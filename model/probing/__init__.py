@@ -1,0 +1,1 @@
+"""What embeddings tell about people: linear probe and baselines on the same splits."""

@@ -1,0 +1,193 @@
+"""Probe a target: read, split, fit every method on every split, write the results whole."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sklearn
+import torch
+
+from model.checkpoint import load_encoder
+from model.errors import ConfigError
+from model.pretraining.command import git_revision
+from model.probing.config import METHODS, TABLE_METHODS
+from model.probing.evaluate import evaluate
+from model.probing.group_table import read_group_table
+from model.probing.inputs import series_features, table_features
+from model.probing.methods import features_of, make_methods
+from model.probing.output import json_text, new_folder, refuse_occupied
+from model.probing.participants import read_labels, sha256_of
+from model.probing.report import figure_svg, predictions_tsv, rows_tsv, text_table
+from model.probing.scans import find_scans
+from model.probing.splits import make_splits
+from model.probing.summary import summarize
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from model.probing.config import ProbeConfig, ProtocolConfig
+    from model.probing.evaluate import Row
+    from model.probing.inputs import Features
+    from model.probing.participants import Labels
+    from model.probing.splits import Split
+
+_LOG = logging.getLogger(__name__)
+
+
+def run_probe(
+    data: Path,
+    participants: Path,
+    out: Path,
+    config: ProbeConfig,
+    *,
+    checkpoint: Path | None = None,
+    device: str = "cpu",
+) -> tuple[str, list[Row]]:
+    """Probe a column of the participants table.
+
+    Parameters
+    ----------
+    data
+        Output folder of participant level, or the group level's table of embeddings.
+    participants
+        Table with ``participant_id`` and the target.
+    out
+        New folder for ``results.json``, ``results.tsv``, ``predictions.tsv``, ``results.svg``.
+    checkpoint
+        As for `model.checkpoint.load_encoder`; with an output folder only.
+    device
+        Where the series are encoded.
+
+    Returns
+    -------
+    The summary as text, and the rows it is of.
+
+    Raises
+    ------
+    SemantoksError
+        Input, labels or splits are not fit for the question; nothing is written.
+    """
+    refuse_occupied(out)
+    labels, splits, features = (_from_folder if data.is_dir() else _from_table)(
+        data, participants, config, checkpoint, device
+    )
+    names = [name for name in config.methods or METHODS if features_of(name) in features.samples]
+    methods = make_methods(
+        names,
+        features.samples,
+        n_outputs=len(labels.classes) or 1,
+        epochs=config.epochs,
+        seed=config.seed,
+    )
+    rows = []
+    for method in methods:
+        for split in splits:
+            rows.append(evaluate(method, labels, split))
+            _LOG.info("%s, %s: %s", method.name, split.name, rows[-1].scores or rows[-1].reason)
+    record = provenance(data, participants, config, labels, splits) | features.source
+    return _write(out, record, labels, splits, rows), rows
+
+
+def _from_folder(
+    data: Path, participants: Path, config: ProbeConfig, checkpoint: Path | None, device: str
+) -> tuple[Labels, list[Split], Features]:
+    """Compute what the methods need, once labels and splits are known to hold."""
+    scans = find_scans(data, entities=config.entities)
+    labels = labels_of(participants, config, [scan.subject for scan in scans])
+    splits = make_splits(config, labels, participants)
+    encoder = load_encoder(checkpoint, device=device)
+    kinds = {features_of(name) for name in config.methods or METHODS}
+    return labels, splits, series_features(scans, labels, encoder, config, kinds=kinds)
+
+
+def _from_table(
+    data: Path, participants: Path, config: ProbeConfig, checkpoint: Path | None, device: str
+) -> tuple[Labels, list[Split], Features]:
+    """Take the embeddings as they are."""
+    del device  # nothing is encoded
+    wrong = sorted(set(config.methods) - set(TABLE_METHODS))
+    if wrong or checkpoint is not None:
+        raise ConfigError(
+            f"{data} holds embeddings: {', '.join(wrong) or '--checkpoint'} would need series.",
+            hint="Name the output folder of the participant level instead.",
+        )
+    table = read_group_table(data, readout=config.readout, entities=config.entities)
+    labels = labels_of(participants, config, table.samples.subjects)
+    return labels, make_splits(config, labels, participants), table_features(table, labels)
+
+
+def labels_of(participants: Path, config: ProtocolConfig, subjects: Sequence[str]) -> Labels:
+    """Read the labels of subjects with scans, and say who has none."""
+    labels = read_labels(
+        participants,
+        config.target,
+        task=config.task,
+        subjects=subjects,
+        allow_missing=config.allow_missing,
+    )
+    if labels.without:
+        _LOG.warning("left out, without %s: %s", config.target, ", ".join(labels.without))
+    return labels
+
+
+def provenance(
+    data: Path,
+    participants: Path,
+    config: ProtocolConfig,
+    labels: Labels,
+    splits: Sequence[Split],
+) -> dict[str, Any]:
+    """Say what was asked of whom, with which software."""
+    return {
+        "config": asdict(config),
+        "data": data,
+        "participants": participants,
+        "classes": list(labels.classes),
+        "n_subjects": len(labels.subjects),
+        "subjects_sha256": sha256_of(labels.subjects),
+        "labels_sha256": labels.sha256(),
+        "subjects_without_label": list(labels.without),
+        "splits": [
+            {
+                "name": split.name,
+                "n_train": len(split.train),
+                "n_validation": len(split.validation),
+                "n_test": len(split.test),
+                "sha256": split.sha256(),
+            }
+            for split in splits
+        ],
+        "git_revision": git_revision(),
+        "software": {
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "scikit-learn": sklearn.__version__,
+        },
+    }
+
+
+def _write(
+    out: Path, record: dict[str, Any], labels: Labels, splits: list[Split], rows: list[Row]
+) -> str:
+    summary, differences = summarize(rows, splits, labels.task)
+    results = record | {
+        "summary": summary,
+        "probe_minus_method": differences,
+        "rows": [row_record(row) for row in rows],
+    }
+    with new_folder(out) as folder:
+        (folder / "results.json").write_text(json_text(results), encoding="utf-8")
+        (folder / "results.tsv").write_text(rows_tsv(rows, labels.task), encoding="utf-8")
+        (folder / "predictions.tsv").write_text(predictions_tsv(rows, labels), encoding="utf-8")
+        (folder / "results.svg").write_bytes(figure_svg(rows, summary, labels))
+    return text_table(summary, differences, labels.task)
+
+
+def row_record(row: Row) -> dict[str, Any]:
+    """Return a row for JSON: no key where there is nothing to say, no score unless ok."""
+    content = asdict(row) | {"predictions": None}
+    return {key: value for key, value in content.items() if value not in (None, "", {})}

@@ -1,0 +1,122 @@
+"""One method on one split: fit on training, choose on validation, score test subjects once."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from model.probing.config import MAIN_METRIC
+from model.probing.metrics import UndefinedError, measure
+from model.probing.samples import Learned, ProbeError, average
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from model.probing.methods import Method
+    from model.probing.participants import Labels
+    from model.probing.samples import Samples
+    from model.probing.splits import Split
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Row:
+    """How one method did on one split."""
+
+    method: str
+    split: str
+    status: Literal["ok", "skipped", "failed"]
+    reason: str = ""
+    setting: float | None = None
+    validation: float | None = None
+    """Main metric of the chosen setting on the validation samples."""
+    scores: dict[str, float] = field(default_factory=dict)
+    """By metric; empty unless ok."""
+    predictions: dict[str, list[float]] = field(default_factory=dict)
+    """Score of each class, or the predicted number, by test subject."""
+
+
+def evaluate(method: Method, labels: Labels, split: Split) -> Row:
+    """Fit, choose and score; what fails becomes a row that says why and has no scores.
+
+    Raises
+    ------
+    LeakError
+        A test or validation subject had a part in what scores him.
+    """
+    try:
+        return _evaluate(method, labels, split)
+    except UndefinedError as err:
+        return Row(method=method.name, split=split.name, status="skipped", reason=err.message)
+    except (ProbeError, ArithmeticError, np.linalg.LinAlgError) as err:
+        _LOG.warning("%s, %s failed: %s", method.name, split.name, err)
+        return Row(method=method.name, split=split.name, status="failed", reason=str(err))
+
+
+def _evaluate(method: Method, labels: Labels, split: Split) -> Row:
+    train = method.samples.of(split.train)
+    transforms: list[Learned] = []
+    for learn in method.prepare:
+        transforms.append(learn(train))
+        train = train.with_values(transforms[-1].apply(train.values))
+    offset, spread = target_scale(labels, split)
+    targets = (labels.of(train.subjects) - offset) / spread
+    validation = _transformed(method.samples.of(split.validation), transforms)
+    known = labels.of(validation.subjects)
+    found: list[tuple[float, float, Learned]] = []
+    for setting in method.settings:
+        model = method.fit(train, targets, setting)
+        scores = model.on_held_out(validation) * spread + offset
+        value = measure(labels.task, scores, known, of="validation")[MAIN_METRIC[labels.task]]
+        found.append((value, setting, model))
+    best, setting, model = max(found, key=lambda entry: entry[0])
+    chosen = Learned(apply=model.apply, seen=model.seen | frozenset(split.validation))
+    test = _transformed(method.samples.of(split.test), transforms)
+    predicted = by_subject(chosen.on_held_out(test) * spread + offset, test.subjects)
+    return Row(
+        method=method.name,
+        split=split.name,
+        status="ok",
+        setting=setting,
+        validation=best,
+        scores=measure_subjects(predicted, labels, of="test"),
+        predictions=predicted,
+    )
+
+
+def _transformed(samples: Samples, transforms: Sequence[Learned]) -> Samples:
+    for transform in transforms:
+        samples = samples.with_values(transform.on_held_out(samples))
+    return samples
+
+
+def target_scale(labels: Labels, split: Split) -> tuple[float, float]:
+    """Return mean and spread of the training subjects' numbers; 0 and 1 of classes."""
+    if labels.classes:
+        return 0.0, 1.0
+    values = labels.of(split.train)
+    if np.ptp(values) == 0:
+        raise UndefinedError(f"all {len(values)} training subjects have the same value.")
+    return float(values.mean()), float(values.std())
+
+
+def by_subject(
+    scores: npt.NDArray[np.floating], subjects: Sequence[str]
+) -> dict[str, list[float]]:
+    """Average the scores (S, K) of each subject's samples."""
+    means = average(scores, subjects)
+    return dict(zip(dict.fromkeys(subjects), means.tolist(), strict=True))
+
+
+def measure_subjects(
+    predicted: dict[str, list[float]], labels: Labels, *, of: str
+) -> dict[str, float]:
+    """Measure the scores of subjects."""
+    targets = labels.of(tuple(predicted))
+    return measure(labels.task, np.array(list(predicted.values())), targets, of=of)

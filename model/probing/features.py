@@ -1,0 +1,163 @@
+"""From series to features: crops through an encoder, connectivity, covariance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model.embed import embed_windows
+from model.preprocess import window
+from model.probing.samples import FloatArray, ProbeError, Samples, refuse_copies
+from model.probing.scans import load_series
+from model.series import Windows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from model.encoder import Encoder
+    from model.probing.scans import Scan
+    from model.series import ParcelSeries, ScanEmbedding
+    from model.spec import InputSpec, ReadoutPart
+
+    Extractor = Callable[[ParcelSeries], FloatArray]
+
+
+def extract(
+    scans: Sequence[Scan], extractors: Mapping[str, Extractor]
+) -> tuple[dict[str, Samples], str]:
+    """Read every scan once and compute each kind of features.
+
+    Parameters
+    ----------
+    extractors
+        Map a series to (n, ...) rows, NaN where a parcel or network is missing.
+
+    Returns
+    -------
+    Samples by kind, and a hash of all series.
+
+    Raises
+    ------
+    SeriesError
+        A series is damaged or not what the encoder expects.
+    LeakError
+        Two subjects share a series.
+    """
+    rows: dict[str, list[FloatArray]] = {kind: [] for kind in extractors}
+
+    def contents() -> Iterator[tuple[str, str, bytes]]:
+        for scan in scans:
+            series = load_series(scan)
+            for kind, extractor in extractors.items():
+                rows[kind].append(extractor(series))
+            yield scan.subject, scan.name, series.values.tobytes()
+
+    digest = refuse_copies(contents())
+    return {kind: _joined(scans, values) for kind, values in rows.items()}, digest
+
+
+def _joined(scans: Sequence[Scan], rows: list[FloatArray]) -> Samples:
+    owners = [scan for scan, values in zip(scans, rows, strict=True) for _ in values]
+    return Samples(
+        values=np.concatenate(rows),
+        subjects=tuple(scan.subject for scan in owners),
+        scans=tuple(scan.name for scan in owners),
+    )
+
+
+def crops(series: ParcelSeries, spec: InputSpec, *, n_crops: int) -> Windows:
+    """Cut equally spaced windows, the first at the start and the last at the end of the scan.
+
+    A scan that holds fewer different windows than asked for gives those; one shorter than a
+    window gives a single padded one.
+
+    Raises
+    ------
+    SeriesError
+        As `model.preprocess.window`.
+    """
+    if series.n_frames <= spec.window_samples:
+        return window(series, spec)
+    spare = series.n_frames - spec.window_samples
+    starts = np.unique(np.linspace(0, spare, n_crops).astype(int))
+    pieces = [
+        window(series.with_values(series.values[start : start + spec.window_samples]), spec)
+        for start in starts
+    ]
+    return Windows(
+        values=np.concatenate([piece.values for piece in pieces]),
+        valid=np.concatenate([piece.valid for piece in pieces]),
+        start_s=series.start_s + starts * series.tr_s,
+        missing=series.missing,
+        spec=spec,
+    )
+
+
+def crop_extractor(
+    encoder: Encoder, spec: InputSpec, *, readout: tuple[ReadoutPart, ...], n_crops: int
+) -> Extractor:
+    """Make the extractor of (n_crops, F) embeddings."""
+
+    def embed(series: ParcelSeries) -> FloatArray:
+        windows = crops(series, spec, n_crops=n_crops)
+        return window_vectors(embed_windows(windows, encoder, readout=readout))
+
+    return embed
+
+
+def window_vectors(embedding: ScanEmbedding) -> FloatArray:
+    """(W, F) parts of the readout, joined; NaN where a network is missing."""
+    n_windows = len(embedding.cls)
+    parts = {
+        "mean": embedding.mean,
+        "cls": embedding.cls,
+        "networks": embedding.networks.reshape(n_windows, -1),
+    }
+    return np.concatenate([parts[part] for part in embedding.readout], axis=1)
+
+
+def correlations(series: ParcelSeries) -> FloatArray:
+    """(1, P (P - 1) / 2) Pearson correlations of a whole scan, upper triangle by rows."""
+    with np.errstate(invalid="ignore"):
+        matrix = np.asarray(np.corrcoef(series.values, rowvar=False), np.float32)
+    rows, columns = np.triu_indices(len(matrix), k=1)
+    return matrix[rows, columns][None]
+
+
+def covariance(series: ParcelSeries) -> FloatArray:
+    """(1, P, P) covariance of a whole scan with Ledoit-Wolf shrinkage."""
+    from sklearn.covariance import ledoit_wolf
+
+    present = ~series.missing
+    matrix = np.full((present.size, present.size), np.nan, np.float32)
+    matrix[np.ix_(present, present)] = ledoit_wolf(series.values[:, present].astype(float))[0]
+    return matrix[None]
+
+
+def drop_missing(samples: Samples) -> tuple[Samples, int]:
+    """Leave out features that any sample lacks, so that all samples have the same.
+
+    Returns
+    -------
+    The samples, and how many features (of a matrix: rows) were left out.
+
+    Raises
+    ------
+    ProbeError
+        None are left.
+    """
+    axes = tuple(i for i in range(samples.values.ndim) if i != 1)
+    # A parcel's row of a matrix is missing where all of it is, not where a column is.
+    nan = np.isnan(samples.values)
+    absent = nan.all(axis=2).any(axis=0) if len(axes) == 2 else nan.any(axis=0)
+    if absent.all():
+        raise ProbeError(
+            "no feature is present in all scans.",
+            hint="Leave out the scans in which most networks or parcels are missing.",
+        )
+    kept = samples.values[:, ~absent]
+    if len(axes) == 2:
+        kept = kept[:, :, ~absent]
+    return replace(samples, values=kept), int(absent.sum())

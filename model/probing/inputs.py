@@ -1,0 +1,118 @@
+"""What is probed: embeddings of a group table, or features of the series of an output folder."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from model.encoder import build_encoder
+from model.probing.features import correlations, covariance, crop_extractor, drop_missing, extract
+from model.probing.samples import refuse_copies
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from model.encoder import Encoder
+    from model.probing.config import ProtocolConfig
+    from model.probing.features import Extractor
+    from model.probing.group_table import GroupTable
+    from model.probing.participants import Labels
+    from model.probing.samples import Samples
+    from model.probing.scans import Scan
+    from model.spec import CheckpointCard
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Features:
+    """Samples of the labelled subjects, without what some of them lack."""
+
+    samples: dict[str, Samples]
+    """By kind, as `model.probing.methods.features_of` names them."""
+    source: dict[str, Any]
+    """Checkpoint, hash of the data, sizes: for the results."""
+
+
+def table_features(table: GroupTable, labels: Labels) -> Features:
+    """Take the embeddings of a group table, one sample per scan."""
+    samples = table.samples.of(labels.subjects)
+    contents = [row.tobytes() for row in samples.values]
+    digest = refuse_copies(zip(samples.subjects, samples.scans, contents, strict=True))
+    return _features({"crops": samples}, digest, readout=table.readout, checkpoint=table.model)
+
+
+def series_features(
+    scans: Sequence[Scan],
+    labels: Labels,
+    encoder: Encoder,
+    config: ProtocolConfig,
+    *,
+    kinds: Collection[str],
+) -> Features:
+    """Read the series of the labelled subjects and compute features.
+
+    Parameters
+    ----------
+    encoder
+        With its card; its weights drawn anew make ``random-crops``.
+    kinds
+        Which of ``crops``, ``random-crops``, ``fc`` and ``covariance``.
+    """
+    card = card_of(encoder)
+    readout = config.readout or card.readout
+    random = build_encoder(encoder.spec, seed=config.seed).eval().to(encoder.cls_token.device)
+
+    def through(network: Encoder) -> Extractor:
+        return crop_extractor(network, card.input, readout=readout, n_crops=config.n_crops)
+
+    extractors: Mapping[str, Extractor] = {
+        "crops": through(encoder),
+        "random-crops": through(random),
+        "fc": correlations,
+        "covariance": covariance,
+    }
+    chosen = [scan for scan in scans if scan.subject in labels.values]
+    samples, digest = extract(chosen, {k: e for k, e in extractors.items() if k in kinds})
+    checkpoint = {
+        "Name": card.name,
+        "Version": card.version,
+        "WeightsSHA256": card.weights_sha256,
+    }
+    return _features(samples, digest, readout=readout, checkpoint=checkpoint)
+
+
+def card_of(encoder: Encoder) -> CheckpointCard:
+    """Return the card of an encoder that was loaded."""
+    assert encoder.card is not None, "an encoder that was loaded has a card"  # noqa: S101
+    return encoder.card
+
+
+def _features(
+    raw: Mapping[str, Samples], digest: str, *, readout: Sequence[str], checkpoint: dict[str, Any]
+) -> Features:
+    samples, sizes = {}, {}
+    for kind, values in raw.items():
+        samples[kind], n_missing = drop_missing(values)
+        sizes[kind] = {
+            "n_scans": len(set(values.scans)),
+            "n_samples": len(values.scans),
+            "n_features": samples[kind].values.shape[1],
+            "n_left_out": n_missing,
+        }
+        if n_missing:
+            _LOG.warning(
+                "%s: %d of %d features (of a covariance: parcels) are missing in some scan and "
+                "left out for all.",
+                kind,
+                n_missing,
+                values.values.shape[1],
+            )
+    source = {
+        "data_sha256": digest,
+        "checkpoint": checkpoint,
+        "readout": list(readout),
+        "features": sizes,
+    }
+    return Features(samples=samples, source=source)

@@ -1,0 +1,157 @@
+"""The participants table: one label per subject, and who has none."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model.errors import SemantoksError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from model.probing.config import Task
+
+ID_COLUMN = "participant_id"
+MISSING = {"", "n/a", "nan"}
+"""Spellings of a value that is not there, in lower case."""
+_EXAMPLES = 10
+
+
+class LabelError(SemantoksError):
+    """Labels are missing, or cannot answer the question."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """One value per subject."""
+
+    column: str
+    task: Task
+    classes: tuple[str, ...]
+    """In the order of their indices; empty in regression."""
+    values: Mapping[str, float]
+    """Class index or number of each subject, sorted by subject."""
+    without: tuple[str, ...] = ()
+    """Subjects with scans but no label, who were left out."""
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """All subjects with a label, sorted."""
+        return tuple(self.values)
+
+    def of(self, subjects: Sequence[str]) -> npt.NDArray[np.float64]:
+        """(S,) value of each of the subjects."""
+        return np.array([self.values[subject] for subject in subjects])
+
+    def sha256(self) -> str:
+        """Hash subjects and labels."""
+        return sha256_of(f"{subject}\t{value!r}" for subject, value in self.values.items())
+
+
+def sha256_of(lines: Iterable[str]) -> str:
+    """Hash lines of text."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def some(names: Sequence[str]) -> str:
+    """Join the first few names, and tell how many more there are."""
+    more = len(names) - _EXAMPLES
+    return ", ".join(names[:_EXAMPLES]) + (f" and {more} more" if more > 0 else "")
+
+
+def read_table(path: Path, columns: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Read columns of a tab-separated table with one row per ``participant_id``.
+
+    Returns
+    -------
+    Text by column by subject; a missing value (empty, n/a, nan) is an empty string.
+
+    Raises
+    ------
+    LabelError
+        The file cannot be read, a column is absent, or a subject has two rows.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter="\t")
+            found, rows = reader.fieldnames or [], list(reader)
+    except (OSError, ValueError, csv.Error) as err:
+        raise LabelError(f"{path}: not a readable table ({err}).") from err
+    absent = [column for column in (ID_COLUMN, *columns) if column not in found]
+    if absent:
+        raise LabelError(
+            f"{path}: no column {', '.join(absent)}; found {', '.join(found) or 'nothing'}.",
+            hint="Columns are separated by tabs.",
+        )
+    table: dict[str, dict[str, str]] = {}
+    for row in rows:
+        subject = row[ID_COLUMN]
+        values = {column: (row[column] or "").strip() for column in columns}
+        present = {c: "" if text.lower() in MISSING else text for c, text in values.items()}
+        if table.setdefault(subject, present) is not present:
+            raise LabelError(
+                f"{path}: {subject} has two rows.", hint="One row per subject is expected."
+            )
+    return table
+
+
+def read_labels(
+    path: Path, column: str, *, task: Task, subjects: Iterable[str], allow_missing: bool
+) -> Labels:
+    """Read the label of every subject that has scans.
+
+    Raises
+    ------
+    LabelError
+        Subjects have no label (unless ``allow_missing``), a number is expected and text
+        found, or all labels are the same.
+    """
+    table = read_table(path, [column])
+    wanted = sorted(set(subjects))
+    text = {subject: table.get(subject, {}).get(column, "") for subject in wanted}
+    without = tuple(subject for subject in wanted if not text[subject])
+    if without and (not allow_missing or len(without) == len(wanted)):
+        raise LabelError(
+            f"{path}: {len(without)} of {len(wanted)} subjects with scans have no {column}: "
+            f"{some(without)}.",
+            hint="--allow-missing leaves them out.",
+        )
+    text = {subject: value for subject, value in text.items() if value}
+    if len(set(text.values())) < 2:
+        raise LabelError(
+            f"{path}: all {len(text)} subjects with scans have {column} "
+            f"{next(iter(text.values()), 'none')}: there is nothing to tell apart."
+        )
+    classes = tuple(sorted(set(text.values()))) if task == "classification" else ()
+    values: dict[str, float] = (
+        {subject: classes.index(value) for subject, value in text.items()}
+        if classes
+        else _numbers(text, where=f"{path} column {column}")
+    )
+    return Labels(column=column, task=task, classes=classes, values=values, without=without)
+
+
+def _numbers(text: Mapping[str, str], *, where: str) -> dict[str, float]:
+    numbers, wrong = {}, []
+    for subject, value in text.items():
+        try:
+            numbers[subject] = float(value)
+        except ValueError:
+            numbers[subject] = math.nan
+        if not math.isfinite(numbers[subject]):
+            wrong.append(f"{subject} {value!r}")
+    if wrong:
+        raise LabelError(
+            f"{where}: expected numbers, found {some(wrong)}.",
+            hint="For groups use --task classification.",
+        )
+    return numbers

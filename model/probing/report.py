@@ -1,0 +1,111 @@
+"""Results for people: table at the terminal, TSVs, figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from model.probing.config import MAIN_METRIC
+from model.probing.metrics import METRICS
+from model.probing.output import svg_bytes, tsv_text
+from model.probing.summary import REFERENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from model.probing.config import Task
+    from model.probing.evaluate import Row
+    from model.probing.participants import Labels
+
+    Summary = dict[str, dict[str, dict[str, float]]]
+
+
+def text_table(summary: Summary, differences: Summary, task: Task) -> str:
+    """Return one line per method: mean and sd of each metric, intervals of the main one."""
+    main = MAIN_METRIC[task]
+    header = ["method", "n", *METRICS[task], f"95 % of {main}", f"{REFERENCE} minus it"]
+    lines = [header]
+    for method, metrics in summary.items():
+        numbers = metrics[main]
+        cells = [_mean_sd(metrics[m]) if m in metrics else "n/a" for m in METRICS[task]]
+        difference = differences.get(method, {}).get(main)
+        lines.append(
+            [
+                method,
+                str(numbers["n"]),
+                *cells,
+                _range(numbers),
+                "" if difference is None else f"{difference['mean']:+.3f} {_range(difference)}",
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _mean_sd(numbers: dict[str, float]) -> str:
+    sd = f" ± {numbers['sd']:.3f}" if "sd" in numbers else ""
+    return f"{numbers['mean']:.3f}{sd}"
+
+
+def _range(numbers: dict[str, float]) -> str:
+    return f"[{numbers['low']:.3f}, {numbers['high']:.3f}]" if "low" in numbers else ""
+
+
+def rows_tsv(rows: Sequence[Row], task: Task) -> str:
+    """Return one line per method and split."""
+    header = ["method", "split", "status", "reason", "setting", "validation", *METRICS[task]]
+    return tsv_text(
+        header,
+        [
+            [r.method, r.split, r.status, r.reason, r.setting, r.validation]
+            + [r.scores.get(metric) for metric in METRICS[task]]
+            for r in rows
+        ],
+    )
+
+
+def predictions_tsv(rows: Sequence[Row], labels: Labels) -> str:
+    """Return one line per method, split and test subject: label, prediction, scores."""
+    outputs = [f"score_{name}" for name in labels.classes]
+    header = ["method", "split", "participant_id", "label", "predicted", *outputs]
+    return tsv_text(
+        header,
+        [
+            [row.method, row.split, subject, *_outcome(labels, subject, scores)]
+            for row in rows
+            for subject, scores in row.predictions.items()
+        ],
+    )
+
+
+def _outcome(labels: Labels, subject: str, scores: list[float]) -> list[Any]:
+    label = labels.values[subject]
+    if not labels.classes:
+        return [label, scores[0]]
+    best = max(range(len(scores)), key=scores.__getitem__)
+    return [labels.classes[int(label)], labels.classes[best], *scores]
+
+
+def figure_svg(rows: Sequence[Row], summary: Summary, labels: Labels) -> bytes:
+    """Draw the main metric: a dot per split, mean and interval per method, chance."""
+    from matplotlib.figure import Figure
+
+    main = MAIN_METRIC[labels.task]
+    methods = list(summary)
+    figure = Figure(figsize=(6.4, 0.8 + 0.4 * len(methods)), layout="constrained")
+    axes = figure.subplots()
+    chance = 1 / len(labels.classes) if labels.classes else 0.0
+    axes.axvline(chance, color="0.6", linestyle=":", linewidth=1)
+    for y, method in enumerate(methods):
+        values = [r.scores[main] for r in rows if r.method == method and main in r.scores]
+        axes.plot(values, [y] * len(values), "o", color="0.7", markersize=4)
+        numbers = summary[method][main]
+        if "low" in numbers:
+            axes.plot([numbers["low"], numbers["high"]], [y, y], color="C0", linewidth=2)
+        axes.plot(numbers["mean"], y, "o", color="C0")
+    axes.set_yticks(range(len(methods)), methods)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{labels.column}: {main} (dotted: chance)")
+    return svg_bytes(figure)

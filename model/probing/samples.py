@@ -1,0 +1,129 @@
+"""Rows of features, each with its subject and scan, and what is learned from some of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import SemantoksError
+from model.probing.participants import some
+from model.probing.splits import LeakError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class ProbeError(SemantoksError):
+    """Features cannot be probed, or a fit did not succeed."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Samples:
+    """What is classified: crops, scans or connectivity matrices."""
+
+    values: FloatArray
+    """(S, ...) features; the first axis is samples"""
+    subjects: tuple[str, ...]
+    """(S,) whose each sample is"""
+    scans: tuple[str, ...]
+    """(S,) which scan it is of"""
+
+    def of(self, subjects: Collection[str]) -> Samples:
+        """Keep the samples of some subjects."""
+        chosen = set(subjects)
+        rows = [i for i, subject in enumerate(self.subjects) if subject in chosen]
+        return Samples(
+            values=self.values[rows],
+            subjects=tuple(self.subjects[i] for i in rows),
+            scans=tuple(self.scans[i] for i in rows),
+        )
+
+    def per_scan(self) -> Samples:
+        """Average the samples of each scan."""
+        values, subjects, scans = average(self.values, self.scans), {}, []
+        for subject, scan in zip(self.subjects, self.scans, strict=True):
+            if scan not in subjects:
+                scans.append(scan)
+            subjects[scan] = subject
+        return Samples(
+            values=values.astype(np.float32),
+            subjects=tuple(subjects[scan] for scan in scans),
+            scans=tuple(scans),
+        )
+
+    def with_values(self, values: FloatArray) -> Samples:
+        """Return the same samples with other features."""
+        return replace(self, values=values)
+
+
+def average(values: npt.NDArray[np.floating], keys: Collection[str]) -> npt.NDArray[np.float64]:
+    """Average rows with the same key; in order of the keys' first appearance."""
+    order = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    row = np.array([order[key] for key in keys])
+    total = np.zeros((len(order), *values.shape[1:]))
+    np.add.at(total, row, values)
+    count: npt.NDArray[np.float64] = np.bincount(row).astype(np.float64)
+    return total / count.reshape(-1, *[1] * (values.ndim - 1))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Learned:
+    """A transformation or a predictor, with everybody who had a part in it."""
+
+    apply: Callable[[FloatArray], FloatArray]
+    seen: frozenset[str]
+
+    def on_held_out(self, samples: Samples) -> FloatArray:
+        """Apply to samples of subjects from whom nothing was learned.
+
+        Raises
+        ------
+        LeakError
+            It was scaled, selected or trained on some of them.
+        """
+        known = sorted(self.seen & set(samples.subjects))
+        if known:
+            raise LeakError(
+                f"{len(known)} subjects to be scored had a part in what scores them: "
+                f"{some(known)}.",
+                hint="Learn scaling, selection and weights from the training subjects alone.",
+            )
+        return self.apply(samples.values)
+
+
+def refuse_copies(scans: Iterable[tuple[str, str, bytes]]) -> str:
+    """Refuse the same data under the names of two subjects, who may be in two splits.
+
+    Parameters
+    ----------
+    scans
+        Subject, scan and content of each.
+
+    Returns
+    -------
+    One hash of all contents, whatever the order.
+
+    Raises
+    ------
+    LeakError
+        Names the pairs.
+    """
+    owner: dict[str, tuple[str, str]] = {}
+    copies = []
+    for subject, scan, content in scans:
+        digest = hashlib.sha256(content).hexdigest()
+        first, first_scan = owner.setdefault(digest, (subject, scan))
+        if first != subject:
+            copies.append(f"{first_scan} and {scan}")
+    if copies:
+        raise LeakError(
+            f"{len(copies)} scans of different subjects hold the same numbers: {some(copies)}.",
+            hint="One scan under two names can be trained on and tested on: remove one of them.",
+        )
+    return hashlib.sha256("".join(sorted(owner)).encode()).hexdigest()

@@ -1,0 +1,199 @@
+"""Who is trained on, who chooses the settings, who is scored: by subject, never by scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model.errors import SemantoksError
+from model.probing.participants import read_table, sha256_of, some
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from model.probing.config import ProbeConfig, ProtocolConfig
+    from model.probing.participants import Labels
+
+PARTS = ("train", "validation", "test")
+
+
+class SplitError(SemantoksError):
+    """The subjects cannot be split as asked."""
+
+
+class LeakError(SemantoksError):
+    """Something of a test subject would enter what he is scored by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Subjects of the three parts; nobody is in two."""
+
+    name: str
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for first, second in combinations(PARTS, 2):
+            both = sorted(set(getattr(self, first)) & set(getattr(self, second)))
+            if both:
+                raise LeakError(
+                    f"{self.name}: {len(both)} subjects are in {first} and in {second}: "
+                    f"{some(both)}.",
+                    hint="A subject with all sessions belongs to one part.",
+                )
+        empty = [part for part in PARTS if not getattr(self, part)]
+        if empty:
+            raise SplitError(f"{self.name}: no subjects for {' and '.join(empty)}.")
+
+    def sha256(self) -> str:
+        """Hash who is in which part."""
+        return sha256_of(f"{part}\t{s}" for part in PARTS for s in getattr(self, part))
+
+
+def draw_split(labels: Labels, shares: tuple[float, float, float], *, seed: int) -> Split:
+    """Draw one split, in classification with the same shares of every class.
+
+    Raises
+    ------
+    SplitError
+        A class, or in regression the cohort, has too few subjects for a part.
+    """
+    parts: list[list[str]] = [[], [], []]
+    rng = np.random.default_rng(seed)
+    for name, members in _strata(labels).items():
+        sizes = _sizes(len(members), shares, name=name)
+        order = [members[i] for i in rng.permutation(len(members))]
+        for part, end, size in zip(parts, np.cumsum(sizes), sizes, strict=True):
+            part += order[end - size : end]
+    train, validation, test = (tuple(sorted(part)) for part in parts)
+    return Split(name=f"seed {seed}", train=train, validation=validation, test=test)
+
+
+def _strata(labels: Labels) -> dict[str, list[str]]:
+    """Subjects by class; in regression all in one."""
+    if not labels.classes:
+        return {"the cohort": list(labels.subjects)}
+    strata: dict[str, list[str]] = {f"class {name}": [] for name in labels.classes}
+    names = list(strata)
+    for subject, value in labels.values.items():
+        strata[names[int(value)]].append(subject)
+    return strata
+
+
+def _sizes(n: int, shares: tuple[float, float, float], *, name: str) -> tuple[int, int, int]:
+    """Round shares of n subjects to sizes; what rounding leaves over is trained on."""
+    validation, test = (int(np.floor(n * share + 0.5)) for share in shares[1:])
+    sizes = (n - validation - test, validation, test)
+    # A correlation needs two test subjects, a class one; stratification does the rest.
+    least = 2 if name == "the cohort" else 1
+    if min(sizes) < least:
+        raise SplitError(
+            f"{name} has {n} subjects: shares {shares} make {sizes} for training, validation "
+            f"and test, expected at least {least} in each.",
+            hint="Take other shares, or merge or leave out rare classes.",
+        )
+    return sizes
+
+
+def leave_sites_out(
+    labels: Labels, sites: dict[str, str], shares: tuple[float, float, float], *, seed: int
+) -> list[Split]:
+    """Make one split per site, which is its test set; the others train and validate.
+
+    Parameters
+    ----------
+    sites
+        Site of every subject with a label.
+    shares
+        Training and validation of the other sites are in the ratio of the first two.
+
+    Raises
+    ------
+    SplitError
+        There is one site only, or the other sites cannot be split.
+    """
+    names = sorted(set(sites.values()))
+    if len(names) < 2:
+        raise SplitError(f"expected at least two sites, found {', '.join(names)} only.")
+    train, validation, _ = shares
+    inner = (train / (train + validation), validation / (train + validation))
+    return [_leave_out(labels, sites, site, inner, seed=seed) for site in names]
+
+
+def _leave_out(
+    labels: Labels, sites: dict[str, str], site: str, inner: tuple[float, float], *, seed: int
+) -> Split:
+    parts: list[list[str]] = [[], []]
+    rng = np.random.default_rng(seed)
+    for name, members in _strata(labels).items():
+        others = [subject for subject in members if sites[subject] != site]
+        n_validation = int(np.floor(len(others) * inner[1] + 0.5))
+        if min(n_validation, len(others) - n_validation) < 1:
+            raise SplitError(
+                f"{name} has {len(others)} subjects outside site {site}: too few to train and "
+                "validate."
+            )
+        order = [others[i] for i in rng.permutation(len(others))]
+        parts[0] += order[n_validation:]
+        parts[1] += order[:n_validation]
+    return Split(
+        name=f"site {site}",
+        train=tuple(sorted(parts[0])),
+        validation=tuple(sorted(parts[1])),
+        test=tuple(subject for subject in labels.subjects if sites[subject] == site),
+    )
+
+
+def read_split(path: Path, labels: Labels) -> Split:
+    """Read a fixed split: columns ``participant_id`` and ``split`` (train, validation, test).
+
+    Raises
+    ------
+    LeakError, LabelError
+        A subject has two rows.
+    SplitError
+        A part has another name, or a subject has no scan or no label.
+    """
+    table = read_table(path, ["split"])
+    parts: dict[str, list[str]] = {part: [] for part in PARTS}
+    for subject, row in sorted(table.items()):
+        if row["split"] not in parts:
+            raise SplitError(
+                f"{path}: {subject} is in {row['split'] or 'no split'!r}; expected one of {PARTS}."
+            )
+        parts[row["split"]].append(subject)
+    absent = [subject for subject in table if subject not in labels.values]
+    if absent:
+        raise SplitError(f"{path}: subjects without scan or label: {some(absent)}.")
+    return Split(name=path.name, **{part: tuple(members) for part, members in parts.items()})
+
+
+def split_of(config: ProtocolConfig, labels: Labels, *, repetition: int) -> Split:
+    """Read the fixed split, or draw that of one repetition; probe and fine-tuning share it."""
+    if config.splits is not None:
+        return read_split(config.splits, labels)
+    return draw_split(labels, config.shares, seed=config.seed + repetition)
+
+
+def make_splits(config: ProbeConfig, labels: Labels, participants: Path) -> list[Split]:
+    """Make the splits a probe asks for: fixed, sites left out, or repeated draws.
+
+    Raises
+    ------
+    SplitError, LeakError, LabelError
+        As in the functions above; or subjects have no site.
+    """
+    if config.site is None:
+        repetitions = 1 if config.splits is not None else config.repetitions
+        return [split_of(config, labels, repetition=i) for i in range(repetitions)]
+    table = read_table(participants, [config.site])
+    sites = {subject: table[subject][config.site] for subject in labels.subjects}
+    without = [subject for subject, site in sites.items() if not site]
+    if without:
+        raise SplitError(f"{participants}: subjects without {config.site}: {some(without)}.")
+    return leave_sites_out(labels, sites, config.shares, seed=config.seed)

@@ -1,0 +1,202 @@
+"""Labels and splits: every subject is accounted for, and nobody is in two parts."""
+
+from __future__ import annotations
+
+import numpy as np
+import probe_builders
+import pytest
+
+from model.errors import ConfigError
+from model.probing.config import ProbeConfig
+from model.probing.participants import LabelError, Labels, read_labels
+from model.probing.splits import (
+    LeakError,
+    Split,
+    SplitError,
+    draw_split,
+    leave_sites_out,
+    make_splits,
+    read_split,
+)
+
+SHARES = (0.6, 0.2, 0.2)
+
+
+def table(tmp_path, *rows):
+    header = ("participant_id", "sex")
+    return probe_builders.write_tsv(tmp_path / "participants.tsv", [header, *rows])
+
+
+def labels_of(path, column="sex", *, task="classification", allow_missing=False, subjects="abcd"):
+    return read_labels(path, column, task=task, subjects=subjects, allow_missing=allow_missing)
+
+
+def cohort(n, *, task="classification"):
+    values = {f"sub-{i:03d}": float(i % 2) for i in range(n)}
+    classes = ("f", "m") if task == "classification" else ()
+    return Labels(column="x", task=task, classes=classes, values=values)
+
+
+def test_subjects_without_a_label_are_named(tmp_path):
+    path = table(tmp_path, ("a", "f"), ("b", "n/a"), ("c", "m"))
+    with pytest.raises(LabelError, match="2 of 4 subjects with scans have no sex: b, d"):
+        labels_of(path)
+
+
+def test_subjects_without_a_label_are_left_out_and_told_where_that_is_asked_for(tmp_path):
+    path = table(tmp_path, ("a", "f"), ("b", "n/a"), ("c", "m"), ("e", "m"))
+    labels = labels_of(path, allow_missing=True)
+    assert labels.subjects == ("a", "c")
+    assert labels.without == ("b", "d")
+
+
+def test_a_cohort_without_any_label_is_refused_even_then(tmp_path):
+    with pytest.raises(LabelError, match="4 of 4 subjects"):
+        labels_of(table(tmp_path, ("e", "m")), allow_missing=True)
+
+
+def test_one_class_only_is_refused(tmp_path):
+    with pytest.raises(LabelError, match="sex f: there is nothing to tell apart"):
+        labels_of(table(tmp_path, ("a", "f"), ("b", "f")), subjects="ab")
+
+
+def test_text_is_no_target_of_a_regression(tmp_path):
+    path = table(tmp_path, ("a", "f"), ("b", "3.5"), ("c", "inf"))
+    with pytest.raises(LabelError, match="expected numbers, found a 'f', c 'inf'"):
+        labels_of(path, task="regression", subjects="abc")
+
+
+def test_classes_are_indexed_in_sorted_order(tmp_path):
+    labels = labels_of(table(tmp_path, ("a", "m"), ("b", "f")), subjects="ba")
+    assert labels.classes == ("f", "m")
+    assert labels.of(["a", "b"]).tolist() == [1.0, 0.0]
+
+
+def test_a_subject_with_two_rows_is_refused(tmp_path):
+    with pytest.raises(LabelError, match="a has two rows"):
+        labels_of(table(tmp_path, ("a", "f"), ("a", "f")))
+
+
+def test_an_absent_column_is_told_with_those_that_are_there(tmp_path):
+    with pytest.raises(LabelError, match="no column age; found participant_id, sex"):
+        labels_of(table(tmp_path, ("a", "f")), "age")
+
+
+def test_the_hash_of_labels_changes_with_a_label(tmp_path):
+    first = labels_of(table(tmp_path, ("a", "f"), ("b", "m"), ("c", "m")), subjects="abc")
+    other = labels_of(table(tmp_path, ("a", "f"), ("b", "m"), ("c", "f")), subjects="abc")
+    assert first.sha256() != other.sha256()
+
+
+def test_a_split_holds_every_subject_once_and_each_class_in_its_share():
+    labels = cohort(50)
+    split = draw_split(labels, SHARES, seed=0)
+    assert sorted(split.train + split.validation + split.test) == list(labels.subjects)
+    assert [labels.of(part).mean() for part in (split.train, split.test)] == [0.5, 0.5]
+    assert (len(split.train), len(split.validation), len(split.test)) == (30, 10, 10)
+
+
+def test_splits_depend_on_the_seed_and_on_nothing_else():
+    labels = cohort(40)
+    first, again, other = (draw_split(labels, SHARES, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first.test != other.test
+
+
+def test_a_subject_planted_in_two_parts_is_refused_by_name():
+    with pytest.raises(LeakError, match="in train and in test: sub-2"):
+        Split(name="x", train=("sub-1", "sub-2"), validation=("sub-3",), test=("sub-2",))
+
+
+def test_a_class_too_small_for_three_parts_is_refused():
+    values = {f"sub-{i}": float(i < 2) for i in range(20)}
+    labels = Labels(column="x", task="classification", classes=("m", "rare"), values=values)
+    with pytest.raises(SplitError, match="class rare has 2 subjects"):
+        draw_split(labels, SHARES, seed=0)
+
+
+def test_a_cohort_too_small_for_a_regression_is_refused():
+    with pytest.raises(SplitError, match="the cohort has 4 subjects"):
+        draw_split(cohort(4, task="regression"), SHARES, seed=0)
+
+
+def test_each_site_is_tested_on_once_and_trained_on_in_all_other_splits():
+    labels = cohort(30)
+    sites = {s: "xyz"[i // 2 % 3] for i, s in enumerate(labels.subjects)}
+    splits = leave_sites_out(labels, sites, SHARES, seed=0)
+    assert [split.name for split in splits] == ["site x", "site y", "site z"]
+    assert sorted(s for split in splits for s in split.test) == list(labels.subjects)
+    for split in splits:
+        tested = {sites[s] for s in split.test}
+        assert tested.isdisjoint({sites[s] for s in split.train + split.validation})
+
+
+def test_a_single_site_cannot_be_left_out():
+    labels = cohort(10)
+    with pytest.raises(SplitError, match="at least two sites, found x only"):
+        leave_sites_out(labels, dict.fromkeys(labels.subjects, "x"), SHARES, seed=0)
+
+
+def test_a_class_that_only_one_site_has_is_refused():
+    labels = cohort(10)
+    sites = {s: "ab"[int(value)] for s, value in labels.values.items()}
+    with pytest.raises(SplitError, match="class f has 0 subjects outside site a"):
+        leave_sites_out(labels, sites, SHARES, seed=0)
+
+
+def test_subjects_without_a_site_are_named(tmp_path):
+    rows = [("participant_id", "site"), *((f"sub-{i:03d}", "x") for i in range(9))]
+    path = probe_builders.write_tsv(tmp_path / "p.tsv", [*rows, ("sub-009", "n/a")])
+    config = ProbeConfig(target="x", task="classification", site="site")
+    with pytest.raises(SplitError, match="subjects without site: sub-009"):
+        make_splits(config, cohort(10), path)
+
+
+def fixed(tmp_path, *rows):
+    header = ("participant_id", "split")
+    return probe_builders.write_tsv(tmp_path / "split.tsv", [header, *rows])
+
+
+def test_a_fixed_split_is_taken_as_it_is(tmp_path):
+    rows = (("sub-000", "train"), ("sub-001", "validation"), ("sub-002", "test"))
+    split = read_split(fixed(tmp_path, *rows), cohort(5))
+    assert (split.train, split.test) == (("sub-000",), ("sub-002",))
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        ((("sub-000", "train"), ("sub-000", "test")), LabelError, "sub-000 has two rows"),
+        ((("sub-000", "training"),), SplitError, "is in 'training'"),
+        ((("sub-099", "train"),), SplitError, "without scan or label: sub-099"),
+        ((("sub-000", "train"), ("sub-001", "test")), SplitError, "no subjects for validation"),
+    ],
+)
+def test_a_fixed_split_that_does_not_fit_is_refused(tmp_path, rows, error, message):
+    with pytest.raises(error, match=message):
+        read_split(fixed(tmp_path, *rows), cohort(5))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"shares": (0.6, 0.3, 0.3)}, "sum to 1"),
+        ({"shares": (0.8, 0.2, 0.0)}, "positive shares"),
+        ({"methods": ("svm",)}, "unknown methods"),
+        ({"readout": ("cls", "cls")}, "once"),
+        ({"task": "clustering"}, "clustering"),
+        ({"site": "site", "splits": "x.tsv"}, "exclude one another"),
+    ],
+)
+def test_a_configuration_that_cannot_be_meant_is_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        ProbeConfig(**{"target": "x", "task": "classification"} | settings)
+
+
+def test_the_shares_of_a_regression_are_kept():
+    split = draw_split(cohort(100, task="regression"), SHARES, seed=0)
+    assert np.array([len(split.train), len(split.validation), len(split.test)]).tolist() == [
+        60,
+        20,
+        20,
+    ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from bids_app import __version__
-from bids_app.cli import available_cpus, existing_folder, exit_with
+from bids_app.cli import existing_folder, exit_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,6 @@ _OPTIONS = (
     ),
     click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]"),
     click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True),
-    click.option("--n-cpus", type=click.IntRange(min=1), help="CPU threads. Default: all."),
     click.version_option(__version__, message="semantoks %(version)s"),
 )
 
@@ -37,13 +36,12 @@ def encoder_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def load(arguments: dict[str, Any]) -> Embedder:
     """Load the encoder that the options name."""
-    from bids_app.embedder import load_embedder
+    from bids_app.embedder import open_embedder
 
-    return load_embedder(
+    return open_embedder(
         arguments["checkpoint"],
         device=arguments["device"],
         batch_size=arguments["batch_size"],
-        n_threads=arguments["n_cpus"] or available_cpus(),
     )
 
 

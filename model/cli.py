@@ -1,4 +1,4 @@
-"""The command `semantoks-model`: look at checkpoints, import them, pretrain."""
+"""The command `semantoks-model`: look at checkpoints, import them, store series, pretrain."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from model.errors import SemantoksError
+from model.shards_cli import shards_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,21 +79,72 @@ def import_checkpoint(pth: Path, out_folder: Path, heads: int | None) -> None:
     click.echo(f"{len(card.dropped_keys)} keys or parts dropped; see its card.json.", err=True)
 
 
+_DEVICE = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda",
+    help="Where to train; auto takes a GPU if there is one.",
+)
+
+
 @main.command()
-@click.argument("config", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("recipe", required=False)
+@click.argument("out", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--init", metavar="bundled|CHECKPOINT", help="Start from these weights.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Adapt to a cohort: OUTPUT_DIR of the participant level, or a folder of shards.",
+)
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Replace one value of CONFIG; repeat for more.",
+    help="Replace one value of RECIPE; repeat for more.",
 )
-def pretrain(config: Path, out: Path, overrides: tuple[str, ...]) -> None:
-    """Pretrain an encoder as the TOML file CONFIG says, into the folder OUT."""
+@_DEVICE
+def pretrain(
+    recipe: str | None,
+    out: Path | None,
+    init: str | None,
+    data: Path | None,
+    overrides: tuple[str, ...],
+    device: str,
+) -> None:
+    """Pretrain an encoder as RECIPE says, into the folder OUT.
+
+    RECIPE is a TOML file, or the name of one that comes with the package (tiny, bundled,
+    published, adapt). With --data, RECIPE may be left out (adapt) and OUT too (./adapted).
+    The same command in the same folder goes on where a killed run stopped.
+    """
+    if data is not None and out is None:
+        recipe, out = "adapt", Path(recipe or "adapted")
+    if recipe is None or out is None:
+        raise click.UsageError("RECIPE and OUT are needed, unless --data is given.")
+    if init is not None:
+        overrides = (*overrides, f"run.init={init}")
     from model.pretraining.command import run_pretraining
 
-    click.echo(run_pretraining(config, out, overrides))
+    click.echo(run_pretraining(recipe, out, overrides, data=data, device=device, report=_progress))
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@_DEVICE
+def resume(out: Path, device: str) -> None:
+    """Go on with the killed run in the folder OUT, with the settings it was started with."""
+    from model.pretraining.command import resume_pretraining
+
+    click.echo(resume_pretraining(out, device=device, report=_progress))
+
+
+main.add_command(shards_group)
+
+
+def _progress(line: str) -> None:
+    click.echo(line, err=True)
 
 
 @main.command()

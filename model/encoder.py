@@ -6,6 +6,7 @@ hold two copies of the tokenizers and a norm that no forward pass reads; they do
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -130,19 +131,26 @@ class ProjectionHead(nn.Module):
     ----------
     dim, hidden, out
         Widths; 768, 1024 and 128 in the published training.
+    hidden_layers
+        One in the published training, two in the paper.
     """
 
-    def __init__(self, dim: int, hidden: int, out: int) -> None:
+    def __init__(self, dim: int, hidden: int, out: int, *, hidden_layers: int = 1) -> None:
         super().__init__()
-        layers = (Linear(dim, hidden), Linear(hidden, out))
-        self.mlp = nn.Sequential(layers[0], nn.GELU(), layers[1])
+        widths = [dim, *[hidden] * hidden_layers, out]
+        layers = [Linear(a, b) for a, b in pairwise(widths)]
+        between = [module for layer in layers[:-1] for module in (layer, nn.GELU())]
+        self.mlp = nn.Sequential(*between, layers[-1])
         for layer in layers:
             nn.init.trunc_normal_(layer.weight, std=_EMBEDDING_STD)
             nn.init.zeros_(layer.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (..., D) to unit vectors (..., out)."""
-        return functional.normalize(self.mlp(tokens), dim=-1)
+        projected = self.mlp(tokens)
+        # Under autocast: the losses are taken of vectors of length one, which bf16 cannot hold.
+        wide = projected.to(torch.promote_types(projected.dtype, torch.float32))
+        return functional.normalize(wide, dim=-1)
 
 
 def build_encoder(spec: EncoderSpec, *, seed: int) -> Encoder:

@@ -1,39 +1,75 @@
-"""Pretrain from a TOML file: folder, provenance, training, checkpoint."""
+"""Run a pretraining: folder, provenance, training, checkpoint; start, resume, adapt."""
 
 from __future__ import annotations
 
-import json
-import platform
-import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from model.checkpoint import save_checkpoint
+from model.checkpoint import load_encoder, save_checkpoint
 from model.errors import ConfigError
-from model.pretraining.config import PretrainConfig, load_config
-from model.pretraining.loop import LOG_FILE, train
+from model.pretraining.adapt import (
+    AdaptationError,
+    check_size,
+    compare,
+    prepare_cohort,
+    state_result,
+)
+from model.pretraining.batches import draw_held_out
+from model.pretraining.cohort import Cohort
+from model.pretraining.config import load_config, load_saved, recipe_path
+from model.pretraining.learner import Learner
+from model.pretraining.loop import train
+from model.pretraining.parallel import assemble
+from model.pretraining.provenance import (
+    CONFIG_FILE,
+    SHARDS_FOLDER,
+    claim,
+    describe_data,
+    describe_parent,
+)
+from model.pretraining.record import read_log
+from model.pretraining.settings import BUNDLED, RANDOM
+from model.pretraining.shards import Shards
+from model.pretraining.step import Trainer
+from model.pretraining.subjects import LISTS, read_lists
 
-CONFIG_FILE = "config.json"
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from model.encoder import Encoder
+    from model.pretraining.settings import DataConfig, PretrainConfig
+
 CHECKPOINT_FOLDER = "checkpoint"
 FINAL_STEPS = 50
 """The card's final losses are averages over this many last steps."""
 
 
-def run_pretraining(config_path: Path, out: Path, overrides: tuple[str, ...] = ()) -> Path:
+def run_pretraining(
+    recipe: Path | str,
+    out: Path,
+    overrides: tuple[str, ...] = (),
+    *,
+    data: Path | None = None,
+    device: str = "cpu",
+    report: Callable[[str], None] = lambda _line: None,
+) -> Path:
     """Pretrain an encoder and write its checkpoint; continue where a killed run stopped.
 
     Parameters
     ----------
-    config_path
-        TOML as `model.pretraining.config.load_config` reads it.
+    recipe
+        TOML as `model.pretraining.config.load_config` reads it, or the name of a shipped one.
     out
-        Gets ``config.json`` (every setting, before work starts), ``log.jsonl``, ``state.pt``
-        and in the end ``checkpoint/``.
+        Gets ``config.json`` and ``provenance.json`` before work starts, then ``log.jsonl``,
+        ``state.pt`` and ``curves.png``, and in the end ``checkpoint/``.
     overrides
         ``section.key=value`` pairs.
+    data
+        Participant outputs or shards that stand for the recipe's; None: the recipe's own.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    report
+        Gets lines of progress.
 
     Returns
     -------
@@ -41,76 +77,181 @@ def run_pretraining(config_path: Path, out: Path, overrides: tuple[str, ...] = (
 
     Raises
     ------
-    ConfigError
-        The configuration is wrong, or ``out`` holds a run with another one.
-    TrainingError
-        A loss is not finite.
+    AdaptationError
+        A run that went on from a checkpoint on stored series did not help. All is written.
+    SemantoksError
+        Settings, data or first weights are wrong, ``out`` holds another run, or a loss is not
+        finite.
     """
-    config = load_config(config_path, overrides=overrides)
-    _claim(out, config)
-    revision = git_revision()
-    encoder, seconds = train(config, out)
+    path = recipe_path(str(recipe))
+    if data is not None:
+        config = load_config(path, overrides=(*overrides, f"data.shards={out / SHARDS_FOLDER}"))
+        folder = prepare_cohort(data, out, config.input, seed=config.run.seed, report=report)
+        overrides = (*overrides, f"data.shards={folder}")
+    config = load_config(path, overrides=overrides)
+    return _run(config, out, device=device, report=report)
+
+
+def resume_pretraining(
+    out: Path, *, device: str = "cpu", report: Callable[[str], None] = lambda _line: None
+) -> Path:
+    """Go on with the run in ``out``, with its settings; as `run_pretraining`."""
+    return _run(load_saved(out / CONFIG_FILE), out, device=device, report=report)
+
+
+class Material:
+    """Data and first weights of a run, opened and checked."""
+
+    def __init__(self, config: PretrainConfig) -> None:
+        self.config = config
+        self.parent = _load_parent(config)
+        self.cohorts: dict[str, Cohort] = {}
+        self.data: dict[str, Any] | None = None
+        if config.data is not None:
+            self._open(config.data)
+
+    def _open(self, data: DataConfig) -> None:
+        shards = Shards(Path(data.shards))
+        paths = {name: shards.folder / getattr(data, name) for name in LISTS}
+        lists = read_lists(paths, shards.by_subject)
+        self.data = describe_data(shards, lists)
+        for name, found in lists.items():
+            # Held-out subjects may have one session only: what is computed of them says so.
+            n_sessions = self.config.views.n_sessions if name != "test" else 1
+            self.cohorts[name] = Cohort(
+                shards, found.subjects, self.config.input, n_sessions=n_sessions
+            )
+        if self.parent is not None:
+            check_size(self.cohorts["test"])
+        n_train, batch_size = len(lists["train"].subjects), self.config.run.batch_size
+        if n_train < batch_size:
+            raise ConfigError(
+                f"expected at least run.batch_size {batch_size} subjects to train on, found "
+                f"{n_train}.",
+                hint=f"--set run.batch_size={n_train} or less.",
+            )
+
+    def verify(self) -> None:
+        """Compare all scans that may be used with their hashes."""
+        for cohort in self.cohorts.values():
+            cohort.shards.verify(cohort.scans)
+
+
+def _load_parent(config: PretrainConfig) -> Encoder | None:
+    """Load the first weights; they must fit the settings."""
+    init = config.run.init
+    if init == RANDOM:
+        return None
+    parent = load_encoder(None if init == BUNDLED else Path(init))
+    assert parent.card is not None, "an encoder that was loaded has a card"  # noqa: S101
+    found, wanted = (parent.card.encoder, parent.card.input), (config.encoder, config.input)
+    if found != wanted:
+        raise ConfigError(
+            f"run.init {init}: the checkpoint is {found[0]} for {found[1]}, the settings say "
+            f"{wanted[0]} for {wanted[1]}.",
+            hint="Leave the sections [encoder] and [input] away: they are on the card.",
+        )
+    return parent
+
+
+def _run(config: PretrainConfig, out: Path, *, device: str, report: Callable[[str], None]) -> Path:
     folder = out / CHECKPOINT_FOLDER
+    with assemble(device) as crew:
+        crew.pieces(config.run.micro_batches)
+        material = Material(config)
+        if crew.leads:
+            material.verify()
+            parent = None if material.parent is None else material.parent.card
+            provenance = claim(
+                out,
+                config,
+                data=material.data,
+                parent=None if parent is None else describe_parent(parent, config.run.init),
+            )
+        crew.wait()
+        trainer = Trainer(Learner(config, material.parent), config, crew)
+        seconds = train(
+            trainer,
+            out,
+            cohort=material.cohorts.get("train"),
+            validation=material.cohorts.get("validation"),
+            report=report,
+        )
+        if crew.leads:
+            provenance |= {"seconds": round(seconds, 1)}
+            check = _check_adaptation(trainer, material)
+            _save(folder, trainer, material, provenance | check, out)
+            _report_adaptation(check, folder, report)
+    return folder
+
+
+def _check_adaptation(trainer: Trainer, material: Material) -> dict[str, Any]:
+    """Compare with the checkpoint that the run started from, if any, on held-out subjects."""
+    config, parent = trainer.config, material.parent
+    if parent is None or config.data is None:
+        return {}
+    test, adapted = material.cohorts["test"], trainer.learner.teacher.encoder
+    check = compare(parent, adapted, test, config.run.readout)
+    held_out = draw_held_out(config, test).to(trainer.crew.device)
+    before = Trainer(Learner(config, parent), config, trainer.crew)
+    losses = {"before_with_untrained_head": before, "after": trainer}
+    found = {
+        name: {k: round(float(v), 4) for k, v in each.evaluate(held_out).items()}
+        for name, each in losses.items()
+    }
+    return {"held_out_check": check | {"losses": found}}
+
+
+def _report_adaptation(found: dict[str, Any], folder: Path, report: Callable[[str], None]) -> None:
+    if not found:
+        return
+    check = found["held_out_check"]
+    sentence = state_result(check)
+    if not check["helped"]:
+        raise AdaptationError(
+            f"{sentence}.",
+            hint=f"Stay with the checkpoint that you started from; {folder} holds the result.",
+        )
+    report(sentence)
+
+
+def _save(
+    folder: Path, trainer: Trainer, material: Material, provenance: dict[str, Any], out: Path
+) -> None:
+    config, parent = trainer.config, material.parent
+    begin, licence = "random weights", "Apache-2.0"
+    if parent is not None and parent.card is not None:
+        begin, licence = f"{parent.card.name} {parent.card.version}", parent.card.licence
+    learnt_from = "simulated series only" if config.data is None else "stored parcel series"
     save_checkpoint(
         folder,
-        encoder,
+        trainer.learner.teacher.encoder,
         name=config.run.name,
         version=config.run.version,
         input=config.input,
         readout=config.run.readout,
-        source="trained by semantoks from random weights on simulated series only",
-        licence="Apache-2.0",
-        training=describe_training(config, out, seconds=seconds, revision=revision),
+        source=f"trained by semantoks from {begin} on {learnt_from}",
+        licence=licence,
+        training=describe_training(config, out, provenance),
     )
-    return folder
-
-
-def _claim(out: Path, config: PretrainConfig) -> None:
-    """Write the resolved configuration, or check that the folder belongs to this very run."""
-    text = json.dumps(config.to_dict(), indent=2) + "\n"
-    path = out / CONFIG_FILE
-    out.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        if path.read_text(encoding="utf-8") != text:
-            raise ConfigError(
-                f"{out} holds a run with other settings ({path.name} differs).",
-                hint="Name a new folder, or go on with the settings it was started with.",
-            )
-    elif any(out.iterdir()):
-        raise ConfigError(f"{out} is not empty and holds no run.", hint="Name a new folder.")
-    else:
-        path.write_text(text, encoding="utf-8")
 
 
 def describe_training(
-    config: PretrainConfig, out: Path, *, seconds: float, revision: str | None
+    config: PretrainConfig, out: Path, provenance: dict[str, Any]
 ) -> dict[str, Any]:
     """Say how the weights were made, for the card."""
-    lines = (out / LOG_FILE).read_text(encoding="utf-8").splitlines()
-    last = [json.loads(line) for line in lines[-FINAL_STEPS:]]
+    last = read_log(out)[-FINAL_STEPS:]
     names = sorted({name for row in last for name in row} - {"step"})
     final = {n: [row[n] for row in last if n in row] for n in names}
     n_drawn = config.run.n_steps * config.run.batch_size
     n_scans = min(config.run.n_subjects or n_drawn, n_drawn) * config.views.n_sessions
     repeats = n_drawn * config.views.n_sessions / n_scans
     used = "each used once" if repeats == 1 else f"each used {repeats:g} times on average"
+    simulated = f"{n_scans} simulated scans, {used}; no real scan"
     return {
         "objective": "self-distillation of Brain-Semantoks (arXiv 2512.11582), teacher kept",
-        "data": f"{n_scans} simulated scans, {used}; no real scan",
+        **provenance,
+        "data": provenance["data"] or simulated,
         "config": config.to_dict(),
-        "seconds": round(seconds, 1),
         "final_losses": {n: round(sum(v) / len(v), 4) for n, v in final.items()},
-        "git_revision": revision,
-        "torch": torch.__version__,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
     }
-
-
-def git_revision() -> str | None:
-    """Return the commit of this source tree, ``-dirty`` if changed; None outside a checkout."""
-    git, root = shutil.which("git"), Path(__file__).resolve().parents[2]
-    if git is None or not (root / ".git").exists():
-        return None
-    command = [git, "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None

@@ -15,14 +15,23 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
+Distance = Literal["cosine", "squared"]
 RateOn = Literal["average", "student"]
-TtrRate = Literal["flattened", "per_network"]
+TokenReduction = Literal["mean", "sum"]
+TtrRate = Literal["flattened", "per_network", "per_network_sum"]
 
 CODING_EPS = 0.05
 """Squared precision of the coding rate, as published."""
 
 
-def cls_loss(student: Tensor, teacher: Tensor, *, rate_on: RateOn = "average") -> Tensor:
+def cls_loss(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    rate_on: RateOn = "average",
+    rate_centred: bool = False,
+    distance: Distance = "cosine",
+) -> Tensor:
     """Agree across views, and spread over the sphere.
 
     Parameters
@@ -32,15 +41,22 @@ def cls_loss(student: Tensor, teacher: Tensor, *, rate_on: RateOn = "average") -
     rate_on
         Features whose coding rate is raised: the ``average`` of student and teacher, or the
         ``student`` alone (the paper).
+    rate_centred
+        Take the mean of the rows out of the coding rate.
+    distance
+        ``cosine``: minus the cosine, mean of both directions. ``squared``: squared Euclidean,
+        sum of both (the paper); four times as steep.
 
     Returns
     -------
     Scalar, about -2.3 at random weights (B = 8, p = 128).
     """
     features = (student + teacher) / 2 if rate_on == "average" else student
+    if rate_centred:
+        features = features - features.mean(dim=-2, keepdim=True)
     m, p = student.shape[-2:]
     gamma = (p + m) / (p * m)
-    return -_cross_view_cosine(student, teacher) - gamma * coding_rate(features).mean()
+    return _cross_view(student, teacher, distance) - gamma * coding_rate(features).mean()
 
 
 def ttr_loss(
@@ -49,26 +65,38 @@ def ttr_loss(
     *,
     ttr_rate: TtrRate = "flattened",
     rate_on: RateOn = "average",
+    rate_centred: bool = False,
+    distance: Distance = "cosine",
 ) -> Tensor:
     """Regularize in time, guided by the teacher: the same loss on networks averaged over time.
 
     Parameters
     ----------
     student, teacher
-        (V, B, N, p) projections of the encoder's tokens, averaged over patches *before* they
-        were projected.
+        (V, B, N, p) projections of networks: of the encoder's tokens averaged over patches
+        (as published), or averages of projected tokens (the paper).
     ttr_rate
         ``flattened``: one coding rate over the networks of all scans. ``per_network``: one for
-        each network, averaged (the paper sums over networks both terms of its loss).
-    rate_on
+        each network, averaged; ``per_network_sum``: the loss summed over networks (the paper).
+    rate_on, rate_centred, distance
         As in `cls_loss`.
     """
     if ttr_rate == "flattened":
-        return cls_loss(student.flatten(1, 2), teacher.flatten(1, 2), rate_on=rate_on)
-    return cls_loss(student.transpose(1, 2), teacher.transpose(1, 2), rate_on=rate_on)
+        rows = (student.flatten(1, 2), teacher.flatten(1, 2))
+    else:
+        rows = (student.transpose(1, 2), teacher.transpose(1, 2))
+    loss = cls_loss(*rows, rate_on=rate_on, rate_centred=rate_centred, distance=distance)
+    return loss * student.shape[2] if ttr_rate == "per_network_sum" else loss
 
 
-def token_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+def token_loss(
+    student: Tensor,
+    teacher: Tensor,
+    mask: Tensor,
+    *,
+    reduction: TokenReduction = "mean",
+    distance: Distance = "cosine",
+) -> Tensor:
     """Predict the teacher's tokens where the student saw the mask token, within a view.
 
     Parameters
@@ -77,15 +105,22 @@ def token_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
         (V, B, N, K, p) projected tokens.
     mask
         (V, B, N, K) bool, true where the student's input was masked.
+    reduction
+        Over a scan's masked tokens: ``mean``, or ``sum`` (the paper).
+    distance
+        ``cosine``: minus the cosine; ``squared``: squared Euclidean (the paper).
 
     Returns
     -------
-    Scalar: minus the cosine, averaged over a scan's masked tokens, then over scans and views.
+    Scalar: the distance averaged over a scan's masked tokens, then over scans and views.
     A scan without masked tokens counts as 0.
     """
     cosine = (student * teacher).sum(dim=-1)
-    n_masked = mask.sum(dim=(-2, -1)).clamp(min=1)
-    return -((cosine * mask).sum(dim=(-2, -1)) / n_masked).mean()
+    apart = -cosine if distance == "cosine" else (student - teacher).square().sum(dim=-1)
+    per_scan = (apart * mask).sum(dim=(-2, -1))
+    if reduction == "mean":
+        per_scan = per_scan / mask.sum(dim=(-2, -1)).clamp(min=1)
+    return per_scan.mean()
 
 
 def coding_rate(features: Tensor, *, eps: float = CODING_EPS) -> Tensor:
@@ -107,12 +142,16 @@ def coding_rate(features: Tensor, *, eps: float = CODING_EPS) -> Tensor:
     with torch.autocast(features.device.type, enabled=False):
         features = features.float()
         gram = torch.eye(p, device=features.device) + p / (m * eps) * features.mT @ features
-        factor = torch.linalg.cholesky(gram)
+        # Unlike `cholesky` this does not wait for the device to say whether it worked; what is
+        # not finite shows in the loss.
+        factor = torch.linalg.cholesky_ex(gram).L
     # The determinant is the squared product of the factor's diagonal.
     rate: Tensor = factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
     return rate
 
 
-def _cross_view_cosine(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean cosine of the student in one view and the teacher in the other; view first."""
-    return (student * teacher.flip(0)).sum(dim=-1).mean()
+def _cross_view(student: Tensor, teacher: Tensor, distance: Distance) -> Tensor:
+    """Distance of the student in one view and the teacher in the other; view first."""
+    if distance == "cosine":
+        return -(student * teacher.flip(0)).sum(dim=-1).mean()
+    return 2 * (student - teacher.flip(0)).square().sum(dim=-1).mean()

@@ -2,44 +2,114 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
-NETWORK_SLICES = (5, 6)
-"""Of 9 rows, equally likely: what the published sampler draws for a nominal ratio of .65-.85."""
-PATCH_SLICES = (3, 4)
-"""Of 5 columns, with probabilities 3/4 and 1/4, likewise."""
-LONG_SPAN_PROBABILITY = 0.25
+from model.errors import ConfigError
+
+MaskCounts = Literal["truncated", "rounded"]
+
+PUBLISHED_RATIO = (0.65, 0.85)
 
 
 def slice_masks(
-    n_samples: int, *, n_networks: int, n_patches: int, generator: torch.Generator
+    n_samples: int,
+    *,
+    n_networks: int,
+    n_patches: int,
+    generator: torch.Generator,
+    ratio: tuple[float, float] = PUBLISHED_RATIO,
+    counts: MaskCounts = "truncated",
 ) -> Tensor:
     """Draw a mask per sample, with equal chance whole networks or a contiguous span of patches.
+
+    Parameters
+    ----------
+    n_samples
+        Masks to draw (B).
+    n_networks, n_patches
+        Rows (N) and columns (K) of the token grid.
+    generator
+        The only source of randomness.
+    ratio
+        Nominal share that is masked, drawn uniformly between the two.
+    counts
+        How the share becomes a number of rows or columns. ``truncated``, as the published
+        sampler: whole rows between the truncated limits, the upper one excluded; of columns
+        one less than rounded up. ``rounded``: the nearest number (the paper's ratio).
 
     Returns
     -------
     (B, N, K) bool, true where the student's token is masked. On the published grid of 9 x 5
-    the realised ratio is .631 on average, in {.556, .6, .667, .8}.
+    with the defaults, 5 or 6 rows or 3 or 4 columns: the realised ratio is .631 on average, in
+    {.556, .6, .667, .8}.
     """
-    rows = _random_rows(n_samples, n_networks, generator)
-    columns = _random_spans(n_samples, n_patches, generator)
+    rows = _random_rows(n_samples, n_networks, generator, ratio, counts)
+    columns = _random_spans(n_samples, n_patches, generator, ratio, counts)
     by_network = torch.rand(n_samples, 1, 1, generator=generator) < 0.5
     return torch.where(by_network, rows[:, :, None], columns[:, None, :])
 
 
-def _random_rows(n_samples: int, n_networks: int, generator: torch.Generator) -> Tensor:
-    """(B, N) true for 5 or 6 random networks."""
-    choice = torch.randint(len(NETWORK_SLICES), (n_samples, 1), generator=generator)
+def slice_counts(ratio: tuple[float, float], counts: MaskCounts, n: int) -> tuple[int, int]:
+    """Return the smallest and largest number of ``n`` rows that are masked.
+
+    Raises
+    ------
+    ConfigError
+        The ratio leaves nothing to choose from, or masks none or all.
+    """
+    low, high = ratio
+    if counts == "truncated":
+        least, most = int(low * n), int(high * n) - 1
+    else:
+        least, most = round(low * n), round(high * n)
+    if not 1 <= least <= most < n:
+        raise ConfigError(
+            f"objective.mask_ratio {list(ratio)} ({counts}) masks {least} to {most} of {n}: "
+            "expected at least one, and not all.",
+            hint="Widen the range; as published it is [0.65, 0.85].",
+        )
+    return least, most
+
+
+def _random_rows(
+    n_samples: int,
+    n_networks: int,
+    generator: torch.Generator,
+    ratio: tuple[float, float],
+    counts: MaskCounts,
+) -> Tensor:
+    """(B, N) true for some random networks; 5 or 6 of 9 as published."""
+    if counts == "truncated":
+        least, most = slice_counts(ratio, counts, n_networks)
+        n_masked = least + torch.randint(most - least + 1, (n_samples, 1), generator=generator)
+    else:
+        n_masked = (_shares(n_samples, generator, ratio) * n_networks).round()
     rank = torch.rand(n_samples, n_networks, generator=generator).argsort(dim=1)
-    return rank < torch.tensor(NETWORK_SLICES)[choice]
+    return rank < n_masked
 
 
-def _random_spans(n_samples: int, n_patches: int, generator: torch.Generator) -> Tensor:
-    """(B, K) true for 3 or 4 consecutive patches."""
-    long = torch.rand(n_samples, 1, generator=generator) < LONG_SPAN_PROBABILITY
-    length = torch.where(long, PATCH_SLICES[1], PATCH_SLICES[0])
+def _random_spans(
+    n_samples: int,
+    n_patches: int,
+    generator: torch.Generator,
+    ratio: tuple[float, float],
+    counts: MaskCounts,
+) -> Tensor:
+    """(B, K) true for consecutive patches; 3 or, with probability 1/4, 4 of 5 as published."""
+    exact = _shares(n_samples, generator, ratio) * n_patches
+    # The small number: a share that is a whole number of patches but for rounding is that.
+    length = (exact - 1e-9).ceil() - 1 if counts == "truncated" else exact.round()
+    length = length.clamp(min=1, max=n_patches - 1).long()
     free = n_patches - length + 1
     start = (torch.rand(n_samples, 1, generator=generator) * free).long()
     patch = torch.arange(n_patches)
     return (patch >= start) & (patch < start + length)
+
+
+def _shares(n_samples: int, generator: torch.Generator, ratio: tuple[float, float]) -> Tensor:
+    """(B, 1) uniform draws of the nominal ratio."""
+    low, high = ratio
+    return high - (high - low) * torch.rand(n_samples, 1, generator=generator).double()

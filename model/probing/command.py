@@ -12,7 +12,7 @@ import torch
 
 from model.checkpoint import load_encoder
 from model.errors import ConfigError
-from model.pretraining.command import git_revision
+from model.pretraining.provenance import git_revision
 from model.probing.config import METHODS, TABLE_METHODS
 from model.probing.evaluate import evaluate
 from model.probing.group_table import read_group_table

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.encoder import Encoder
-    from model.pretraining.config import PretrainConfig
+    from model.pretraining.settings import PretrainConfig
     from model.scaling.plan import HeldOut, Plan
     from model.series import Windows
 
@@ -65,6 +65,7 @@ def measure(encoder: Encoder, scans: RepeatedScans) -> dict[str, float]:
 
 def _simulated(held_out: HeldOut, recipe: PretrainConfig) -> RepeatedScans:
     """Draw two scans of each subject, all parcels present."""
+    assert recipe.simulation is not None, "a plan's recipe simulates its subjects"  # noqa: S101
     config = replace(recipe.simulation, n_samples=held_out.n_samples, cut_probability=0.0)
     drawn = simulate(
         config,

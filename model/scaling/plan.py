@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from model.errors import ConfigError
-from model.pretraining.config import PretrainConfig, load_config
+from model.pretraining.config import load_config
+from model.pretraining.settings import PretrainConfig
 from model.spec import from_dict
 
 if TYPE_CHECKING:

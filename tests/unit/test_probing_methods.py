@@ -188,9 +188,7 @@ def test_what_is_learned_does_not_depend_on_the_test_subjects(rng, name, task):
         labels, values={s: 1 - v if s in split.test else v for s, v in labels.values.items()}
     )
     row = evaluate(method, labels, split)
-    changed = evaluate(
-        replace(method, samples=method.samples.with_values(other)), flipped, split
-    )
+    changed = evaluate(replace(method, samples=method.samples.with_values(other)), flipped, split)
     assert row.status == changed.status == "ok"
     assert (row.setting, row.validation) == (changed.setting, changed.validation)
 
@@ -247,7 +245,7 @@ def test_the_hash_of_the_data_does_not_depend_on_its_order():
 # Scores
 
 
-def test_scores_of_a_subject_are_averaged_before_he_is_classified(rng, monkeypatch):
+def test_scores_of_a_subject_are_averaged_before_he_is_classified():
     labels = cohort()
     values = np.repeat(labels.of(labels.subjects), 3)[:, None].astype(np.float32)
     # Two of three crops of each subject are barely wrong, one is clearly right.

@@ -13,8 +13,9 @@ from click.testing import CliRunner
 
 from model.cli import main
 from model.errors import ConfigError
+from model.pretraining.batches import draw_batch
 from model.pretraining.config import load_config
-from model.pretraining.loop import TrainingError, draw_batch
+from model.pretraining.record import TrainingError
 from model.scaling import command
 from model.scaling.fit import fit_law
 from model.scaling.plan import load_plan

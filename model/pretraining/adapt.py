@@ -1,0 +1,207 @@
+"""Go on training on a cohort of one's own, and tell honestly whether that helped."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.embed import embed_windows
+from model.errors import ConfigError, SemantoksError
+from model.preprocess import window
+from model.pretraining.provenance import SHARDS_FOLDER
+from model.pretraining.shard_sources import scans_of_outputs
+from model.pretraining.shard_writer import write_shards
+from model.pretraining.shards import DESCRIPTION, Shards
+from model.pretraining.subjects import SubjectsError, split_subjects, write_lists
+from model.series import ParcelSeries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from model.encoder import Encoder
+    from model.pretraining.cohort import Cohort
+    from model.pretraining.shards import StoredScan
+    from model.spec import InputSpec, ReadoutPart
+
+    Array = npt.NDArray[np.float64]
+
+VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2
+MIN_TEST = 5
+"""Subjects that a check needs; with fewer, chance decides."""
+N_RESAMPLES = 10_000
+
+
+class AdaptationError(SemantoksError):
+    """An adaptation did not help; its results are written, and say so."""
+
+
+def prepare_cohort(
+    data: Path, out: Path, spec: InputSpec, *, seed: int, report: Callable[[str], None]
+) -> Path:
+    """Return a folder of shards with lists of subjects, made of participant outputs if need be.
+
+    Parameters
+    ----------
+    data
+        OUTPUT_DIR of the participant level, or a folder of shards that has its lists.
+    out
+        Folder of the run; gets ``shards/`` unless it is there.
+    spec
+        Input of the encoder.
+    seed
+        Of the division into training, validation and test.
+    report
+        Gets lines of progress.
+
+    Raises
+    ------
+    ConfigError
+        Several processes were started before the shards were there.
+    SemantoksError
+        The outputs cannot be used.
+    """
+    if (data / DESCRIPTION).exists():
+        return data
+    folder = out / SHARDS_FOLDER
+    if not (folder / DESCRIPTION).exists():
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ConfigError(
+                f"{data}: expected a folder of shards, for several processes train together.",
+                hint="Write them first: semantoks-model shards outputs, then split.",
+            )
+        made = write_shards(folder, scans_of_outputs(data, spec), spec, made_from=str(data.name))
+        report(
+            f"{made.n_scans} scans of {made.n_subjects} subjects stored in {folder}, "
+            f"{len(made.excluded)} left out"
+        )
+    if not (folder / "train.txt").exists():
+        parts = split_subjects(
+            list(Shards(folder).by_subject),
+            validation=VALIDATION_SHARE,
+            test=TEST_SHARE,
+            seed=seed,
+        )
+        write_lists(folder, parts)
+    return folder
+
+
+def check_size(test: Cohort) -> None:
+    """Refuse a held-out group that is too small to check anything on."""
+    if len(test.subjects) < MIN_TEST:
+        raise SubjectsError(
+            f"expected at least {MIN_TEST} test subjects to check the adaptation on, found "
+            f"{len(test.subjects)}.",
+            hint="Put more subjects on the test list; a fifth of the cohort is usual.",
+        )
+
+
+def compare(
+    parent: Encoder, adapted: Encoder, test: Cohort, readout: tuple[ReadoutPart, ...]
+) -> dict[str, Any]:
+    """Ask both encoders who is who among subjects that neither was trained on.
+
+    Parameters
+    ----------
+    parent, adapted
+        Encoder before and after.
+    test
+        Held-out subjects: two sessions are compared where all have two, else the two halves of
+        one scan.
+    readout
+        Parts of the vector that is compared.
+
+    Returns
+    -------
+    Accuracy (%) and separation (own similarity in standard deviations of those to others) of
+    both, the difference in separation with its 95 % interval (paired bootstrap over subjects),
+    and whether the adaptation ``helped``: the interval is above zero and accuracy not lower.
+    """
+    n_sessions = min(len(test.shards.by_subject[s]) for s in test.subjects)
+    pieces = [_pair(test, subject, sessions=n_sessions > 1) for subject in test.subjects]
+    scores = {}
+    for name, encoder in (("before", parent), ("after", adapted)):
+        encoder.eval()
+        vectors = np.stack(
+            [
+                [
+                    embed_windows(window(half, test.spec), encoder, readout=readout).scan_vector()
+                    for half in pair
+                ]
+                for pair in pieces
+            ]
+        )
+        scores[name] = _score(vectors.astype(np.float64))
+    gain = scores["after"][1] - scores["before"][1]
+    draws = np.random.default_rng(0).integers(len(gain), size=(N_RESAMPLES, len(gain)))
+    low, high = np.percentile(gain[draws].mean(axis=1), [2.5, 97.5])
+    accuracy = {name: round(float(found[0]), 2) for name, found in scores.items()}
+    return {
+        "compared": "two sessions" if n_sessions > 1 else "the halves of one scan",
+        "n_test_subjects": len(test.subjects),
+        "identification_percent": accuracy,
+        "separation": {name: round(float(s.mean()), 4) for name, (_, s) in scores.items()},
+        "separation_gain": round(float(gain.mean()), 4),
+        "separation_gain_95": [round(float(low), 4), round(float(high), 4)],
+        "helped": bool(low > 0 and accuracy["after"] >= accuracy["before"]),
+    }
+
+
+def _pair(test: Cohort, subject: str, *, sessions: bool) -> tuple[ParcelSeries, ParcelSeries]:
+    """Return the two series of a subject that should look alike."""
+    by_session = list(test.shards.by_subject[subject].values())
+    if sessions:
+        return _series(test, by_session[0][0]), _series(test, by_session[1][0])
+    whole = _series(test, by_session[0][0])
+    middle = whole.n_frames // 2
+    return whole.with_values(whole.values[:middle]), whole.with_values(whole.values[middle:])
+
+
+def _series(test: Cohort, scan: StoredScan) -> ParcelSeries:
+    spec = test.spec
+    return ParcelSeries(values=test.shards.read(scan), tr_s=spec.tr_s, unit=spec.normalization)
+
+
+def _score(vectors: Array) -> tuple[float, Array]:
+    """Score (S, 2, D) vectors.
+
+    Returns
+    -------
+    Accuracy in %, mean of both directions, and (S,) similarity to oneself in standard deviations
+    above that to others. Features are standardised over all vectors first, similarity is
+    Pearson's correlation.
+    """
+    rows = vectors.reshape(-1, vectors.shape[-1])
+    rows = (rows - rows.mean(axis=0)) / np.maximum(rows.std(axis=0), 1e-12)
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    first, second = rows.reshape(vectors.shape).transpose(1, 0, 2)
+    similar = first @ second.T
+    found = [(m.argmax(axis=1) == np.arange(len(m))).mean() for m in (similar, similar.T)]
+    return 100 * float(np.mean(found)), np.mean(
+        [_separation(m) for m in (similar, similar.T)], axis=0
+    )
+
+
+def _separation(similar: Array) -> Array:
+    """(S,) own similarity (diagonal) in standard deviations above the mean of the row's others."""
+    others = similar[~np.eye(len(similar), dtype=bool)].reshape(len(similar), -1)
+    result: Array = (np.diag(similar) - others.mean(axis=1)) / others.std(axis=1)
+    return result
+
+
+def state_result(check: dict[str, Any]) -> str:
+    """Say in one sentence what the check found."""
+    accuracy, low_high = check["identification_percent"], check["separation_gain_95"]
+    verdict = "helped" if check["helped"] else "did not help"
+    return (
+        f"the adaptation {verdict}: on {check['n_test_subjects']} held-out subjects "
+        f"({check['compared']}) identification went from {accuracy['before']:.0f} to "
+        f"{accuracy['after']:.0f} %, separation from {check['separation']['before']:.2f} to "
+        f"{check['separation']['after']:.2f} (95 % interval of the gain {low_high[0]:.2f} to "
+        f"{low_high[1]:.2f})"
+    )

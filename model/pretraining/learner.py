@@ -1,0 +1,173 @@
+"""Student and teacher, what the losses see of them, and the losses of one step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from model.encoder import Encoder, ProjectionHead
+from model.pretraining.losses import cls_loss, token_loss, ttr_loss
+from model.pretraining.teacher import make_teacher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from model.pretraining.settings import ObjectiveConfig, PretrainConfig
+
+
+class Projections(NamedTuple):
+    """Unit vectors that the losses are taken of; views first, then subjects."""
+
+    summary: Tensor
+    """(V, B, p)"""
+    averages: Tensor | None
+    """(V, B, N, p) of networks over patches; None: not in this step"""
+    tokens: Tensor | None
+    """(V, B, N, K, p); None: not in this step"""
+    features: Tensor | None
+    """(V, B, 1 + N, D) not projected: summary, then networks; None: not in this step"""
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Projections:
+        """Change every part that there is."""
+        summary, *others = self
+        return Projections(change(summary), *(None if x is None else change(x) for x in others))
+
+    def parts(self) -> list[Tensor]:
+        """List the parts that there are."""
+        return [part for part in self if part is not None]
+
+
+def join(pieces: Sequence[Projections]) -> Projections:
+    """Join pieces of a batch along the subjects."""
+    if len(pieces) == 1:
+        return pieces[0]
+    joined = [
+        torch.cat(parts, dim=1) if parts[0] is not None else None
+        for parts in zip(*pieces, strict=True)
+    ]
+    return Projections(torch.cat([p.summary for p in pieces], dim=1), *joined[1:])
+
+
+class Branch(nn.Module):
+    """An encoder and its projection head: student or teacher."""
+
+    def __init__(self, config: PretrainConfig) -> None:
+        super().__init__()
+        objective = config.objective
+        self.encoder = Encoder(config.encoder)
+        self.head = ProjectionHead(
+            config.encoder.dim,
+            objective.head_hidden,
+            objective.head_out,
+            hidden_layers=objective.head_layers,
+        )
+        self.average_projections = objective.ttr_average == "projections"
+        self.bf16 = config.run.precision == "bf16"
+
+    def forward(
+        self,
+        views: Tensor,
+        mask: Tensor,
+        *,
+        averages: bool = False,
+        tokens: bool = False,
+        features: bool = False,
+    ) -> Projections:
+        """Project the summaries, and what else is asked for, of both views in one pass.
+
+        Parameters
+        ----------
+        views
+            (V, B, P, L)
+        mask
+            (V, B, N, K) true where the mask token stands for a token.
+        averages, tokens, features
+            Which parts of `Projections` to return.
+        """
+        with torch.autocast(views.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            encoded = self.encoder(views.flatten(0, 1), mask.flatten(0, 1)).float()
+            encoded = encoded.view(*views.shape[:2], *encoded.shape[1:])
+            grid = encoded[:, :, 1:].reshape(*mask.shape, -1)
+            summary = self.head(encoded[:, :, 0])
+            of_networks = self._averages(grid) if averages else None
+            of_tokens = self.head(grid) if tokens else None
+        means = torch.cat([encoded[:, :, :1], grid.mean(dim=3)], dim=2) if features else None
+        return Projections(summary, of_networks, of_tokens, means)
+
+    def _averages(self, grid: Tensor) -> Tensor:
+        projected: Tensor = (
+            self.head(grid).mean(dim=3)
+            if self.average_projections
+            else self.head(grid.mean(dim=3))
+        )
+        return projected
+
+
+class Learner(nn.Module):
+    """Student and teacher, equal at first.
+
+    Parameters
+    ----------
+    config
+        The run; its seed gives the random weights.
+    parent
+        Encoder to start from; None: random weights. The projection head is random always, for
+        checkpoints do not keep it.
+    """
+
+    def __init__(self, config: PretrainConfig, parent: Encoder | None = None) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(config.run.seed)
+            self.student = Branch(config)
+        if parent is not None:
+            self.student.encoder.load_state_dict(parent.state_dict())
+        self.teacher = make_teacher(self.student)
+
+
+def compute_losses(
+    student: Projections,
+    teacher: Projections,
+    mask: Tensor | None,
+    objective: ObjectiveConfig,
+    *,
+    ttr_weight: float,
+) -> dict[str, Tensor]:
+    """Return the losses of a whole batch: each part, not weighted, and their weighted ``total``.
+
+    A part is in the losses where student and teacher have it.
+    """
+    rate_on, rate_centred = objective.rate_on, objective.rate_centred
+    distance = objective.distance
+    losses = {
+        "cls": cls_loss(
+            student.summary,
+            teacher.summary,
+            rate_on=rate_on,
+            rate_centred=rate_centred,
+            distance=distance,
+        )
+    }
+    total = losses["cls"]
+    if student.averages is not None and teacher.averages is not None:
+        losses["ttr"] = ttr_loss(
+            student.averages,
+            teacher.averages,
+            ttr_rate=objective.ttr_rate,
+            rate_on=rate_on,
+            rate_centred=rate_centred,
+            distance=distance,
+        )
+        total = total + ttr_weight * losses["ttr"]
+    if student.tokens is not None and teacher.tokens is not None and mask is not None:
+        losses["token"] = token_loss(
+            student.tokens,
+            teacher.tokens,
+            mask,
+            reduction=objective.masked_reduction,
+            distance=distance,
+        )
+        total = total + objective.token_weight * losses["token"]
+    return {**losses, "total": total}

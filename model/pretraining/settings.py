@@ -1,0 +1,199 @@
+"""What a pretraining run is: one frozen dataclass per section; every field changes something."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from model.errors import ConfigError
+from model.networks import NETWORKS
+from model.pretraining.losses import Distance, RateOn, TokenReduction, TtrRate
+from model.pretraining.masks import MaskCounts, slice_counts
+from model.spec import EncoderSpec, InputSpec, ReadoutPart
+
+if TYPE_CHECKING:
+    from model.pretraining.simulate import SimulationConfig
+    from model.pretraining.views import ViewsConfig
+
+Precision = Literal["fp32", "bf16"]
+TtrAverage = Literal["tokens", "projections"]
+
+RANDOM, BUNDLED = "random", "bundled"
+"""Values of ``run.init`` that are no path."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Name, size and seed of a run."""
+
+    name: str
+    """Name of the checkpoint."""
+    version: str
+    seed: int
+    n_steps: int
+    batch_size: int
+    """Subjects per step; each gives two views."""
+    save_every: int
+    """Steps between saved states."""
+    readout: tuple[ReadoutPart, ...]
+    """Parts of the checkpoint's default scan vector, in order."""
+    n_subjects: int | None = None
+    """Simulated subjects that come round again; None: every step has new ones."""
+    init: str = RANDOM
+    """First weights of the encoder: ``random``, ``bundled``, or a checkpoint's path."""
+    precision: Precision = "fp32"
+    """Of the forward pass; parameters, losses and the optimiser are in fp32 always."""
+    micro_batches: int = 1
+    """Pieces in which a batch is drawn and goes through the encoder: by one process after one
+    another, or by several at once. The losses are those of the whole batch."""
+    fetch_every: int = 10
+    """Steps between looks at the losses; in between nothing waits for the device."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "readout", tuple(self.readout))
+        for name in ("n_steps", "batch_size", "save_every", "micro_batches", "fetch_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"run.{name} {getattr(self, name)}: must be at least 1.")
+        if self.n_subjects is not None and (
+            self.n_subjects < 1 or self.n_subjects % self.batch_size
+        ):
+            raise ConfigError(
+                f"run.n_subjects {self.n_subjects} is not a whole number of batches of "
+                f"{self.batch_size}."
+            )
+        if self.batch_size % self.micro_batches:
+            raise ConfigError(
+                f"run.batch_size {self.batch_size} cannot be divided into run.micro_batches "
+                f"{self.micro_batches} of one size."
+            )
+        wrong = sorted(set(self.readout) - set(get_args(ReadoutPart)))
+        if wrong or not self.readout:
+            raise ConfigError(f"run.readout {self.readout}: parts are {get_args(ReadoutPart)}.")
+        _check_choices(self, "run", precision=Precision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Real or stored series to learn from, and who may be used for what."""
+
+    shards: str
+    """Folder as `model.pretraining.shards` writes it."""
+    train: str
+    """File of subjects, one a line; relative to ``shards``. Likewise the next two."""
+    validation: str
+    """Their losses are logged with every saved state; nothing is chosen by them."""
+    test: str
+    """Not looked at in training; the check of an adaptation is done on them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    """Losses, their weights, masks and the projection head; defaults as the published code."""
+
+    head_hidden: int = 1024
+    head_out: int = 128
+    head_layers: int = 1
+    """Hidden layers of the projection head; the paper says 2."""
+    token_weight: float = 0.5
+    masked_reduction: TokenReduction = "mean"
+    """Over a scan's masked tokens; the paper writes ``sum``."""
+    mask_probability: float = 0.5
+    """Share of batches in which the student sees masked tokens; not in the paper (1)."""
+    mask_ratio: tuple[float, float] = (0.65, 0.85)
+    """Nominal share of masked rows or columns."""
+    mask_counts: MaskCounts = "truncated"
+    """How a share becomes a number of rows or columns; ``rounded`` keeps it (the paper)."""
+    ttr_weight: float = 0.5
+    ttr_share: float = 0.05
+    """Share of the steps over which the temporal regularizer fades out; over 1: never."""
+    ttr_rate: TtrRate = "flattened"
+    """The paper: ``per_network_sum``."""
+    ttr_average: TtrAverage = "tokens"
+    """What is averaged over patches: tokens before, or ``projections`` after, they are
+    projected (the paper)."""
+    rate_on: RateOn = "average"
+    """The paper: ``student``."""
+    rate_centred: bool = False
+    """Covariance instead of second moment in the coding rate (the paper writes Cov)."""
+    distance: Distance = "cosine"
+    """``squared``: Euclidean and summed over both directions, as the paper writes; four times
+    the weight of the agreement against the coding rate."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mask_ratio", tuple(self.mask_ratio))
+        _check_choices(
+            self,
+            "objective",
+            ttr_rate=TtrRate,
+            rate_on=RateOn,
+            ttr_average=TtrAverage,
+            distance=Distance,
+            masked_reduction=TokenReduction,
+            mask_counts=MaskCounts,
+        )
+        if self.head_layers < 1:
+            raise ConfigError(f"objective.head_layers {self.head_layers}: must be at least 1.")
+
+
+def _check_choices(settings: object, section: str, **choices: Any) -> None:
+    for name, kind in choices.items():
+        if getattr(settings, name) not in get_args(kind):
+            raise ConfigError(
+                f"{section}.{name} {getattr(settings, name)!r}: one of {get_args(kind)}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW on all parameters, and the teacher; defaults as published."""
+
+    learning_rate: float
+    """Peak, for the batch size of this run."""
+    warmup_share: float = 0.03
+    weight_decay: tuple[float, float] = (0.05, 0.3)
+    """At the first and at the last step."""
+    teacher_momentum: float = 0.99
+    """At the first step; 1 at the last."""
+    clip_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight_decay", tuple(self.weight_decay))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """A whole run. It learns from ``simulation`` or from ``data``, never from both."""
+
+    run: RunConfig
+    encoder: EncoderSpec
+    input: InputSpec
+    views: ViewsConfig
+    objective: ObjectiveConfig
+    optimizer: OptimizerConfig
+    simulation: SimulationConfig | None = None
+    data: DataConfig | None = None
+
+    def __post_init__(self) -> None:
+        sizes = (self.input.patch_samples, self.input.n_patches)
+        expected = (self.encoder.patch_samples, self.encoder.n_patches)
+        if sizes != expected:
+            raise ConfigError(
+                f"input has {sizes[1]} patches of {sizes[0]} samples, the encoder "
+                f"{expected[1]} of {expected[0]}."
+            )
+        if (self.simulation is None) == (self.data is None):
+            raise ConfigError(
+                "expected one of the sections [simulation] and [data], found "
+                + ("both." if self.data else "none."),
+                hint="A run learns from simulated series or from shards, not from a mixture.",
+            )
+        if self.simulation and self.simulation.n_samples < self.input.window_samples:
+            raise ConfigError(
+                f"simulation.n_samples {self.simulation.n_samples} is less than a window "
+                f"({self.input.window_samples})."
+            )
+        slice_counts(self.objective.mask_ratio, self.objective.mask_counts, len(NETWORKS))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every setting, resolved, by section; sections that are not used left out."""
+        return {name: table for name, table in asdict(self).items() if table is not None}

@@ -1,0 +1,178 @@
+"""One training step: the gradient of a whole batch's losses, clipping, AdamW, the teacher."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from model.pretraining.indicators import indicators
+from model.pretraining.learner import Projections, compute_losses, join
+from model.pretraining.schedules import learning_rate, regularizer_weight, weight_decay
+from model.pretraining.teacher import momentum_at, update_teacher
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from model.pretraining.batches import Batch
+    from model.pretraining.learner import Branch, Learner
+    from model.pretraining.parallel import Crew
+    from model.pretraining.settings import PretrainConfig
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Schedules:
+    """One value per step."""
+
+    learning_rate: np.ndarray[Any, np.dtype[np.float64]]
+    weight_decay: np.ndarray[Any, np.dtype[np.float64]]
+    ttr_weight: np.ndarray[Any, np.dtype[np.float64]]
+
+    @classmethod
+    def of(cls, config: PretrainConfig) -> Schedules:
+        """Compute those of a run; ``n_steps`` counts optimiser steps, however many pieces."""
+        n_steps, settings = config.run.n_steps, config.optimizer
+        first, last = settings.weight_decay
+        return cls(
+            learning_rate=learning_rate(
+                n_steps,
+                peak=settings.learning_rate,
+                warmup_steps=round(settings.warmup_share * n_steps),
+            ),
+            weight_decay=weight_decay(n_steps, first=first, last=last),
+            ttr_weight=regularizer_weight(
+                n_steps,
+                first=config.objective.ttr_weight,
+                active_steps=round(config.objective.ttr_share * n_steps),
+            ),
+        )
+
+
+class Trainer:
+    """Student, teacher and optimiser on their device, shared by the processes of a crew."""
+
+    def __init__(self, learner: Learner, config: PretrainConfig, crew: Crew) -> None:
+        self.config, self.crew = config, crew
+        self.learner = learner.to(crew.device)
+        self.optimizer = torch.optim.AdamW(learner.student.parameters())
+        self.schedules = Schedules.of(config)
+        self.student: Branch | DistributedDataParallel = learner.student
+        if crew.size > 1:
+            ids = [crew.device.index] if crew.device.type == "cuda" else None
+            self.student = DistributedDataParallel(
+                learner.student, device_ids=ids, broadcast_buffers=False
+            )
+
+    def step(self, step: int, pieces: Sequence[Batch], *, look: bool) -> dict[str, Tensor]:
+        """Do one optimiser step and one teacher step.
+
+        Parameters
+        ----------
+        step
+            Its number.
+        pieces
+            This process's pieces of the batch.
+        look
+            Whether to compute the indicators of collapse, which waits for the device.
+
+        Returns
+        -------
+        Losses, gradient norm and indicators: scalars on the device, not waited for.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = float(self.schedules.learning_rate[step])
+            group["weight_decay"] = float(self.schedules.weight_decay[step])
+        self.optimizer.zero_grad(set_to_none=True)
+        values = self.backward(
+            pieces, ttr_weight=float(self.schedules.ttr_weight[step]), look=look
+        )
+        parameters = self.learner.student.parameters()
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.optimizer.clip_norm)
+        self.optimizer.step()
+        momentum = momentum_at(
+            step, n_steps=self.config.run.n_steps, base=self.config.optimizer.teacher_momentum
+        )
+        update_teacher(self.learner.teacher, self.learner.student, momentum=momentum)
+        return {**values, "gradient_norm": norm}
+
+    def backward(
+        self, pieces: Sequence[Batch], *, ttr_weight: float, look: bool = False
+    ) -> dict[str, Tensor]:
+        """Fill the student's gradients with those of the whole batch's loss.
+
+        Notes
+        -----
+        The coding rate couples all subjects of a batch, so gradients of pieces cannot simply be
+        added up. With several pieces in one process the student sees each twice: first without
+        a graph, to get the projections of the whole batch and the gradient of its loss with
+        respect to them; then with one, piece by piece, to carry that gradient on (Gao et al.
+        2021, arXiv 2101.06983). The result is that of the undivided batch.
+        """
+        wanted = {"averages": ttr_weight > 0, "tokens": pieces[0].mask is not None}
+        with torch.no_grad():
+            taught = join(
+                [self.learner.teacher(p.views, p.absent, **wanted, features=look) for p in pieces]
+            )
+        taught = taught.map(self.crew.gather)
+        masks = [p.mask for p in pieces if p.mask is not None]
+        mask = self.crew.gather(torch.cat(masks, dim=1).byte()).bool() if masks else None
+
+        def losses_of(own: Projections) -> dict[str, Tensor]:
+            student = own.map(self.crew.gather)
+            losses = compute_losses(
+                student, taught, mask, self.config.objective, ttr_weight=ttr_weight
+            )
+            torch.autograd.backward(losses["total"] * self.crew.scale)
+            return losses
+
+        if len(pieces) == 1:
+            losses = losses_of(self._learn(self.student, pieces[0], wanted))
+        else:
+            losses = self._backward_in_pieces(pieces, wanted, losses_of)
+        values = {name: loss.detach() for name, loss in losses.items()}
+        return values | (indicators(taught) if look else {})
+
+    @torch.no_grad()
+    def evaluate(self, batch: Batch) -> dict[str, Tensor]:
+        """Compute the parts of the loss on a batch that is not trained on."""
+        assert batch.mask is not None, "a held-out batch is masked"  # noqa: S101 - our guarantee
+        wanted = {"averages": True, "tokens": True}
+        teacher = self.learner.teacher(batch.views, batch.absent, **wanted)
+        student = self._learn(self.learner.student, batch, wanted)
+        losses = compute_losses(
+            student, teacher, batch.mask, self.config.objective, ttr_weight=0.0
+        )
+        return {name: loss for name, loss in losses.items() if name != "total"}
+
+    def _backward_in_pieces(self, pieces: Any, wanted: dict[str, bool], losses_of: Any) -> Any:
+        with torch.no_grad():
+            first = join([self._learn(self.learner.student, p, wanted) for p in pieces])
+        leaves = first.map(lambda part: part.detach().requires_grad_())
+        losses = losses_of(leaves)
+        gradients = [leaf.grad for leaf in leaves.parts() if leaf.grad is not None]
+        size = pieces[0].views.shape[1]
+        for i, piece in enumerate(pieces):
+            with self._exchange(last=i + 1 == len(pieces)):
+                again = self._learn(self.student, piece, wanted)
+                torch.autograd.backward(
+                    again.parts(),
+                    [gradient[:, i * size : (i + 1) * size] for gradient in gradients],
+                )
+        return losses
+
+    def _learn(self, student: nn.Module, piece: Batch, wanted: dict[str, bool]) -> Projections:
+        masked = piece.absent if piece.mask is None else piece.absent | piece.mask
+        projections: Projections = student(piece.views, masked, **wanted)
+        return projections
+
+    def _exchange(self, *, last: bool) -> Any:
+        """Let DDP exchange gradients after the last piece only."""
+        if last or not isinstance(self.student, DistributedDataParallel):
+            return nullcontext()
+        return self.student.no_sync()

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from model.errors import ConfigError
 from model.pretraining.config import load_config
-from model.pretraining.settings import PretrainConfig
 from model.spec import from_dict
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from model.pretraining.settings import PretrainConfig
 
 UNTRAINED = 0
 """Size of a row without training: the random weights that a run of that seed starts from."""

@@ -152,7 +152,7 @@ def test_the_probe_is_the_same_with_the_same_seed_whatever_the_global_one(rng):
     np.testing.assert_array_equal(first, again)
 
 
-def test_a_probe_that_diverges_has_no_score(rng, monkeypatch):
+def test_a_probe_that_diverges_has_no_score(rng):
     labels = cohort()
     material = features(rng, labels)
     (method,) = methods_of(labels, material, ["probe"])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.errors import SeriesError
-from model.layers import Block
+from model.layers import Block, NetworkWhitening
 from model.linear import Linear
 from model.networks import NETWORKS, network_columns
 from model.tokenizer import NetworkTokenizer
@@ -59,6 +59,7 @@ class Encoder(nn.Module):
         )
         self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.depth))
         self.norm = nn.LayerNorm(spec.dim)
+        self.whitening = NetworkWhitening(len(NETWORKS), spec.dim) if spec.whitened else None
         # Both follow from the label table and the specification: not part of the weights.
         order = torch.from_numpy(np.concatenate(columns))
         self.register_buffer("parcel_order", order, persistent=False)
@@ -95,7 +96,10 @@ class Encoder(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         encoded: Tensor = self.norm(tokens)
-        return encoded
+        if self.whitening is None:
+            return encoded
+        grid = encoded[:, 1:].unflatten(1, (len(NETWORKS), -1))  # type: ignore[no-untyped-call]
+        return torch.cat([encoded[:, :1], self.whitening(grid).flatten(1, 2)], dim=1)
 
     def tokenize(self, x: Tensor) -> Tensor:
         """Turn windows (B, P, L) into tokens (B, N, K, D) that know nothing of one another."""

@@ -62,3 +62,20 @@ class Block(nn.Module):
         tokens = tokens + self.scale1(self.attention(self.norm1(tokens)))
         result: Tensor = tokens + self.scale2(self.mlp(self.norm2(tokens)))
         return result
+
+
+class NetworkWhitening(nn.Module):
+    """Give every direction of a network's tokens the same weight.
+
+    Directions in which scans differ a lot drown those in which they differ a little, though
+    both tell people apart. `model.pretraining.whitening` fits it to simulated scans.
+    """
+
+    def __init__(self, n_networks: int, dim: int) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(n_networks, dim))
+        self.matrix = nn.Parameter(torch.eye(dim).repeat(n_networks, 1, 1))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map (B, N, K, D) to (B, N, K, D)."""
+        return (tokens - self.mean[:, None]) @ self.matrix

@@ -191,7 +191,7 @@ def _spec(live: dict[str, Tensor], *, heads: int | None, path: Path) -> EncoderS
             k for k in live if k.startswith(f"{_TOKENIZER}0.branches.1.slconv.kernel_list.")
         ]
         mlp = live[f"{_TRANSFORMER}transformer_blocks.0.mlp.0.weight"]
-        sizes = {
+        sizes: dict[str, Any] = {
             "dim": dim,
             "depth": len({k.split(".")[2] for k in live if ".transformer_blocks." in k}),
             "mlp_ratio": mlp.shape[0] // dim,

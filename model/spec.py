@@ -81,6 +81,8 @@ class EncoderSpec:
     """Parameters of each of the structured convolution's kernels."""
     sg_scales: int = 3
     layer_scale_init: float = 0.1
+    whitened: bool = False
+    """Final tokens are centred and whitened, each network by itself (not in the published)."""
 
     def __post_init__(self) -> None:
         if self.dim % 2 or self.dim % self.heads:

@@ -32,6 +32,7 @@ from model.pretraining.settings import BUNDLED, RANDOM
 from model.pretraining.shards import Shards
 from model.pretraining.step import Trainer
 from model.pretraining.subjects import LISTS, read_lists
+from model.pretraining.whitening import whiten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -225,7 +226,7 @@ def _save(
     learnt_from = "simulated series only" if config.data is None else "stored parcel series"
     save_checkpoint(
         folder,
-        trainer.learner.teacher.encoder,
+        _finished(trainer),
         name=config.run.name,
         version=config.run.version,
         input=config.input,
@@ -233,6 +234,21 @@ def _save(
         source=f"trained by semantoks from {begin} on {learnt_from}",
         licence=licence,
         training=describe_training(config, out, provenance),
+    )
+
+
+def _finished(trainer: Trainer) -> Encoder:
+    """Return the teacher, whitened if the run asks for it."""
+    config, encoder = trainer.config, trainer.learner.teacher.encoder
+    if config.run.whitening is None:
+        return encoder
+    assert config.simulation is not None, "checked with the settings"  # noqa: S101
+    return whiten(
+        encoder.cpu().eval(),
+        config.simulation,
+        config.input,
+        shrinkage=config.run.whitening,
+        seed=config.run.seed,
     )
 
 

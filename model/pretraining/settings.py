@@ -39,6 +39,9 @@ class RunConfig:
     """Parts of the checkpoint's default scan vector, in order."""
     n_subjects: int | None = None
     """Simulated subjects that come round again; None: every step has new ones."""
+    whitening: float | None = None
+    """Shrinkage of the whitening of final tokens, fitted to simulated scans after the last step;
+    None: tokens as they are, as published."""
     init: str = RANDOM
     """First weights of the encoder: ``random``, ``bundled``, or a checkpoint's path."""
     precision: Precision = "fp32"
@@ -186,6 +189,11 @@ class PretrainConfig:
                 "expected one of the sections [simulation] and [data], found "
                 + ("both." if self.data else "none."),
                 hint="A run learns from simulated series or from shards, not from a mixture.",
+            )
+        if self.run.whitening is not None and (self.simulation is None or self.encoder.whitened):
+            raise ConfigError(
+                "run.whitening is fitted to simulated scans once: it needs the section "
+                "[simulation] and an encoder that is not whitened."
             )
         if self.simulation and self.simulation.n_samples < self.input.window_samples:
             raise ConfigError(

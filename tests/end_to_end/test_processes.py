@@ -89,7 +89,12 @@ def test_stopped_it_leaves_no_partial_file_and_no_process(
         "--atlas", str(atlas), "--checkpoint", str(checkpoint), "--n-cpus", "2",
     ]  # fmt: skip
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # A shell that runs the tests in the background has them ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_until(lambda: list(out.rglob("*_status.json")))
     os.killpg(process.pid, number)  # as a terminal and a scheduler do: to all of them

@@ -163,7 +163,7 @@ def test_a_missing_path_is_never_replaced_by_random_weights(tmp_path):
 
 
 def test_an_installation_without_a_checkpoint_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(model.checkpoint, "files", lambda _: tmp_path)
+    monkeypatch.setattr("model.card.files", lambda _: tmp_path)
     with pytest.raises(CheckpointError, match="comes without a checkpoint"):
         load_encoder()
 

@@ -10,20 +10,20 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from model.card import CARD, WEIGHTS, bundled_folder, parcels_sha256, read_card
-from model.encoder import Encoder, sincos
+from model.encoder import Encoder, build_encoder
 from model.errors import CheckpointError
 from model.published import read_published
 from model.spec import CheckpointCard, InputSpec
-from model.weights import weights_file
+from model.weights import check_sizes, misfits, weights_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import torch
     from torch import Tensor
 
     from model.spec import EncoderSpec, ReadoutPart
@@ -175,21 +175,15 @@ def _load_folder(folder: Path) -> Encoder:
 
 def _encoder_of(spec: EncoderSpec, tensors: Mapping[str, Tensor], *, where: Path) -> Encoder:
     """Make a frozen encoder of the file's tensors; tell all that does not fit at once."""
-    # On "meta" nothing is allocated: the weights are never there twice.
-    with torch.device("meta"):
-        encoder = Encoder(spec)
-    expected = encoder.state_dict()
-    problems = [f"missing {key}" for key in expected if key not in tensors]
-    problems += [f"unexpected {key}" for key in tensors if key not in expected]
-    for key in sorted(expected.keys() & tensors.keys()):
-        want, have = expected[key], tensors[key]
-        if want.shape != have.shape or want.dtype != have.dtype:
-            problems.append(
-                f"{key} is {tuple(have.shape)} {have.dtype}, "
-                f"expected {tuple(want.shape)} {want.dtype}"
-            )
-        elif not have.isfinite().all():
-            problems.append(f"{key} is not finite")
+    check_sizes(tensors, spec, where=where)
+    encoder = build_encoder(spec, seed=0)
+    problems = misfits(tensors, encoder.state_dict())
+    if not problems:
+        # Before the file's values are read, so that no weights are in memory beside them.
+        encoder.load_state_dict(tensors, assign=True)
+    problems += [
+        f"{k} is not finite" for k, v in sorted(tensors.items()) if not v.isfinite().all()
+    ]
     if problems:
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise CheckpointError(
@@ -197,8 +191,6 @@ def _encoder_of(spec: EncoderSpec, tensors: Mapping[str, Tensor], *, where: Path
             f"{'; '.join(problems[:_SHOWN])}{more}.",
             hint="Nothing was loaded.",
         )
-    encoder.load_state_dict(tensors, assign=True)
-    encoder.positions = sincos(spec.n_patches, spec.dim)
     return encoder.requires_grad_(requires_grad=False).eval()
 
 

@@ -180,7 +180,8 @@ def _encode(
     half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
     with torch.inference_mode(), half:
         tokens = encoder(torch.from_numpy(values).to(device), torch.from_numpy(mask).to(device))
-        return np.asarray(tokens.float().cpu().numpy())
+    encoded: FloatArray = tokens.float().cpu().numpy()
+    return encoded
 
 
 def _card(encoder: Encoder, *, needed_for: str) -> CheckpointCard:

@@ -103,7 +103,9 @@ def read_published(path: Path, *, heads: int | None) -> PublishedWeights:
             hint="The teacher is the part that is used; a student alone cannot be imported.",
         )
     _check_parcels(live, path=path)
-    spec = _spec(live, heads=heads or _configured_heads(content.get("config")), path=path)
+    if heads is None:
+        heads = _configured_heads(content.get("config"))
+    spec = _spec(live, heads=heads, path=path)
     _take_constants(live, spec=spec, path=path)
     epoch = content.get("epoch")
     return PublishedWeights(
@@ -210,7 +212,7 @@ def _spec(live: dict[str, Tensor], *, heads: int | None, path: Path) -> EncoderS
             "--heads N` and use its result.",
         )
     try:
-        return EncoderSpec(heads=heads or dim // 64, **sizes)
+        return EncoderSpec(heads=dim // 64 if heads is None else heads, **sizes)
     except ConfigError as err:
         raise CheckpointError(f"{path}: {err}") from err
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from model.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 Normalization = Literal["robust", "zscore"]
 ReadoutPart = Literal["mean", "cls", "networks"]
 
 _T = TypeVar("_T")
+
+_LARGEST = {"depth": 1000, "sg_scales": 16}
+_LARGEST_OTHER = 1 << 14
+"""What the sizes of an architecture can be at most; a card with more is damaged."""
 
 
 def from_dict(kind: type[_T], values: dict[str, Any], *, where: str) -> _T:
@@ -37,6 +43,21 @@ def from_dict(kind: type[_T], values: dict[str, Any], *, where: str) -> _T:
         raise ConfigError(f"{where}: {err}.") from err
 
 
+def _check_sizes(sizes: Mapping[str, object]) -> None:
+    """Refuse counts and lengths that nothing can have, before anything is built of them."""
+    wrong = []
+    for name, size in sizes.items():
+        least, most = int(name != "depth"), _LARGEST.get(name, _LARGEST_OTHER)
+        if type(size) is not int or not least <= size <= most:
+            wrong.append(f"{name} {size!r} (from {least} to {most})")
+    if wrong:
+        raise ConfigError(f"expected whole numbers, found {', '.join(wrong)}.")
+
+
+def _is_positive(number: object) -> bool:
+    return type(number) in (int, float) and 0 < number < math.inf  # type: ignore[operator]
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
     """The series a checkpoint was trained on."""
@@ -52,6 +73,12 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "band_hz", tuple(self.band_hz))
+        names = ("window_samples", "patch_samples", "stride_samples")
+        _check_sizes({name: getattr(self, name) for name in names})
+        if not all(_is_positive(number) for number in (self.tr_s, *self.band_hz)):
+            raise ConfigError(
+                f"expected positive numbers, found tr_s {self.tr_s!r}, band_hz {self.band_hz!r}."
+            )
         if self.window_samples % self.patch_samples:
             raise ConfigError(
                 f"a window of {self.window_samples} samples is not a whole number of "
@@ -85,6 +112,12 @@ class EncoderSpec:
     """Final tokens are centred and whitened, each network by itself (not in the published)."""
 
     def __post_init__(self) -> None:
+        sizes = {f.name: getattr(self, f.name) for f in fields(self)}
+        if not _is_positive(sizes.pop("layer_scale_init")):
+            raise ConfigError(
+                f"expected a positive layer_scale_init, not {self.layer_scale_init!r}."
+            )
+        _check_sizes(sizes)
         if self.dim % 2 or self.dim % self.heads:
             raise ConfigError(f"dim {self.dim} must be even and divisible by heads {self.heads}.")
 
@@ -120,6 +153,13 @@ class CheckpointCard:
         wrong = [part for part in self.readout if part not in get_args(ReadoutPart)]
         if wrong or not self.readout:
             raise ConfigError(f"readout {self.readout!r}: parts are {get_args(ReadoutPart)}.")
+        given = (self.input.n_patches, self.input.patch_samples)
+        taken = (self.encoder.n_patches, self.encoder.patch_samples)
+        if given != taken:
+            raise ConfigError(
+                f"input gives {given[0]} patches of {given[1]} samples, encoder takes "
+                f"{taken[0]} of {taken[1]}."
+            )
 
     @classmethod
     def load(cls, path: Path) -> CheckpointCard:

@@ -127,10 +127,60 @@ def test_every_tensor_that_does_not_fit_is_named_in_one_error(folder):
         assert part in str(error.value)
 
 
+def test_many_tensors_that_do_not_fit_are_counted(folder):
+    tensors = load_file(folder / "weights.safetensors")
+    rewrite(folder, tensors | {f"surplus{i}": torch.zeros(1) for i in range(30)})
+    with pytest.raises(CheckpointError, match="30 tensors .* and 22 more"):
+        load_encoder(folder)
+
+
 def test_a_card_of_another_architecture_is_refused(folder):
     card = json.loads((folder / "card.json").read_text())
     edit_card(folder, encoder=card["encoder"] | {"depth": 2})
-    with pytest.raises(CheckpointError, match=r"missing blocks\.1"):
+    with pytest.raises(CheckpointError, match=r"depth 2 \(the weights have 1\)"):
+        load_encoder(folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "complaint"),
+    [
+        ("encoder", {"dim": 10**9}, r"dim 1000000000 \(from 1 to 16384\)"),
+        ("encoder", {"dim": 10**30}, "dim 1000000000000000000000000000000 "),
+        (
+            "encoder",
+            {"dim": 16384, "depth": 999},
+            r"dim 16384 \(the weights have 16\), depth 999 ",
+        ),
+        ("encoder", {"mlp_ratio": 16384}, r"mlp_dim 262144 \(the weights have 64\)"),
+        ("encoder", {"sg_kernel": 5, "sg_scales": 16}, "sg_kernel 5 .*, sg_scales 16 "),
+        ("encoder", {"dim": "16"}, "dim '16'"),
+        ("encoder", {"dim": 17}, "must be even"),
+        ("encoder", {"depth": -1}, r"depth -1 \(from 0"),
+        ("encoder", {"depth": 10**9}, "depth 1000000000 "),
+        ("encoder", {"heads": 0, "mlp_ratio": 0.5}, "heads 0 .*, mlp_ratio 0.5 "),
+        ("encoder", {"heads": True}, "heads True"),
+        ("encoder", {"sg_scales": 99}, "sg_scales 99"),
+        ("encoder", {"layer_scale_init": None}, "layer_scale_init, not None"),
+        ("encoder", {"n_patches": 7}, "5 patches of 20 samples, encoder takes 7 of 20"),
+        ("encoder", {"width": 3}, r"unknown keys \['width'\]"),
+        ("input", {"patch_samples": 0}, "patch_samples 0"),
+        ("input", {"tr_s": -2.0}, r"tr_s -2\.0"),
+        ("input", {"band_hz": [0.01, "high"]}, "band_hz"),
+        ("input", {"stride_samples": 2.5}, r"stride_samples 2\.5"),
+    ],
+)
+def test_a_card_that_describes_nothing_possible_is_refused(folder, part, change, complaint):
+    card = json.loads((folder / "card.json").read_text())
+    edit_card(folder, **{part: card[part] | change})
+    with pytest.raises(CheckpointError, match=complaint) as error:
+        load_encoder(folder)
+    assert len(str(error.value)) < 2000
+
+
+@pytest.mark.parametrize("content", ["[]", "5", '{"input": 5}', '{"input": {}, "encoder": []}'])
+def test_a_card_of_another_shape_is_refused(folder, content):
+    (folder / "card.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"card\.json"):
         load_encoder(folder)
 
 
@@ -310,6 +360,11 @@ def test_heads_are_64_channels_wide_where_that_divides():
     }
     spec = model.published._spec(live, heads=None, path=Path("x.pth"))
     assert spec == EncoderSpec(depth=1, sg_scales=1)
+
+
+def test_no_heads_at_all_are_refused():
+    with pytest.raises(CheckpointError, match="heads 0 "):
+        import_published(PUBLISHED, heads=0)
 
 
 def test_heads_that_do_not_divide_are_refused():

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from bids_app import __version__
 from bids_app.atlas import ATLAS_LABEL
-from bids_app.atomic import json_bytes, table_bytes, write_all
+from bids_app.atomic import json_bytes, write_all
 from bids_app.errors import OptionsError, OutputError
 from model.networks import parcels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 BIDS_VERSION = "1.11.1"
@@ -78,29 +81,28 @@ def _ours(description: Path) -> bool:
 
 def write_dataset_files(output_dir: Path, *, derivative: Path) -> list[Path]:
     """Write what describes the dataset, not one scan of it."""
-    import pandas as pd
-
-    table = pd.DataFrame(
-        [(p.index, p.name, p.network, p.hemisphere) for p in parcels()],
-        columns=["index", "name", "network", "hemisphere"],
-    )
-    descriptions = pd.DataFrame(
-        [(f"desc-{label}", text) for label, text in DESCRIPTIONS.items()],
-        columns=["desc_id", "description"],
-    )
+    descriptions = [(f"desc-{label}", text) for label, text in DESCRIPTIONS.items()]
+    table = [(p.index, p.name, p.network, p.hemisphere) for p in parcels()]
     citation = files("bids_app").joinpath("data/CITATION.md").read_bytes()
     readme = files("bids_app").joinpath("data/README_output.md").read_bytes()
     contents = {
         ".bidsignore": BIDSIGNORE.encode(),
         "dataset_description.json": json_bytes(_description(derivative)),
         "README.md": readme,
-        "descriptions.tsv": table_bytes(descriptions),
-        f"atlas-{ATLAS_LABEL}_dseg.tsv": table_bytes(table),
+        "descriptions.tsv": _tsv(("desc_id", "description"), descriptions),
+        f"atlas-{ATLAS_LABEL}_dseg.tsv": _tsv(("index", "name", "network", "hemisphere"), table),
         f"atlas-{ATLAS_LABEL}_dseg.json": json_bytes(_ATLAS_COLUMNS),
         f"atlas-{ATLAS_LABEL}_description.json": json_bytes(_ATLAS),
         "logs/CITATION.md": citation,
     }
     return write_all({output_dir / name: content for name, content in contents.items()})
+
+
+def _tsv(header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> bytes:
+    """Encode a small table without pandas, which a run with nothing to do has no other use for."""
+    text = io.StringIO()
+    csv.writer(text, delimiter="\t", lineterminator="\n").writerows([header, *rows])
+    return text.getvalue().encode()
 
 
 _ATLAS_COLUMNS = {

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, NewType
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from bids_app.errors import InputError
 from model.networks import parcel_names
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pandas as pd
 
 Metadata = NewType("Metadata", dict[str, Any])
 """A sidecar: open-ended JSON, keys as in docs/outputs.md."""
@@ -136,6 +137,8 @@ def _read_run(path: Path, record: Metadata, label: str) -> ReportRun:
 
 
 def _read_tables(stem: Path) -> RunTables:
+    import pandas as pd
+
     def named(ending: str) -> Path:
         return stem.with_name(f"{stem.name}_{ending}")
 
@@ -154,6 +157,8 @@ def _read_tables(stem: Path) -> RunTables:
 
 
 def _read_series(path: Path) -> npt.NDArray[np.float32]:
+    import pandas as pd
+
     table = pd.read_csv(path, sep="\t", dtype=np.float32)
     if tuple(table.columns) != parcel_names():
         raise ValueError(f"{path.name}: the columns are not the {len(parcel_names())} parcels")

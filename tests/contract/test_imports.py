@@ -75,15 +75,15 @@ def test_a_dry_run_loads_what_finds_scans_and_reads_headers(study: Path) -> None
     }
 
 
-def test_a_run_loads_no_figure_and_no_learning_library_and_group_level_no_torch(
+def test_a_run_loads_no_figure_library_and_neither_a_second_run_nor_the_group_level_torch(
     study: Path,
 ) -> None:
     options = ("--atlas", study / "atlas", "--checkpoint", study / "checkpoint")
-    run = loaded_by(
-        "bids_app.cli", study / "fmriprep", study / "out", "participant", "--quiet", *options
-    )
+    arguments = (study / "fmriprep", study / "out", "participant", "--quiet", *options)
+    run, again = (loaded_by("bids_app.cli", *arguments) for _ in range(2))
     assert "torch" in run
     assert not run & {"nilearn", "sklearn", "matplotlib", "PIL", "templateflow"}
+    assert not again & {"torch", "safetensors", "pandas", "nilearn", "matplotlib"}
     group = loaded_by("bids_app.cli", study / "fmriprep", study / "out", "group")
     assert not group & {"torch", "nilearn", "sklearn", "matplotlib", "PIL", "bids"}
 

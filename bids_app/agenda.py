@@ -9,8 +9,8 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bids_app.atomic import remove_partial, write_bytes
+from bids_app.cost import REPORT_MB
 from bids_app.derivatives import output_folder
-from bids_app.memory import REPORT_MB
 from bids_app.pool import Job, Lost, run_here, run_in_processes
 from bids_app.progress import Progress
 from bids_app.status import ScanOutcome, write_outcome
@@ -76,7 +76,7 @@ class Agenda:
         self.invocation, self._room_mb = invocation, room_mb
         self._stop_on_first_crash = stop_on_first_crash
         self._order = {_key(scan): place for place, scan in enumerate(scans)}
-        self._sizes = {_key(scan): _size(scan.bold_path) for scan in scans}
+        self._sizes = {_key(scan): file_size(scan.bold_path) for scan in scans}
         self._to_do = deque(scans)
         self._run: Job | None = None
         self._reports: deque[Job] = deque()
@@ -233,7 +233,8 @@ def _key(scan: BoldScan) -> tuple[Path, str]:
     return scan.bold_path, scan.name
 
 
-def _size(path: Path) -> int:
+def file_size(path: Path) -> int:
+    """Return the bytes of a file; 0 where it cannot be had, which is told when it is read."""
     try:
         return path.stat().st_size
     except OSError:

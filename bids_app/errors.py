@@ -58,6 +58,12 @@ class WorkerError(AppError):
     exit_code = 78
 
 
+class SchedulerError(AppError):
+    """The cluster's scheduler is absent or refuses a job."""
+
+    exit_code = 78
+
+
 class ScanError(SemantoksError):
     """One scan cannot be processed; the others go on. Status ``failed``."""
 

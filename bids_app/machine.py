@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
 _BYTES_PER_MB = 1 << 20
 
 
@@ -27,7 +28,7 @@ def available_memory_mb() -> float:
     return min(
         [
             *_granted_by_slurm(os.environ, n_cpus=available_cpus()),
-            *_limits_of_cgroups(_CGROUPS, Path("/proc/self/cgroup")),
+            *_limits_of_cgroups(_CGROUPS, _MEMBERSHIP),
             _free_mb(),
         ]
     )

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from bids_app.atlas_shelf import AtlasShelf
 from bids_app.atomic import write_bytes
+from bids_app.cost import scan_memory_mb
 from bids_app.embedder import open_embedder
 from bids_app.errors import OutputError
-from bids_app.memory import scan_memory_mb
 from bids_app.participant import Pipeline, earlier_outcome, run_scan
 from bids_app.report import report_path, write_report
 

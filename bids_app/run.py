@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from bids_app.atlas import atlas_home, available_spaces, parcels_by_space
 from bids_app.atomic import write_bytes
+from bids_app.cost import process_memory_mb
 from bids_app.errors import AtlasError
 from bids_app.locate import locate_derivative
-from bids_app.memory import process_memory_mb
 from bids_app.query import find_scans
 from bids_app.selection import SPACES
 
@@ -73,7 +73,7 @@ def run_participants(options: RunOptions) -> Summary:
 
     derivative, discovery = discover(options)
     check_output_folder(options.output_dir, bids_dir=options.bids_dir, derivative=derivative)
-    atlas_folder = _installed_atlas(options)
+    atlas_folder = installed_atlas(options)
     discovery.require_usable(confounds=options.strategy.needs_table)
     pipeline = open_pipeline(options, atlas_folder)
     for participant, reasons in discovery.left_out().items():
@@ -81,7 +81,7 @@ def run_participants(options: RunOptions) -> Summary:
     write_dataset_files(options.output_dir, derivative=derivative)
     log_dir = options.output_dir / "logs" / uuid.uuid4().hex[:12]
     write_bytes(log_dir / "config.json", options.to_json().encode())
-    base_mb = process_memory_mb(pipeline.embedder.checkpoint)
+    base_mb = process_memory_mb(options.checkpoint)
     agenda = Agenda(
         discovery.scans,
         ParticipantLevel(
@@ -105,7 +105,14 @@ def _parcels_by_space(options: RunOptions) -> Mapping[str, int]:
         return {}
 
 
-def _installed_atlas(options: RunOptions) -> Path:
+def installed_atlas(options: RunOptions) -> Path:
+    """Return the folder of the atlas.
+
+    Raises
+    ------
+    AtlasError
+        There is none.
+    """
     folder = options.atlas or atlas_home()
     if not available_spaces(folder):
         raise AtlasError(

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from bids_app import __version__
 from bids_app.agenda import Agenda, work_off
 from bids_app.atomic import write_all, write_bytes
+from bids_app.cost import process_memory_mb, series_memory_mb
 from bids_app.dataset import check_output_folder, write_dataset_files
 from bids_app.errors import AppError, OptionsError, ScanError, ScanExcludedError
-from bids_app.memory import process_memory_mb, series_memory_mb
 from bids_app.participant import one_line
 from bids_app.series_input import read_series
 from bids_app.series_result import SeriesResult, series_files

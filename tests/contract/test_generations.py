@@ -120,7 +120,7 @@ GENERATIONS = {
             "{run}_from-orig_to-boldref_mode-image_desc-hmc_xfm.txt": None,
             "{run}_desc-hmc_boldref.nii.gz": None,
             "{run}_desc-brain_mask.nii.gz": None,
-            "{run}_space-fsLR_den-170k_bold.dtseries.nii": "no atlas is installed for space-fsLR_den-170k",
+            "{run}_space-fsLR_den-170k_bold.dtseries.nii": "no atlas is installed",
         },
     ),
     "damaged": Generation(described="nothing", sidecar=False),

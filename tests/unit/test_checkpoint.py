@@ -130,7 +130,7 @@ def test_every_tensor_that_does_not_fit_is_named_in_one_error(folder):
 def test_many_tensors_that_do_not_fit_are_counted(folder):
     tensors = load_file(folder / "weights.safetensors")
     rewrite(folder, tensors | {f"surplus{i}": torch.zeros(1) for i in range(30)})
-    with pytest.raises(CheckpointError, match="30 tensors .* and 22 more"):
+    with pytest.raises(CheckpointError, match=r"30 tensors .* and 22 more"):
         load_encoder(folder)
 
 

@@ -1,4 +1,4 @@
-"""What a process and a scan need in memory, estimated before anything is read but a header.
+"""What a process and a scan cost, estimated before anything is read but a header.
 
 The numbers are measured peaks, rounded up (docs/scale.md has them beside the estimates).
 """
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model.card import WEIGHTS, bundled_folder
 from model.networks import parcel_names
 
 if TYPE_CHECKING:
@@ -26,13 +27,18 @@ _GRAYORDINATE_BYTES = 64
 _SERIES_BYTES = 12 * 8
 """Copies of a parcel's series at a time, and their text"""
 _UNREADABLE_MB = 500.0
+_SCAN_S = 3.0
+"""Everything but reading the image, with the participant's report"""
+_MB_PER_S = 100.0
+"""Compressed, one process, files at hand"""
 _BYTES_PER_MB = 1 << 20
 
 
-def process_memory_mb(checkpoint: Path) -> float:
+def process_memory_mb(checkpoint: Path | None) -> float:
     """Return what a process needs between scans: its libraries, and the weights twice."""
-    file = checkpoint / "weights.safetensors" if checkpoint.is_dir() else checkpoint
-    return _PROCESS_MB + 2 * file.stat().st_size / _BYTES_PER_MB
+    path = bundled_folder() if checkpoint is None else checkpoint
+    weights = path / WEIGHTS if path.is_dir() else path
+    return _PROCESS_MB + 2 * weights.stat().st_size / _BYTES_PER_MB
 
 
 def scan_memory_mb(scan: BoldScan) -> float:
@@ -79,3 +85,8 @@ def _header(scan: BoldScan) -> tuple[tuple[int, ...], int]:
         header = nib.Nifti2Header(file.read(nib.Nifti2Header.sizeof_hdr), check=False)
     n_volumes, n_places = header.get_data_shape()[4:6]
     return (n_places, n_volumes), header.get_data_dtype().itemsize
+
+
+def scan_seconds(n_bytes: int) -> float:
+    """Return about how long one process takes for a scan, from the size of its image file."""
+    return _SCAN_S + n_bytes / _BYTES_PER_MB / _MB_PER_S

@@ -1,0 +1,152 @@
+"""Group export of synthetic participant outputs: time per scan and memory against their number.
+
+    python benchmarks/group_export.py 1000 10000 100000 [--folder /tmp/group_export]
+
+Status files are real; the embeddings (the bundled model's 2,816 columns) are hard links to a few
+hundred tables, so that 100,000 scans take 1 GB of disk instead of 7. What is measured is thus work
+and system calls from the page cache, not a disk. Each export runs in a process of its own.
+Prints one JSON line per export, then a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bids_app.embedding_files import embedding_columns
+
+DIM = 256
+N_TEMPLATES = 400
+STEM = "task-rest_space-MNI152NLin6Asym_atlas-Semantoks457_res-2"
+CHANGED = 100
+EXPORT = """
+import json, resource, sys, time
+from pathlib import Path
+from bids_app.group import export_group
+loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+begun = time.perf_counter(), time.process_time()
+export_group(Path(sys.argv[1]), tsv="--tsv" in sys.argv)
+print(json.dumps({
+    "seconds": time.perf_counter() - begun[0], "cpu_seconds": time.process_time() - begun[1],
+    "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "import_mb": loaded / 1024,
+}))
+"""
+QC = {
+    "n_volumes": 490, "tr": 0.735, "tr_source": "sidecar", "duration": 360.15, "n_dropped": 0,
+    "n_interpolated": 3, "interpolated_fraction": 0.0061, "usable_seconds": 357.9,
+    "degrees_of_freedom": 41.0, "mean_fd": 0.12, "max_fd": 0.9, "mean_std_dvars": 1.01,
+    "n_missing_parcels": 0, "n_low_coverage_parcels": 2, "coverage_mean": 0.98,
+    "coverage_min": 0.6, "tsnr": 61.2, "n_constant_parcels": 0, "n_implausible_parcels": 0,
+    "homotopic_correlation": 0.51, "network_contrast": 0.17, "order_margin": 0.12,
+    "best_order": "semantoks457", "missing_networks": [], "n_windows": 3, "mask": "file",
+    "flags": {"low_coverage": "2 parcels with less than 80 % of their voxels"},
+}  # fmt: skip
+
+SIDECAR = dict.fromkeys(("Model", "Parts", "ScanVector", "Atlas", "SoftwareVersion"), "x" * 300)
+
+
+def write_cohort(out: Path, numbers: range, templates: list[tuple[Path, Path]]) -> None:
+    for number in numbers:
+        sub = f"{number:06d}"
+        folder = out / f"sub-{sub}" / "func"
+        folder.mkdir(parents=True)
+        name = folder / f"sub-{sub}_{STEM}"
+        write_status(Path(f"{name}_status.json"), sub)
+        table, sidecar = templates[number % N_TEMPLATES]
+        os.link(table, f"{name}_desc-scan_embedding.tsv")
+        os.link(sidecar, f"{name}_desc-scan_embedding.json")
+
+
+def write_status(path: Path, sub: str, *, mean_fd: float = 0.12) -> None:
+    status = {
+        "Status": "embedded",
+        "Reason": "",
+        "Entities": {"sub": sub, "task": "rest", "space": "MNI152NLin6Asym", "res": "2"},
+        "Source": f"bids:preprocessed:sub-{sub}/func/sub-{sub}_task-rest_desc-preproc_bold.nii.gz",
+        "ConfigurationHash": "0123456789abcdef-01234567",
+        "QC": QC | {"mean_fd": mean_fd},
+    }
+    path.write_text(json.dumps(status, indent=2))
+
+
+def write_templates(folder: Path) -> list[tuple[Path, Path]]:
+    folder.mkdir(parents=True)
+    names, found = embedding_columns(DIM), []
+    for seed in range(N_TEMPLATES):
+        values = np.random.default_rng(seed).normal(size=len(names)).astype(np.float32)
+        table, sidecar = folder / f"{seed}.tsv", folder / f"{seed}.json"
+        table.write_text("\t".join(names) + "\n" + "\t".join(f"{v:.8g}" for v in values) + "\n")
+        keys = dict.fromkeys(
+            ("Model", "Parts", "ScanVector", "Atlas", "SoftwareVersion"), "x" * 300
+        )
+        sidecar.write_text(json.dumps(keys | {"EmbeddingDimension": DIM}))
+        found.append((table, sidecar))
+    return found
+
+
+def export(out: Path, what: str, n_scans: int, *words: str) -> dict[str, object]:
+    answer = subprocess.run(
+        [sys.executable, "-c", EXPORT, out, *words], check=True, capture_output=True, text=True
+    )
+    measured = json.loads(answer.stdout)
+    table = out / "group_desc-scan_embedding.parquet"
+    row = {
+        "benchmark": "group_export", "what": what, "n_scans": n_scans, **measured,
+        "cpu_ms_per_scan": 1e3 * measured["cpu_seconds"] / n_scans,
+        "parquet_mb": table.stat().st_size / 2**20,
+        "index_mb": (out / "logs/group_index.jsonl").stat().st_size / 2**20,
+    }  # fmt: skip
+    print(json.dumps(row), flush=True)
+    return row
+
+
+def measure(folder: Path, n_scans: int, *, tsv: bool) -> list[dict[str, object]]:
+    shutil.rmtree(folder, ignore_errors=True)
+    out = folder / "out"
+    write_cohort(out, range(n_scans), write_templates(folder / "templates"))
+    time.sleep(2.5)  # or the second export would think files as young as its index changeable
+    rows = [export(out, "first", n_scans), export(out, "nothing changed", n_scans)]
+    time.sleep(2.5)
+    for number in range(0, n_scans, max(1, n_scans // CHANGED)):
+        sub = f"{number:06d}"
+        write_status(
+            out / f"sub-{sub}" / "func" / f"sub-{sub}_{STEM}_status.json", sub, mean_fd=0.2
+        )
+    time.sleep(2.5)
+    rows.append(export(out, f"{CHANGED} changed", n_scans))
+    if tsv:
+        rows.append(export(out, "as text too", n_scans, "--tsv"))
+    shutil.rmtree(folder)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("n_scans", type=int, nargs="+")
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/group_export"))  # noqa: S108
+    parser.add_argument("--tsv", action="store_true", help="also measure the text table")
+    arguments = parser.parse_args()
+    rows = [
+        row for n in arguments.n_scans for row in measure(arguments.folder, n, tsv=arguments.tsv)
+    ]
+    print(
+        f"\n{'scans':>7}  {'export':<16} {'s':>7} {'ms/scan':>8} {'peak MB':>8} {'Parquet MB':>10}"
+    )
+    for row in rows:
+        print(
+            f"{row['n_scans']:>7}  {row['what']:<16} {row['seconds']:7.1f} "
+            f"{row['cpu_seconds']:7.1f} {row['cpu_ms_per_scan']:11.2f} {row['peak_mb']:8.0f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -123,7 +123,8 @@ def test_rotating_wide_features_changes_no_prediction(rng):
     x, y = rng.normal(size=(12, 40)), rng.normal(size=12)
     train = samples(x[:8])
     scaling = learn_scaling(train, standardize=False)
-    assert scaling.apply(train.values).shape[1] == 8
+    # Centred rows span one dimension less than there are.
+    assert scaling.apply(train.values).shape[1] == 7
     model = fit_linear(train.with_values(scaling.apply(train.values)), y[:8], 1.0, n_outputs=1)
     centred = x - x[:8].mean(axis=0)
     centred /= np.sqrt((centred[:8] ** 2).sum(axis=1).mean())
@@ -152,7 +153,7 @@ def test_the_probe_is_the_same_with_the_same_seed_whatever_the_global_one(rng):
     np.testing.assert_array_equal(first, again)
 
 
-def test_a_probe_that_diverges_has_no_score(rng, monkeypatch):
+def test_a_probe_that_diverges_has_no_score(rng):
     labels = cohort()
     material = features(rng, labels)
     (method,) = methods_of(labels, material, ["probe"])
@@ -188,9 +189,7 @@ def test_what_is_learned_does_not_depend_on_the_test_subjects(rng, name, task):
         labels, values={s: 1 - v if s in split.test else v for s, v in labels.values.items()}
     )
     row = evaluate(method, labels, split)
-    changed = evaluate(
-        replace(method, samples=method.samples.with_values(other)), flipped, split
-    )
+    changed = evaluate(replace(method, samples=method.samples.with_values(other)), flipped, split)
     assert row.status == changed.status == "ok"
     assert (row.setting, row.validation) == (changed.setting, changed.validation)
 
@@ -247,7 +246,7 @@ def test_the_hash_of_the_data_does_not_depend_on_its_order():
 # Scores
 
 
-def test_scores_of_a_subject_are_averaged_before_he_is_classified(rng, monkeypatch):
+def test_scores_of_a_subject_are_averaged_before_he_is_classified():
     labels = cohort()
     values = np.repeat(labels.of(labels.subjects), 3)[:, None].astype(np.float32)
     # Two of three crops of each subject are barely wrong, one is clearly right.

@@ -17,10 +17,10 @@ from model.checkpoint import load_encoder
 from model.cli import main
 from model.probing.config import METHODS, ProbeConfig
 from model.probing.evaluate import evaluate
+from model.probing.features import find_runs
 from model.probing.inputs import series_features
 from model.probing.methods import make_methods
 from model.probing.participants import Labels
-from model.probing.scans import find_scans
 from model.probing.splits import draw_split
 
 N = 24
@@ -83,14 +83,14 @@ def test_a_planted_label_is_decoded_by_every_method(probe, tmp_path):
 
 
 def test_random_labels_are_at_chance(cohort):
-    scans = find_scans(cohort / "out", entities=[])
+    runs = find_runs(cohort / "out", entities=[])
     names = [f"sub-{i:02d}" for i in range(N)]
     anyone = Labels(
         column="x", task="classification", classes=("a", "b"), values=dict.fromkeys(names, 0.0)
     )
     config = ProbeConfig(target="x", task="classification", n_crops=2)
     encoder = load_encoder(cohort / "checkpoint")
-    features = series_features(scans, anyone, encoder, config, kinds=["crops", "fc"])
+    features = series_features(runs, anyone, encoder, config, kinds=["crops", "fc"])
     methods = make_methods(["linear", "fc-svm"], features.samples, n_outputs=2, epochs=1, seed=0)
     # The planted label, shuffled: what is there to find must not help.
     rng = np.random.default_rng(0)

@@ -12,6 +12,7 @@ import pytest
 from model.encoder import build_encoder
 from model.errors import SeriesError
 from model.networks import NETWORKS, network_columns
+from model.outputs import OutputsError, model_series
 from model.preprocess import normalize
 from model.probing.features import (
     correlations,
@@ -20,12 +21,13 @@ from model.probing.features import (
     crops,
     drop_missing,
     extract,
+    find_runs,
+    subject_of,
 )
 from model.probing.group_table import read_group_table
 from model.probing.inputs import table_features
 from model.probing.participants import Labels
 from model.probing.samples import ProbeError, Samples
-from model.probing.scans import find_scans, load_series
 from model.probing.splits import LeakError
 from model.series import ParcelSeries
 from model.spec import EncoderSpec, InputSpec
@@ -50,29 +52,33 @@ def test_only_embedded_runs_with_the_wanted_entities_are_found(tmp_path, values)
     for name in ("sub-02_task-rest", "sub-01_task-rest_run-1", "sub-01_task-faces"):
         probe_builders.write_series(tmp_path, name, values[:3])
     probe_builders.write_series(tmp_path, "sub-03_task-rest", values[:3], status="failed")
-    scans = find_scans(tmp_path, entities=["task-rest"])
-    assert [scan.name for scan in scans] == ["sub-01_task-rest_run-1", "sub-02_task-rest"]
-    assert [scan.subject for scan in scans] == ["sub-01", "sub-02"]
+    runs = find_runs(tmp_path, entities=["task-rest"])
+    assert [run.name.partition("_atlas")[0] for run in runs] == [
+        "sub-01_task-rest_run-1",
+        "sub-02_task-rest",
+    ]
+    assert [subject_of(run) for run in runs] == ["sub-01", "sub-02"]
 
 
-def test_a_folder_without_runs_is_refused(tmp_path):
-    with pytest.raises(SeriesError, match="no embedded run with task-rest"):
-        find_scans(tmp_path, entities=["task-rest"])
+def test_entities_that_no_run_has_are_refused(tmp_path, values):
+    probe_builders.write_series(tmp_path, "sub-01_task-rest", values[:3])
+    with pytest.raises(OutputsError, match="no embedded run with task-faces"):
+        find_runs(tmp_path, entities=["task-faces"])
 
 
 def test_runs_of_two_settings_are_refused(tmp_path, values):
     probe_builders.write_series(tmp_path, "sub-01_task-rest", values[:3], settings="one")
     probe_builders.write_series(tmp_path, "sub-02_task-rest", values[:3], settings="two")
-    with pytest.raises(SeriesError, match="2 different settings"):
-        find_scans(tmp_path, entities=[])
+    with pytest.raises(OutputsError, match="2 different settings"):
+        find_runs(tmp_path, entities=[])
 
 
 def test_a_series_comes_back_as_it_was_written(tmp_path, values):
     values = values.copy()
     values[:, 450:] = np.nan
     probe_builders.write_series(tmp_path, "sub-01_task-rest", values)
-    (scan,) = find_scans(tmp_path, entities=[])
-    series = load_series(scan)
+    (run,) = find_runs(tmp_path, entities=[])
+    series = model_series(run)
     np.testing.assert_allclose(series.values, values, rtol=1e-5)
     assert (series.tr_s, series.unit) == (2.0, "robust")
     assert series.missing.sum() == 7
@@ -81,17 +87,17 @@ def test_a_series_comes_back_as_it_was_written(tmp_path, values):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda p: p.unlink(), "not a readable series"),
-        (lambda p: p.write_text(p.read_text()[:-4000]), "not a readable series"),
+        (lambda p: p.unlink(), "absent or damaged"),
+        (lambda p: p.write_text(p.read_text()[:-4000]), "absent or damaged"),
         (lambda p: p.write_text("a\tb\n1\t2\n"), "not the 457 parcels"),
-        (lambda p: p.with_suffix(".json").write_text("{}"), "no RepetitionTime"),
+        (lambda p: p.with_suffix(".json").write_text("{}"), "RepetitionTime"),
     ],
 )
 def test_a_damaged_series_is_one_clear_error(tmp_path, values, damage, message):
     damage(probe_builders.write_series(tmp_path, "sub-01_task-rest", values[:30]))
-    (scan,) = find_scans(tmp_path, entities=[])
-    with pytest.raises(SeriesError, match=message):
-        load_series(scan)
+    (run,) = find_runs(tmp_path, entities=[])
+    with pytest.raises(OutputsError, match=message):
+        model_series(run)
 
 
 # Features
@@ -167,9 +173,9 @@ def test_features_that_no_scan_shares_are_refused():
 def test_a_session_copied_to_another_subject_is_refused(tmp_path, values):
     for name in ("sub-01_ses-1_task-rest", "sub-02_ses-2_task-rest"):
         probe_builders.write_series(tmp_path, name, values)
-    scans = find_scans(tmp_path, entities=[])
-    with pytest.raises(LeakError, match="sub-01_ses-1_task-rest and sub-02_ses-2_task-rest"):
-        extract(scans, {"fc": correlations})
+    runs = find_runs(tmp_path, entities=[])
+    with pytest.raises(LeakError, match=r"sub-01_ses-1_task-rest\S* and sub-02_ses-2_task-rest"):
+        extract(runs, {"fc": correlations})
 
 
 # Group tables

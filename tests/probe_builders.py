@@ -50,7 +50,8 @@ def write_series(
     folder = out / name.partition("_")[0] / "func"
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"{name}_atlas-Semantoks457"
-    record = {"Status": status, "ConfigurationHash": f"{settings}-1"}
+    entities = dict(part.split("-") for part in name.split("_"))
+    record = {"Status": status, "Entities": entities, "ConfigurationHash": f"{settings}-1"}
     stem.with_name(f"{stem.name}_status.json").write_text(json.dumps(record))
     path = stem.with_name(f"{stem.name}_desc-model_timeseries.tsv")
     meta = {"RepetitionTime": 2.0, "Normalization": normalization, "StartTime": 0.0}

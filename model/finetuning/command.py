@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import load_encoder, save_checkpoint
+from model.files import json_bytes
 from model.finetuning.adapters import add_adapters, merge_adapters
 from model.finetuning.predictor import (
     CHECKPOINT_FOLDER,
@@ -22,7 +23,7 @@ from model.finetuning.train import best_of, train
 from model.probing.command import provenance, row_record
 from model.probing.config import MAIN_METRIC
 from model.probing.evaluate import Row, by_subject, measure_subjects
-from model.probing.output import json_text, new_folder, refuse_occupied
+from model.probing.output import new_folder, refuse_occupied
 from model.probing.report import predictions_tsv, text_table
 from model.probing.summary import summarize
 
@@ -84,11 +85,9 @@ def run_finetune(
         summary, differences = summarize(rows, [study.split], study.labels.task)
         record["rows"] = [row_record(row) for row in rows]
         metric = MAIN_METRIC[study.labels.task]
-        (folder / "results.json").write_text(json_text(record), encoding="utf-8")
-        (folder / "predictions.tsv").write_text(
-            predictions_tsv(rows, study.labels), encoding="utf-8"
-        )
-        (folder / "epochs.tsv").write_text(epochs_tsv(epochs), encoding="utf-8")
+        (folder / "results.json").write_bytes(json_bytes(record))
+        (folder / "predictions.tsv").write_bytes(predictions_tsv(rows, study.labels))
+        (folder / "epochs.tsv").write_bytes(epochs_tsv(epochs))
         (folder / "epochs.svg").write_bytes(curves_svg(epochs, metric))
     return text_table(summary, differences, study.labels.task)
 

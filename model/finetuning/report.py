@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import astuple, fields
 from typing import TYPE_CHECKING
 
+from model.files import tsv_bytes
 from model.finetuning.train import Epoch, best_of
-from model.probing.output import svg_bytes, tsv_text
+from model.probing.output import svg_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def epochs_tsv(epochs: Sequence[Epoch]) -> str:
+def epochs_tsv(epochs: Sequence[Epoch]) -> bytes:
     """Return one line per epoch."""
-    return tsv_text([f.name for f in fields(Epoch)], [astuple(epoch) for epoch in epochs])
+    return tsv_bytes([f.name for f in fields(Epoch)], [astuple(epoch) for epoch in epochs])
 
 
 def curves_svg(epochs: Sequence[Epoch], metric: str) -> bytes:

@@ -9,10 +9,16 @@ from model.errors import ConfigError
 from model.finetuning.train import Crops
 from model.probing.command import labels_of
 from model.probing.evaluate import Row, evaluate, target_scale
-from model.probing.features import crop_extractor, crops, drop_missing, extract
+from model.probing.features import (
+    crop_extractor,
+    crops,
+    drop_missing,
+    extract,
+    find_runs,
+    subject_of,
+)
 from model.probing.inputs import card_of
 from model.probing.methods import make_methods
-from model.probing.scans import find_scans
 from model.probing.splits import split_of
 
 if TYPE_CHECKING:
@@ -90,8 +96,8 @@ def open_study(data: Path, participants: Path, config: FinetuneConfig, encoder: 
             f"{data}: fine-tuning needs series, not embeddings.",
             hint="Name the output folder of the participant level.",
         )
-    scans = find_scans(data, entities=config.entities)
-    labels = labels_of(participants, config, [scan.subject for scan in scans])
+    runs = find_runs(data, entities=config.entities)
+    labels = labels_of(participants, config, [subject_of(run) for run in runs])
     split = split_of(config, labels, repetition=config.repetition)
     base = card_of(encoder)
     readout = config.readout or base.readout
@@ -104,7 +110,7 @@ def open_study(data: Path, participants: Path, config: FinetuneConfig, encoder: 
 
     embedded = crop_extractor(encoder, base.input, readout=readout, n_crops=config.n_crops)
     samples, digest = extract(
-        [scan for scan in scans if scan.subject in labels.values],
+        [run for run in runs if subject_of(run) in labels.values],
         {"windows": windows, "masked": masked, "embedded": embedded},
     )
     return Study(

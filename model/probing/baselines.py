@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
 """C of logistic regression and SVM, 1 / alpha of ridge, for rows of norm 1 on average."""
 MAX_ITERATIONS = 5000
+RANK_TOLERANCE = 1e-12
+"""Share of the largest variance below which a direction is rounding; centring makes one."""
 
 
 def learn_scaling(train: Samples, *, standardize: bool) -> Learned:
@@ -47,15 +49,20 @@ def learn_scaling(train: Samples, *, standardize: bool) -> Learned:
     size = np.sqrt((rows**2).sum(axis=1).mean())
     if size == 0:
         raise ProbeError("all training samples have the same features.")
-    axes = None
-    if rows.shape[1] > rows.shape[0]:
-        axes = np.linalg.svd(rows, full_matrices=False)[2].T
+    axes = _spanned(rows) if rows.shape[1] > rows.shape[0] else None
 
     def apply(values: FloatArray) -> FloatArray:
         scaled = (values - mean) / spread / size
         return np.asarray(scaled if axes is None else scaled @ axes, np.float32)
 
     return Learned(apply=apply, seen=frozenset(train.subjects))
+
+
+def _spanned(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(F, R) orthonormal axes of what (S, F) rows span, from their small Gram matrix."""
+    values, vectors = np.linalg.eigh(rows @ rows.T)
+    kept = values > RANK_TOLERANCE * values[-1]
+    return np.asarray(rows.T @ (vectors[:, kept] / np.sqrt(values[kept])))
 
 
 def fit_linear(

@@ -12,16 +12,17 @@ import torch
 
 from model.checkpoint import load_encoder
 from model.errors import ConfigError
+from model.files import json_bytes
 from model.pretraining.provenance import git_revision
 from model.probing.config import METHODS, TABLE_METHODS
 from model.probing.evaluate import evaluate
+from model.probing.features import find_runs, subject_of
 from model.probing.group_table import read_group_table
 from model.probing.inputs import series_features, table_features
 from model.probing.methods import features_of, make_methods
-from model.probing.output import json_text, new_folder, refuse_occupied
+from model.probing.output import new_folder, refuse_occupied
 from model.probing.participants import read_labels, sha256_of
 from model.probing.report import figure_svg, predictions_tsv, rows_tsv, text_table
-from model.probing.scans import find_scans
 from model.probing.splits import make_splits
 from model.probing.summary import summarize
 
@@ -96,12 +97,12 @@ def _from_folder(
     data: Path, participants: Path, config: ProbeConfig, checkpoint: Path | None, device: str
 ) -> tuple[Labels, list[Split], Features]:
     """Compute what the methods need, once labels and splits are known to hold."""
-    scans = find_scans(data, entities=config.entities)
-    labels = labels_of(participants, config, [scan.subject for scan in scans])
+    runs = find_runs(data, entities=config.entities)
+    labels = labels_of(participants, config, [subject_of(run) for run in runs])
     splits = make_splits(config, labels, participants)
     encoder = load_encoder(checkpoint, device=device)
     kinds = {features_of(name) for name in config.methods or METHODS}
-    return labels, splits, series_features(scans, labels, encoder, config, kinds=kinds)
+    return labels, splits, series_features(runs, labels, encoder, config, kinds=kinds)
 
 
 def _from_table(
@@ -143,9 +144,9 @@ def provenance(
 ) -> dict[str, Any]:
     """Say what was asked of whom, with which software."""
     return {
-        "config": asdict(config),
-        "data": data,
-        "participants": participants,
+        "config": asdict(config) | {"splits": config.splits and str(config.splits)},
+        "data": str(data),
+        "participants": str(participants),
         "classes": list(labels.classes),
         "n_subjects": len(labels.subjects),
         "subjects_sha256": sha256_of(labels.subjects),
@@ -180,9 +181,9 @@ def _write(
         "rows": [row_record(row) for row in rows],
     }
     with new_folder(out) as folder:
-        (folder / "results.json").write_text(json_text(results), encoding="utf-8")
-        (folder / "results.tsv").write_text(rows_tsv(rows, labels.task), encoding="utf-8")
-        (folder / "predictions.tsv").write_text(predictions_tsv(rows, labels), encoding="utf-8")
+        (folder / "results.json").write_bytes(json_bytes(results))
+        (folder / "results.tsv").write_bytes(rows_tsv(rows, labels.task))
+        (folder / "predictions.tsv").write_bytes(predictions_tsv(rows, labels))
         (folder / "results.svg").write_bytes(figure_svg(rows, summary, labels))
     return text_table(summary, differences, labels.task)
 

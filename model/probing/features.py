@@ -8,26 +8,51 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.embed import embed_windows
+from model.outputs import OutputsError, embedded_runs, model_series
 from model.preprocess import window
 from model.probing.samples import FloatArray, ProbeError, Samples, refuse_copies
-from model.probing.scans import load_series
 from model.series import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from model.encoder import Encoder
-    from model.probing.scans import Scan
+    from model.outputs import Run
     from model.series import ParcelSeries, ScanEmbedding
     from model.spec import InputSpec, ReadoutPart
 
     Extractor = Callable[[ParcelSeries], FloatArray]
 
 
+def find_runs(folder: Path, *, entities: Sequence[str]) -> list[Run]:
+    """List the embedded runs of an output folder that have all of some entities.
+
+    Raises
+    ------
+    OutputsError
+        There is none, or runs were made with different settings.
+    """
+    wanted = set(entities)
+    runs = [
+        run
+        for run in embedded_runs(folder)
+        if wanted <= {f"{key}-{value}" for key, value in run.entities.items()}
+    ]
+    if not runs:
+        raise OutputsError(f"{folder}: no embedded run with {' and '.join(entities)}.")
+    return runs
+
+
+def subject_of(run: Run) -> str:
+    """Name the subject as in the participants table."""
+    return run.columns["participant_id"]
+
+
 def extract(
-    scans: Sequence[Scan], extractors: Mapping[str, Extractor]
+    runs: Sequence[Run], extractors: Mapping[str, Extractor]
 ) -> tuple[dict[str, Samples], str]:
-    """Read every scan once and compute each kind of features.
+    """Read every run once and compute each kind of features.
 
     Parameters
     ----------
@@ -40,7 +65,7 @@ def extract(
 
     Raises
     ------
-    SeriesError
+    OutputsError, SeriesError
         A series is damaged or not what the encoder expects.
     LeakError
         Two subjects share a series.
@@ -48,22 +73,22 @@ def extract(
     rows: dict[str, list[FloatArray]] = {kind: [] for kind in extractors}
 
     def contents() -> Iterator[tuple[str, str, bytes]]:
-        for scan in scans:
-            series = load_series(scan)
+        for run in runs:
+            series = model_series(run)
             for kind, extractor in extractors.items():
                 rows[kind].append(extractor(series))
-            yield scan.subject, scan.name, series.values.tobytes()
+            yield subject_of(run), run.name, series.values.tobytes()
 
     digest = refuse_copies(contents())
-    return {kind: _joined(scans, values) for kind, values in rows.items()}, digest
+    return {kind: _joined(runs, values) for kind, values in rows.items()}, digest
 
 
-def _joined(scans: Sequence[Scan], rows: list[FloatArray]) -> Samples:
-    owners = [scan for scan, values in zip(scans, rows, strict=True) for _ in values]
+def _joined(runs: Sequence[Run], rows: list[FloatArray]) -> Samples:
+    owners = [run for run, values in zip(runs, rows, strict=True) for _ in values]
     return Samples(
         values=np.concatenate(rows),
-        subjects=tuple(scan.subject for scan in owners),
-        scans=tuple(scan.name for scan in owners),
+        subjects=tuple(subject_of(run) for run in owners),
+        scans=tuple(run.name for run in owners),
     )
 
 

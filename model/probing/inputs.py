@@ -7,19 +7,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from model.encoder import build_encoder
-from model.probing.features import correlations, covariance, crop_extractor, drop_missing, extract
+from model.probing.features import (
+    correlations,
+    covariance,
+    crop_extractor,
+    drop_missing,
+    extract,
+    subject_of,
+)
 from model.probing.samples import refuse_copies
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from model.encoder import Encoder
+    from model.outputs import Run
     from model.probing.config import ProtocolConfig
     from model.probing.features import Extractor
     from model.probing.group_table import GroupTable
     from model.probing.participants import Labels
     from model.probing.samples import Samples
-    from model.probing.scans import Scan
     from model.spec import CheckpointCard
 
 _LOG = logging.getLogger(__name__)
@@ -44,7 +51,7 @@ def table_features(table: GroupTable, labels: Labels) -> Features:
 
 
 def series_features(
-    scans: Sequence[Scan],
+    runs: Sequence[Run],
     labels: Labels,
     encoder: Encoder,
     config: ProtocolConfig,
@@ -73,7 +80,7 @@ def series_features(
         "fc": correlations,
         "covariance": covariance,
     }
-    chosen = [scan for scan in scans if scan.subject in labels.values]
+    chosen = [run for run in runs if subject_of(run) in labels.values]
     samples, digest = extract(chosen, {k: e for k, e in extractors.items() if k in kinds})
     checkpoint = {
         "Name": card.name,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from model.errors import ConfigError
+from model.files import ResultError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from matplotlib.figure import Figure
 
@@ -36,7 +35,7 @@ def new_folder(out: Path) -> Iterator[Path]:
 
     Raises
     ------
-    ConfigError
+    ResultError
         The folder cannot be written.
     """
     try:
@@ -47,27 +46,7 @@ def new_folder(out: Path) -> Iterator[Path]:
             yield new
             new.rename(out)
     except OSError as err:
-        raise ConfigError(f"{out}: cannot be written ({err}).") from err
-
-
-def json_text(content: dict[str, Any]) -> str:
-    """Encode strictly: NaN and infinity are refused, paths become text."""
-    return json.dumps(content, indent=2, allow_nan=False, default=str) + "\n"
-
-
-def tsv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Encode a table; None is n/a, numbers have 6 significant digits."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([[_cell(value) for value in row] for row in rows])
-    return buffer.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    if value is None or value == "":
-        return "n/a"
-    return f"{value:.6g}" if isinstance(value, float) else value
+        raise ResultError(f"{out}: cannot be written ({err}).") from err
 
 
 def svg_bytes(figure: Figure) -> bytes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from model.files import tsv_bytes
 from model.probing.config import MAIN_METRIC
 from model.probing.metrics import METRICS
-from model.probing.output import svg_bytes, tsv_text
+from model.probing.output import svg_bytes
 from model.probing.summary import REFERENCE
 
 if TYPE_CHECKING:
@@ -53,24 +54,24 @@ def _range(numbers: dict[str, float]) -> str:
     return f"[{numbers['low']:.3f}, {numbers['high']:.3f}]" if "low" in numbers else ""
 
 
-def rows_tsv(rows: Sequence[Row], task: Task) -> str:
+def rows_tsv(rows: Sequence[Row], task: Task) -> bytes:
     """Return one line per method and split."""
     header = ["method", "split", "status", "reason", "setting", "validation", *METRICS[task]]
-    return tsv_text(
+    return tsv_bytes(
         header,
         [
-            [r.method, r.split, r.status, r.reason, r.setting, r.validation]
+            [r.method, r.split, r.status, r.reason or None, r.setting, r.validation]
             + [r.scores.get(metric) for metric in METRICS[task]]
             for r in rows
         ],
     )
 
 
-def predictions_tsv(rows: Sequence[Row], labels: Labels) -> str:
+def predictions_tsv(rows: Sequence[Row], labels: Labels) -> bytes:
     """Return one line per method, split and test subject: label, prediction, scores."""
     outputs = [f"score_{name}" for name in labels.classes]
     header = ["method", "split", "participant_id", "label", "predicted", *outputs]
-    return tsv_text(
+    return tsv_bytes(
         header,
         [
             [row.method, row.split, subject, *_outcome(labels, subject, scores)]

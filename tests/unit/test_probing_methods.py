@@ -123,7 +123,8 @@ def test_rotating_wide_features_changes_no_prediction(rng):
     x, y = rng.normal(size=(12, 40)), rng.normal(size=12)
     train = samples(x[:8])
     scaling = learn_scaling(train, standardize=False)
-    assert scaling.apply(train.values).shape[1] == 8
+    # Centred rows span one dimension less than there are.
+    assert scaling.apply(train.values).shape[1] == 7
     model = fit_linear(train.with_values(scaling.apply(train.values)), y[:8], 1.0, n_outputs=1)
     centred = x - x[:8].mean(axis=0)
     centred /= np.sqrt((centred[:8] ** 2).sum(axis=1).mean())

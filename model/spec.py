@@ -117,6 +117,8 @@ class EncoderSpec:
             raise ConfigError(
                 f"expected a positive layer_scale_init, not {self.layer_scale_init!r}."
             )
+        if not isinstance(sizes.pop("whitened"), bool):
+            raise ConfigError(f"expected whitened to be true or false, not {self.whitened!r}.")
         _check_sizes(sizes)
         if self.dim % 2 or self.dim % self.heads:
             raise ConfigError(f"dim {self.dim} must be even and divisible by heads {self.heads}.")

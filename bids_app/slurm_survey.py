@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from bids_app.options import RunOptions
     from bids_app.participant import Pipeline
-    from bids_app.query import BoldScan, Discovery
+    from bids_app.discovery import Discovery
+    from bids_app.query import BoldScan
 
 _AT_ONCE = 500
 """Participants that are looked up together: pybids keeps all their file names in memory."""

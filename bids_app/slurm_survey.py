@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from bids_app.discovery import Discovery
     from bids_app.options import RunOptions
     from bids_app.participant import Pipeline
-    from bids_app.discovery import Discovery
     from bids_app.query import BoldScan
 
 _AT_ONCE = 500

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.nearness import predict_missing
 from model.networks import missing_networks
 from model.pretraining.shards import SHOWN, ShardError, Shards, StoredScan
 from model.pretraining.subjects import SubjectsError
@@ -121,16 +122,18 @@ class Cohort:
 
         Returns
         -------
-        (B, P, L) values, zero where a parcel is missing, and (B, N) true where a network is.
+        (B, P, L) values, where parcels are missing as `model.preprocess.window` fills them, and
+        (B, N) true where a network is missing.
         """
         length = self.spec.window_samples
-        values = np.stack(
-            [self.shards.read(c.scan, start=c.start, stop=c.start + length) for c in crops]
-        )
-        missing = np.isnan(values[:, 0])
-        absent = np.stack([missing_networks(row) for row in missing])
-        filled = np.nan_to_num(values, copy=False, nan=0.0)
-        return torch.from_numpy(filled).transpose(1, 2), torch.from_numpy(absent)
+        windows, absent = [], []
+        for crop in crops:
+            values = self.shards.read(crop.scan, start=crop.start, stop=crop.start + length)
+            missing = np.isnan(values[0])
+            filled = predict_missing(values, missing) if missing.any() else values
+            windows.append(filled.astype(np.float32).T)
+            absent.append(missing_networks(missing))
+        return torch.from_numpy(np.stack(windows)), torch.from_numpy(np.stack(absent))
 
 
 def _index(uniform: float, n: int) -> int:

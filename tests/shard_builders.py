@@ -1,0 +1,45 @@
+"""Small folders of shards from seeds, and ways to damage them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model.pretraining.shard_writer import NewScan, write_shards
+from model.pretraining.subjects import split_subjects, write_lists
+from model.series import ParcelSeries
+from model.spec import InputSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def noise_scans(
+    n_subjects: int, *, n_sessions: int = 2, n_frames: int = 120, missing: slice = slice(0, 0)
+) -> Iterator[NewScan]:
+    """White noise that is a little alike in the sessions of a subject."""
+    rng = np.random.default_rng(5)
+    for subject in range(n_subjects):
+        own = rng.standard_normal(457)
+        for session in range(1, n_sessions + 1):
+            values = rng.standard_normal((n_frames, 457)) + rng.standard_normal((n_frames, 1)) * own
+            values[:, missing] = np.nan
+            name = f"sub-{subject:02d}_ses-{session}"
+            yield NewScan(
+                subject=f"sub-{subject:02d}",
+                session=f"ses-{session}",
+                scan=name,
+                source="tests",
+                series=ParcelSeries(values=values, tr_s=2.0, unit="robust"),
+            )
+
+
+def make_shards(folder: Path, n_subjects: int = 12, **options: int) -> Path:
+    """Write shards with lists of subjects, several to a folder, and return `folder`."""
+    scans = noise_scans(n_subjects, **options)
+    write_shards(folder, scans, InputSpec(), made_from="noise", shard_frames=500)
+    subjects = [f"sub-{i:02d}" for i in range(n_subjects)]
+    write_lists(folder, split_subjects(subjects, validation=0.1, test=0.2, seed=1))
+    return folder

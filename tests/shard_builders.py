@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model.networks import parcel_names
 from model.pretraining.shard_writer import NewScan, write_shards
 from model.pretraining.subjects import split_subjects, write_lists
 from model.series import ParcelSeries
@@ -24,7 +26,9 @@ def noise_scans(
     for subject in range(n_subjects):
         own = rng.standard_normal(457)
         for session in range(1, n_sessions + 1):
-            values = rng.standard_normal((n_frames, 457)) + rng.standard_normal((n_frames, 1)) * own
+            values = (
+                rng.standard_normal((n_frames, 457)) + rng.standard_normal((n_frames, 1)) * own
+            )
             values[:, missing] = np.nan
             name = f"sub-{subject:02d}_ses-{session}"
             yield NewScan(
@@ -43,3 +47,23 @@ def make_shards(folder: Path, n_subjects: int = 12, **options: int) -> Path:
     subjects = [f"sub-{i:02d}" for i in range(n_subjects)]
     write_lists(folder, split_subjects(subjects, validation=0.1, test=0.2, seed=1))
     return folder
+
+
+def write_output(folder, subject, values, *, session=None, configuration="abc", **meta):
+    """Write what the participant level leaves of one run, as docs/outputs.md says."""
+    stem = f"{subject}_{session}_task-rest" if session else f"{subject}_task-rest"
+    func = folder / subject / "func"
+    func.mkdir(parents=True, exist_ok=True)
+    header = "\t".join(parcel_names())
+    rows = ["\t".join("n/a" if np.isnan(x) else f"{x:.8g}" for x in row) for row in values]
+    for desc in ("model", "denoised"):
+        path = func / f"{stem}_desc-{desc}_timeseries.tsv"
+        path.write_text("\n".join([header, *rows]) + "\n")
+        content = {"RepetitionTime": 2.0, "Normalization": "robust"} | meta
+        path.with_suffix(".json").write_text(
+            json.dumps({"ConfigurationHash": configuration} | content)
+        )
+    (func / f"{stem}_status.json").write_text(json.dumps({"Status": "embedded"}))
+    outliers = "".join(f"{i}\t0\t{int(i == 4)}\n" for i in range(len(values)))
+    (func / f"{stem}_outliers.tsv").write_text("volume\tdropped\tinterpolated\n" + outliers)
+    return func / stem

@@ -34,6 +34,8 @@ VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2
 MIN_TEST = 5
 """Subjects that a check needs; with fewer, chance decides."""
 N_RESAMPLES = 10_000
+TINY = 1e-12
+"""Smallest spread that is divided by: an encoder may have collapsed."""
 
 
 class AdaptationError(SemantoksError):
@@ -176,9 +178,9 @@ def _score(vectors: Array) -> tuple[float, Array]:
     Pearson's correlation.
     """
     rows = vectors.reshape(-1, vectors.shape[-1])
-    rows = (rows - rows.mean(axis=0)) / np.maximum(rows.std(axis=0), 1e-12)
+    rows = (rows - rows.mean(axis=0)) / np.maximum(rows.std(axis=0), TINY)
     rows = rows - rows.mean(axis=1, keepdims=True)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), TINY)
     first, second = rows.reshape(vectors.shape).transpose(1, 0, 2)
     similar = first @ second.T
     found = [(m.argmax(axis=1) == np.arange(len(m))).mean() for m in (similar, similar.T)]
@@ -190,7 +192,7 @@ def _score(vectors: Array) -> tuple[float, Array]:
 def _separation(similar: Array) -> Array:
     """(S,) own similarity (diagonal) in standard deviations above the mean of the row's others."""
     others = similar[~np.eye(len(similar), dtype=bool)].reshape(len(similar), -1)
-    result: Array = (np.diag(similar) - others.mean(axis=1)) / others.std(axis=1)
+    result: Array = (np.diag(similar) - others.mean(axis=1)) / np.maximum(others.std(axis=1), TINY)
     return result
 
 

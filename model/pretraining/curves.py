@@ -33,7 +33,8 @@ def draw_curves(rows: Sequence[dict[str, float]], folder: Path) -> None:
     # Not at the top: drawing takes a second to import, and most commands do not draw.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 6), layout="constrained")
+    figure = Figure(figsize=(12, 6))
+    figure.subplots_adjust(left=0.05, right=0.98, bottom=0.08, top=0.93, wspace=0.25, hspace=0.4)
     axes = figure.subplots(2, 4).ravel()
     for ax, (title, names) in zip(axes, PANELS.items(), strict=False):
         for name in names:

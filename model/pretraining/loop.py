@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 VALIDATION = "validation_"
 """Prefix of held-out losses in the log."""
+DRAW_EVERY_S = 60.0
+"""Least time between two drawings of the curves: one costs a second."""
 
 
 def train(
@@ -46,7 +48,7 @@ def train(
     trainer
         Student, teacher and optimiser; the teacher is what is kept.
     folder
-        Gets ``log.jsonl``, one line per step, and ``state.pt`` and ``curves.png`` every so often.
+        Gets ``log.jsonl``, one line per step, and ``state.pt`` every so often, and ``curves.png``.
     cohort, validation
         Subjects to train on, and to compute losses of whenever a state is saved; None: simulate,
         and no validation.
@@ -93,6 +95,7 @@ def train(
             clock.tell(step + 1, log.fetch())
         if save:
             save_state(trainer, folder, step=step + 1, seconds=clock.seconds)
+        if save and (step + 1 == run.n_steps or clock.time_to_draw()):
             draw_curves(read_log(folder), folder)
     return clock.seconds
 
@@ -122,10 +125,18 @@ class _Clock:
         self.report, self.run = report, run
         self.started = time.monotonic() - spent
         self.last = (first, time.monotonic())
+        self.drawn = time.monotonic()
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
+
+    def time_to_draw(self) -> bool:
+        """Tell whether the last drawing is old."""
+        if time.monotonic() - self.drawn < DRAW_EVERY_S:
+            return False
+        self.drawn = time.monotonic()
+        return True
 
     def tell(self, done: int, values: dict[str, float]) -> None:
         """Report the last step's numbers, and the speed since the last report."""

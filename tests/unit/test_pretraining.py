@@ -6,19 +6,26 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
+import builders
 import pytest
 import torch
 
 from model.checkpoint import load_encoder
-from model.errors import ConfigError
-from model.pretraining import loop
+from model.errors import CheckpointError, ConfigError
+from model.pretraining import command
+from model.pretraining.batches import draw_batch
 from model.pretraining.command import run_pretraining
 from model.pretraining.config import load_config
-from model.pretraining.loop import Learner, TrainingError, compute_losses, draw_batch
+from model.pretraining.learner import Learner
+from model.pretraining.parallel import Crew
+from model.pretraining.provenance import git_revision
+from model.pretraining.record import Log, TrainingError
+from model.pretraining.step import Trainer
 from model.spec import CheckpointCard
 
 RECIPES = Path(str(files("model").joinpath("data/pretraining")))
 TINY = RECIPES / "tiny.toml"
+ALONE = Crew(device=torch.device("cpu"))
 SHORT = ("run.n_steps=6", "run.save_every=2")
 
 
@@ -48,35 +55,14 @@ def test_every_shipped_recipe_is_valid(recipe):
     assert load_config(recipe).run.name.startswith("semantoks")
 
 
-def test_losses_are_finite_and_fall_on_a_batch_seen_again(monkeypatch, tmp_path):
+def test_losses_are_finite_and_fall_on_a_batch_seen_again():
     config = load_config(TINY, overrides=("run.n_steps=15", "objective.mask_probability=1.0"))
     batch = draw_batch(config, 0)
-    monkeypatch.setattr(loop, "draw_batch", lambda _config, _step: batch)
-    loop.train(config, tmp_path)
-    totals = [row["cls"] + row["token"] / 2 for row in log_of(tmp_path)]
+    trainer = Trainer(Learner(config), config, ALONE)
+    rows = [trainer.step(step, [batch], look=False) for step in range(15)]
+    totals = [float(row["cls"] + row["token"] / 2) for row in rows]
     assert all(abs(total) < 100 for total in totals)
     assert min(totals[-3:]) < totals[0] - 0.1
-
-
-def test_a_killed_run_goes_on_as_if_it_had_not_been(monkeypatch, tmp_path, finished):
-    real = loop.train_step
-
-    def killed(*arguments, step):
-        if step == 5:
-            raise KeyboardInterrupt
-        return real(*arguments, step=step)
-
-    monkeypatch.setattr(loop, "train_step", killed)
-    with pytest.raises(KeyboardInterrupt):
-        run_pretraining(TINY, tmp_path / "out", SHORT)
-    assert len(log_of(tmp_path / "out")) == 5  # one step more than the saved state
-    monkeypatch.setattr(loop, "train_step", real)
-    run_pretraining(TINY, tmp_path / "out", SHORT)
-    assert log_of(tmp_path / "out") == log_of(finished)
-    weights = [
-        folder / "checkpoint" / "weights.safetensors" for folder in (tmp_path / "out", finished)
-    ]
-    assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
 def test_the_card_says_how_the_weights_were_made(finished):
@@ -126,21 +112,129 @@ def test_missing_networks_are_masked_for_both_and_predicted_by_none():
 
 def test_the_teacher_gets_no_gradient_and_the_student_does():
     config = load_config(TINY, overrides=("objective.mask_probability=1.0",))
-    learner = Learner(config)
-    losses = compute_losses(learner, draw_batch(config, 0), config.objective, ttr_weight=0.5)
-    torch.autograd.backward(losses["total"])
+    trainer = Trainer(Learner(config), config, ALONE)
+    losses = trainer.backward([draw_batch(config, 0)], ttr_weight=0.5)
     assert set(losses) == {"cls", "ttr", "token", "total"}
-    assert all(p.grad is None for p in learner.teacher.parameters())
-    assert all(p.grad is not None for p in learner.student.parameters())
+    assert all(p.grad is None for p in trainer.learner.teacher.parameters())
+    assert all(p.grad is not None for p in trainer.learner.student.parameters())
 
 
-def test_a_loss_that_is_not_finite_stops_and_names_the_batch(monkeypatch, tmp_path):
-    config = load_config(TINY)
-    nan = {"total": torch.tensor(float("nan"))}
-    monkeypatch.setattr(loop, "compute_losses", lambda *_, **__: nan)
-    with pytest.raises(TrainingError, match=r"step 0 .* seed 1"):
-        loop.train(config, tmp_path)
-    assert not (tmp_path / "state.pt").exists()
+def test_settings_and_provenance_are_saved_before_work_starts(tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "train", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_pretraining(TINY, tmp_path / "out", SHORT)
+    assert json.loads((tmp_path / "out/config.json").read_text())["run"]["n_steps"] == 6
+    saved = json.loads((tmp_path / "out/provenance.json").read_text())
+    assert saved["git_revisions"] == [git_revision()]
+
+
+def test_curves_and_indicators_are_left(finished):
+    assert (finished / "curves.png").read_bytes().startswith(b"\x89PNG")
+    last = log_of(finished)[-1]
+    assert 1 <= last["rankme_cls"] <= 16
+    assert 0 < last["teacher_std"] < 1.1
+
+
+def test_progress_tells_losses_indicators_and_speed(tmp_path):
+    lines = []
+    run_pretraining(TINY, tmp_path / "out", ("run.n_steps=2",), report=lines.append)
+    assert len(lines) == 1
+    assert all(w in lines[0] for w in ("step 2/2", "cls", "rankme", "teacher_std", "subjects/s"))
+
+
+def test_nothing_is_fetched_between_looks(tmp_path):
+    class Unfetched:
+        """Stands for a number on a device; waiting for it is an error."""
+
+        def __float__(self) -> float:
+            raise AssertionError
+
+    log = Log(tmp_path, lambda _step: [])
+    log.add(0, {"total": Unfetched()})
+    assert not (tmp_path / "log.jsonl").exists()
+
+
+@pytest.mark.parametrize("bad_step", [0, 3])
+def test_a_loss_that_is_not_finite_stops_and_names_the_batch(monkeypatch, tmp_path, bad_step):
+    real = Trainer.step
+
+    def broken(self, step, pieces, *, look):
+        values = real(self, step, pieces, look=look)
+        return values | ({"total": torch.tensor(float("nan"))} if step == bad_step else {})
+
+    monkeypatch.setattr(Trainer, "step", broken)
+    with pytest.raises(
+        TrainingError, match=rf"at step {bad_step}\. .*draw_batch\(config, {bad_step}"
+    ):
+        run_pretraining(TINY, tmp_path / "out", ("run.n_steps=8", "run.save_every=5"))
+    assert len(log_of(tmp_path / "out")) == bad_step
+    assert not (tmp_path / "out/state.pt").exists()
+    failure = json.loads((tmp_path / "out/failed_batch.json").read_text())
+    assert failure["step"] == bad_step
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "head_layers=2",
+        "mask_counts=rounded",
+        "ttr_average=projections",
+        "ttr_rate=per_network_sum",
+        "rate_on=student",
+        "rate_centred=true",
+        "distance=squared",
+        "masked_reduction=sum",
+    ],
+)
+def test_every_variant_of_the_paper_changes_the_loss(option):
+    both = ("objective.mask_probability=1.0", "run.seed=3")
+    losses = []
+    for more in ((), (f"objective.{option}",)):
+        config = load_config(TINY, overrides=(*both, *more))
+        trainer = Trainer(Learner(config), config, ALONE)
+        losses.append(float(trainer.backward([draw_batch(config, 0)], ttr_weight=0.5)["total"]))
+    assert losses[0] != losses[1]
+    assert all(abs(loss) < 1000 for loss in losses)
+
+
+def test_bf16_gives_nearly_the_losses_of_fp32():
+    losses = []
+    for precision in ("fp32", "bf16"):
+        config = load_config(TINY, overrides=(f"run.precision={precision}",))
+        trainer = Trainer(Learner(config), config, ALONE)
+        found = trainer.backward([draw_batch(config, 0)], ttr_weight=0.5)
+        assert all(p.grad.dtype == torch.float32 for p in trainer.learner.student.parameters())
+        losses.append(float(found["total"]))
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+def test_an_absent_checkpoint_to_start_from_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="nowhere"):
+        load_config(TINY, overrides=(f"run.init={tmp_path / 'nowhere'}",))
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
+    start = builders.make_checkpoint(tmp_path / "other")
+    overrides = (*SHORT, f"run.init={start}", "encoder.dim=32")
+    with pytest.raises(ConfigError, match="the checkpoint is"):
+        run_pretraining(TINY, tmp_path / "out", overrides)
+
+
+def test_training_goes_on_from_a_checkpoint_and_the_card_names_it(tmp_path, finished):
+    start = finished / "checkpoint"
+    overrides = ("run.n_steps=1", f"run.init={start}", "optimizer.learning_rate=0.0")
+    run_pretraining(TINY, tmp_path / "out", overrides)
+    parent = CheckpointCard.load(start / "card.json")
+    card = CheckpointCard.load(tmp_path / "out/checkpoint/card.json")
+    assert card.training["parent"]["weights_sha256"] == parent.weights_sha256
+    assert "semantoks-tiny" in card.source
+    # A rate of zero: the weights that it started from are the weights that it ends with.
+    for name, value in load_encoder(tmp_path / "out/checkpoint").state_dict().items():
+        torch.testing.assert_close(value, load_encoder(start).state_dict()[name])
 
 
 @pytest.mark.parametrize(
@@ -152,7 +246,12 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_batch(monkeypatch, tmp_pa
         ("encoder.patch_samples=10", "patches"),
         ("run.readout=['everything']", "readout"),
         ("run.n_steps=0", "n_steps"),
-        ("data.path=x", "section.key=value"),
+        ("data.path=x", "unknown keys"),
+        ("dataset.path=x", "section.key=value"),
+        ("run.micro_batches=3", "cannot be divided"),
+        ("run.precision=fp8", "precision"),
+        ("objective.mask_ratio=[0.7, 0.75]", "mask_ratio"),
+        ("objective.distance=manhattan", "distance"),
         ("n_steps=3", "section.key=value"),
     ],
 )
@@ -164,8 +263,14 @@ def test_a_setting_that_is_unknown_or_impossible_is_refused(override, message):
 def test_a_recipe_with_a_section_missing_is_refused(tmp_path):
     path = tmp_path / "half.toml"
     path.write_text(TINY.read_text().replace("[views]", "[vistas]"))
-    with pytest.raises(ConfigError, match="vistas"):
+    with pytest.raises(ConfigError, match=r"missing: \['views'\], unknown: \['vistas'\]"):
         load_config(path)
+
+
+def test_a_recipe_with_simulation_and_data_is_refused():
+    names = ("shards", "train", "validation", "test")
+    with pytest.raises(ConfigError, match="found both"):
+        load_config(TINY, overrides=tuple(f"data.{name}=x" for name in names))
 
 
 def test_an_override_that_is_no_toml_is_a_string():

@@ -8,9 +8,8 @@ import shutil
 
 import numpy as np
 import pytest
-from shard_builders import make_shards, noise_scans
+from shard_builders import make_shards, noise_scans, write_output
 
-from model.networks import parcel_names
 from model.preprocess import normalize, resample
 from model.pretraining.shard_sources import scans_of_hdf5, scans_of_outputs, scans_of_simulator
 from model.pretraining.shard_writer import NewScan, write_shards
@@ -158,26 +157,6 @@ def test_a_folder_without_shards_is_refused(tmp_path):
         Shards(tmp_path)
 
 
-def write_output(folder, subject, values, *, session=None, configuration="abc", **meta):
-    """Write what the participant level leaves of one run, as docs/outputs.md says."""
-    stem = f"{subject}_{session}_task-rest" if session else f"{subject}_task-rest"
-    func = folder / subject / "func"
-    func.mkdir(parents=True, exist_ok=True)
-    header = "\t".join(parcel_names())
-    rows = ["\t".join("n/a" if np.isnan(x) else f"{x:.8g}" for x in row) for row in values]
-    for desc in ("model", "denoised"):
-        path = func / f"{stem}_desc-{desc}_timeseries.tsv"
-        path.write_text("\n".join([header, *rows]) + "\n")
-        content = {"RepetitionTime": 2.0, "Normalization": "robust"} | meta
-        path.with_suffix(".json").write_text(
-            json.dumps({"ConfigurationHash": configuration} | content)
-        )
-    (func / f"{stem}_status.json").write_text(json.dumps({"Status": "embedded"}))
-    outliers = "".join(f"{i}\t0\t{int(i == 4)}\n" for i in range(len(values)))
-    (func / f"{stem}_outliers.tsv").write_text("volume\tdropped\tinterpolated\n" + outliers)
-    return func / stem
-
-
 @pytest.fixture
 def series():
     values = np.random.default_rng(1).standard_normal((120, 457)).astype(np.float32)
@@ -196,7 +175,9 @@ def test_participant_outputs_are_taken_as_the_encoder_saw_them(tmp_path, series)
 
 def test_denoised_outputs_are_resampled_and_normalized_with_their_outliers(tmp_path, series):
     write_output(tmp_path, "sub-01", series, RepetitionTime=1.5)
-    found = next(scans_of_outputs(tmp_path, InputSpec(normalization="zscore"), description="denoised"))
+    found = next(
+        scans_of_outputs(tmp_path, InputSpec(normalization="zscore"), description="denoised")
+    )
     kept = np.arange(120) != 4
     raw = ParcelSeries(values=series, tr_s=1.5, unit="residual", kept=kept)
     expected = normalize(resample(raw, tr_s=2.0), "zscore")

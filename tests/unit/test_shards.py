@@ -104,8 +104,8 @@ def test_two_scans_of_one_name_are_refused(tmp_path):
 
 
 def test_series_of_another_normalization_are_refused(tmp_path):
+    zscore = InputSpec(normalization="zscore")
     with pytest.raises(ShardError, match="expected series normalized by zscore"):
-        zscore = InputSpec(normalization="zscore")
         write_shards(tmp_path / "s", noise_scans(1), zscore, made_from="t")
 
 

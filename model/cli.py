@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,10 +138,16 @@ def resume(out: Path, device: str) -> None:
     """Go on with the killed run in the folder OUT, with the settings it was started with."""
     from model.pretraining.command import resume_pretraining
 
-    click.echo(resume_pretraining(out, device=device, report=_progress))
+    _announce(resume_pretraining(out, device=device, report=_progress))
 
 
 main.add_command(shards_group)
+
+
+def _announce(checkpoint: Path) -> None:
+    """Print the result once, however many processes ``torchrun`` started."""
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(checkpoint)
 
 
 def _progress(line: str) -> None:

@@ -59,11 +59,16 @@ def write_output(folder, subject, values, *, session=None, configuration="abc", 
     for desc in ("model", "denoised"):
         path = func / f"{stem}_desc-{desc}_timeseries.tsv"
         path.write_text("\n".join([header, *rows]) + "\n")
-        content = {"RepetitionTime": 2.0, "Normalization": "robust"} | meta
-        path.with_suffix(".json").write_text(
-            json.dumps({"ConfigurationHash": configuration} | content)
-        )
-    (func / f"{stem}_status.json").write_text(json.dumps({"Status": "embedded"}))
+        content = {"RepetitionTime": 2.0, "Normalization": "robust", "StartTime": 0.0} | meta
+        path.with_suffix(".json").write_text(json.dumps(content))
+    entities = {"sub": subject.removeprefix("sub-"), "task": "rest"}
+    entities |= {"ses": session.removeprefix("ses-")} if session else {}
+    record = {
+        "Status": "embedded",
+        "Entities": entities,
+        "ConfigurationHash": f"{configuration}-atlas",
+    }
+    (func / f"{stem}_status.json").write_text(json.dumps(record))
     outliers = "".join(f"{i}\t0\t{int(i == 4)}\n" for i in range(len(values)))
     (func / f"{stem}_outliers.tsv").write_text("volume\tdropped\tinterpolated\n" + outliers)
     return func / stem

@@ -9,6 +9,8 @@ import numpy as np
 
 from model.embed import embed_windows
 from model.errors import ConfigError, SemantoksError
+from model.evaluation.bootstrap import mean_interval, resample
+from model.evaluation.measures import pair_scores, standardise
 from model.preprocess import window
 from model.pretraining.provenance import SHARDS_FOLDER
 from model.pretraining.shard_sources import scans_of_outputs
@@ -21,21 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy.typing as npt
-
     from model.encoder import Encoder
     from model.pretraining.cohort import Cohort
     from model.pretraining.shards import StoredScan
     from model.spec import InputSpec, ReadoutPart
 
-    Array = npt.NDArray[np.float64]
-
 VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2
 MIN_TEST = 5
 """Subjects that a check needs; with fewer, chance decides."""
 N_RESAMPLES = 10_000
-TINY = 1e-12
-"""Smallest spread that is divided by: an encoder may have collapsed."""
 
 
 class AdaptationError(SemantoksError):
@@ -119,9 +115,10 @@ def compare(
 
     Returns
     -------
-    Accuracy (%) and separation (own similarity in standard deviations of those to others) of
-    both, the difference in separation with its 95 % interval (paired bootstrap over subjects),
-    and whether the adaptation ``helped``: the interval is above zero and accuracy not lower.
+    Identification (%) and differential identifiability (100 x the correlation with oneself
+    minus that with others) of both, features standardised over all that is compared; the gain
+    in the latter with its 95 % interval (paired bootstrap over subjects); and whether the
+    adaptation ``helped``: the interval is above zero and identification not lower.
     """
     n_sessions = min(len(test.shards.by_subject[s]) for s in test.subjects)
     pieces = [_pair(test, subject, sessions=n_sessions > 1) for subject in test.subjects]
@@ -137,19 +134,22 @@ def compare(
                 for pair in pieces
             ]
         )
-        scores[name] = _score(vectors.astype(np.float64))
-    gain = scores["after"][1] - scores["before"][1]
-    draws = np.random.default_rng(0).integers(len(gain), size=(N_RESAMPLES, len(gain)))
-    low, high = np.percentile(gain[draws].mean(axis=1), [2.5, 97.5])
-    accuracy = {name: round(float(found[0]), 2) for name, found in scores.items()}
+        first, second = standardise(*vectors.astype(np.float64).transpose(1, 0, 2))
+        scores[name] = pair_scores(first, second)
+    gain = scores["after"]["i_diff"] - scores["before"]["i_diff"]
+    low, high = mean_interval(gain, resample(len(gain), N_RESAMPLES, seed=0))
+    found = {
+        measure: {name: round(float(each[measure].mean()), 3) for name, each in scores.items()}
+        for measure in ("identification", "i_diff")
+    }
+    kept = found["identification"]["after"] >= found["identification"]["before"]
     return {
         "compared": "two sessions" if n_sessions > 1 else "the halves of one scan",
         "n_test_subjects": len(test.subjects),
-        "identification_percent": accuracy,
-        "separation": {name: round(float(s.mean()), 4) for name, (_, s) in scores.items()},
-        "separation_gain": round(float(gain.mean()), 4),
-        "separation_gain_95": [round(float(low), 4), round(float(high), 4)],
-        "helped": bool(low > 0 and accuracy["after"] >= accuracy["before"]),
+        **found,
+        "i_diff_gain": round(float(gain.mean()), 3),
+        "i_diff_gain_95": [round(low, 3), round(high, 3)],
+        "helped": bool(low > 0 and kept),
     }
 
 
@@ -168,42 +168,14 @@ def _series(test: Cohort, scan: StoredScan) -> ParcelSeries:
     return ParcelSeries(values=test.shards.read(scan), tr_s=spec.tr_s, unit=spec.normalization)
 
 
-def _score(vectors: Array) -> tuple[float, Array]:
-    """Score (S, 2, D) vectors.
-
-    Returns
-    -------
-    Accuracy in %, mean of both directions, and (S,) similarity to oneself in standard deviations
-    above that to others. Features are standardised over all vectors first, similarity is
-    Pearson's correlation.
-    """
-    rows = vectors.reshape(-1, vectors.shape[-1])
-    rows = (rows - rows.mean(axis=0)) / np.maximum(rows.std(axis=0), TINY)
-    rows = rows - rows.mean(axis=1, keepdims=True)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), TINY)
-    first, second = rows.reshape(vectors.shape).transpose(1, 0, 2)
-    similar = first @ second.T
-    found = [(m.argmax(axis=1) == np.arange(len(m))).mean() for m in (similar, similar.T)]
-    return 100 * float(np.mean(found)), np.mean(
-        [_separation(m) for m in (similar, similar.T)], axis=0
-    )
-
-
-def _separation(similar: Array) -> Array:
-    """(S,) own similarity (diagonal) in standard deviations above the mean of the row's others."""
-    others = similar[~np.eye(len(similar), dtype=bool)].reshape(len(similar), -1)
-    result: Array = (np.diag(similar) - others.mean(axis=1)) / np.maximum(others.std(axis=1), TINY)
-    return result
-
-
 def state_result(check: dict[str, Any]) -> str:
     """Say in one sentence what the check found."""
-    accuracy, low_high = check["identification_percent"], check["separation_gain_95"]
+    found, i_diff, interval = (check[k] for k in ("identification", "i_diff", "i_diff_gain_95"))
     verdict = "helped" if check["helped"] else "did not help"
     return (
         f"the adaptation {verdict}: on {check['n_test_subjects']} held-out subjects "
-        f"({check['compared']}) identification went from {accuracy['before']:.0f} to "
-        f"{accuracy['after']:.0f} %, separation from {check['separation']['before']:.2f} to "
-        f"{check['separation']['after']:.2f} (95 % interval of the gain {low_high[0]:.2f} to "
-        f"{low_high[1]:.2f})"
+        f"({check['compared']}) identification went from {found['before']:.0f} to "
+        f"{found['after']:.0f} %, differential identifiability from {i_diff['before']:.1f} to "
+        f"{i_diff['after']:.1f} (95 % interval of the gain {interval[0]:.2f} to "
+        f"{interval[1]:.2f})"
     )

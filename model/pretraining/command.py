@@ -159,17 +159,13 @@ def _run(config: PretrainConfig, out: Path, *, device: str, report: Callable[[st
     folder = out / CHECKPOINT_FOLDER
     with assemble(device) as crew:
         crew.pieces(config.run.micro_batches)
-        material = Material(config)
         if crew.leads:
+            material = Material(config)
             material.verify()
-            parent = None if material.parent is None else material.parent.card
-            provenance = claim(
-                out,
-                config,
-                data=material.data,
-                parent=None if parent is None else describe_parent(parent, config.run.init),
-            )
+            provenance = _claim(out, config, material)
         crew.wait()
+        if not crew.leads:
+            material = Material(config)
         trainer = Trainer(Learner(config, material.parent), config, crew)
         seconds = train(
             trainer,
@@ -184,6 +180,13 @@ def _run(config: PretrainConfig, out: Path, *, device: str, report: Callable[[st
             _save(folder, trainer, material, provenance | check, out)
             _report_adaptation(check, folder, report)
     return folder
+
+
+def _claim(out: Path, config: PretrainConfig, material: Material) -> dict[str, Any]:
+    parent = None
+    if material.parent is not None and material.parent.card is not None:
+        parent = describe_parent(material.parent.card, config.run.init)
+    return claim(out, config, data=material.data, parent=parent)
 
 
 def _check_adaptation(trainer: Trainer, material: Material) -> dict[str, Any]:

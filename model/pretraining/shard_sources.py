@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
-import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,10 +10,11 @@ import torch
 
 from model.errors import SemantoksError
 from model.networks import parcel_names
-from model.preprocess import normalize, resample
+from model.outputs import embedded_runs, model_series
+from model.preprocess import prepare
 from model.pretraining.layout import layout
 from model.pretraining.shard_writer import NewScan
-from model.pretraining.shards import SHOWN, ShardError
+from model.pretraining.shards import ShardError
 from model.pretraining.simulate import simulate
 from model.series import ParcelSeries
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from model.outputs import Run
     from model.pretraining.simulate import SimulationConfig
     from model.series import BoolArray
     from model.spec import InputSpec
@@ -53,93 +53,55 @@ def scans_of_outputs(
 
     Raises
     ------
+    OutputsError
+        No embedded run there, runs of several configurations, or a file that is damaged.
     ShardError
-        No series there, runs of several configurations, or a file that is not as documented.
+        The series are of another TR or normalization.
     """
-    ending = f"_desc-{description}_timeseries.tsv"
-    tables = sorted(output_dir.glob(f"sub-*/**/*{ending}"))
-    if not tables:
-        raise ShardError(
-            f"{output_dir}: expected sub-*/**/*{ending}, found none.",
-            hint="Name the OUTPUT_DIR of the participant level.",
-        )
-    _check_one_configuration([path.with_suffix(".json") for path in tables])
     read = {"model": _model_series, "denoised": _denoised_series}[description]
-    for path in tables:
-        stem = path.name.removesuffix(ending)
-        session = re.search(r"_(ses-[A-Za-z0-9+]+)_", path.name)
-        status = _json(path.with_name(f"{stem}_status.json"))
+    for run in embedded_runs(output_dir):
+        session = run.entities.get("ses")
+        source = run.file(f"desc-{description}_timeseries.tsv")
         yield NewScan(
-            subject=path.name.split("_")[0],
-            session=session[1] if session else NO_SESSION,
-            scan=stem,
-            source=path.relative_to(output_dir).as_posix(),
-            series=read(path, spec)
-            if status.get("Status") == "embedded"
-            else f"status is {status.get('Status')}: {status.get('Reason', '')}",
+            subject=f"sub-{run.entities['sub']}",
+            session=NO_SESSION if session is None else f"ses-{session}",
+            scan=run.name,
+            source=source.relative_to(output_dir).as_posix(),
+            series=read(run, spec),
         )
 
 
-def _check_one_configuration(sidecars: list[Path]) -> None:
-    by_hash: dict[str, Path] = {}
-    for path in sidecars:
-        by_hash.setdefault(str(_json(path).get("ConfigurationHash")), path)
-    if len(by_hash) > 1:
-        examples = "; ".join(f"{key}: {path.name}" for key, path in list(by_hash.items())[:SHOWN])
+def _model_series(run: Run, spec: InputSpec) -> ParcelSeries:
+    series = model_series(run)
+    if (series.tr_s, series.unit) != (spec.tr_s, spec.normalization):
         raise ShardError(
-            f"the outputs were made with {len(by_hash)} configurations ({examples}).",
-            hint="Another pipeline is an identity cue: run them again with one configuration.",
-        )
-
-
-def _model_series(path: Path, spec: InputSpec) -> ParcelSeries:
-    meta = _json(path.with_suffix(".json"))
-    found = (meta.get("RepetitionTime"), meta.get("Normalization"))
-    if found != (spec.tr_s, spec.normalization):
-        raise ShardError(
-            f"{path}: expected TR {spec.tr_s} s and normalization {spec.normalization}, found "
-            f"{found[0]} and {found[1]}.",
+            f"{run.name}: expected TR {spec.tr_s} s and normalization {spec.normalization}, found "
+            f"{series.tr_s} s and {series.unit}.",
             hint="Take the denoised series instead: --desc denoised.",
         )
-    return ParcelSeries(values=_table(path), tr_s=spec.tr_s, unit=spec.normalization)
+    return series
 
 
-def _denoised_series(path: Path, spec: InputSpec) -> ParcelSeries | str:
-    tr_s = float(_json(path.with_suffix(".json"))["RepetitionTime"])
-    values = _table(path)
-    return _prepared(values, spec, tr_s, kept=_kept(path, len(values)))
+def _denoised_series(run: Run, spec: InputSpec) -> ParcelSeries | str:
+    ending = "desc-denoised_timeseries"
+    names, values = run.numbers(f"{ending}.tsv")
+    if tuple(names) != parcel_names():
+        raise ShardError(f"{run.name}_{ending}.tsv: its columns are not the parcels in order.")
+    tr_s = float(run.metadata(f"{ending}.json")["RepetitionTime"])
+    return _prepared(values, spec, tr_s, kept=_kept(run, len(values)))
 
 
-def _kept(path: Path, n_frames: int) -> BoolArray:
+def _kept(run: Run, n_frames: int) -> BoolArray:
     """(T,) false where ``outliers.tsv`` says that a volume was interpolated."""
-    stem = path.name.removesuffix("_desc-denoised_timeseries.tsv")
-    outliers = path.with_name(f"{stem}_outliers.tsv")
+    path = run.file("outliers.tsv")
     try:
-        with outliers.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             rows = [r for r in csv.DictReader(file, delimiter="\t") if r["dropped"] == "0"]
     except (OSError, KeyError) as err:
-        raise ShardError(f"{outliers}: not as docs/outputs.md says ({err}).") from err
+        raise ShardError(f"{path}: not as docs/outputs.md says ({err}).") from err
     if len(rows) != n_frames:
-        raise ShardError(f"{outliers}: {len(rows)} volumes used, {path.name} has {n_frames}.")
+        raise ShardError(f"{path}: {len(rows)} volumes used, the series has {n_frames}.")
     return np.array([row["interpolated"] == "0" for row in rows])
-
-
-def _table(path: Path) -> npt.NDArray[np.float32]:
-    """(T, P) values of a table with the 457 names as header; ``n/a`` is NaN."""
-    with path.open(encoding="utf-8") as file:
-        names = file.readline().rstrip("\n").split("\t")
-        if tuple(names) != parcel_names():
-            raise ShardError(f"{path}: expected the {len(parcel_names())} parcels as columns.")
-        rows = (line.replace("n/a", "nan") for line in file)
-        return np.loadtxt(rows, delimiter="\t", dtype=np.float32, ndmin=2)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise ShardError(f"{path}: not a readable JSON file ({err}).") from err
-    return content
 
 
 def scans_of_hdf5(path: Path, spec: InputSpec, *, tr_s: float) -> Iterator[NewScan]:
@@ -200,14 +162,20 @@ def _joined(blocks: dict[str, Any]) -> npt.NDArray[np.float32]:
 
 
 def _prepared(
-    values: npt.NDArray[np.float32], spec: InputSpec, tr_s: float, *, kept: BoolArray | None = None
+    values: npt.NDArray[np.floating],
+    spec: InputSpec,
+    tr_s: float,
+    *,
+    kept: BoolArray | None = None,
 ) -> ParcelSeries | str:
-    """Resample and normalize, or say why that cannot be done."""
+    """Despike, resample and normalize, or say why that cannot be done."""
     if not len(values):
         return "holds no data, only NaN"
     try:
-        series = ParcelSeries(values=values, tr_s=tr_s, unit="residual", kept=kept)
-        return normalize(resample(series, tr_s=spec.tr_s), spec.normalization)
+        series = ParcelSeries(
+            values=values.astype(np.float32), tr_s=tr_s, unit="residual", kept=kept
+        )
+        return prepare(series, spec)
     except SemantoksError as err:
         return err.message
 

@@ -65,9 +65,7 @@ class Trainer:
         self.student: Branch | DistributedDataParallel = learner.student
         if crew.size > 1:
             ids = [crew.device.index] if crew.device.type == "cuda" else None
-            self.student = DistributedDataParallel(
-                learner.student, device_ids=ids, broadcast_buffers=False
-            )
+            self.student = DistributedDataParallel(learner.student, device_ids=ids)
 
     def step(self, step: int, pieces: Sequence[Batch], *, look: bool) -> dict[str, Tensor]:
         """Do one optimiser step and one teacher step.

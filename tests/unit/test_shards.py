@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from shard_builders import make_shards, noise_scans, write_output
 
+from model.outputs import OutputsError
 from model.preprocess import normalize, resample
 from model.pretraining.shard_sources import scans_of_hdf5, scans_of_outputs, scans_of_simulator
 from model.pretraining.shard_writer import NewScan, write_shards
@@ -184,17 +185,18 @@ def test_denoised_outputs_are_resampled_and_normalized_with_their_outliers(tmp_p
     np.testing.assert_allclose(found.series.values, expected.values, atol=1e-5)
 
 
-def test_a_run_that_is_not_embedded_is_left_out_with_its_reason(tmp_path, series):
+def test_a_run_that_is_not_embedded_is_not_taken(tmp_path, series):
     stem = write_output(tmp_path, "sub-01", series)
+    write_output(tmp_path, "sub-02", series)
     status = stem.with_name(f"{stem.name}_status.json")
-    status.write_text(json.dumps({"Status": "failed", "Reason": "no mask"}))
-    assert next(scans_of_outputs(tmp_path, SPEC)).series == "status is failed: no mask"
+    status.write_text(status.read_text().replace("embedded", "failed"))
+    assert [scan.subject for scan in scans_of_outputs(tmp_path, SPEC)] == ["sub-02"]
 
 
 def test_outputs_of_two_configurations_are_refused(tmp_path, series):
     write_output(tmp_path, "sub-01", series)
     write_output(tmp_path, "sub-02", series, configuration="def")
-    with pytest.raises(ShardError, match="2 configurations"):
+    with pytest.raises(OutputsError, match="2 different settings"):
         next(scans_of_outputs(tmp_path, SPEC))
 
 
@@ -205,7 +207,7 @@ def test_outputs_of_another_normalization_are_refused(tmp_path, series):
 
 
 def test_a_folder_without_outputs_is_refused(tmp_path):
-    with pytest.raises(ShardError, match="found none"):
+    with pytest.raises(OutputsError, match="no embedded run"):
         next(scans_of_outputs(tmp_path, SPEC))
 
 

@@ -13,7 +13,7 @@ _FIRST = (
     "encoder.cls_token",
     "encoder.network_embedding",
 )
-_LAST = ("encoder.norm.", "head.")
+_LAST = ("encoder.norm.", "encoder.whitening.", "head.")
 
 
 def parameter_groups(
@@ -28,7 +28,7 @@ def parameter_groups(
     depth
         Blocks of the encoder.
     learning_rate
-        Of the last layer: final norm and head.
+        Of the last layer: final norm, whitening and head.
     layer_decay
         Factor from each layer to the one below: blocks, then tokenizers and embeddings.
 

@@ -113,6 +113,13 @@ def test_every_parameter_learns_at_the_rate_of_its_layer():
     assert rate[id(encoder.cls_token)] == rate[id(encoder.network_embedding)] == 0.125
 
 
+def test_a_whitened_encoder_has_a_layer_for_every_parameter():
+    encoder = build_encoder(replace(SPEC, whitened=True), seed=0)
+    predictor = make_predictor(encoder, readout=("cls",), n_outputs=2, seed=0)
+    groups = parameter_groups(predictor, depth=2, learning_rate=1.0, layer_decay=0.5)
+    assert sum(len(group["params"]) for group in groups) == len(list(predictor.parameters()))
+
+
 def test_a_parameter_of_no_known_layer_stops_the_run():
     predictor = predictor_of()
     predictor.encoder.register_parameter("surprise", torch.nn.Parameter(torch.zeros(1)))

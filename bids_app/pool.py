@@ -16,7 +16,7 @@ import time
 import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from bids_app.atomic import process_tag
 from bids_app.errors import WorkerError
@@ -227,9 +227,15 @@ def _inherited_by_children() -> Iterator[None]:
                 os.environ[name] = value
 
 
+def _leave(*_: object) -> NoReturn:
+    """Unwind once: a second signal, of the parent's own, must not interrupt that."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + signal.SIGTERM)
+
+
 def _serve(pipe: Connection, shared: Any, levels: Levels) -> None:
     """Take jobs from the pipe until it is closed; the life of a process of the pool."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _leave)
     set_up_logging(levels)
     # The pipe breaks where the parent was killed: nobody is left to work for.
     with contextlib.suppress(EOFError, OSError):

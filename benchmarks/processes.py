@@ -25,8 +25,7 @@ from extraction import write_study
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = [("int16", 150), ("int16", 300), ("int16", 1200), ("float32", 300)]
 ONE_SCAN = """
-import json, sys, threading
-from dataclasses import replace
+import json, sys
 from pathlib import Path
 from bids_app.cli import main, resolve_options
 from bids_app.cost import process_memory_mb, scan_memory_mb
@@ -39,7 +38,8 @@ def status_mb(key):
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(key))
 
 bids, out, atlas = sys.argv[1:]
-options = resolve_options(main.make_context("semantoks", [bids, out, "participant", "--overwrite"]).params)
+words = [bids, out, "participant", "--overwrite"]
+options = resolve_options(main.make_context("semantoks", words).params)
 _, discovery = discover(options)
 pipeline = open_pipeline(options, Path(atlas))
 level = ParticipantLevel(

@@ -2,9 +2,9 @@
 
     python benchmarks/group_export.py 1000 10000 100000 [--folder /tmp/group_export]
 
-Status files are real; the embeddings (the bundled model's 2,816 columns) are hard links to a few
-hundred tables, so that 100,000 scans take 1 GB of disk instead of 7. What is measured is thus work
-and system calls from the page cache, not a disk. Each export runs in a process of its own.
+Status files are real; the embeddings (2,816 columns) are hard links to 5,000 tables, more than a
+row group holds, so that 100,000 scans take 1 GB of disk instead of 7. What is measured is thus
+work and system calls from the page cache, not a disk. Each export runs in a process of its own.
 Prints one JSON line per export, then a table.
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 from bids_app.embedding_files import embedding_columns
 
 DIM = 256
-N_TEMPLATES = 400
+N_TEMPLATES = 5000
 STEM = "task-rest_space-MNI152NLin6Asym_atlas-Semantoks457_res-2"
 CHANGED = 100
 EXPORT = """

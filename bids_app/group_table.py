@@ -119,8 +119,9 @@ def write_embedding_table(
     words = [f.name for f in schema if f.type != pa.float32()]
     values = np.empty((ROWS_AT_ONCE, len(parts)), dtype=np.float32, order="F")
     rows = chain([first], rows)
-    # Numbers that hardly repeat: a dictionary of them would only cost.
-    with pq.ParquetWriter(path, schema, use_dictionary=words) as writer:
+    # Of numbers that never repeat and are never searched, dictionaries and ranges only cost.
+    options = {"use_dictionary": words, "write_statistics": words}
+    with pq.ParquetWriter(path, schema, **options) as writer:
         while group := list(islice(rows, ROWS_AT_ONCE)):
             for place, (_, row) in enumerate(group):
                 values[place] = row
@@ -157,15 +158,20 @@ def index_of(table: Path) -> str | None:
 
 def rows_of(table: Path) -> Iterator[FloatArray]:
     """Yield the embedding (C,) of every row of a table, NaN where there is no signal."""
-    with pq.ParquetFile(table) as file:
+    with _opened(table) as file:
         names = [f.name for f in file.schema_arrow if f.type == pa.float32()]
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE // 4, columns=names):
             yield from np.stack([c.to_numpy(zero_copy_only=False) for c in batch.columns], axis=1)
 
 
+def _opened(table: Path) -> Any:
+    """Open a table to read it piece by piece; not, as is the default, row groups in advance."""
+    return pq.ParquetFile(table, pre_buffer=False)
+
+
 def write_tsv(table: Path, path: Path) -> None:
     """Write a Parquet table as tab-separated text."""
-    with pq.ParquetFile(table) as file, path.open("w", encoding="utf-8", newline="") as out:
+    with _opened(table) as file, path.open("w", encoding="utf-8", newline="") as out:
         out.write("\t".join(file.schema_arrow.names) + "\n")
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE // 4):
             batch.to_pandas().to_csv(

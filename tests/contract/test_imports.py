@@ -57,6 +57,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("bids_app.cli", "--version"),
         ("bids_app.series_cli", "--help"),
         ("bids_app.series_cli", "--version"),
+        ("bids_app.slurm_cli", "--help"),
         ("bids_app.assets", "--help"),
         ("bids_app.demo", "--help"),
         ("model.cli", "--help"),

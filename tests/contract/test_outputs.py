@@ -35,7 +35,7 @@ def out(tmp_path_factory) -> Path:
     builders.make_checkpoint(folder / "weights")
     atlas = builders.make_atlas(folder / "atlas")
     words = ["--atlas", str(atlas), "--checkpoint", str(folder / "weights")]
-    for level, extra in (("participant", words), ("group", [])):
+    for level, extra in (("participant", words), ("group", ["--tsv"])):
         CliRunner().invoke(main, [str(data.root), str(folder / "out"), level, *extra])
     return folder / "out"
 

@@ -1,0 +1,172 @@
+"""Many scans on one machine: speed-up by processes, memory against its estimate, equal bytes.
+
+    python benchmarks/processes.py --folder /tmp/extraction --scans 6 --rounds 3
+    python benchmarks/processes.py --folder /tmp/extraction --memory
+
+The scan is that of extraction.py (97 x 115 x 97 x 300, int16), hard-linked under other labels.
+`--memory` runs single scans of several sizes and kinds, each in a process of its own, and prints
+what they took above the loaded program beside what bids_app.cost expects. One JSON line each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from extraction import write_study
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZES = [("int16", 150), ("int16", 300), ("int16", 1200), ("float32", 300)]
+ONE_SCAN = """
+import json, sys
+from pathlib import Path
+from bids_app.cli import main, resolve_options
+from bids_app.cost import process_memory_mb, scan_memory_mb
+from bids_app.participant_level import open_pipeline, report_participant, ParticipantLevel
+from bids_app.run import discover
+import model.embed, bids_app.report_panels, scipy.signal
+
+def status_mb(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(key))
+
+bids, out, atlas = sys.argv[1:]
+words = [bids, out, "participant", "--overwrite"]
+options = resolve_options(main.make_context("semantoks", words).params)
+_, discovery = discover(options)
+pipeline = open_pipeline(options, Path(atlas))
+level = ParticipantLevel(
+    pipeline=pipeline, output_dir=Path(out), log_dir=Path(out, "logs"), overwrite=True
+)
+pipeline.embedder.encoder
+base_mb = status_mb("VmRSS")
+scan = discovery.scans[0]
+outcome = level.embed(scan)
+assert outcome.status == "embedded", outcome
+scan_mb = status_mb("VmHWM") - base_mb
+print(json.dumps({
+    "base_mb": base_mb, "scan_mb": scan_mb, "peak_mb": status_mb("VmHWM"),
+    "base_expected_mb": process_memory_mb(None), "scan_expected_mb": scan_memory_mb(scan),
+}))
+before = status_mb("VmHWM")
+report_participant(level, scan.entities.sub)
+print(json.dumps({"report_mb": status_mb("VmHWM") - before}), file=sys.stderr)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, required=True, help="Where to keep the images.")
+    parser.add_argument("--scans", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--memory", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.memory:
+        for dtype, frames in SIZES:
+            measure_memory(arguments.folder, dtype, frames)
+    else:
+        measure_speed(arguments)
+
+
+def measure_memory(folder: Path, dtype: str, frames: int) -> None:
+    root = write_study(folder, dtype, frames).parents[2]
+    answer = subprocess.run(
+        [sys.executable, "-c", ONE_SCAN, root, folder / "out_memory", folder / "atlas"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    line = {"benchmark": "memory", "dtype": dtype, "frames": frames}
+    found = json.loads(answer.stdout.splitlines()[-1])
+    print(json.dumps(line | {key: round(value) for key, value in found.items()}), flush=True)
+    shutil.rmtree(folder / "out_memory")
+
+
+def measure_speed(arguments: argparse.Namespace) -> None:
+    folder: Path = arguments.folder
+    study = many(write_study(folder, "int16", 300), folder / "many", arguments.scans)
+    seconds: dict[int, list[float]] = {n: [] for n in arguments.processes}
+    digests = set()
+    for _ in range(arguments.rounds):
+        for n in arguments.processes:
+            out = folder / f"out_{n}"
+            command = [
+                sys.executable, "-m", "bids_app", study, out, "participant", "--overwrite",
+                "--quiet", "--atlas", folder / "atlas", "--n-cpus", str(n),
+            ]  # fmt: skip
+            begun = time.perf_counter()
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
+            peak_mb = watch(process)
+            taken = time.perf_counter() - begun
+            if process.returncode:
+                sys.exit(f"ended with {process.returncode}")
+            seconds[n].append(taken)
+            digests.add(digest(out))
+            line = {"benchmark": "processes", "processes": n, "scans": arguments.scans}
+            numbers = {"seconds": round(taken, 2), "peak_mb": round(peak_mb)}
+            print(json.dumps(line | numbers | {"load": os.getloadavg()[0]}), flush=True)
+    print(f"\nall outputs the same bytes: {len(digests) == 1}")
+    for n, runs in seconds.items():
+        rate = arguments.scans / min(runs) * 3600
+        ratio = min(seconds[arguments.processes[0]]) / min(runs)
+        print(f"{n} processes: {min(runs):.1f} s, {rate:.0f} scans/h, {ratio:.2f} times as fast")
+    for n in arguments.processes:
+        shutil.rmtree(folder / f"out_{n}")
+
+
+def many(bold: Path, root: Path, n_scans: int) -> Path:
+    """Give one scan the labels of many participants."""
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
+    shutil.copy(bold.parents[2] / "dataset_description.json", root)
+    for number in range(n_scans):
+        func = root / f"sub-{number:03d}" / "func"
+        func.mkdir(parents=True)
+        for path in bold.parent.iterdir():
+            os.link(path, func / path.name.replace("sub-01", f"sub-{number:03d}"))
+    return root
+
+
+def watch(process: subprocess.Popen[bytes]) -> float:
+    """Wait for a process; return the most that it and its children took (shared pages once)."""
+    most_kb = 0
+    while process.poll() is None:
+        most_kb = max(most_kb, sum(pss_kb(pid) for pid in family(process.pid)))
+        time.sleep(0.1)
+    return most_kb / 1024
+
+
+def family(pid: int) -> list[int]:
+    try:
+        words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [pid, *(one for child in words for one in family(int(child)))]
+
+
+def pss_kb(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+
+
+def digest(out: Path) -> str:
+    """Hash names and contents of all outputs but the logs."""
+    found = hashlib.sha256()
+    for path in sorted(out.rglob("*")):
+        relative = path.relative_to(out)
+        if path.is_file() and relative.parts[0] != "logs":
+            found.update(str(relative).encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# Run semantoks-slurm against a real SLURM of one node on this machine, as root, by hand:
+#     bash tools/slurm_check.sh [PYTHON]        PYTHON: with semantoks and its tests' tools, default python3
+# 20 simulated participants in 10 tasks; a task is killed, another's node is lost; the group step must
+# wait; the same command again must finish the rest; the outputs must be those of one process.
+# Needs slurmctld, slurmd, slurm-client and munge (Debian: apt-get install --no-install-recommends ...).
+set -euo pipefail
+here=$(cd "$(dirname "$0")/.." && pwd)
+python=${1:-python3}
+
+skip() { echo "SKIPPED: $*"; exit 0; }
+say() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
+fail() { say "FAILED: $*"; squeue || true; tail -n 40 "$work"/out/logs/slurm-*/*.log "$work"/slurmctld.log 2>/dev/null; exit 1; }
+
+[ "$(id -u)" = 0 ] || skip "SLURM is started as root"
+for tool in slurmctld slurmd sbatch munged; do command -v "$tool" >/dev/null || skip "$tool is not installed"; done
+
+work=$(mktemp -d)
+chmod 755 "$work"
+stop() {
+    for daemon in slurmd slurmctld munged; do
+        [ -f "$work/$daemon.pid" ] && kill "$(cat "$work/$daemon.pid")" 2>/dev/null || true
+    done
+    sleep 1
+    rm -rf "$work"
+}
+trap stop EXIT
+
+# ---- a cluster of one node -------------------------------------------------------------------------
+
+host=$(hostname -s)
+install -d -m 700 -o munge "$work/munge"
+head -c 1024 /dev/urandom > "$work/munge/key"
+chown munge "$work/munge/key" && chmod 400 "$work/munge/key"
+install -d -m 755 -o munge "$work/run"
+setpriv --reuid=munge --regid=munge --clear-groups munged --key-file="$work/munge/key" --socket="$work/run/socket" \
+    --pid-file="$work/run/munged.pid" --log-file="$work/munge/log" --seed-file="$work/munge/seed" --num-threads=2
+ln -s "$work/run/munged.pid" "$work/munged.pid"
+cat > "$work/slurm.conf" <<END
+ClusterName=check
+SlurmctldHost=$host(127.0.0.1)
+SlurmctldPort=16817
+SlurmdPort=16818
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+SlurmUser=root
+AuthInfo=socket=$work/run/socket
+AuthType=auth/munge
+StateSaveLocation=$work/state
+SlurmdSpoolDir=$work/spool
+SlurmctldPidFile=$work/slurmctld.pid
+SlurmdPidFile=$work/slurmd.pid
+SlurmctldLogFile=$work/slurmctld.log
+SlurmdLogFile=$work/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+SchedulerType=sched/builtin
+SchedulerParameters=sched_interval=1
+ReturnToService=2
+JobRequeue=1
+KillWait=10
+NodeName=$host NodeAddr=127.0.0.1 CPUs=2 RealMemory=8000 State=UNKNOWN
+PartitionName=all Nodes=$host Default=YES MaxTime=INFINITE State=UP
+END
+install -d "$work/state" "$work/spool"
+export SLURM_CONF=$work/slurm.conf
+slurmctld -f "$SLURM_CONF"
+start_node() {
+    slurmd -f "$SLURM_CONF" -N "$host"
+    for _ in $(seq 60); do sinfo --noheader --format=%T 2>/dev/null | grep -q idle && return; sleep 1; done
+    fail "no idle node"
+}
+# As when the power fails: the daemon, those that watch the tasks, and the tasks end at once.
+lose_node() {
+    local shells watchers
+    shells=$(scontrol listpids | awk 'NR > 1 && $1 > 0 {print $1}' | sort -u)
+    watchers=$(for shell in $shells; do ps -o ppid= -p "$shell"; done | sort -u)
+    kill -KILL "$(cat "$work/slurmd.pid")"
+    # shellcheck disable=SC2046,SC2086
+    kill -KILL $watchers $shells $(pgrep --full -- "-P -m bids_app $work/in ") 2>/dev/null || true
+    scontrol update NodeName="$host" State=DOWN Reason="lost in a check"
+}
+start_node
+say "SLURM $(sinfo --version | cut -d' ' -f2) is up on $host"
+
+# ---- 20 participants -------------------------------------------------------------------------------
+
+PYTHONPATH=$here/tests:$here "$python" - "$work" <<'END'
+import sys
+from pathlib import Path
+import builders
+work = Path(sys.argv[1])
+builders.make_dataset(work / "in", subjects=[f"{i:02d}" for i in range(1, 21)])
+builders.make_atlas(work / "atlas")
+builders.make_checkpoint(work / "checkpoint")
+END
+bin=$(dirname "$(command -v "$python")")
+selection=("$work/in" "$work/out" --atlas "$work/atlas" --checkpoint "$work/checkpoint")
+submit() { "$bin/semantoks-slurm" "${selection[@]}" --n-cpus 1 --mem-mb 2000 --participants-per-task 2 --quiet; }
+done_runs() { find "$work/out" -mindepth 2 -name '*_status.json' | wc -l; }
+wait_for() { # wait_for LABEL COMMAND...: until the command succeeds
+    local label=$1
+    shift
+    for _ in $(seq 1800); do "$@" && return; sleep 1; done
+    fail "$label never came"
+}
+at_least() { [ "$(done_runs)" -ge "$1" ]; }
+queue_is_empty() { [ -z "$(squeue --noheader)" ]; }
+contents() { (cd "$1" && find . -type f ! -path './logs/*' ! -name 'group*' -print0 | sort -z | xargs -0 sha256sum); }
+say "20 simulated participants"
+
+# ---- a task killed, a node lost --------------------------------------------------------------------
+
+submit > "$work/submitted"
+cat "$work/submitted"
+array=$(sed -n 's/.*array.sh as job //p' "$work/submitted")
+wait_for "a first run" at_least 1
+victim=$(squeue --noheader --states=R --format=%A --jobs="$array" | tail -n 1)
+task=$(squeue --noheader --jobs="$victim" --format=%K)
+# shellcheck disable=SC2046
+kill -KILL $(pgrep --full -- "-P -m bids_app $work/in .* --participant-label $(sed -n "${task}p" "$work"/out/logs/slurm-*/participants.txt)$") \
+    || fail "the processes of task $task were not found"
+say "killed task $task of job $array with SIGKILL"
+wait_for "more runs" at_least 6
+requeued=$(squeue --noheader --states=R --format=%K --jobs="$array" | tr '\n' ' ')
+lose_node
+say "the node is lost; tasks $requeued were running"
+sleep 3
+squeue --noheader --states=R | grep -q . && fail "tasks go on on a node that is down"
+[ -z "$(pgrep --full -- "-P -m bids_app $work/in ")" ] || fail "processes are left of the lost node"
+scontrol update NodeName="$host" State=RESUME
+start_node
+wait_for "the end of the array" queue_is_empty
+say "after the first submission $(done_runs) of 20 runs are done"
+[ "$(done_runs)" -lt 20 ] || fail "the killed task lost nothing: the check checks nothing"
+[ ! -e "$work/out/group_status.tsv" ] || fail "the group step ran although a task was killed"
+grep -l . "$work"/out/logs/slurm-*/*.log | wc -l | xargs -I{} echo "        {} task logs"
+find "$work/out" -name '*.part' | grep -q . && say "left half-written by the kill: $(find "$work/out" -name '*.part' | wc -l) temporary files"
+
+# ---- the same command again ------------------------------------------------------------------------
+
+submit | tee "$work/submitted"
+grep -q " 0 participants" "$work/submitted" && fail "nothing was left to do"
+wait_for "the end of the second array" queue_is_empty
+[ "$(done_runs)" = 20 ] || fail "expected 20 runs, found $(done_runs)"
+[ "$(grep -c embedded "$work/out/group_status.tsv")" = 20 ] || fail "the group table does not hold 20 runs"
+submit | grep -q "; 0 participants" || fail "a third submission finds something to do"
+wait_for "the last group step" queue_is_empty
+"$bin/semantoks" "$work/in" "$work/one" participant "${selection[@]:2}" --n-cpus 1 --quiet > /dev/null
+find "$work/out" "$work/one" -name '*.part' -delete
+diff <(contents "$work/one") <(contents "$work/out") || fail "other outputs than those of one process"
+say "ok: 20 runs, one group table, the outputs of one process byte for byte"

@@ -311,6 +311,37 @@ def finetune(data: Path, participants: Path, out: Path, **options: Any) -> None:
     click.echo(run_finetune(data, participants, out, config, checkpoint=checkpoint, device=device))
 
 
+@main.command()
+@click.argument("output_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("root", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--name", required=True, help="Name of the data set.")
+@click.option(
+    "--participants",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Table with participant_id and the target.",
+)
+@click.option("--target", required=True, metavar="COLUMN", help="Column with the classes.")
+@click.option(
+    "--desc",
+    "description",
+    type=click.Choice(["denoised", "model"]),
+    default="denoised",
+    show_default=True,
+    help="model: what the encoder saw; semantoks-series writes no other.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the split by subject.")
+def brainmarks(output_dir: Path, root: Path, **options: Any) -> None:
+    """Export the series in OUTPUT_DIR as a data set of brainmarks below ROOT.
+
+    ROOT is BRAINMARKS_DATA_ROOT for `python -m brainmarks.main_logistic` (docs/brainmarks.md).
+    """
+    from model.brainmarks_export import ExportOptions, export_brainmarks
+
+    for part, n_scans in export_brainmarks(output_dir, root, ExportOptions(**options)).items():
+        click.echo(f"{part}\t{n_scans} scans")
+
+
 def _log_to_stderr() -> None:
     import logging
 

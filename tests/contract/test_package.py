@@ -25,12 +25,17 @@ def wheel_names(tmp_path_factory) -> list[str]:
         return archive.namelist()
 
 
-def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel_names) -> None:
+def test_the_wheel_holds_the_two_packages_and_the_plug_ins(wheel_names) -> None:
     tops = {name.split("/")[0] for name in wheel_names if ".dist-info" not in name}
-    assert tops == {"bids_app", "model"}
+    assert tops == {"bids_app", "model", "brainmarks"}
 
 
-@pytest.mark.parametrize("folder", ["bids_app", "model"])
+def test_the_plug_ins_leave_the_namespace_to_brainmarks(wheel_names) -> None:
+    found = {name for name in wheel_names if name.startswith("brainmarks/")}
+    assert found == {"brainmarks/models/semantoks.py", "brainmarks/datasets/semantoks.py"}
+
+
+@pytest.mark.parametrize("folder", ["bids_app", "model", "brainmarks"])
 def test_every_tracked_file_of_the_packages_is_installed(wheel_names, folder) -> None:
     tracked = subprocess.run(
         ["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True, check=False

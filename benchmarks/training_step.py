@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from published_structure import published_structure
 
 import model.linear
-from model.pretraining.batches import draw_batch
+from model.pretraining.batches import draw_pieces
 from model.pretraining.cohort import Cohort
 from model.pretraining.config import load_config, recipe_path
 from model.pretraining.learner import Learner
@@ -78,7 +78,10 @@ def main() -> None:
         ),
     )
     crew = Crew(device=torch.device(options.device))
-    rows = [*compare_steps(config, crew, options.rounds), *time_drawing(config, options.rounds)]
+    rows = [
+        *compare_steps(config, crew, options.rounds),
+        *time_drawing(config, crew, options.rounds),
+    ]
     for row in rows:
         print("  ".join(f"{key} {value}" for key, value in row.items()))
     print(json.dumps({"benchmark": "training_step", **vars(options), "rows": rows}))
@@ -99,7 +102,7 @@ def compare_steps(config: PretrainConfig, crew: Crew, rounds: int) -> list[dict[
     times: dict[str, list[float]] = {name: [] for name in calls}
     first = config.run.n_steps // 2
     for step in range(first, first + rounds + 1):
-        pieces = [draw_batch(config, step).to(crew.device)]
+        pieces = draw_pieces(config, step, cohort=None, pieces=(0,), device=crew.device)
         losses = {}
         for name, call in calls.items():
             with _timed(crew) as seconds:
@@ -143,9 +146,8 @@ class _timed:  # noqa: N801 - reads as a function
         self.seconds.append(self.clock() - self.started)
 
 
-def time_drawing(config: PretrainConfig, rounds: int) -> list[dict[str, object]]:
+def time_drawing(config: PretrainConfig, crew: Crew, rounds: int) -> list[dict[str, object]]:
     """Time a batch from shards and from the simulator."""
-    crew = Crew(device=torch.device("cpu"))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         write_shards(Path(folder, "s"), _scans(), config.input, made_from="noise")
@@ -155,7 +157,7 @@ def time_drawing(config: PretrainConfig, rounds: int) -> list[dict[str, object]]
             times = []
             for step in range(rounds):
                 with _timed(crew) as seconds:
-                    draw_batch(config, step, cohort=source)
+                    draw_pieces(config, step, cohort=source, pieces=(0,), device=crew.device)
                 times.append(seconds[0])
             rate = config.run.batch_size / min(times)
             rows.append({"batch_from": name, "subjects_per_s": f"{rate:.4g}"})

@@ -7,8 +7,10 @@ drawn per piece, so that processes that train together need not draw one another
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,10 +25,12 @@ from model.pretraining.views import augment, draw_views
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from model.pretraining.cohort import Cohort
-    from model.pretraining.settings import PretrainConfig, RunConfig
+    from model.pretraining.cohort import Cohort, Crop
+    from model.pretraining.settings import PretrainConfig
 
-Pieces = list["Batch"]
+CPU = torch.device("cpu")
+Cut = Callable[[slice, torch.Generator], tuple[Tensor, Tensor]]
+"""Cuts views (V, B, P, L) and absent networks (V, B, N) of some subjects of a batch."""
 POOL = 1
 """Tells the seeds of a pool's subjects from those of a step."""
 
@@ -43,24 +47,30 @@ class Batch:
     """(V, B, N, K) true where the student's tokens are masked; None: not in this batch"""
 
     def to(self, device: torch.device) -> Batch:
-        """Copy to a device without waiting for it."""
-        if device.type == "cpu":
-            return self
-
-        def moved(tensor: Tensor) -> Tensor:
-            return tensor.pin_memory().to(device, non_blocking=True)
-
+        """Copy to a device."""
         return Batch(
-            views=moved(self.views),
-            absent=moved(self.absent),
-            mask=None if self.mask is None else moved(self.mask),
+            views=self.views.to(device),
+            absent=self.absent.to(device),
+            mask=None if self.mask is None else self.mask.to(device),
         )
 
 
 def draw_batch(
     config: PretrainConfig, step: int, *, cohort: Cohort | None = None, piece: int = 0
 ) -> Batch:
-    """Draw one piece of a step's batch, from the simulator or from stored scans.
+    """Draw one piece of a step's batch; as `draw_pieces`."""
+    return draw_pieces(config, step, cohort=cohort, pieces=(piece,))[0]
+
+
+def draw_pieces(
+    config: PretrainConfig,
+    step: int,
+    *,
+    cohort: Cohort | None,
+    pieces: Sequence[int],
+    device: torch.device = CPU,
+) -> list[Batch]:
+    """Draw pieces of a step's batch, from the simulator or from stored scans.
 
     Parameters
     ----------
@@ -70,24 +80,33 @@ def draw_batch(
         Number of the step.
     cohort
         Subjects to train on; None: the simulator's.
-    piece
+    pieces
         Which of ``run.micro_batches``.
+    device
+        Where views are corrupted, and series simulated; other devices draw other numbers.
     """
-    shared = _generator(config.run.seed, step)
-    single = config.run.micro_batches == 1
-    own = shared if single else _generator(config.run.seed, step, piece)
+    seed = config.run.seed
+    shared = _generator(seed, step)
+    whole = config.run.micro_batches == 1 and device.type == "cpu"
+    views_of = _simulated if cohort is None else partial(_stored, cohort)
     size = config.run.batch_size // config.run.micro_batches
-    rows = slice(piece * size, (piece + 1) * size)
-    if cohort is None:
-        pool = shared if config.run.n_subjects is None else _pool(config.run, step)
-        views, absent = _simulated(config, rows, pool, own)
-    else:
-        views, absent = _stored(config, cohort, step, rows, shared, own)
+    cut = views_of(config, step, shared, device)
+    drawn = []
+    for piece in pieces:
+        own = shared if whole else _generator(seed, step, (2, piece), device=device)
+        drawn.append((own, *cut(slice(piece * size, (piece + 1) * size), own)))
+    masked = float(torch.rand((), generator=shared)) < config.objective.mask_probability
+    return [_masked(config, *piece, masked=masked) for piece in drawn]
+
+
+def _masked(
+    config: PretrainConfig, own: torch.Generator, views: Tensor, absent: Tensor, *, masked: bool
+) -> Batch:
+    """Add the masks of a piece; ``absent`` (V, B, N)."""
     objective, n_patches = config.objective, config.encoder.n_patches
-    absent = absent[..., None].expand(2, size, len(NETWORKS), n_patches)
-    masked = float(torch.rand((), generator=shared)) < objective.mask_probability
+    absent = absent[..., None].expand(*absent.shape, n_patches)
     mask = slice_masks(
-        2 * size,
+        absent.shape[0] * absent.shape[1],
         n_networks=len(NETWORKS),
         n_patches=n_patches,
         generator=own,
@@ -99,58 +118,74 @@ def draw_batch(
     )
 
 
-def _generator(seed: int, step: int, piece: int | None = None) -> torch.Generator:
-    key = () if piece is None else (2, piece)
-    number = np.random.SeedSequence([seed, step], spawn_key=key).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(number) >> 1)
-
-
-def _pool(run: RunConfig, step: int) -> torch.Generator:
-    """Give the generator of the subjects that are due at this step, whatever the views of them.
-
-    A batch comes round whole: what is drawn per batch must not tell its subjects from others.
-    """
-    assert run.n_subjects is not None, "only runs with a pool come here"  # noqa: S101 - our guarantee
-    block = step % (run.n_subjects // run.batch_size)
-    seed = np.random.SeedSequence([run.seed, block], spawn_key=(POOL,))
-    return torch.Generator().manual_seed(int(seed.generate_state(1, np.uint64)[0]) >> 1)
+def _generator(
+    seed: int, number: int, key: tuple[int, ...] = (), *, device: torch.device = CPU
+) -> torch.Generator:
+    """Give the generator of a step, or of what the key tells from others of that number."""
+    state = np.random.SeedSequence([seed, number], spawn_key=key).generate_state(1, np.uint64)
+    return torch.Generator(device).manual_seed(int(state[0]) >> 1)
 
 
 def _simulated(
-    config: PretrainConfig, rows: slice, subjects: torch.Generator, own: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Simulate the whole batch, for it is one population, and cut views of some subjects."""
+    config: PretrainConfig, step: int, shared: torch.Generator, device: torch.device
+) -> Cut:
+    """Simulate the whole batch, for it is one population.
+
+    Where subjects come round again, a batch comes round whole: what is drawn per batch must not
+    tell its subjects from others.
+    """
     assert config.simulation is not None, "checked where the run's data are opened"  # noqa: S101
+    run, generator = config.run, shared
+    if run.n_subjects is not None:
+        block = step % (run.n_subjects // run.batch_size)
+        generator = _generator(run.seed, block, (POOL,), device=device)
+    elif device.type != "cpu":
+        generator = _generator(run.seed, step, device=device)
     scans = simulate(
         config.simulation,
         config.input,
-        n_subjects=config.run.batch_size,
+        n_subjects=run.batch_size,
         n_sessions=config.views.n_sessions,
-        generator=subjects,
+        generator=generator,
     )
-    views = torch.stack(
-        draw_views(
-            scans.values[rows], config.views, n_samples=config.input.window_samples, generator=own
-        )
-    )
-    return views, scans.missing_networks.expand(2, views.shape[1], -1)
+
+    def cut(rows: slice, own: torch.Generator) -> tuple[Tensor, Tensor]:
+        values, n_samples = scans.values[rows], config.input.window_samples
+        views = torch.stack(draw_views(values, config.views, n_samples=n_samples, generator=own))
+        return views, scans.missing_networks.expand(2, len(values), -1)
+
+    return cut
 
 
 def _stored(
-    config: PretrainConfig,
     cohort: Cohort,
+    config: PretrainConfig,
     step: int,
-    rows: slice,
     shared: torch.Generator,
-    own: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Read the crops of some subjects of the batch and augment them."""
+    device: torch.device,
+) -> Cut:
+    """Choose the crops of the whole batch; only those of own pieces are read."""
+    crops = _crops(config, step, cohort, shared)
+
+    def cut(rows: slice, own: torch.Generator) -> tuple[Tensor, Tensor]:
+        values, absent = (
+            torch.stack(x) for x in zip(*(cohort.read(v[rows]) for v in crops), strict=True)
+        )
+        if device.type == "cuda":
+            values, absent = values.pin_memory(), absent.pin_memory()
+        values, absent = (x.to(device, non_blocking=True) for x in (values, absent))
+        views = [augment(view, config.views, generator=own) for view in values]
+        return torch.stack(views), absent
+
+    return cut
+
+
+def _crops(
+    config: PretrainConfig, step: int, cohort: Cohort, shared: torch.Generator
+) -> tuple[list[Crop], list[Crop]]:
     batch_size, seed = config.run.batch_size, config.run.seed
     subjects = cohort.subjects_of(step, batch_size=batch_size, seed=seed)
-    crops = cohort.draw_crops(subjects, generator=shared)
-    values, absent = zip(*(cohort.read(view[rows]) for view in crops), strict=True)
-    views = [augment(view, config.views, generator=own) for view in values]
-    return torch.stack(views), torch.stack(absent)
+    return cohort.draw_crops(subjects, generator=shared)
 
 
 def draw_held_out(config: PretrainConfig, cohort: Cohort) -> Batch:
@@ -158,8 +193,7 @@ def draw_held_out(config: PretrainConfig, cohort: Cohort) -> Batch:
 
     At most ``run.batch_size`` subjects, the first of the list.
     """
-    number = np.random.SeedSequence([config.run.seed], spawn_key=(3,)).generate_state(1)[0]
-    generator = torch.Generator().manual_seed(int(number))
+    generator = _generator(config.run.seed, 0, (3,))
     crops = cohort.draw_crops(cohort.subjects[: config.run.batch_size], generator=generator)
     views, absent = (torch.stack(x) for x in zip(*map(cohort.read, crops), strict=True))
     absent = absent[..., None].expand(*absent.shape, config.encoder.n_patches)
@@ -176,9 +210,7 @@ def describe_batch(config: PretrainConfig, step: int, cohort: Cohort | None) -> 
     """Name what a batch was made of: its scans, or how to simulate it again."""
     if cohort is None:
         return [f"model.pretraining.batches.draw_batch(config, {step})"]
-    batch_size, seed = config.run.batch_size, config.run.seed
-    subjects = cohort.subjects_of(step, batch_size=batch_size, seed=seed)
-    pairs = cohort.draw_crops(subjects, generator=_generator(seed, step))
+    pairs = _crops(config, step, cohort, _generator(config.run.seed, step))
     return [
         f"{a.scan.scan} frame {a.start}, {b.scan.scan} frame {b.start}"
         for a, b in zip(*pairs, strict=True)
@@ -192,12 +224,9 @@ def stream_batches(
     *,
     cohort: Cohort | None,
     device: torch.device,
-) -> Iterator[tuple[int, Pieces]]:
+) -> Iterator[tuple[int, list[Batch]]]:
     """Yield the pieces of each step; beside a GPU the next step's are drawn meanwhile."""
-
-    def draw(step: int) -> Pieces:
-        return [draw_batch(config, step, cohort=cohort, piece=p).to(device) for p in pieces]
-
+    draw = partial(draw_pieces, config, cohort=cohort, pieces=pieces, device=device)
     if device.type == "cpu":
         yield from ((step, draw(step)) for step in steps)
         return
@@ -205,6 +234,6 @@ def stream_batches(
         coming = pool.submit(draw, steps.start) if steps else None
         for step in steps:
             assert coming is not None, "there is a next step"  # noqa: S101 - our guarantee
-            pieces_now = coming.result()
+            drawn = coming.result()
             coming = pool.submit(draw, step + 1) if step + 1 < steps.stop else None
-            yield step, pieces_now
+            yield step, drawn

@@ -32,7 +32,7 @@ def slice_masks(
     n_networks, n_patches
         Rows (N) and columns (K) of the token grid.
     generator
-        The only source of randomness.
+        The only source of randomness; the masks are on its device.
     ratio
         Nominal share that is masked, drawn uniformly between the two.
     counts
@@ -48,7 +48,8 @@ def slice_masks(
     """
     rows = _random_rows(n_samples, n_networks, generator, ratio, counts)
     columns = _random_spans(n_samples, n_patches, generator, ratio, counts)
-    by_network = torch.rand(n_samples, 1, 1, generator=generator) < 0.5
+    device = generator.device
+    by_network = torch.rand(n_samples, 1, 1, generator=generator, device=device) < 0.5
     return torch.where(by_network, rows[:, :, None], columns[:, None, :])
 
 
@@ -82,12 +83,14 @@ def _random_rows(
     counts: MaskCounts,
 ) -> Tensor:
     """(B, N) true for some random networks; 5 or 6 of 9 as published."""
+    device = generator.device
     if counts == "truncated":
         least, most = slice_counts(ratio, counts, n_networks)
-        n_masked = least + torch.randint(most - least + 1, (n_samples, 1), generator=generator)
+        draw = torch.randint(most - least + 1, (n_samples, 1), generator=generator, device=device)
+        n_masked = least + draw
     else:
         n_masked = (_shares(n_samples, generator, ratio) * n_networks).round()
-    rank = torch.rand(n_samples, n_networks, generator=generator).argsort(dim=1)
+    rank = torch.rand(n_samples, n_networks, generator=generator, device=device).argsort(dim=1)
     return rank < n_masked
 
 
@@ -104,12 +107,14 @@ def _random_spans(
     length = (exact - 1e-9).ceil() - 1 if counts == "truncated" else exact.round()
     length = length.clamp(min=1, max=n_patches - 1).long()
     free = n_patches - length + 1
-    start = (torch.rand(n_samples, 1, generator=generator) * free).long()
-    patch = torch.arange(n_patches)
+    draw = torch.rand(n_samples, 1, generator=generator, device=generator.device)
+    start = (draw * free).long()
+    patch = torch.arange(n_patches, device=generator.device)
     return (patch >= start) & (patch < start + length)
 
 
 def _shares(n_samples: int, generator: torch.Generator, ratio: tuple[float, float]) -> Tensor:
     """(B, 1) uniform draws of the nominal ratio."""
     low, high = ratio
-    return high - (high - low) * torch.rand(n_samples, 1, generator=generator).double()
+    draw = torch.rand(n_samples, 1, generator=generator, device=generator.device)
+    return high - (high - low) * draw.double()

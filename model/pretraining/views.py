@@ -77,33 +77,37 @@ def draw_views(
 def crop(scans: Tensor, n_samples: int, *, generator: torch.Generator) -> Tensor:
     """Cut one window (B, P, L) out of each scan (B, P, T), starts independent and uniform."""
     n_scans, n_parcels, n_total = scans.shape
-    start = torch.randint(n_total - n_samples + 1, (n_scans, 1, 1), generator=generator)
-    samples = start + torch.arange(n_samples)
+    start = torch.randint(
+        n_total - n_samples + 1, (n_scans, 1, 1), generator=generator, device=generator.device
+    )
+    samples = start + torch.arange(n_samples, device=start.device)
     return scans.gather(2, samples.expand(n_scans, n_parcels, n_samples))
 
 
 def augment(views: Tensor, config: ViewsConfig, *, generator: torch.Generator) -> Tensor:
     """Corrupt views (B, P, L), each with draws of its own; the input is not changed.
 
-    In this order: lose some parcels, zero one block of time, scale, add noise.
+    In this order: lose some parcels, zero one block of time, scale, add noise. Views and
+    generator are on one device.
     """
     n_views, n_parcels, n_samples = views.shape
+    device = generator.device
 
     def uniform(limits: tuple[float, float]) -> Tensor:
         low, high = limits
-        return low + (high - low) * torch.rand(n_views, 1, generator=generator)
+        return low + (high - low) * torch.rand(n_views, 1, generator=generator, device=device)
 
     n_zeroed = (uniform(config.parcels_zeroed) * n_parcels).long().clamp(min=1)
-    rank = torch.rand(n_views, n_parcels, generator=generator).argsort(dim=1)
+    rank = torch.rand(n_views, n_parcels, generator=generator, device=device).argsort(dim=1)
     length = (uniform(config.time_zeroed) * n_samples).long().clamp(min=1)
     start = (uniform((0.0, 1.0)) * (n_samples - length + 1)).long()
-    sample = torch.arange(n_samples)
+    sample = torch.arange(n_samples, device=device)
     in_block = (sample >= start) & (sample < start + length)
     lost = rank < n_zeroed
     views = views * ~lost[:, :, None]
     if config.lost_parcels == "predicted":
         views = _predict_lost(views, lost)
-    noise = config.noise * torch.randn(views.shape, generator=generator)
+    noise = config.noise * torch.randn(views.shape, generator=generator, device=device)
     return views * ~in_block[:, None, :] * uniform(config.scale)[:, :, None] + noise
 
 
@@ -124,13 +128,13 @@ def _predict_lost(views: Tensor, lost: Tensor) -> Tensor:
     """
     guess = torch.zeros_like(views)
     for network in NETWORKS:
-        columns = torch.from_numpy(network_columns(network))
-        precision = _precision(network)
+        columns = torch.from_numpy(network_columns(network)).to(views.device)
+        precision = _precision(network).to(views.device)
         gone = lost[:, columns].to(views.dtype)
-        identity = torch.eye(len(columns))
+        identity = torch.eye(len(columns), device=views.device)
         system = gone[:, :, None] * precision * gone[:, None, :] + identity * (1 - gone)[:, None]
         known = precision @ views[:, columns] * gone[:, :, None]
-        guess[:, columns] = -torch.linalg.solve(system, known)
+        guess[:, columns] = -torch.linalg.solve_ex(system, known).result
     return views + guess
 
 

@@ -15,7 +15,7 @@ import torch
 from shard_builders import make_shards
 
 from model.errors import ConfigError
-from model.pretraining.batches import Batch, draw_batch
+from model.pretraining.batches import Batch, draw_batch, draw_pieces
 from model.pretraining.command import resume_pretraining, run_pretraining
 from model.pretraining.config import load_config, recipe_path
 from model.pretraining.learner import Learner
@@ -122,6 +122,27 @@ def test_a_batch_in_pieces_has_the_gradient_of_the_whole(undivided):
     torch.testing.assert_close(found, losses, rtol=1e-4, atol=1e-5)
     gradients = {k: p.grad for k, p in divided.learner.student.named_parameters()}
     assert_same_gradients(trainer, gradients)
+
+
+def test_pieces_are_the_same_drawn_together_or_apart():
+    config = load_config(TINY, overrides=PIECES)
+    together = draw_pieces(config, 0, cohort=None, pieces=(0, 1))
+    for piece, drawn in enumerate(together):
+        assert torch.equal(drawn.views, draw_batch(config, 0, piece=piece).views)
+    assert not torch.equal(together[0].views, together[1].views)
+
+
+@pytest.mark.gpu
+def test_a_step_on_a_gpu_does_not_wait_for_it():
+    crew = Crew(device=torch.device("cuda"))
+    config = load_config(TINY, overrides=OBJECTIVE)
+    trainer = Trainer(Learner(config), config, crew)
+    pieces = draw_pieces(config, 0, cohort=None, pieces=(0,), device=crew.device)
+    trainer.step(0, pieces, look=False)  # libraries are set up in the first
+    torch.cuda.set_sync_debug_mode("error")
+    values = trainer.step(1, pieces, look=False)
+    torch.cuda.set_sync_debug_mode("default")
+    assert values["total"].isfinite()
 
 
 def test_gradients_of_pieces_on_their_own_do_not_add_up(undivided):

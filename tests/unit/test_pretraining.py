@@ -9,6 +9,7 @@ from pathlib import Path
 import builders
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from model.checkpoint import load_encoder
 from model.errors import CheckpointError, ConfigError
@@ -145,16 +146,25 @@ def test_progress_tells_losses_indicators_and_speed(tmp_path):
     assert all(w in lines[0] for w in ("step 2/2", "cls", "rankme", "teacher_std", "subjects/s"))
 
 
-def test_nothing_is_fetched_between_looks(tmp_path):
-    class Unfetched:
-        """Stands for a number on a device; waiting for it is an error."""
+class NoWaiting(TorchDispatchMode):
+    """Refuses operations that wait for a device to say what a number is."""
 
-        def __float__(self) -> float:
-            raise AssertionError
+    WAITING = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero")
 
-    log = Log(tmp_path, lambda _step: [])
-    log.add(0, {"total": Unfetched()})
+    def __torch_dispatch__(self, function, _types, arguments=(), options=None):
+        assert function.overloadpacket.__name__ not in self.WAITING, function
+        return function(*arguments, **(options or {}))
+
+
+def test_losses_and_gradients_are_computed_without_waiting_for_the_device(tmp_path):
+    config = load_config(TINY, overrides=("objective.mask_probability=1.0",))
+    trainer = Trainer(Learner(config), config, ALONE)
+    pieces, log = [draw_batch(config, 0)], Log(tmp_path, lambda _step: [])
+    with NoWaiting():
+        log.add(0, trainer.backward(pieces, ttr_weight=0.5))
     assert not (tmp_path / "log.jsonl").exists()
+    with NoWaiting(), pytest.raises(AssertionError, match="_local_scalar_dense"):
+        float(torch.zeros(()))
 
 
 @pytest.mark.parametrize("bad_step", [0, 3])

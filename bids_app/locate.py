@@ -20,6 +20,7 @@ Kind = Literal["preprocessed", "old", "minimal", "raw", "none"]
 OLD_BOLD = re.compile(r"_bold(_space-[0-9A-Za-z]+)?_preproc\.nii(\.gz)?$")
 """Ends the names of fMRIPrep to 1.1: ``sub-1_task-x_bold_space-T1w_preproc.nii.gz``."""
 _SUBJECT = re.compile(r"sub-([0-9A-Za-z+]+)")
+_POSTPROCESSORS = ("xcp_d", "giga_connectome")
 # Names of output folders, as globs; people write fmriprep, fMRIPrep and fMRIprep.
 _OUTPUTS = ("[fF][mM][rR][iI][pP]rep", "nibabies")
 
@@ -72,6 +73,7 @@ def locate_derivative(bids_dir: Path, derivatives: Path | None = None) -> Path:
     if not start.is_dir():
         found = "not a folder" if start.exists() else "no such folder"
         raise InputError(f"{start}: {found}.")
+    _refuse_postprocessed(start)
     kind = _kind(start)
     if kind == "preprocessed":
         return start
@@ -179,6 +181,26 @@ def _is_derivative(root: Path) -> bool:
     if not isinstance(content, dict):
         return False
     return content.get("DatasetType") == "derivative" or any(key in content for key in keys)
+
+
+def _refuse_postprocessed(root: Path) -> None:
+    """Refuse what programs wrote that extract parcel series themselves, by its description."""
+    makers = [m for m in _makers(root) if m.lower().replace("-", "_") in _POSTPROCESSORS]
+    if makers:
+        raise InputError(
+            f"{root} was written by {makers[0]}, which extracts parcel series itself; expected "
+            "the output folder of fMRIPrep.",
+            hint="For its series use: semantoks-series FOLDER OUTPUT_DIR (docs/series.md).",
+        )
+
+
+def _makers(root: Path) -> list[str]:
+    """Return the names in ``GeneratedBy`` of a dataset's description."""
+    try:
+        content = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
+        return [str(entry["Name"]) for entry in content["GeneratedBy"][:1]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _refusal(root: Path, kind: Kind) -> AppError:

@@ -20,7 +20,7 @@ ORDERS = ("schaefer400x7", "schaefer400x7+tian50", "tian-first-450", "semantoks4
     nargs=-1,
     required=True,
     metavar="INPUT...",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=click.Path(path_type=Path, exists=True),
 )
 @click.argument("output_dir", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
@@ -35,6 +35,11 @@ ORDERS = ("schaefer400x7", "schaefer400x7+tian50", "tian-first-450", "semantoks4
     help="Which parcels the columns are, in files that do not name them.",
 )
 @click.option(
+    "--atlas-label",
+    metavar="LABEL",
+    help="Where INPUT is a folder with series of several atlases: the label after seg- or atlas-.",
+)
+@click.option(
     "--ignore-other-columns",
     is_flag=True,
     help="Leave out named columns that are no parcel of the model; default: refuse the file.",
@@ -43,7 +48,8 @@ ORDERS = ("schaefer400x7", "schaefer400x7+tian50", "tian-first-450", "semantoks4
 def main(**arguments: Any) -> NoReturn:
     """Embed parcel series (TSV, CSV, NPY, NPZ, HDF5) that other programs made.
 
-    Each INPUT holds one series or several; OUTPUT_DIR receives BIDS-Derivatives as from
+    Each INPUT is a file with one series or several, or an output folder of xcp_d or
+    giga_connectome; OUTPUT_DIR receives BIDS-Derivatives as from
     semantoks, and `semantoks X OUTPUT_DIR group` makes one table of them. Columns are matched by
     the names of the parcels, or by --order; what is not certain is refused (docs/series.md).
     """
@@ -53,6 +59,7 @@ def main(**arguments: Any) -> NoReturn:
 
 def _run(arguments: dict[str, Any]) -> int:
     from bids_app.embedder import open_embedder
+    from bids_app.series_folder import expand_inputs
     from bids_app.series_run import SeriesOptions, run_series
     from bids_app.tables import outcome_lines
 
@@ -68,7 +75,7 @@ def _run(arguments: dict[str, Any]) -> int:
         batch_size=arguments["batch_size"],
     )
     outcomes = run_series(
-        arguments["inputs"],
+        expand_inputs(arguments["inputs"], atlas=arguments["atlas_label"]),
         arguments["output_dir"],
         options,
         embedder,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bids_app.atlas_shelf import AtlasShelf
 from bids_app.atomic import write_bytes
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from bids_app.agenda import Invocation
     from bids_app.options import RunOptions
     from bids_app.query import BoldScan
     from bids_app.status import ScanOutcome
@@ -49,13 +50,20 @@ class ParticipantLevel:
 
     def closing_job(
         self, participant: str, *, anything_new: bool
-    ) -> Callable[[ParticipantLevel, str], bool] | None:
+    ) -> Callable[[Any, str], bool] | None:
         """Return what writes the participant's report, unless it is there and up to date."""
-        path = report_path(self.output_dir, participant)
-        return None if not anything_new and _newer_than_runs(path) else report_participant
+        return closing_report(self.output_dir, participant, anything_new=anything_new)
 
 
-def report_participant(level: ParticipantLevel, participant: str) -> bool:
+def closing_report(
+    output_dir: Path, participant: str, *, anything_new: bool
+) -> Callable[[Any, str], bool] | None:
+    """Return `report_participant` unless a report is there and no run ended after it."""
+    path = report_path(output_dir, participant)
+    return None if not anything_new and _newer_than_runs(path) else report_participant
+
+
+def report_participant(level: Invocation, participant: str) -> bool:
     """Write a participant's report; a fault in it must not cost the tables nor the others."""
     try:
         write_report(level.output_dir, participant)

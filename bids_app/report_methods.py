@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bids_app.report_run import ReportRun, RunTables
+    from bids_app.report_run import Extraction, ReportRun, RunTables
 
 _REFERENCE = re.compile(r"(doi:|arXiv:)([^\s;]*[^\s;.,)])")
 _ADDRESS = {"doi:": "https://doi.org/", "arXiv:": "https://arxiv.org/abs/"}
@@ -34,9 +34,9 @@ def methods_section(runs: Sequence[ReportRun]) -> str:
     return "".join(parts) + _citations()
 
 
-def filters_text(tables: RunTables) -> str:
+def filters_text(extraction: Extraction) -> str:
     """Say in words which frequencies were kept."""
-    edges = tables.denoised_meta["SoftwareFilters"].get("Butterworth", {})
+    edges = extraction.denoised_meta["SoftwareFilters"].get("Butterworth", {})
     low, high = edges.get("HighPass"), edges.get("LowPass")
     if low is not None and high is not None:
         return f"band-pass {low:g}-{high:g} Hz"
@@ -45,9 +45,9 @@ def filters_text(tables: RunTables) -> str:
     return f"low-pass {high:g} Hz" if high is not None else "no filter"
 
 
-def thresholds_text(tables: RunTables) -> str:
+def thresholds_text(extraction: Extraction) -> str:
     """Say in words what makes a volume an outlier; empty if nothing does."""
-    limits = tables.outliers_meta.get("Thresholds", {})
+    limits = extraction.outliers_meta.get("Thresholds", {})
     named = (
         ("FramewiseDisplacement", "framewise displacement above {:g} mm"),
         ("StdDVARS", "standardized DVARS above {:g}"),
@@ -68,6 +68,12 @@ def mask_text(source: str) -> str:
 
 def _extraction(tables: RunTables) -> str:
     coverage = tables.coverage_meta
+    if tables.extraction is None:
+        return (
+            "Series of parcels that were extracted and denoised elsewhere were processed with "
+            f"{coverage['SoftwareVersion']}. Of the 457 parcels of the model "
+            f"{(tables.coverage['status'] == 'used').sum()} were given."
+        )
     if coverage["Mask"] == "grayordinates":
         left_out = "Grayordinates that were not finite or constant"
     else:
@@ -84,8 +90,11 @@ def _extraction(tables: RunTables) -> str:
 
 
 def _denoising(tables: RunTables) -> str:
-    meta = tables.denoised_meta
-    outliers = thresholds_text(tables)
+    extraction = tables.extraction
+    if extraction is None:
+        return "They were neither filtered nor regressed here."
+    meta = extraction.denoised_meta
+    outliers = thresholds_text(extraction)
     steps = ["Leading non-steady-state volumes were dropped."]
     if meta["DespikedFraction"] is not None:
         steps.append(
@@ -103,10 +112,11 @@ def _denoising(tables: RunTables) -> str:
         else "no confounds were regressed out"
     )
     steps.append(
-        f"Series were detrended and filtered ({filters_text(tables)}; Butterworth, zero phase), "
+        f"Series were detrended and filtered ({filters_text(extraction)}; Butterworth, zero "
+        "phase), "
         f"and {regression}, the regressors being filtered in the same way."
         if meta["SoftwareFilters"].get("Butterworth") and meta["ConfoundRegressors"]
-        else f"Series were detrended ({filters_text(tables)}), and {regression}."
+        else f"Series were detrended ({filters_text(extraction)}), and {regression}."
     )
     return " ".join(steps)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from bids_app.report_run import ReportRun, RunTables
+    from bids_app.report_run import Extraction, Metadata, ReportRun, RunTables
 
 LOW_COVERAGE = 0.75
 """Parcels that are used although they lost more than a quarter are named."""
@@ -49,24 +49,28 @@ def run_section(run: ReportRun) -> str:
         parts.append(f"<p class='reason-box'>{escape(run.problem)}</p>")
     parts.append(flags_box(run))
     if run.tables is not None:
-        parts += [
-            _notes(run.tables),
-            _denoised(run.tables),
-            _model_input(run.tables),
-            _coverage(run.tables),
-            _connectivity(run.tables),
-            _embedding(run.tables),
-            quality_list(run),
-            _settings(run.tables),
-        ]
+        tables = run.tables
+        parts += [_notes(tables), *_input(tables), _connectivity(tables), _embedding(tables)]
+        parts += [quality_list(run), _settings(tables)]
     return "\n".join((*parts, "</section>"))
+
+
+def _input(tables: RunTables) -> list[str]:
+    """Show what was made of the image, or which parcels a series that others made lacks."""
+    extraction = tables.extraction
+    if extraction is None:
+        missing = tables.coverage[tables.coverage["status"] != "used"]
+        return [_model_input(tables, end_s=_series_end_s(tables)), _missing(missing)]
+    end_s = _end_s(extraction)
+    model_input = _model_input(tables, end_s=end_s)
+    return [_denoised(extraction, end_s=end_s), model_input, _coverage(tables)]
 
 
 def _notes(tables: RunTables) -> str:
     """Warn of what a reader must know before using the run."""
     coverage, embedding = tables.coverage_meta, tables.tokens_meta
     notes = []
-    if coverage["Mask"] == "derived":
+    if coverage.get("Mask") == "derived":
         notes.append(
             "No brain mask was found: it was derived from the data (voxels with non-zero "
             "variance), so that parcels at the edge may hold signal from outside the brain."
@@ -76,7 +80,7 @@ def _notes(tables: RunTables) -> str:
             f"Networks without signal: {', '.join(embedding['MissingNetworks'])}. Their tokens "
             "are masked and their embeddings n/a."
         )
-    if coverage["NonFiniteVoxels"]:
+    if coverage.get("NonFiniteVoxels"):
         notes.append(f"{coverage['NonFiniteVoxels']} voxels that are not finite were left out.")
     short = [share for share in embedding["Windows"]["ValidFraction"] if share < 1]
     if short:
@@ -88,19 +92,19 @@ def _notes(tables: RunTables) -> str:
     return f"<ul class='notes' aria-label='Warnings'>{items}</ul>" if notes else ""
 
 
-def _denoised(tables: RunTables) -> str:
-    meta, volumes = tables.denoised_meta, tables.denoised_meta["NumberOfVolumes"]
-    thresholds = tables.outliers_meta.get("Thresholds", {})
-    limit = float(np.nanpercentile(np.abs(tables.denoised), 97.5))
+def _denoised(extraction: Extraction, *, end_s: float) -> str:
+    meta, volumes = extraction.denoised_meta, extraction.denoised_meta["NumberOfVolumes"]
+    thresholds = extraction.outliers_meta.get("Thresholds", {})
+    limit = float(np.nanpercentile(np.abs(extraction.denoised), 97.5))
     svg = carpet_figure(
-        tables.denoised,
+        extraction.denoised,
         tr_s=meta["RepetitionTime"],
         start_s=meta["StartTime"],
-        end_s=_end_s(tables),
+        end_s=end_s,
         limit=limit or 1.0,
         unit="BOLD units",
         motion=Motion(
-            outliers=tables.outliers,
+            outliers=extraction.outliers,
             fd_threshold_mm=thresholds.get("FramewiseDisplacement"),
             std_dvars_threshold=thresholds.get("StdDVARS"),
         ),
@@ -111,21 +115,21 @@ def _denoised(tables: RunTables) -> str:
     return _figure(
         "Denoised parcels",
         svg,
-        alt=f"Carpet of {tables.denoised.shape[1]} parcels in network order over "
-        f"{_end_s(tables):g} s; above it framewise displacement ({motion}) and DVARS; {facts}.",
+        alt=f"Carpet of {extraction.denoised.shape[1]} parcels in network order over "
+        f"{end_s:g} s; above it framewise displacement ({motion}) and DVARS; {facts}.",
         caption=f"{escape(facts[:1].upper() + facts[1:])}; framewise displacement {motion}. "
         f"{_key(DROPPED, 'dropped')} {_key(OUTLIER, 'interpolated')} {_key(MISSING, 'missing')}. "
         "Each line is a parcel, ordered by network; DVARS is standardized.",
     )
 
 
-def _model_input(tables: RunTables) -> str:
+def _model_input(tables: RunTables, *, end_s: float) -> str:
     meta = tables.model_meta
     svg = carpet_figure(
         tables.model,
         tr_s=meta["RepetitionTime"],
         start_s=meta["StartTime"],
-        end_s=_end_s(tables),
+        end_s=end_s,
         limit=MODEL_LIMIT,
         unit="standard deviations",
     )
@@ -199,18 +203,11 @@ def _embedding(tables: RunTables) -> str:
 
 
 def _settings(tables: RunTables) -> str:
-    denoised, model, embedding = tables.denoised_meta, tables.model_meta, tables.tokens_meta
+    extraction, model, embedding = tables.extraction, tables.model_meta, tables.tokens_meta
     change = model["Resampling"]
-    regressors = denoised["ConfoundRegressors"]
+    first = _series_rows(model) if extraction is None else _image_rows(extraction, tables)
     rows = {
-        "space": denoised["Space"],
-        "brain mask": mask_text(denoised["Mask"]),
-        "minimum coverage": f"{tables.coverage_meta['MinimumCoverage']:.0%} of a parcel's voxels",
-        "repetition time": f"{denoised['RepetitionTime']:g} s "
-        f"(from {denoised['RepetitionTimeSource']})",
-        "denoising": f"strategy {denoised['DenoiseStrategy']}, {filters_text(tables)}",
-        "outlier volumes": thresholds_text(tables) or "none defined",
-        "degrees of freedom left": f"{denoised['DegreesOfFreedomLeft']}",
+        **first,
         "resampling": "none"
         if change["Method"] == "none"
         else f"{change['From']:g} s to {change['To']:g} s ({change['Method']})",
@@ -218,12 +215,37 @@ def _settings(tables: RunTables) -> str:
         "scan vector": ", ".join(embedding["ScanVector"]),
     }
     listed = "".join(f"<dt>{key}</dt><dd>{escape(str(text))}</dd>" for key, text in rows.items())
-    sources = "<br>".join(escape(source) for source in denoised["Sources"])
+    sources = "<br>".join(escape(source) for source in model["Sources"])
+    regressors = [] if extraction is None else extraction.denoised_meta["ConfoundRegressors"]
     confounds = _folded(f"{len(regressors)} confounds regressed out", regressors)
     return (
         f"<h3>Settings</h3><dl>{listed}<dt>sources</dt><dd>{sources}</dd></dl>"
         f"{confounds if regressors else ''}"
     )
+
+
+def _image_rows(extraction: Extraction, tables: RunTables) -> dict[str, str]:
+    denoised = extraction.denoised_meta
+    return {
+        "space": denoised["Space"],
+        "brain mask": mask_text(denoised["Mask"]),
+        "minimum coverage": f"{tables.coverage_meta['MinimumCoverage']:.0%} of a parcel's voxels",
+        "repetition time": f"{denoised['RepetitionTime']:g} s "
+        f"(from {denoised['RepetitionTimeSource']})",
+        "denoising": f"strategy {denoised['DenoiseStrategy']}, {filters_text(extraction)}",
+        "outlier volumes": thresholds_text(extraction) or "none defined",
+        "degrees of freedom left": f"{denoised['DegreesOfFreedomLeft']}",
+    }
+
+
+def _series_rows(model: Metadata) -> dict[str, str]:
+    given = model["InputSeries"]
+    return {
+        "input": f"a parcel series of {given['NumberOfFrames']} frames that others made",
+        "parcels by": given["Mapping"],
+        "columns left out": ", ".join(given["IgnoredColumns"]) or "none",
+        "repetition time": f"{given['RepetitionTime']:g} s (from {given['RepetitionTimeSource']})",
+    }
 
 
 def _figure(title: str, svg: str, *, alt: str, caption: str) -> str:
@@ -248,6 +270,11 @@ def _key(colour: str, meaning: str) -> str:
     return f"<span class='key'>{swatch}{meaning}</span>"
 
 
-def _end_s(tables: RunTables) -> float:
+def _end_s(extraction: Extraction) -> float:
     """Return the end of the acquisition, in seconds after its first volume."""
-    return float(len(tables.outliers) * tables.denoised_meta["RepetitionTime"])
+    return float(len(extraction.outliers) * extraction.denoised_meta["RepetitionTime"])
+
+
+def _series_end_s(tables: RunTables) -> float:
+    given = tables.model_meta["InputSeries"]
+    return float(given["NumberOfFrames"] * given["RepetitionTime"])

@@ -28,21 +28,29 @@ _RENDERING = ("space", "res", "den", "desc")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RunTables:
-    """The tables of one embedded run, each with its sidecar."""
+class Extraction:
+    """The tables of what was done to an image before there was a model input."""
 
     denoised: npt.NDArray[np.float32]
     """(T, P) at the scan's own repetition time; NaN columns are missing parcels."""
     denoised_meta: Metadata
+    outliers: pd.DataFrame
+    """One row per acquired volume"""
+    outliers_meta: Metadata
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunTables:
+    """The tables of one embedded run, each with its sidecar."""
+
+    extraction: Extraction | None
+    """None: the input was a parcel series that others made."""
     model: npt.NDArray[np.float32]
     """(S, P) as the encoder saw it; NaN columns are missing parcels."""
     model_meta: Metadata
     coverage: pd.DataFrame
     """P rows"""
     coverage_meta: Metadata
-    outliers: pd.DataFrame
-    """One row per acquired volume"""
-    outliers_meta: Metadata
     tokens: npt.NDArray[np.float32]
     """(W, N, K, D); NaN where a token saw no data."""
     tokens_meta: Metadata
@@ -142,15 +150,21 @@ def _read_tables(stem: Path) -> RunTables:
     def named(ending: str) -> Path:
         return stem.with_name(f"{stem.name}_{ending}")
 
+    model_meta = _read_json(named("desc-model_timeseries.json"))
+    extraction = None
+    if "InputSeries" not in model_meta:
+        extraction = Extraction(
+            denoised=_read_series(named("desc-denoised_timeseries.tsv")),
+            denoised_meta=_read_json(named("desc-denoised_timeseries.json")),
+            outliers=pd.read_csv(named("outliers.tsv"), sep="\t"),
+            outliers_meta=_read_json(named("outliers.json")),
+        )
     return RunTables(
-        denoised=_read_series(named("desc-denoised_timeseries.tsv")),
-        denoised_meta=_read_json(named("desc-denoised_timeseries.json")),
+        extraction=extraction,
         model=_read_series(named("desc-model_timeseries.tsv")),
-        model_meta=_read_json(named("desc-model_timeseries.json")),
+        model_meta=model_meta,
         coverage=pd.read_csv(named("coverage.tsv"), sep="\t"),
         coverage_meta=_read_json(named("coverage.json")),
-        outliers=pd.read_csv(named("outliers.tsv"), sep="\t"),
-        outliers_meta=_read_json(named("outliers.json")),
         tokens=np.load(named("desc-tokens_embedding.npy"), allow_pickle=False),
         tokens_meta=_read_json(named("desc-tokens_embedding.json")),
     )

@@ -74,7 +74,7 @@ def _run(arguments: dict[str, Any]) -> int:
         device=arguments["device"],
         batch_size=arguments["batch_size"],
     )
-    outcomes = run_series(
+    summary = run_series(
         expand_inputs(arguments["inputs"], atlas=arguments["atlas_label"]),
         arguments["output_dir"],
         options,
@@ -83,5 +83,5 @@ def _run(arguments: dict[str, Any]) -> int:
         n_cpus=arguments["n_cpus"] or available_cpus(),
         memory_mb=arguments["mem_mb"] or available_memory_mb(),
     )
-    click.echo(outcome_lines(outcomes))
-    return int(any(outcome.status == "failed" for outcome in outcomes))
+    click.echo(outcome_lines(summary.outcomes))
+    return summary.exit_code

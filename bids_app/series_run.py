@@ -8,7 +8,7 @@ import logging
 import traceback
 import uuid
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bids_app import __version__
 from bids_app.agenda import Agenda, work_off
@@ -17,6 +17,8 @@ from bids_app.cost import process_memory_mb, series_memory_mb
 from bids_app.dataset import check_output_folder, write_dataset_files
 from bids_app.errors import AppError, OptionsError, ScanError, ScanExcludedError
 from bids_app.participant import one_line
+from bids_app.participant_level import closing_report
+from bids_app.run import Summary
 from bids_app.series_input import read_series
 from bids_app.series_result import SeriesResult, series_files
 from bids_app.series_scan import SeriesScan, common_folder, find_series
@@ -25,7 +27,7 @@ from model.errors import CheckpointError, SemantoksError
 from model.preprocess import prepare, window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from bids_app.embedder import Embedder
@@ -129,9 +131,11 @@ class SeriesLevel:
         write_outcome(self.output_dir, outcome, configuration=self.configuration, outputs=outputs)
         return outcome
 
-    def closing_job(self, participant: str, *, anything_new: bool) -> None:  # noqa: ARG002
-        """Ask for no report: there is no image to report on."""
-        return
+    def closing_job(
+        self, participant: str, *, anything_new: bool
+    ) -> Callable[[Any, str], bool] | None:
+        """Return what writes the participant's report, unless it is there and up to date."""
+        return closing_report(self.output_dir, participant, anything_new=anything_new)
 
     def _attempt(self, scan: SeriesScan) -> tuple[ScanOutcome, dict[Path, bytes]]:
         """Embed one series and render its files; on any fault give the outcome that tells it."""
@@ -164,7 +168,7 @@ def run_series(
     overwrite: bool,
     n_cpus: int,
     memory_mb: float,
-) -> tuple[ScanOutcome, ...]:
+) -> Summary:
     """Embed all series of the files; a bad one ends as an outcome, never the loop.
 
     Parameters
@@ -199,7 +203,7 @@ def run_series(
     base_mb = process_memory_mb(embedder.checkpoint)
     agenda = Agenda(scans, level, room_mb=memory_mb - base_mb)
     work_off(agenda, n_cpus=n_cpus, memory_mb=memory_mb, base_mb=base_mb)
-    return agenda.outcomes
+    return Summary(outcomes=agenda.outcomes, broken_reports=agenda.broken_reports)
 
 
 def _check_length(series: ParcelSeries, spec: InputSpec, *, name: str) -> None:

@@ -78,6 +78,32 @@ def test_a_folder_of_xcp_d_is_embedded_by_one_of_its_atlases(xcp_d, tmp_path, em
     assert (pd.read_csv(coverage, sep="\t")["status"] == "used").sum() == 400
 
 
+def test_each_participant_gets_a_report_of_what_the_series_had(xcp_d, tmp_path, embed) -> None:
+    chosen = ("--atlas-label", "4S456Parcels", "--ignore-other-columns")
+    assert embed(xcp_d, tmp_path / "out", *chosen).exit_code == 0
+    page = (tmp_path / "out" / "sub-01.html").read_text()
+    for text in (
+        "a parcel series of 120 frames that others made",
+        "57 missing: no column in the input",
+        "Of the 457 parcels of the model 400 were given",
+        "Model input",
+        "LH-Region_0, ",
+    ):
+        assert text in page
+    assert "Denoised parcels" not in page
+    assert "brain mask" not in page
+
+
+def test_a_report_that_is_gone_is_written_again_from_the_tables(xcp_d, tmp_path, embed) -> None:
+    chosen = ("--atlas-label", "4S456Parcels", "--ignore-other-columns")
+    embed(xcp_d, tmp_path / "out", *chosen)
+    page = tmp_path / "out" / "sub-02.html"
+    before = page.read_bytes()
+    page.unlink()
+    assert embed(xcp_d, tmp_path / "out", *chosen).exit_code == 0
+    assert page.read_bytes() == before
+
+
 def test_columns_of_other_atlases_are_left_out_on_request_only(xcp_d, tmp_path, embed) -> None:
     answer = embed(xcp_d, tmp_path / "out", "--atlas-label", "4S456Parcels")
     assert answer.exit_code == 1

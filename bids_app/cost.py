@@ -17,20 +17,21 @@ if TYPE_CHECKING:
 
     from bids_app.query import BoldScan
 
-REPORT_MB = 200.0
-"""The report of a participant, drawn from the tables of one run at a time."""
-_PROCESS_MB = 350.0
-_SCAN_MB = 60.0
-_VOXEL_BYTES = 16
-"""Beside the volume itself: label, mask, position and flags of each voxel"""
-_GRAYORDINATE_BYTES = 64
-_SERIES_BYTES = 12 * 8
-"""Copies of a parcel's series at a time, and their text"""
-_UNREADABLE_MB = 500.0
-_SCAN_S = 3.0
+REPORT_MB = 50.0
+"""A participant's report, drawn from the tables of one run at a time."""
+_PROCESS_MB = 360.0
+_SCAN_MB = 95.0
+_VOXEL_BYTES = 8
+"""Label, mask and flags of a voxel, beside its value in one volume"""
+_GRAYORDINATE_BYTES = 300
+"""With its line of the header"""
+_SERIES_BYTES = 24 * 8
+"""Copies of a parcel's value at a time, with its text"""
+_UNREADABLE_MB = 300.0
+_SCAN_S = 1.0
 """Everything but reading the image, with the participant's report"""
-_MB_PER_S = 100.0
-"""Compressed, one process, files at hand"""
+_MB_PER_S = 200.0
+"""Of a compressed image, one process, the file at hand"""
 _BYTES_PER_MB = 1 << 20
 
 

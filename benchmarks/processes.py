@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -92,6 +93,7 @@ def measure_speed(arguments: argparse.Namespace) -> None:
     folder: Path = arguments.folder
     study = many(write_study(folder, "int16", 300), folder / "many", arguments.scans)
     seconds: dict[int, list[float]] = {n: [] for n in arguments.processes}
+    cpu_seconds: dict[int, list[float]] = {n: [] for n in arguments.processes}
     digests = set()
     for _ in range(arguments.rounds):
         for n in arguments.processes:
@@ -100,22 +102,29 @@ def measure_speed(arguments: argparse.Namespace) -> None:
                 sys.executable, "-m", "bids_app", study, out, "participant", "--overwrite",
                 "--quiet", "--atlas", folder / "atlas", "--n-cpus", str(n),
             ]  # fmt: skip
-            begun = time.perf_counter()
+            begun, cpu_begun = time.perf_counter(), cpu_of_children()
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
             peak_mb = watch(process)
-            taken = time.perf_counter() - begun
+            taken, cpu = time.perf_counter() - begun, cpu_of_children() - cpu_begun
             if process.returncode:
                 sys.exit(f"ended with {process.returncode}")
             seconds[n].append(taken)
+            cpu_seconds[n].append(cpu)
             digests.add(digest(out))
             line = {"benchmark": "processes", "processes": n, "scans": arguments.scans}
-            numbers = {"seconds": round(taken, 2), "peak_mb": round(peak_mb)}
+            numbers = {
+                "seconds": round(taken, 2), "cpu_seconds": round(cpu, 2), "peak_mb": round(peak_mb)
+            }  # fmt: skip
             print(json.dumps(line | numbers | {"load": os.getloadavg()[0]}), flush=True)
     print(f"\nall outputs the same bytes: {len(digests) == 1}")
     for n, runs in seconds.items():
         rate = arguments.scans / min(runs) * 3600
         ratio = min(seconds[arguments.processes[0]]) / min(runs)
-        print(f"{n} processes: {min(runs):.1f} s, {rate:.0f} scans/h, {ratio:.2f} times as fast")
+        cpu = min(cpu_seconds[n])
+        print(
+            f"{n} processes: {min(runs):.1f} s, {cpu:.1f} s of CPU, {rate:.0f} scans/h, "
+            f"{ratio:.2f} times as fast"
+        )
     for n in arguments.processes:
         shutil.rmtree(folder / f"out_{n}")
 
@@ -131,6 +140,11 @@ def many(bold: Path, root: Path, n_scans: int) -> Path:
         for path in bold.parent.iterdir():
             os.link(path, func / path.name.replace("sub-01", f"sub-{number:03d}"))
     return root
+
+
+def cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def watch(process: subprocess.Popen[bytes]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import builders
 import gray_builders as gray
@@ -12,6 +12,9 @@ import pytest
 from bids_app.cost import image_memory_mb, process_memory_mb, scan_memory_mb, scan_seconds
 from bids_app.query import find_scans
 from bids_app.selection import Selection
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 VOLUMES = (97, 115, 97, 300)
 

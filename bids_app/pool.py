@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -213,6 +214,8 @@ class _Crew:
 @contextlib.contextmanager
 def _inherited_by_children() -> Iterator[None]:
     """One thread each, and no Ctrl-C: this process hears it and stops them."""
+    # It is started with the first process otherwise, and lets Ctrl-C through again behind itself.
+    resource_tracker.ensure_running()
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(_ONE_THREAD)
     masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -70,6 +71,12 @@ def our_name(published: str) -> str:
         for theirs, ours in RENAMED:
             name = name.replace(theirs, ours)
     return name
+
+
+def test_the_numbers_are_those_that_were_handed_over():
+    for line in (GOLDEN / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split()
+        assert hashlib.sha256((GOLDEN / name).read_bytes()).hexdigest() == digest, name
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import tempfile
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,7 +16,7 @@ from bids_app.query import find_scans
 from bids_app.selection import SPACES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from bids_app.discovery import Discovery
@@ -93,8 +90,7 @@ def run_participants(options: RunOptions) -> Summary:
         room_mb=options.memory_mb - base_mb,
         stop_on_first_crash=options.stop_on_first_crash,
     )
-    with _temporary_folder(options.output_dir):
-        work_off(agenda, n_cpus=options.n_cpus, memory_mb=options.memory_mb, base_mb=base_mb)
+    work_off(agenda, n_cpus=options.n_cpus, memory_mb=options.memory_mb, base_mb=base_mb)
     return Summary(outcomes=agenda.outcomes, broken_reports=agenda.broken_reports)
 
 
@@ -121,20 +117,3 @@ def installed_atlas(options: RunOptions) -> Path:
             "or name one with --atlas.",
         )
     return folder
-
-
-@contextlib.contextmanager
-def _temporary_folder(output_dir: Path) -> Iterator[None]:
-    """Give matplotlib a folder to write to where the container has none (``--read-only``)."""
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError:
-        with tempfile.TemporaryDirectory(dir=output_dir, prefix=".tmp-") as folder:
-            tempfile.tempdir = os.environ["TMPDIR"] = folder
-            try:
-                yield
-            finally:
-                tempfile.tempdir = None
-                del os.environ["TMPDIR"]
-    else:
-        yield

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bids_app.atlas import atlas_home, available_spaces, parcels_by_space
@@ -19,26 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from bids_app.agenda import Summary
     from bids_app.discovery import Discovery
     from bids_app.options import RunOptions
-    from bids_app.status import ScanOutcome
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """What an invocation did."""
-
-    outcomes: tuple[ScanOutcome, ...]
-    """One per run, in the order of paths."""
-    broken_reports: tuple[str, ...]
-    """Participants whose report could not be made; their tables are not concerned."""
-
-    @property
-    def exit_code(self) -> int:
-        """0 where no run failed and every report was written, else 1."""
-        return int(bool(self.broken_reports) or any(o.status == "failed" for o in self.outcomes))
 
 
 def discover(options: RunOptions) -> tuple[Path, Discovery]:
@@ -64,7 +48,7 @@ def run_participants(options: RunOptions) -> Summary:
     CheckpointError
         The checkpoint cannot be used.
     """
-    from bids_app.agenda import Agenda, work_off
+    from bids_app.agenda import embed_all
     from bids_app.dataset import check_output_folder, write_dataset_files
     from bids_app.participant_level import ParticipantLevel, open_pipeline
 
@@ -78,20 +62,20 @@ def run_participants(options: RunOptions) -> Summary:
     write_dataset_files(options.output_dir, derivative=derivative)
     log_dir = options.output_dir / "logs" / uuid.uuid4().hex[:12]
     write_bytes(log_dir / "config.json", options.to_json().encode())
-    base_mb = process_memory_mb(options.checkpoint)
-    agenda = Agenda(
+    level = ParticipantLevel(
+        pipeline=pipeline,
+        output_dir=options.output_dir,
+        log_dir=log_dir,
+        overwrite=options.overwrite,
+    )
+    return embed_all(
         discovery.scans,
-        ParticipantLevel(
-            pipeline=pipeline,
-            output_dir=options.output_dir,
-            log_dir=log_dir,
-            overwrite=options.overwrite,
-        ),
-        room_mb=options.memory_mb - base_mb,
+        level,
+        process_mb=process_memory_mb(options.checkpoint),
+        n_cpus=options.n_cpus,
+        memory_mb=options.memory_mb,
         stop_on_first_crash=options.stop_on_first_crash,
     )
-    work_off(agenda, n_cpus=options.n_cpus, memory_mb=options.memory_mb, base_mb=base_mb)
-    return Summary(outcomes=agenda.outcomes, broken_reports=agenda.broken_reports)
 
 
 def _parcels_by_space(options: RunOptions) -> Mapping[str, int]:

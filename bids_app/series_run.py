@@ -11,14 +11,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bids_app import __version__
-from bids_app.agenda import Agenda, work_off
+from bids_app.agenda import embed_all
 from bids_app.atomic import write_all, write_bytes
 from bids_app.cost import process_memory_mb, series_memory_mb
 from bids_app.dataset import check_output_folder, write_dataset_files
 from bids_app.errors import AppError, OptionsError, ScanError, ScanExcludedError
 from bids_app.participant import one_line
 from bids_app.participant_level import closing_report
-from bids_app.run import Summary
 from bids_app.series_input import read_series
 from bids_app.series_result import SeriesResult, series_files
 from bids_app.series_scan import SeriesScan, common_folder, find_series
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from bids_app.agenda import Summary
     from bids_app.embedder import Embedder
     from bids_app.query import BoldScan
     from model.series import ParcelSeries
@@ -200,10 +200,8 @@ def run_series(
         log_dir=log_dir,
         overwrite=overwrite,
     )
-    base_mb = process_memory_mb(embedder.checkpoint)
-    agenda = Agenda(scans, level, room_mb=memory_mb - base_mb)
-    work_off(agenda, n_cpus=n_cpus, memory_mb=memory_mb, base_mb=base_mb)
-    return Summary(outcomes=agenda.outcomes, broken_reports=agenda.broken_reports)
+    process_mb = process_memory_mb(embedder.checkpoint)
+    return embed_all(scans, level, process_mb=process_mb, n_cpus=n_cpus, memory_mb=memory_mb)
 
 
 def _check_length(series: ParcelSeries, spec: InputSpec, *, name: str) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 from collections import Counter, deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bids_app.atomic import remove_partial, write_bytes
@@ -55,6 +56,21 @@ class Invocation(Protocol):
 
         A function of this object and the label, or None.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What an invocation did."""
+
+    outcomes: tuple[ScanOutcome, ...]
+    """One per run, in the order of paths."""
+    broken_reports: tuple[str, ...]
+    """Participants whose report could not be made; their tables are not concerned."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 where no run failed and every report was written, else 1."""
+        return int(bool(self.broken_reports) or any(o.status == "failed" for o in self.outcomes))
 
 
 def embed_run(invocation: Invocation, scan: BoldScan) -> ScanOutcome:
@@ -193,6 +209,34 @@ class Agenda:
             if report is not None:
                 job = Job(run=report, argument=participant, memory_mb=REPORT_MB)
                 self._reports.append(job)
+
+
+def embed_all(
+    scans: Sequence[BoldScan],
+    invocation: Invocation,
+    *,
+    process_mb: float,
+    n_cpus: int,
+    memory_mb: float,
+    stop_on_first_crash: bool = False,
+) -> Summary:
+    """Do an invocation's work on all runs, and tell what became of them.
+
+    Parameters
+    ----------
+    process_mb
+        What each process needs without a run.
+    n_cpus, memory_mb
+        Processes at a time, and what all may need together.
+    """
+    agenda = Agenda(
+        scans,
+        invocation,
+        room_mb=memory_mb - process_mb,
+        stop_on_first_crash=stop_on_first_crash,
+    )
+    work_off(agenda, n_cpus=n_cpus, memory_mb=memory_mb, base_mb=process_mb)
+    return Summary(outcomes=agenda.outcomes, broken_reports=agenda.broken_reports)
 
 
 def work_off(agenda: Agenda, *, n_cpus: int, memory_mb: float, base_mb: float) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from bids_app.cli import existing_folder, exit_with
-from bids_app.importance_cli import encoder_options, load
+from bids_app.encoder_options import encoder_options, open_encoder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +80,7 @@ def _run(output_dir: Path, bids_dir: Path, arguments: dict[str, Any]) -> int:
         merge_gap_s=arguments["merge_gap"],
         conditions=arguments["condition"],
     )
-    summary = embed_blocks(output_dir, bids_dir, options, load(arguments))
+    summary = embed_blocks(output_dir, bids_dir, options, open_encoder(arguments))
     for path in summary.paths:
         click.echo(path)
     click.echo(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bids_app.atomic import json_bytes, table_bytes, write_all
-from bids_app.embedding_files import embedding_columns
+from bids_app.embedding_files import embedding_columns, model_metadata
 from bids_app.errors import NothingSelectedError, ScanError
 from bids_app.events import events_of, find_events, read_events
 from model.blocks import block_windows, find_blocks, merge_events
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from model.blocks import Block, Construction, Event, Place, Response
     from model.outputs import Run
     from model.series import ScanEmbedding
+
+
+_FIRST = ("participant_id", "session_id", "task_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,16 +133,8 @@ def _block_table(run: Run, blocks: list[Block], embedding: ScanEmbedding) -> pd.
 
 
 def _keys(run: Run) -> dict[str, str]:
-    return {name: run.columns[name] for name in sorted(run.columns, key=_place)}
-
-
-def _place(column: str) -> tuple[bool, bool, bool, str]:
-    return (
-        column != "participant_id",
-        column != "session_id",
-        column != "task_id",
-        column,
-    )
+    first = [name for name in _FIRST if name in run.columns]
+    return {name: run.columns[name] for name in [*first, *sorted(set(run.columns) - set(first))]}
 
 
 def _event(event: Event) -> dict[str, Any]:
@@ -169,7 +164,7 @@ def _write(
     conditions = output_dir / "group_desc-conditions_embedding"
     status = output_dir / "group_desc-blocks_status.tsv"
     metadata = _metadata(options, embedder)
-    lost = pd.DataFrame(left_out or [], columns=None if left_out else ["reason"])
+    lost = pd.DataFrame(left_out, columns=None if left_out else ["reason"])
     return write_all(
         {
             stem.with_suffix(".tsv"): table_bytes(blocks),
@@ -205,11 +200,7 @@ def condition_means(blocks: pd.DataFrame) -> pd.DataFrame:
 def _metadata(options: BlockOptions, embedder: Embedder) -> dict[str, Any]:
     card = embedder.card
     return {
-        "Model": {
-            "Name": card.name,
-            "Version": card.version,
-            "WeightsSHA256": card.weights_sha256,
-        },
+        "Model": model_metadata(card),
         "EmbeddingDimension": card.encoder.dim,
         "Blocks": {
             "Construction": options.construction,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from bids_app import __version__
+from bids_app.encoder_options import ENCODER_OPTIONS, add_options
 from bids_app.logs import levels_of, set_up_logging
 from bids_app.machine import available_cpus, available_memory_mb
 
@@ -113,29 +113,11 @@ existing_file = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 _ENCODING_OPTIONS = (
-    click.option(
-        "--checkpoint",
-        type=click.Path(path_type=Path, exists=True),
-        help="Folder with weights and card, or a published .pth. Default: the bundled one.",
-    ),
+    *ENCODER_OPTIONS,
     click.option(
         "--normalization",
         type=click.Choice(["robust", "zscore"]),
         help="Per-scan normalization. Default: as the checkpoint was trained.",
-    ),
-    click.option(
-        "--device",
-        default="auto",
-        show_default=True,
-        metavar="auto|cpu|cuda[:N]",
-        help="Where the encoder runs; auto takes a GPU if there is one.",
-    ),
-    click.option(
-        "--batch-size",
-        type=click.IntRange(min=1),
-        default=16,
-        show_default=True,
-        help="Windows per forward pass; results do not depend on it.",
     ),
     click.option(
         "--n-cpus",
@@ -163,15 +145,12 @@ _ENCODING_OPTIONS = (
     click.option("--overwrite", "--force", is_flag=True, help="Redo what is done already."),
     click.option("-v", "--verbose", count=True, help="More log lines (-vv: libraries' too)."),
     click.option("-q", "--quiet", is_flag=True, help="Errors only."),
-    click.version_option(__version__, message="semantoks %(version)s"),
 )
 
 
 def encoding_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of every command that embeds: weights, device, output, log, version."""
-    for option in reversed(_ENCODING_OPTIONS):
-        command = option(command)
-    return command
+    """Add the options of every command that embeds scans: encoder, processes, output, log."""
+    return add_options(command, _ENCODING_OPTIONS)
 
 
 @click.command(

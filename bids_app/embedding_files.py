@@ -11,6 +11,8 @@ from bids_app.atomic import json_bytes, table_bytes
 from model.networks import NETWORKS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from model.series import ScanEmbedding
@@ -57,9 +59,20 @@ def embedding_files(
     }
 
 
-def embedding_columns(dim: int) -> list[str]:
+def embedding_columns(dim: int, parts: Sequence[str] = PARTS) -> list[str]:
     """Name the columns of an embedding table: mean, CLS, then each network's mean."""
-    return [f"{part}_{i:03d}" for part in PARTS for i in range(dim)]
+    return [f"{part}_{i:03d}" for part in parts for i in range(dim)]
+
+
+def model_metadata(card: CheckpointCard) -> dict[str, Any]:
+    """Name the encoder and its weights for a sidecar."""
+    return {
+        "Name": card.name,
+        "Version": card.version,
+        "WeightsSHA256": card.weights_sha256,
+        "Source": card.source,
+        "License": card.licence,
+    }
 
 
 def scan_table(embedding: ScanEmbedding) -> pd.DataFrame:
@@ -99,13 +112,7 @@ def tokens_npy(embedding: ScanEmbedding) -> bytes:
 def _embedding_metadata(result: Embedded) -> dict[str, Any]:
     card, embedding = result.card, result.embedding
     return {
-        "Model": {
-            "Name": card.name,
-            "Version": card.version,
-            "WeightsSHA256": card.weights_sha256,
-            "Source": card.source,
-            "License": card.licence,
-        },
+        "Model": model_metadata(card),
         "EmbeddingDimension": int(embedding.cls.shape[1]),
         "Parts": {
             "mean": "mean over the valid tokens",

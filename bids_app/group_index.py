@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_app import __version__
 from bids_app.errors import InputError
-from bids_app.status import read_status
+from bids_app.status import RECORD_KEYS, read_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _SETTLED_NS = 2_000_000_000
 """A file younger than the index by less may have changed once more within a tick of the clock."""
 _EXAMPLES = 3
-_RECORD_KEYS = ("Status", "Reason", "Entities", "Source", "ConfigurationHash", "QC")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +187,7 @@ def _read(output_dir: Path, status: Path) -> Entry:
     return Entry(
         path=status.relative_to(output_dir).as_posix(),
         files=files,
-        record={key: record[key] for key in _RECORD_KEYS},
+        record={key: record[key] for key in RECORD_KEYS},
     )
 
 

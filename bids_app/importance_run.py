@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bids_app.atomic import json_bytes, table_bytes, write_all
+from bids_app.embedding_files import embedding_columns, model_metadata
 from model.importance import embed_single_networks
 from model.networks import NETWORKS
 from model.outputs import embedded_runs, model_series
@@ -54,8 +55,7 @@ def embed_networks(output_dir: Path, embedder: Embedder) -> list[Path]:
 
 def _vector(embedding: ScanEmbedding) -> pd.DataFrame:
     values = np.concatenate([embedding.scan_part("mean"), embedding.scan_part("cls")])
-    dim = embedding.cls.shape[1]
-    columns = [f"{part}_{i:03d}" for part in ("mean", "cls") for i in range(dim)]
+    columns = embedding_columns(embedding.cls.shape[1], ("mean", "cls"))
     return pd.DataFrame(values[None, :], columns=columns)
 
 
@@ -66,10 +66,6 @@ def _metadata(network: str, embedder: Embedder) -> dict[str, object]:
         "other networks were replaced by the mask token.",
         "Network": network,
         "Parts": {"mean": f"mean over the tokens of {network}", "cls": "summary token"},
-        "Model": {
-            "Name": card.name,
-            "Version": card.version,
-            "WeightsSHA256": card.weights_sha256,
-        },
+        "Model": model_metadata(card),
         "EmbeddingDimension": card.encoder.dim,
     }

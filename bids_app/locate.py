@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bids_app.companions import confounds_entities
 from bids_app.entities import split_name
@@ -173,34 +173,37 @@ def _names(folder: Path) -> list[str]:
 
 def _is_derivative(root: Path) -> bool:
     """Tell by its description whether a dataset without telling names is a derivative."""
+    content = _description(root)
+    keys = ("GeneratedBy", "PipelineDescription")
+    return content.get("DatasetType") == "derivative" or any(key in content for key in keys)
+
+
+def _description(root: Path) -> dict[str, Any]:
+    """Read a dataset's description; empty where there is no good one."""
     try:
         content = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         content = {}
-    keys = ("GeneratedBy", "PipelineDescription")
-    if not isinstance(content, dict):
-        return False
-    return content.get("DatasetType") == "derivative" or any(key in content for key in keys)
+    return content if isinstance(content, dict) else {}
 
 
 def _refuse_postprocessed(root: Path) -> None:
     """Refuse what programs wrote that extract parcel series themselves, by its description."""
-    makers = [m for m in _makers(root) if m.lower().replace("-", "_") in _POSTPROCESSORS]
-    if makers:
+    maker = _maker(root)
+    if maker.lower().replace("-", "_") in _POSTPROCESSORS:
         raise InputError(
-            f"{root} was written by {makers[0]}, which extracts parcel series itself; expected "
+            f"{root} was written by {maker}, which extracts parcel series itself; expected "
             "the output folder of fMRIPrep.",
             hint="For its series use: semantoks-series FOLDER OUTPUT_DIR (docs/series.md).",
         )
 
 
-def _makers(root: Path) -> list[str]:
-    """Return the names in ``GeneratedBy`` of a dataset's description."""
+def _maker(root: Path) -> str:
+    """Return the first name in ``GeneratedBy`` of a dataset's description; empty: none."""
     try:
-        content = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
-        return [str(entry["Name"]) for entry in content["GeneratedBy"][:1]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+        return str(_description(root)["GeneratedBy"][0]["Name"])
+    except (LookupError, TypeError):
+        return ""
 
 
 def _refusal(root: Path, kind: Kind) -> AppError:

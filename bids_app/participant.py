@@ -123,7 +123,7 @@ def embed_scan(scan: BoldScan, source: Source, pipeline: Pipeline) -> ScanResult
     signal, card, bold = pipeline.signal, pipeline.embedder.card, source.bold
     spec = replace(card.input, normalization=signal.normalization or card.input.normalization)
     tr_s, tr_source = repetition_time(scan, bold, override_s=signal.tr_s)
-    _check_length(scan, n_frames=bold.n_volumes, tr_s=tr_s, spec=spec)
+    check_length(scan.name, n_frames=bold.n_volumes, tr_s=tr_s, spec=spec)
     extracted = source.extract(signal.min_coverage)
     confounds = load_confounds(
         scan, pipeline.strategy, dummy_scans=signal.dummy_scans, n_volumes=bold.n_volumes
@@ -146,7 +146,7 @@ def embed_scan(scan: BoldScan, source: Source, pipeline: Pipeline) -> ScanResult
         kept=cleaned.kept,
     )
     model_series = prepare(denoised, spec)
-    _check_length(scan, n_frames=model_series.n_frames, tr_s=spec.tr_s, spec=spec)
+    check_length(scan.name, n_frames=model_series.n_frames, tr_s=spec.tr_s, spec=spec)
     embedding = pipeline.embedder(window(model_series, spec))
     return ScanResult(
         scan=scan,
@@ -210,30 +210,43 @@ def run_scan(
         result = embed_scan(scan, source, pipeline)
         outputs = write_all(scan_files(result, output_dir))
         outcome = ScanOutcome(scan=scan, status="embedded", qc=result.qc())
-    except (AppError, CheckpointError):
-        raise
-    except ScanExcludedError as err:
-        outcome = ScanOutcome(scan=scan, status="excluded", reason=one_line(err))
-    except SemantoksError as err:
-        outcome = ScanOutcome(scan=scan, status="failed", reason=one_line(err))
     except Exception as err:  # noqa: BLE001 a bug met by one scan must not cost the others
-        crash = log_dir / f"crash-{scan.name}.txt"
-        write_bytes(crash, traceback.format_exc().encode())
-        reason = f"unexpected {type(err).__name__}: {one_line(err)} (traceback in {crash})"
-        outcome = ScanOutcome(scan=scan, status="failed", reason=reason)
+        outcome = outcome_of_fault(scan, err, log_dir=log_dir)
     write_outcome(output_dir, outcome, configuration=configuration, outputs=outputs)
     return outcome
 
 
-def one_line(err: Exception) -> str:
-    """Return an error's text as one line, for logs and tables."""
-    return " ".join(str(err).split())
+def outcome_of_fault(scan: BoldScan, err: Exception, *, log_dir: Path) -> ScanOutcome:
+    """Say how a scan ended that something stopped; what no scan foresees leaves its traceback.
+
+    Raises
+    ------
+    AppError, CheckpointError
+        The fault is one of these: no other scan would fare better.
+    """
+    if isinstance(err, AppError | CheckpointError):
+        raise err
+    reason = " ".join(str(err).split())
+    if isinstance(err, ScanExcludedError):
+        return ScanOutcome(scan=scan, status="excluded", reason=reason)
+    if not isinstance(err, SemantoksError):
+        crash = log_dir / f"crash-{scan.name}.txt"
+        write_bytes(crash, "".join(traceback.format_exception(err)).encode())
+        reason = f"unexpected {type(err).__name__}: {reason} (traceback in {crash})"
+    return ScanOutcome(scan=scan, status="failed", reason=reason)
 
 
-def _check_length(scan: BoldScan, *, n_frames: int, tr_s: float, spec: InputSpec) -> None:
+def check_length(name: str, *, n_frames: int, tr_s: float, spec: InputSpec) -> None:
+    """Exclude a series that is shorter than one patch of the model.
+
+    Raises
+    ------
+    ScanExcludedError
+        It is.
+    """
     duration_s, needed_s = n_frames * tr_s, spec.patch_samples * spec.tr_s
     if duration_s < needed_s:
         raise ScanExcludedError(
-            f"{scan.name}: {n_frames} volumes at TR {tr_s:g} s are {duration_s:g} s of data; "
+            f"{name}: {n_frames} frames at TR {tr_s:g} s are {duration_s:g} s of data; "
             f"expected at least {needed_s:g} s, one patch of the model."
         )

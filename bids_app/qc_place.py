@@ -5,6 +5,7 @@ What the checks rest on is in docs/quality.md.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,8 +79,15 @@ def mirror_margin(atlas: Atlas, mask: npt.NDArray[np.bool_], affine: Affine) -> 
     """
     shares = []
     for grid in (affine, MIRROR @ affine):
-        labels = resample_nearest(atlas.labels, atlas.affine, mask.shape, grid) > 0
-        if not labels.any():
+        inside = _inside(atlas, mask.shape, grid.tobytes())
+        if not inside.any():
             return None
-        shares.append(float(mask[labels].mean()))
+        shares.append(float(mask[inside].mean()))
     return shares[0] - shares[1]
+
+
+@lru_cache(maxsize=4)  # the scans of a study share a grid or two
+def _inside(atlas: Atlas, shape: tuple[int, ...], grid: bytes) -> npt.NDArray[np.bool_]:
+    """(X, Y, Z) where the atlas is on a grid, whose (4, 4) affine is given as bytes."""
+    affine = np.frombuffer(grid).reshape(4, 4)
+    return np.asarray(resample_nearest(atlas.labels, atlas.affine, shape, affine) > 0)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import tempfile
 import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bids_app.atlas import atlas_home, available_spaces, parcels_by_space
@@ -19,29 +15,14 @@ from bids_app.query import find_scans
 from bids_app.selection import SPACES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from bids_app.agenda import Summary
     from bids_app.discovery import Discovery
     from bids_app.options import RunOptions
-    from bids_app.status import ScanOutcome
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """What an invocation did."""
-
-    outcomes: tuple[ScanOutcome, ...]
-    """One per run, in the order of paths."""
-    broken_reports: tuple[str, ...]
-    """Participants whose report could not be made; their tables are not concerned."""
-
-    @property
-    def exit_code(self) -> int:
-        """0 where no run failed and every report was written, else 1."""
-        return int(bool(self.broken_reports) or any(o.status == "failed" for o in self.outcomes))
 
 
 def discover(options: RunOptions) -> tuple[Path, Discovery]:
@@ -67,7 +48,7 @@ def run_participants(options: RunOptions) -> Summary:
     CheckpointError
         The checkpoint cannot be used.
     """
-    from bids_app.agenda import Agenda, work_off
+    from bids_app.agenda import embed_all
     from bids_app.dataset import check_output_folder, write_dataset_files
     from bids_app.participant_level import ParticipantLevel, open_pipeline
 
@@ -81,21 +62,20 @@ def run_participants(options: RunOptions) -> Summary:
     write_dataset_files(options.output_dir, derivative=derivative)
     log_dir = options.output_dir / "logs" / uuid.uuid4().hex[:12]
     write_bytes(log_dir / "config.json", options.to_json().encode())
-    base_mb = process_memory_mb(options.checkpoint)
-    agenda = Agenda(
+    level = ParticipantLevel(
+        pipeline=pipeline,
+        output_dir=options.output_dir,
+        log_dir=log_dir,
+        overwrite=options.overwrite,
+    )
+    return embed_all(
         discovery.scans,
-        ParticipantLevel(
-            pipeline=pipeline,
-            output_dir=options.output_dir,
-            log_dir=log_dir,
-            overwrite=options.overwrite,
-        ),
-        room_mb=options.memory_mb - base_mb,
+        level,
+        process_mb=process_memory_mb(options.checkpoint),
+        n_cpus=options.n_cpus,
+        memory_mb=options.memory_mb,
         stop_on_first_crash=options.stop_on_first_crash,
     )
-    with _temporary_folder(options.output_dir):
-        work_off(agenda, n_cpus=options.n_cpus, memory_mb=options.memory_mb, base_mb=base_mb)
-    return Summary(outcomes=agenda.outcomes, broken_reports=agenda.broken_reports)
 
 
 def _parcels_by_space(options: RunOptions) -> Mapping[str, int]:
@@ -121,20 +101,3 @@ def installed_atlas(options: RunOptions) -> Path:
             "or name one with --atlas.",
         )
     return folder
-
-
-@contextlib.contextmanager
-def _temporary_folder(output_dir: Path) -> Iterator[None]:
-    """Give matplotlib a folder to write to where the container has none (``--read-only``)."""
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError:
-        with tempfile.TemporaryDirectory(dir=output_dir, prefix=".tmp-") as folder:
-            tempfile.tempdir = os.environ["TMPDIR"] = folder
-            try:
-                yield
-            finally:
-                tempfile.tempdir = None
-                del os.environ["TMPDIR"]
-    else:
-        yield

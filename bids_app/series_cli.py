@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from bids_app.cli import encoding_options, exit_with
+from bids_app.encoder_options import open_encoder
 from bids_app.logs import levels_of, set_up_logging
 from bids_app.machine import available_cpus, available_memory_mb
 
@@ -58,7 +59,6 @@ def main(**arguments: Any) -> NoReturn:
 
 
 def _run(arguments: dict[str, Any]) -> int:
-    from bids_app.embedder import open_embedder
     from bids_app.series_folder import expand_inputs
     from bids_app.series_run import SeriesOptions, run_series
     from bids_app.tables import outcome_lines
@@ -69,16 +69,11 @@ def _run(arguments: dict[str, Any]) -> int:
         ignore_others=arguments["ignore_other_columns"],
         normalization=arguments["normalization"],
     )
-    embedder = open_embedder(
-        arguments["checkpoint"],
-        device=arguments["device"],
-        batch_size=arguments["batch_size"],
-    )
     summary = run_series(
         expand_inputs(arguments["inputs"], atlas=arguments["atlas_label"]),
         arguments["output_dir"],
         options,
-        embedder,
+        open_encoder(arguments),
         overwrite=arguments["overwrite"],
         n_cpus=arguments["n_cpus"] or available_cpus(),
         memory_mb=arguments["mem_mb"] or available_memory_mb(),

@@ -5,34 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import traceback
 import uuid
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bids_app import __version__
-from bids_app.agenda import Agenda, work_off
+from bids_app.agenda import embed_all
 from bids_app.atomic import write_all, write_bytes
 from bids_app.cost import process_memory_mb, series_memory_mb
 from bids_app.dataset import check_output_folder, write_dataset_files
-from bids_app.errors import AppError, OptionsError, ScanError, ScanExcludedError
-from bids_app.participant import one_line
+from bids_app.errors import OptionsError, ScanError
+from bids_app.participant import check_length, outcome_of_fault
 from bids_app.participant_level import closing_report
-from bids_app.run import Summary
 from bids_app.series_input import read_series
 from bids_app.series_result import SeriesResult, series_files
 from bids_app.series_scan import SeriesScan, common_folder, find_series
 from bids_app.status import ScanOutcome, already_done, write_outcome
-from model.errors import CheckpointError, SemantoksError
 from model.preprocess import prepare, window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from bids_app.agenda import Summary
     from bids_app.embedder import Embedder
     from bids_app.query import BoldScan
-    from model.series import ParcelSeries
     from model.spec import CheckpointCard, InputSpec, Normalization
 
 log = logging.getLogger(__name__)
@@ -86,9 +83,10 @@ def embed_foreign(scan: SeriesScan, options: SeriesOptions, embedder: Embedder) 
         order=options.order,
         ignore_others=options.ignore_others,
     )
-    _check_length(foreign.series, spec, name=scan.name)
-    model_series = prepare(foreign.series, spec)
-    _check_length(model_series, spec, name=scan.name)
+    series = foreign.series
+    check_length(scan.name, n_frames=series.n_frames, tr_s=series.tr_s, spec=spec)
+    model_series = prepare(series, spec)
+    check_length(scan.name, n_frames=model_series.n_frames, tr_s=spec.tr_s, spec=spec)
     return SeriesResult(
         scan=scan,
         foreign=foreign,
@@ -143,17 +141,8 @@ class SeriesLevel:
             result = embed_foreign(scan, self.options, self.embedder)
             outcome = ScanOutcome(scan=scan, status="embedded", qc=result.qc())
             files = series_files(result, self.output_dir)
-        except (AppError, CheckpointError):  # no other series would fare better
-            raise
-        except ScanExcludedError as err:
-            return ScanOutcome(scan=scan, status="excluded", reason=one_line(err)), {}
-        except SemantoksError as err:
-            return ScanOutcome(scan=scan, status="failed", reason=one_line(err)), {}
         except Exception as err:  # noqa: BLE001 a bug met by one series must not cost the others
-            crash = self.log_dir / f"crash-{scan.name}.txt"
-            write_bytes(crash, traceback.format_exc().encode())
-            reason = f"unexpected {type(err).__name__}: {one_line(err)} (traceback in {crash})"
-            return ScanOutcome(scan=scan, status="failed", reason=reason), {}
+            return outcome_of_fault(scan, err, log_dir=self.log_dir), {}
         for code, text in outcome.qc["flags"].items():
             log.warning("%s: %s: %s", scan.name, code, text)
         return outcome, files
@@ -200,19 +189,8 @@ def run_series(
         log_dir=log_dir,
         overwrite=overwrite,
     )
-    base_mb = process_memory_mb(embedder.checkpoint)
-    agenda = Agenda(scans, level, room_mb=memory_mb - base_mb)
-    work_off(agenda, n_cpus=n_cpus, memory_mb=memory_mb, base_mb=base_mb)
-    return Summary(outcomes=agenda.outcomes, broken_reports=agenda.broken_reports)
-
-
-def _check_length(series: ParcelSeries, spec: InputSpec, *, name: str) -> None:
-    duration_s, needed_s = series.n_frames * series.tr_s, spec.patch_samples * spec.tr_s
-    if duration_s < needed_s:
-        raise ScanExcludedError(
-            f"{name}: {series.n_frames} frames at TR {series.tr_s:g} s are {duration_s:g} s of "
-            f"data; expected at least {needed_s:g} s, one patch of the model."
-        )
+    process_mb = process_memory_mb(embedder.checkpoint)
+    return embed_all(scans, level, process_mb=process_mb, n_cpus=n_cpus, memory_mb=memory_mb)
 
 
 def _digest(settings: Mapping[str, object], length: int) -> str:

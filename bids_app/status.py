@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from bids_app.query import BoldScan
 
 Status = Literal["embedded", "excluded", "failed"]
+RECORD_KEYS = ("Status", "Reason", "Entities", "Source", "ConfigurationHash", "QC")
+"""What the group level needs of a status."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +109,7 @@ def read_status(path: Path) -> dict[str, Any]:
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"Status", "Reason", "Entities", "Source", "ConfigurationHash", "QC"} - set(
-            record
-        )
+        missing = set(RECORD_KEYS) - set(record)
         if missing or not isinstance(record["QC"], dict):
             raise ValueError(f"no {', '.join(sorted(missing)) or 'QC'}")
     except (OSError, ValueError, TypeError) as err:

@@ -23,8 +23,6 @@ Expansion = Literal["basic", "derivatives", "power2", "full"]
 CompCor = Literal["anat_combined", "anat_separated", "temporal"]
 """Components of the joint white matter and CSF mask; of each; of high-variance voxels."""
 
-DEFAULT_STRATEGY = "default"
-
 _MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 _EXPANSIONS: dict[Expansion | None, tuple[str, ...]] = {
     None: (),

@@ -18,7 +18,9 @@ from nibabel.cifti2.cifti2_axes import BrainModelAxis, LabelAxis, SeriesAxis
 from bids_app.atlas_build import atlas_files
 from bids_app.atlas_sources import SPHERES, VOXELS_170K
 from bids_app.atomic import write_all
+from bids_app.cifti import open_cifti
 from bids_app.gray_build import GrayImage, gray_files
+from bids_app.grayordinates import parcellate_grayordinates
 from model.networks import parcel_names
 
 if TYPE_CHECKING:
@@ -210,3 +212,22 @@ def write_series(
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(image, path)
     return path
+
+
+def coded(axis, n_volumes=9):
+    """Parcel p is p, 2p, 3p … in every place: exact in float32, and no two parcels alike."""
+    return np.arange(1, n_volumes + 1)[:, None] * labels_on(axis)[None, :]
+
+
+def expected(n_volumes=9):
+    return np.arange(1, n_volumes + 1)[:, None] * np.arange(1, len(parcel_names()) + 1)[None, :]
+
+
+def written(folder, axis=None, values=None, **options):
+    axis = make_axis() if axis is None else axis
+    values = coded(axis) if values is None else values
+    return write_series(folder / "x_bold.dtseries.nii", values, axis, **options)
+
+
+def extracted(path, atlas, *, min_coverage=0.5):
+    return parcellate_grayordinates(open_cifti(path), atlas, min_coverage=min_coverage)

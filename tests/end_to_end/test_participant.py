@@ -324,17 +324,13 @@ def test_a_fault_in_a_report_is_told_and_costs_nothing_else(
     assert "a bug in a figure" in crash.read_text()
 
 
-def test_without_any_temporary_folder_the_output_serves(tmp_path, semantoks, monkeypatch) -> None:
+def test_no_temporary_folder_is_needed(tmp_path, semantoks, monkeypatch) -> None:
     import tempfile
 
-    honest = tempfile.gettempdir
+    def none() -> str:
+        raise FileNotFoundError("no usable temporary directory")
 
-    def none_or_chosen() -> str:
-        if tempfile.tempdir is None:
-            raise FileNotFoundError("no usable temporary directory")
-        return honest()
-
-    monkeypatch.setattr(tempfile, "gettempdir", none_or_chosen)
+    monkeypatch.setattr(tempfile, "gettempdir", none)
     monkeypatch.setattr(tempfile, "tempdir", None)
     data = builders.make_dataset(tmp_path / "in")
     assert semantoks(data.root, tmp_path / "out").exit_code == 0

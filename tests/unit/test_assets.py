@@ -10,10 +10,17 @@ import sys
 from types import SimpleNamespace
 from urllib.error import URLError
 
-import gray_builders
 import nibabel as nib
 import numpy as np
 import pytest
+from atlas_source_builders import (
+    GRAY,
+    LIN6,
+    LIN2009,
+    TO_LIN6,
+    complete_contents,
+    synthetic_contents,
+)
 from click.testing import CliRunner
 from itk_builders import composite
 
@@ -26,237 +33,11 @@ from bids_app.atlas import (
     load_atlas,
     parcels_by_space,
 )
-from bids_app.atlas_build import add_cerebellum, build_atlas, cortex_first
 from bids_app.atlas_sources import sources_of
-from bids_app.errors import AtlasError
-from bids_app.gray_atlas import find_gray_atlas, tables_of
-from bids_app.gray_build import build_gray_atlas
-from bids_app.itk_transform import read_composite
+from bids_app.gray_atlas import find_gray_atlas
 from model.networks import parcel_names
 
 N_PARCELS = len(parcel_names())
-LIN6, GRAY, LIN2009 = "MNI152NLin6Asym", "fsLR", "MNI152NLin2009cAsym"
-
-
-def nifti(labels, affine):
-    return nib.Nifti1Image(np.asarray(labels, dtype=np.float32), affine).to_bytes()
-
-
-def combined_image(mm):
-    """The sources' numbering: label k stands at flat position 3k, nothing in between."""
-    flat = np.zeros(24 * 10 * 10)
-    flat[3 * np.arange(451)] = np.arange(451)
-    affine = np.diag([-mm, mm, mm, 1.0])
-    return flat.reshape(24, 10, 10), affine
-
-
-def cerebellum_image(mm):
-    """Networks 1-7 in the last rows of the same grid; two voxels lie on cortex."""
-    flat = np.zeros(24 * 10 * 10)
-    flat[2000:2350] = np.arange(350) % 7 + 1
-    flat[[3 * 200, 3 * 201]] = 5
-    return flat.reshape(24, 10, 10), np.diag([-mm, mm, mm, 1.0])
-
-
-def names_text():
-    names = parcel_names()[400:450] + parcel_names()[:400]
-    return "".join(f"{name}\n{i} 1 2 3 255\n" for i, name in enumerate(names, start=1))
-
-
-def cerebellum_of_both():
-    """The networks of `cerebellum_image`, and far beside them those of the grayordinates.
-
-    There, too, some of the networks lie where they do not belong.
-    """
-    labels, structure = gray_builders.place_voxels()
-    networks = np.where(np.char.find(structure, "CEREBELLUM") >= 0, labels - 450, 0)
-    networks[structure == "CIFTI_STRUCTURE_BRAIN_STEM"] = 5
-    networks[labels == 430] = 6
-    origin = int(gray_builders.AFFINE[0, 3])
-    both = np.zeros((origin + 24, 28, 24))
-    both[: 2 * len(labels), : 2 * labels.shape[1], : 2 * labels.shape[2]] = gray_builders.refined(
-        networks
-    )
-    both[origin:, :10, :10] = cerebellum_image(1.0)[0]
-    affine = np.diag([-1.0, 1, 1, 1])
-    affine[0, 3] = origin
-    return both, affine
-
-
-def synthetic_contents():
-    contents = {atlas_sources.CORTEX_SUBCORTEX_NAMES: names_text().encode()}
-    for (space, mm), source in atlas_sources.CORTEX_SUBCORTEX.items():
-        labels, affine = combined_image(float(mm))
-        affine[:3, 3] = APART if space == LIN2009 else 0
-        contents[source] = nifti(labels, affine)
-    contents[atlas_sources.CEREBELLUM[LIN6]] = nifti(*cerebellum_of_both())
-    contents[atlas_sources.GRAYORDINATES] = gray_builders.source_dlabel()
-    return contents
-
-
-APART = np.array([4.0, -2.0, 6.0])
-"""Millimetres (RAS) from a place in MNI152NLin6Asym to the same in MNI152NLin2009cAsym."""
-TO_LIN6 = -APART * [-1, -1, 1]
-"""The way back, as ITK counts."""
-
-
-def complete_contents(transform=None):
-    """All files, those of TemplateFlow too."""
-    transform = transform or composite(translation=TO_LIN6)
-    contents = synthetic_contents() | gray_builders.finer_sources()
-    return contents | {atlas_sources.CEREBELLUM_WARP[LIN2009]: transform}
-
-
-def test_cortex_comes_first_and_the_cerebellum_last():
-    image = build_atlas(LIN6, "1", synthetic_contents())
-    flat = image.labels.ravel()
-    assert flat[3 * 1] == 401  # subcortex 1, the right hippocampus head
-    assert flat[3 * 50] == 450
-    assert flat[3 * 51] == 1  # cortex
-    assert flat[3 * 450] == 400
-    np.testing.assert_array_equal(flat[2000:2350], np.arange(350) % 7 + 451)
-    assert image.absent == {}
-
-
-def test_cerebellum_never_overwrites_and_the_overlap_is_counted():
-    image = build_atlas(LIN6, "1", synthetic_contents())
-    assert image.labels.ravel()[3 * 200] == 150
-    assert image.n_overlap == 2
-
-
-def test_space_without_buckner_declares_seven_parcels_absent():
-    image = build_atlas(LIN2009, "2", synthetic_contents())
-    assert sorted(image.absent) == list(range(451, 458))
-    assert set(image.absent.values()) == {atlas_sources.NO_BUCKNER}
-    assert image.labels.max() == 450
-
-
-# ------------------------------------------------------------------- the warped cerebellum
-
-
-@pytest.mark.parametrize("mm", ["1", "2"])
-def test_the_cerebellum_follows_the_transform_to_the_other_space(mm):
-    """The two spaces are the same image 7 mm apart: so must the results be, voxel by voxel."""
-    contents = complete_contents()
-    warped, original = (build_atlas(space, mm, contents) for space in (LIN2009, LIN6))
-    np.testing.assert_array_equal(warped.labels, original.labels)
-    np.testing.assert_array_equal(warped.affine[:3, 3] - original.affine[:3, 3], APART)
-    assert (dict(warped.absent), warped.n_overlap) == ({}, original.n_overlap)
-    assert [source.name for source in warped.sources[1:]] == [
-        "atl-Buckner7_space-MNI_dseg.nii",
-        "tpl-MNI152NLin2009cAsym_from-MNI152NLin6Asym_mode-image_xfm.h5",
-    ]
-
-
-def test_each_voxel_has_the_label_that_stands_where_the_warp_takes_its_centre():
-    shape, lattice = (60, 60, 60), np.diag([-2.0, -2.0, 2.0, 1.0])
-    lattice[:3, 3] = (40, 40, -40)
-    field = TO_LIN6[:, None, None, None] + 3 * np.sin(np.indices(shape) / 4)
-    transform = composite(field=field, lattice=lattice)
-    image = build_atlas(LIN2009, "1", complete_contents(transform))
-    networks, grid = cerebellum_of_both()
-    centres = nib.affines.apply_affine(image.affine, np.indices(image.labels.shape).T)
-    moved = read_composite(transform, source="x")(centres.reshape(-1, 3).T).T
-    nearest = np.rint(nib.affines.apply_affine(np.linalg.inv(grid), moved)).astype(int)
-    inside = ((nearest >= 0) & (nearest < networks.shape)).all(axis=1)
-    there = np.where(inside, networks[tuple(np.where(inside[:, None], nearest, 0).T)], 0)
-    there = there.reshape(image.labels.shape[::-1]).T
-    free = (image.labels == 0) | (image.labels > 450)
-    np.testing.assert_array_equal(image.labels[free], np.where(there > 0, there + 450, 0)[free])
-    assert len(np.unique(image.labels)) == 458
-
-
-@pytest.mark.parametrize("wrong", [-TO_LIN6, APART, -APART], ids=["inverse", "RAS", "both"])
-def test_a_transform_that_moves_parcels_apart_is_refused(wrong):
-    with pytest.raises(
-        AtlasError, match=r"nearer to those of MNI152NLin6Asym; .*from 7\.48 mm to"
-    ):
-        build_atlas(LIN2009, "1", complete_contents(composite(translation=wrong)))
-
-
-def test_a_cerebellum_that_the_transform_leads_past_is_no_atlas():
-    contents = complete_contents()
-    labels, affine = cerebellum_image(1.0)
-    contents[atlas_sources.CEREBELLUM[LIN6]] = nifti(labels, affine + np.eye(4, k=3) * 900)
-    with pytest.raises(AtlasError, match="labels without a voxel: 451"):
-        build_atlas(LIN2009, "1", contents)
-
-
-def test_labels_beyond_the_source_range_are_refused():
-    with pytest.raises(AtlasError, match=r"x: expected labels 0-450, found 0-451"):
-        cortex_first(np.array([0, 451]), source="x")
-
-
-def test_source_without_a_label_is_refused():
-    contents = synthetic_contents()
-    labels, affine = combined_image(2.0)
-    labels[labels == 51] = 0
-    contents[atlas_sources.CORTEX_SUBCORTEX[LIN6, "2"]] = nifti(labels, affine)
-    with pytest.raises(AtlasError, match="without a voxel: 1 7Networks_LH_Vis_1"):
-        build_atlas(LIN6, "2", contents)
-
-
-def test_cerebellum_fills_free_voxels_only():
-    joined, overlap = add_cerebellum(np.array([0, 5, 0], np.int32), np.array([7, 1, 0], np.int32))
-    assert (joined.tolist(), overlap) == ([457, 5, 0], 1)
-
-
-def test_source_names_in_another_order_are_refused():
-    text = names_text().replace("HIP-head-m-rh\n1 ", "HIP-head-m-rh\n2 ", 1)
-    contents = synthetic_contents() | {atlas_sources.CORTEX_SUBCORTEX_NAMES: text.encode()}
-    with pytest.raises(
-        AtlasError, match=r"label\.txt: label 1 should be HIP-head-m-rh, found None"
-    ):
-        build_atlas(LIN6, "1", contents)
-
-
-def test_grayordinates_are_numbered_in_model_order_with_the_cerebellum_where_it_belongs():
-    image = build_gray_atlas(synthetic_contents(), density="91k")
-    np.testing.assert_array_equal(image.labels, gray_builders.labels_on(image.axis))
-    assert image.absent == {}
-
-
-def test_170k_grayordinates_have_the_labels_of_the_nearest_of_the_91k():
-    image = build_gray_atlas(complete_contents(), density="170k")
-    expected = gray_builders.make_fine_axis()
-    ours, theirs = (
-        tables_of(axis, labels)
-        for axis, labels in (
-            (image.axis, image.labels),
-            (expected, gray_builders.fine_labels_on(expected)),
-        )
-    )
-    assert ours.sha256() == theirs.sha256()
-    assert len(image.axis) == len(expected)
-    assert image.sources[1:-1] == tuple(atlas_sources.further_sources_of(GRAY))
-
-
-def test_a_sphere_of_other_vertices_and_an_image_without_a_structure_are_refused():
-    contents = complete_contents()
-    coarse, fine = (atlas_sources.SPHERES[gray_builders.LEFT, d] for d in ("32k", "59k"))
-    swapped = contents | {coarse: contents[fine], fine: contents[coarse]}
-    with pytest.raises(AtlasError, match="expected 660 vertices, found 1980"):
-        build_gray_atlas(swapped, density="170k")
-    contents[atlas_sources.VOXELS_170K] = nifti(np.zeros((24, 28, 24)), np.eye(4))
-    with pytest.raises(AtlasError, match="no voxel of CIFTI_STRUCTURE_"):
-        build_gray_atlas(contents, density="170k")
-
-
-def test_grayordinates_with_other_names_are_refused(monkeypatch):
-    names = list(parcel_names())
-    names[0], names[1] = names[1], names[0]
-    monkeypatch.setattr(gray_builders, "parcel_names", lambda: names)
-    with pytest.raises(AtlasError, match=r"dlabel\.nii: label 51 should be 7Networks_LH_Vis_1"):
-        build_gray_atlas(synthetic_contents(), density="91k")
-
-
-def test_grayordinates_without_a_cerebellum_are_refused():
-    contents = synthetic_contents()
-    contents[atlas_sources.CEREBELLUM[LIN6]] = nifti(np.zeros((4, 4, 4)), np.eye(4))
-    with pytest.raises(
-        AtlasError, match="fsLR, 91k: expected 457 parcels; labels without a voxel"
-    ):
-        build_gray_atlas(contents, density="91k")
 
 
 def test_every_space_needs_its_pinned_sources():

@@ -5,6 +5,7 @@ The numbers asserted on real atlases and series are those of docs/quality.md.
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -15,6 +16,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from bids_app import atlas_fetch, qc
 from bids_app import atlas_sources as sources
+from bids_app.atlas import Atlas
 from bids_app.atlas_build import build_atlas
 from bids_app.atlas_labels import parse_labels, resample_nearest
 from bids_app.cifti import open_cifti
@@ -77,7 +79,11 @@ def head(shape=(20, 20, 20)):
     labels[4:16, 4:16, 4:16] = 3
     labels[16:18, 8:12, 8:12] = 5
     affine = affine_of(2.0, (-19, 0, 0))
-    return SimpleNamespace(labels=labels, affine=affine), labels > 0
+    atlas = Atlas(
+        name="head", space=LIN6, resolution="2", labels=labels, affine=affine, absent={},
+        sha256="", path=Path("head.nii.gz"),
+    )  # fmt: skip
+    return atlas, labels > 0
 
 
 def test_the_margin_is_positive_for_an_image_as_it_should_be_and_negative_for_its_mirror():

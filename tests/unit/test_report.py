@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import base64
-import io
 import json
 import re
 import shutil
@@ -13,10 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bids_app.atomic import write_all
 from bids_app.denoise import Denoised
@@ -27,15 +22,6 @@ from bids_app.options import SignalOptions
 from bids_app.parcellate import Coverage, Parcellated
 from bids_app.query import BoldScan
 from bids_app.report import write_report
-from bids_app.report_figures import carpet_figure
-from bids_app.report_numbers import (
-    correlation,
-    network_means,
-    thin,
-    token_distance,
-    window_similarity,
-)
-from bids_app.report_svg import INK, MISSING, Drawing, ticks
 from bids_app.result import ScanResult
 from bids_app.status import ScanOutcome, write_outcome
 from bids_app.strategy import Strategy
@@ -46,6 +32,7 @@ from model.spec import CheckpointCard, EncoderSpec, InputSpec
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
 
 N_PARCELS = 457
 CEREBELLUM = network_columns("Cerebellum")
@@ -397,118 +384,6 @@ def test_a_report_needs_no_figure_library(output) -> None:
         "sys.exit(bool({'matplotlib', 'PIL', 'torch', 'scipy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def picture(svg: str) -> np.ndarray:
-    """Decode the first matrix of a figure to (rows, columns, 3) by a library of its own."""
-    from PIL import Image
-
-    content = base64.b64decode(re.search(r"base64,([^\"]+)", svg)[1])
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-
-
-def test_a_carpet_shows_each_value_in_its_grey_and_missing_parcels_in_their_colour() -> None:
-    values = np.tile(np.linspace(-1, 1, 32), (N_PARCELS, 1)).T
-    values[:, 0] = np.nan  # the first parcel is the first line: visual, left
-    svg = carpet_figure(values, tr_s=2, start_s=0, end_s=64, limit=1, unit="BOLD units")
-    pixels = picture(svg)
-    assert pixels.shape == (N_PARCELS, 32, 3)
-    assert {tuple(pixel) for pixel in pixels[0]} == {tuple(bytes.fromhex(MISSING[1:]))}
-    levels = np.rint(pixels[1:, :, 0] * (31 / 255))
-    np.testing.assert_array_equal(levels, np.tile(np.arange(32), (456, 1)))
-    assert (pixels[1:] == pixels[1:, :, :1]).all()
-
-
-def test_a_carpet_is_ordered_by_network_and_time_runs_to_the_right() -> None:
-    values = np.zeros((10, N_PARCELS))
-    values[:, network_columns("Subcortical")] = 1
-    values[5:] *= -1
-    pixels = picture(carpet_figure(values, tr_s=2, start_s=0, end_s=20, limit=1, unit="x"))[..., 0]
-    n_sub, n_cer = len(network_columns("Subcortical")), len(CEREBELLUM)
-    block = pixels[N_PARCELS - n_sub - n_cer : N_PARCELS - n_cer]
-    assert (block[:, :5] == 255).all()
-    assert (block[:, 5:] == 0).all()
-    assert (pixels[: N_PARCELS - n_sub - n_cer] == pixels[0, 0]).all()
-
-
-@pytest.mark.parametrize("high", [1e-6, 0.01, 0.37, 1, 7.3, 99.9, 600, 14_399, 3e6])
-@pytest.mark.parametrize("most", [2, 5, 6])
-def test_ticks_are_few_and_round_and_lie_inside(high, most) -> None:
-    places, labels = ticks(0, high, most=most)
-    assert 2 <= len(places) <= most + 1
-    assert places[0] == 0
-    assert places[-1] <= high * (1 + 1e-9)
-    np.testing.assert_allclose([float(label) for label in labels], places, rtol=1e-9)
-    assert max(map(len, labels)) <= 9
-
-
-def test_ticks_of_a_signed_scale_have_a_typographic_minus() -> None:
-    assert ticks(-3, 3, most=5)[1] == ["\N{MINUS SIGN}2", "0", "2"]
-
-
-def test_a_line_is_interrupted_where_a_value_is_unknown() -> None:
-    figure = Drawing(height=10)
-    figure.lines([0, 1, 2, 3], [5, np.nan, 5, 6], colour=INK)
-    assert 'd="M0 5M2 5L3 6"' in figure.svg()
-
-
-def test_text_in_a_figure_is_escaped() -> None:
-    figure = Drawing(height=10)
-    figure.text(0, 0, ATTACK)
-    assert "<script>" not in figure.svg()
-
-
-def test_a_carpet_of_noise_from_a_long_run_stays_below_150_kb() -> None:
-    values = np.random.default_rng(0).uniform(-1, 1, (1199, N_PARCELS))
-    svg = carpet_figure(values, tr_s=0.72, start_s=0, end_s=864, limit=0.5, unit="BOLD units")
-    pictures = re.findall(r"base64,([^\"]+)", svg)
-    assert pictures
-    assert max(len(base64.b64decode(picture)) for picture in pictures) <= 150_000
-
-
-@given(n_frames=st.integers(1, 50), most=st.integers(1, 20))
-def test_thinning_keeps_the_mean_of_a_constant_and_the_limit(n_frames, most) -> None:
-    shown, step = thin(np.full((n_frames, 2), 3.0), most=most)
-    assert shown.shape[0] <= most
-    assert (shown.shape[0] - 1) * step < n_frames <= shown.shape[0] * step
-    np.testing.assert_allclose(shown, 3.0)
-
-
-def test_correlation_leaves_missing_parcels_out() -> None:
-    values = np.random.default_rng(0).normal(size=(40, N_PARCELS))
-    values[:, 3] = np.nan
-    matrix = correlation(values)
-    assert np.isnan(matrix[3]).all()
-    assert np.isfinite(np.delete(np.delete(matrix, 3, 0), 3, 1)).all()
-    expected = pd.DataFrame(values[:, :2]).corr().iloc[0, 1]
-    assert matrix[0, 1] == pytest.approx(expected)
-
-
-def test_network_means_leave_a_parcel_with_itself_out() -> None:
-    matrix = np.full((N_PARCELS, N_PARCELS), 0.25)
-    np.fill_diagonal(matrix, 1.0)
-    matrix[CEREBELLUM], matrix[:, CEREBELLUM] = np.nan, np.nan
-    means = network_means(matrix)
-    np.testing.assert_allclose(means[:8, :8], 0.25)
-    assert np.isnan(means[8]).all()
-
-
-def test_windows_are_compared_by_direction_over_common_networks() -> None:
-    window = np.random.default_rng(0).normal(size=(9, 5, 8))
-    tokens = np.stack([window, 3 * window, -window])
-    tokens[1, 4] = np.nan
-    expected = [[1, 1, -1], [1, 1, -1], [-1, -1, 1]]
-    np.testing.assert_allclose(window_similarity(tokens), expected, atol=1e-6)
-
-
-def test_a_token_like_its_networks_mean_has_no_distance() -> None:
-    tokens = np.ones((2, 9, 5, 8))
-    tokens[0, 0, 0] = -1
-    tokens[:, 8] = np.nan
-    distance = token_distance(tokens)
-    assert distance[0, 0, 0] == pytest.approx(2)
-    np.testing.assert_allclose(distance[:, 1:8], 0, atol=1e-12)
-    assert np.isnan(distance[:, 8]).all()
 
 
 def test_filters_and_outliers_that_are_off_are_described_as_off(tmp_path) -> None:

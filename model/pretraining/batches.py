@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from model.networks import NETWORKS
+from model.pretraining.draws import CPU, HELD_OUT, PIECE, POOL, generator_of
 from model.pretraining.masks import slice_masks
 from model.pretraining.simulate import simulate
 from model.pretraining.views import augment, draw_views
@@ -28,11 +28,8 @@ if TYPE_CHECKING:
     from model.pretraining.cohort import Cohort, Crop
     from model.pretraining.settings import PretrainConfig
 
-CPU = torch.device("cpu")
 Cut = Callable[[slice, torch.Generator], tuple[Tensor, Tensor]]
 """Cuts views (V, B, P, L) and absent networks (V, B, N) of some subjects of a batch."""
-POOL = 1
-"""Tells the seeds of a pool's subjects from those of a step."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,14 +83,14 @@ def draw_pieces(
         Where views are corrupted, and series simulated; other devices draw other numbers.
     """
     seed = config.run.seed
-    shared = _generator(seed, step)
+    shared = generator_of([seed, step])
     whole = config.run.micro_batches == 1 and device.type == "cpu"
     views_of = _simulated if cohort is None else partial(_stored, cohort)
     size = config.run.batch_size // config.run.micro_batches
     cut = views_of(config, step, shared, device)
     drawn = []
     for piece in pieces:
-        own = shared if whole else _generator(seed, step, (2, piece), device=device)
+        own = shared if whole else generator_of([seed, step], (PIECE, piece), device=device)
         drawn.append((own, *cut(slice(piece * size, (piece + 1) * size), own)))
     masked = float(torch.rand((), generator=shared)) < config.objective.mask_probability
     return [_masked(config, *piece, masked=masked) for piece in drawn]
@@ -118,14 +115,6 @@ def _masked(
     )
 
 
-def _generator(
-    seed: int, number: int, key: tuple[int, ...] = (), *, device: torch.device = CPU
-) -> torch.Generator:
-    """Give the generator of a step, or of what the key tells from others of that number."""
-    state = np.random.SeedSequence([seed, number], spawn_key=key).generate_state(1, np.uint64)
-    return torch.Generator(device).manual_seed(int(state[0]) >> 1)
-
-
 def _simulated(
     config: PretrainConfig, step: int, shared: torch.Generator, device: torch.device
 ) -> Cut:
@@ -138,9 +127,9 @@ def _simulated(
     run, generator = config.run, shared
     if run.n_subjects is not None:
         block = step % (run.n_subjects // run.batch_size)
-        generator = _generator(run.seed, block, (POOL,), device=device)
+        generator = generator_of([run.seed, block], (POOL,), device=device)
     elif device.type != "cpu":
-        generator = _generator(run.seed, step, device=device)
+        generator = generator_of([run.seed, step], device=device)
     scans = simulate(
         config.simulation,
         config.input,
@@ -193,7 +182,7 @@ def draw_held_out(config: PretrainConfig, cohort: Cohort) -> Batch:
 
     At most ``run.batch_size`` subjects, the first of the list.
     """
-    generator = _generator(config.run.seed, 0, (3,))
+    generator = generator_of([config.run.seed, 0], (HELD_OUT,))
     crops = cohort.draw_crops(cohort.subjects[: config.run.batch_size], generator=generator)
     views, absent = (torch.stack(x) for x in zip(*map(cohort.read, crops), strict=True))
     absent = absent[..., None].expand(*absent.shape, config.encoder.n_patches)
@@ -210,7 +199,7 @@ def describe_batch(config: PretrainConfig, step: int, cohort: Cohort | None) -> 
     """Name what a batch was made of: its scans, or how to simulate it again."""
     if cohort is None:
         return [f"model.pretraining.batches.draw_batch(config, {step})"]
-    pairs = _crops(config, step, cohort, _generator(config.run.seed, step))
+    pairs = _crops(config, step, cohort, generator_of([config.run.seed, step]))
     return [
         f"{a.scan.scan} frame {a.start}, {b.scan.scan} frame {b.start}"
         for a, b in zip(*pairs, strict=True)

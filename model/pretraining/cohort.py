@@ -11,6 +11,7 @@ from torch import Tensor
 
 from model.nearness import predict_missing
 from model.networks import missing_networks
+from model.pretraining.draws import ORDER
 from model.pretraining.shards import SHOWN, ShardError, Shards, StoredScan
 from model.pretraining.subjects import SubjectsError
 
@@ -87,7 +88,7 @@ class Cohort:
         """Return the subjects of a step: every subject once an epoch, in new order each."""
         n_batches = len(self.subjects) // batch_size
         epoch, position = divmod(step, n_batches)
-        draws = np.random.default_rng(np.random.SeedSequence([seed, epoch], spawn_key=(1,)))
+        draws = np.random.default_rng(np.random.SeedSequence([seed, epoch], spawn_key=(ORDER,)))
         order = draws.permutation(len(self.subjects))
         chosen = order[position * batch_size : (position + 1) * batch_size]
         return [self.subjects[i] for i in chosen]

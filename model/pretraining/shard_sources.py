@@ -6,12 +6,12 @@ import csv
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 
 from model.errors import SemantoksError
 from model.networks import parcel_names
 from model.outputs import embedded_runs, model_series
 from model.preprocess import prepare
+from model.pretraining.draws import generator_of
 from model.pretraining.layout import layout
 from model.pretraining.shard_writer import NewScan
 from model.pretraining.shards import ShardError
@@ -200,13 +200,12 @@ def scans_of_simulator(
     """
     missing_parcel = layout().network
     for first in range(0, n_subjects, population):
-        number = np.random.SeedSequence([seed, first]).generate_state(1, np.uint64)[0]
         scans = simulate(
             config,
             spec,
             n_subjects=min(population, n_subjects - first),
             n_sessions=n_sessions,
-            generator=torch.Generator().manual_seed(int(number) >> 1),
+            generator=generator_of([seed, first]),
         )
         values = scans.values.masked_fill(
             scans.missing_networks[missing_parcel][:, None], float("nan")

@@ -21,25 +21,20 @@ import torch
 from torch import Tensor
 
 from model.networks import NETWORKS
-from model.preprocess import SOFT_LIMITS
+from model.pretraining.draws import normal, uniform
 from model.pretraining.layout import layout
+from model.pretraining.simulated_processing import SimulatedScans, finish
 
 if TYPE_CHECKING:
-    from model.spec import InputSpec, Normalization
+    from model.spec import InputSpec
 
 MARGIN_SAMPLES = 20
 """Simulated beyond the scan and cut off, for the inverse Fourier transform is circular."""
 BAND_EDGES = ((0.7, 1.2), (0.8, 1.0))
 """Ranges of the pass band's edges, relative to the input's band; one draw per batch."""
-CUT_FROM = ("Subcortical", "Cerebellum")
-"""First network that is missing; those after it are missing too."""
-SPIKE_SIZE = 6.0
-"""Standard deviation of spikes, in those of the parcel."""
 RESPONSE_SHAPE = 6
 """The haemodynamic response is a gamma density of this shape and scale 1 s. The canonical
 undershoot would take away slow power that real scans have (docs/pretraining.md)."""
-REGRESSED_SHARES = (0.0, 0.5, 1.0)
-"""Share of a batch's sessions without global signal; one draw per batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,16 +82,6 @@ class SimulationConfig:
     """Share of batches without cerebellum, or without cerebellum and subcortex."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SimulatedScans:
-    """Scans of several subjects, normalized as model input is."""
-
-    values: Tensor
-    """(B, S, P, T) subjects, sessions, parcels, samples; zero where a parcel is missing"""
-    missing_networks: Tensor
-    """(N,) true where a network is absent in the whole batch"""
-
-
 def simulate(
     config: SimulationConfig,
     spec: InputSpec,
@@ -130,25 +115,14 @@ def simulate(
     # A complex number as two real columns, for the mixing is real.
     columns = torch.view_as_real(spectrum).flatten(-2)
     shape = (n_subjects, n_sessions, shared.shape[2], columns.shape[-1])
-    own = _normal(shape, generator).mul_(config.own_gain * 0.5**0.5)
+    own = normal(shape, generator).mul_(config.own_gain * 0.5**0.5)
     sources = (shared @ columns).add_(own)
     neural = _as_spectrum(_mix_neighbours(config, sources, generator))
     nuisance = _as_spectrum(_nuisance(config, shape, generator))
     full = torch.zeros(*shape[:3], len(hz), dtype=torch.complex64, device=device)
     full[..., band] = response * drive * neural + nuisance
     values = torch.fft.irfft(full, n=n_fft, dim=-1)[..., : config.n_samples]
-    return _finish(config, values, spec.normalization, generator)
-
-
-def _uniform(low: float, high: float, generator: torch.Generator) -> float:
-    """Draw one number."""
-    draw = torch.rand((), generator=generator, device=generator.device)
-    return low + (high - low) * float(draw)
-
-
-def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Draw from the unit normal, on the generator's device."""
-    return torch.randn(shape, generator=generator, device=generator.device)
+    return finish(config, values, spec.normalization, generator)
 
 
 def _as_spectrum(columns: Tensor) -> Tensor:
@@ -159,14 +133,14 @@ def _as_spectrum(columns: Tensor) -> Tensor:
 def _band(hz: Tensor, band_hz: tuple[float, float], generator: torch.Generator) -> Tensor:
     """Columns of the frequencies that the batch's filter lets through."""
     low, high = (
-        edge * _uniform(*share, generator) for edge, share in zip(band_hz, BAND_EDGES, strict=True)
+        edge * uniform(*share, generator) for edge, share in zip(band_hz, BAND_EDGES, strict=True)
     )
     return ((hz >= low) & (hz <= high)).nonzero().squeeze(1)
 
 
 def _drive(config: SimulationConfig, hz: Tensor, generator: torch.Generator) -> Tensor:
     """(P, F) amplitude of neural signals, 1/f with slopes per network, of mean power one."""
-    slope = config.spectrum_slope + 0.2 * _normal((len(NETWORKS),), generator)
+    slope = config.spectrum_slope + 0.2 * normal((len(NETWORKS),), generator)
     of_parcel = slope[layout().network.to(hz.device)]
     return _unit_power(hz[None, :].pow(-of_parcel[:, None] / 2))
 
@@ -177,8 +151,8 @@ def _response(config: SimulationConfig, hz: Tensor, generator: torch.Generator) 
     A response stretched in time peaks later: its phase differs between parcels, alike in all
     subjects of a batch.
     """
-    of_network = _normal((len(NETWORKS),), generator)[layout().network.to(hz.device)]
-    stretch = of_network + _normal(of_network.shape, generator)
+    of_network = normal((len(NETWORKS),), generator)[layout().network.to(hz.device)]
+    stretch = of_network + normal(of_network.shape, generator)
     pole = 1 + 2j * torch.pi * hz * (config.response_spread * stretch).exp()[:, None]
     return _unit_power(pole**-RESPONSE_SHAPE)
 
@@ -193,7 +167,7 @@ def _population(config: SimulationConfig, generator: torch.Generator) -> Tensor:
     per_network, device = config.components_per_network, generator.device
     network, smoother = layout().network.to(device), layout().smoother.to(device)
     n_components = per_network * len(NETWORKS)
-    white = _normal((len(network), 2 * n_components), generator)
+    white = normal((len(network), 2 * n_components), generator)
     fields, far = (smoother @ white).chunk(2, dim=1)
     component = torch.arange(n_components, device=device)
     common = component % per_network == 0
@@ -210,7 +184,7 @@ def _network_signals(
     n_components = config.components_per_network * len(NETWORKS)
     shape = (*scans, n_time)
     device = generator.device
-    log_gain = _normal((config.n_states, n_components), generator)
+    log_gain = normal((config.n_states, n_components), generator)
     candidates = torch.randint(config.n_states, shape, generator=generator, device=device)
     switch = torch.rand(shape, generator=generator, device=device) < tr_s / config.dwell_s
     switch[..., 0] = True
@@ -218,7 +192,7 @@ def _network_signals(
     last_switch = torch.where(switch, now, 0).cummax(dim=-1).values
     state = candidates.gather(-1, last_switch)
     strength = (config.state_spread * log_gain - config.state_spread**2).exp()[state]
-    white = _normal((*shape, n_components), generator)
+    white = normal((*shape, n_components), generator)
     return (white * strength).transpose(-1, -2)
 
 
@@ -230,8 +204,8 @@ def _session_loadings(
     generator: torch.Generator,
 ) -> Tensor:
     """(B, S, P, C) the population's loadings with each subject's and each session's change."""
-    of_subject = _normal((n_subjects, 1, *loadings.shape), generator)
-    of_session = _normal((n_subjects, n_sessions, *loadings.shape), generator)
+    of_subject = normal((n_subjects, 1, *loadings.shape), generator)
+    of_session = normal((n_subjects, n_sessions, *loadings.shape), generator)
     return loadings + config.subject_gain * of_subject + config.session_gain * of_session
 
 
@@ -245,7 +219,7 @@ def _mix_neighbours(
         block, place = block.to(sources.device), torch.arange(len(block), device=sources.device)
         reach = (-(place[:, None] - place[None, :]).abs() / config.mixing_reach).exp()
         reach.fill_diagonal_(0)
-        weights = _normal((n_subjects, len(block), len(block)), generator)
+        weights = normal((n_subjects, len(block), len(block)), generator)
         weights *= config.mixing_gain * reach
         for session in range(n_sessions):
             mixed[:, session, block] += weights @ sources[:, session, block]
@@ -259,13 +233,13 @@ def _nuisance(
     n_subjects, n_sessions, n_parcels, n_columns = shape
 
     def strength(median: float) -> Tensor:
-        spread = 0.3 * _normal((n_subjects, n_sessions, 1, 1), generator)
+        spread = 0.3 * normal((n_subjects, n_sessions, 1, 1), generator)
         return spread.exp().mul_(median * 0.5**0.5)
 
-    noise = _normal(shape, generator) * strength(config.noise_gain)
+    noise = normal(shape, generator) * strength(config.noise_gain)
     noise *= _scanner_patterns(config, n_subjects, n_sessions, generator)[..., None]
-    reach = 1 + 0.3 * _normal((n_subjects, n_sessions, n_parcels, 1), generator)
-    signal = _normal((n_subjects, n_sessions, 1, n_columns), generator)
+    reach = 1 + 0.3 * normal((n_subjects, n_sessions, n_parcels, 1), generator)
+    signal = normal((n_subjects, n_sessions, 1, n_columns), generator)
     return noise.add_(reach * (signal * strength(config.global_gain)))
 
 
@@ -274,67 +248,8 @@ def _scanner_patterns(
 ) -> Tensor:
     """(B, S, P) noise by parcel, relative, of the scanner that each session was made on."""
     smoother = layout().smoother.to(generator.device)
-    fields = _normal((config.n_scanners, len(smoother)), generator) @ smoother
+    fields = normal((config.n_scanners, len(smoother)), generator) @ smoother
     scanner = torch.randint(
         config.n_scanners, (n_subjects, n_sessions), generator=generator, device=fields.device
     )
     return (config.scanner_gain * fields).exp()[scanner]
-
-
-def _finish(
-    config: SimulationConfig,
-    values: Tensor,
-    normalization: Normalization,
-    generator: torch.Generator,
-) -> SimulatedScans:
-    """Apply each session's pipeline, add spikes, normalize per scan, cut networks away."""
-    values = _standardise(_regress_global_signal(values, generator))
-    _add_spikes(config, values, generator)
-    # Robust statistics do not see the spikes, so those of the clean series stand for them.
-    values = _soft_limit(values) if normalization == "robust" else _standardise(values)
-    missing = torch.zeros(len(NETWORKS), dtype=torch.bool, device=values.device)
-    if _uniform(0, 1, generator) < config.cut_probability:
-        first = CUT_FROM[int(_uniform(0, len(CUT_FROM), generator))]
-        missing[NETWORKS.index(first) :] = True
-    values[:, :, missing[layout().network.to(values.device)]] = 0
-    return SimulatedScans(values=values, missing_networks=missing)
-
-
-def _regress_global_signal(values: Tensor, generator: torch.Generator) -> Tensor:
-    """Take the mean over parcels out of the sessions whose pipeline does so."""
-    share = REGRESSED_SHARES[int(_uniform(0, len(REGRESSED_SHARES), generator))]
-    drawn = torch.rand(values.shape[:2], generator=generator, device=values.device)
-    mean = values.mean(dim=2, keepdim=True)
-    weight = (values * mean).sum(-1, keepdim=True) / mean.square().sum(-1, keepdim=True)
-    return values - (drawn < share)[..., None, None] * weight * mean
-
-
-def _standardise(values: Tensor) -> Tensor:
-    """Z-score each parcel over its scan."""
-    values = values - values.mean(dim=-1, keepdim=True)
-    scores: Tensor = values / (values.square().mean(dim=-1, keepdim=True).sqrt() + 1e-8)
-    return scores
-
-
-def _soft_limit(values: Tensor) -> Tensor:
-    """Bend what lies beyond the limits, as `model.preprocess.normalize` does."""
-    low, high = SOFT_LIMITS
-    beyond = values.abs() > low
-    excess = values[beyond]
-    values[beyond] = excess.sign() * (
-        low + (high - low) * torch.tanh((excess.abs() - low) / (high - low))
-    )
-    return values
-
-
-def _add_spikes(config: SimulationConfig, values: Tensor, generator: torch.Generator) -> None:
-    """Add jumps to 1 % of the frames of some sessions, in place."""
-    n_subjects, n_sessions, n_parcels, n_samples = values.shape
-    frame = torch.rand(
-        (n_subjects, n_sessions, n_samples), generator=generator, device=values.device
-    )
-    chance = torch.rand((n_subjects, n_sessions, 1), generator=generator, device=values.device)
-    hit = (frame < 0.01) & (chance < config.spike_probability)
-    subject, session, sample = hit.nonzero().unbind(1)
-    jumps = SPIKE_SIZE * _normal((len(sample), n_parcels), generator)
-    values[subject, session, :, sample] += jumps

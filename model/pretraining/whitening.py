@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from model.encoder import build_encoder
 from model.errors import ConfigError
 from model.networks import NETWORKS
+from model.pretraining.draws import generator_of
 from model.pretraining.simulate import simulate
 
 if TYPE_CHECKING:
@@ -97,10 +97,12 @@ def _mean_tokens(
     encoder: Encoder, simulation: SimulationConfig, spec: InputSpec, *, seed: list[int]
 ) -> Tensor:
     """(windows, N, D) mean tokens of one simulated population."""
-    number = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]) >> 1
-    generator = torch.Generator().manual_seed(number)
     drawn = simulate(
-        simulation, spec, n_subjects=N_SUBJECTS, n_sessions=N_SESSIONS, generator=generator
+        simulation,
+        spec,
+        n_subjects=N_SUBJECTS,
+        n_sessions=N_SESSIONS,
+        generator=generator_of(seed),
     )
     windows = torch.split(drawn.values.flatten(0, 1), spec.window_samples, dim=-1)
     with torch.inference_mode():

@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from model.connectivity import (
+    correlations,
+    fisher_z,
+    inverse_root,
+    of_eigenvalues,
+    shrunk_covariance,
+    tangent_vectors,
+)
 from model.networks import parcels
 
 if TYPE_CHECKING:
@@ -14,8 +22,6 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
-LARGEST_CORRELATION = 1 - 1e-6
-"""Two parcels with one series would be infinitely alike after Fisher's transform."""
 PEARSON, FISHER, WITHIN, TANGENT = (
     "FC Pearson",
     "FC Fisher-z",
@@ -41,48 +47,28 @@ def connectivity(pieces: Sequence[npt.NDArray[np.floating]]) -> dict[str, Float3
     present = np.all([piece.std(axis=0) > 0 for piece in pieces], axis=0)
     series = [np.asarray(piece[:, present], dtype=np.float64) for piece in pieces]
     network = np.array([parcel.network for parcel in parcels()])[present]
-    upper = np.triu_indices(present.sum(), 1)
-    same = network[upper[0]] == network[upper[1]]
-    pearson = np.stack([np.asarray(np.corrcoef(x.T), np.float32)[upper] for x in series])
-    fisher = np.arctanh(np.clip(pearson, -LARGEST_CORRELATION, LARGEST_CORRELATION))
-    found = {
+    rows, columns = np.triu_indices(present.sum(), 1)
+    same = network[rows] == network[columns]
+    pearson = np.stack([correlations(x) for x in series])
+    fisher = fisher_z(pearson)
+    found: dict[str, Array | Float32Array] = {
         PEARSON: pearson,
         FISHER: fisher,
         WITHIN: fisher[:, same],
-        TANGENT: tangent([shrunk_covariance(x) for x in series]),
+        TANGENT: tangent([shrunk_covariance(_standardised(x)) for x in series]),
     }
     return {name: values.astype(np.float32) for name, values in found.items()}
 
 
-def shrunk_covariance(series: Array) -> Array:
-    """(P, P) correlation of (T, P) series, shrunk towards the identity (Ledoit and Wolf 2004)."""
-    z = series - series.mean(axis=0)
-    z /= np.sqrt((z**2).mean(axis=0))
-    n_samples, n_parcels = z.shape
-    sample = z.T @ z / n_samples
-    target = np.trace(sample) / n_parcels
-    distance = (sample**2).sum() - n_parcels * target**2
-    # Mean squared distance of single frames' covariances to their mean, over the frames.
-    spread = ((z**2).sum(axis=1) ** 2).sum() / n_samples**2 - (sample**2).sum() / n_samples
-    share = min(max(spread / distance, 0.0), 1.0) if distance > 0 else 1.0
-    return np.asarray((1 - share) * sample + share * target * np.eye(n_parcels))
-
-
 def tangent(covariances: Sequence[Array]) -> Array:
-    """(R, P (P + 1) / 2) logarithms of covariances, whitened by their arithmetic mean.
+    """(R, P (P + 1) / 2) vectors in the tangent space at the arithmetic mean of R covariances.
 
     The reference is taken over all pieces given, without labels.
     """
-    values, vectors = np.linalg.eigh(np.mean(covariances, axis=0))
-    whitener = (vectors / np.sqrt(values)) @ vectors.T
-    rows, columns = np.triu_indices(len(whitener))
-    # Off-diagonal entries stand for two, so that the distance is that of the matrices.
-    scale = np.where(rows == columns, 1.0, np.sqrt(2.0))
-    return np.stack(
-        [scale * _logarithm(whitener @ c @ whitener)[rows, columns] for c in covariances]
-    )
+    return tangent_vectors(covariances, of_eigenvalues(inverse_root, np.mean(covariances, axis=0)))
 
 
-def _logarithm(matrix: Array) -> Array:
-    values, vectors = np.linalg.eigh(matrix)
-    return np.asarray((vectors * np.log(np.maximum(values, 1e-12))) @ vectors.T)
+def _standardised(series: Array) -> Array:
+    """(T, P) series with mean 0 and variance 1 over time, so that covariance is correlation."""
+    z = series - series.mean(axis=0)
+    return np.asarray(z / np.sqrt((z**2).mean(axis=0)))

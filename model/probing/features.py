@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model import connectivity
 from model.embed import embed_windows
 from model.outputs import OutputsError, embedded_runs, model_series
 from model.preprocess import window
@@ -145,19 +146,14 @@ def window_vectors(embedding: ScanEmbedding) -> FloatArray:
 
 def correlations(series: ParcelSeries) -> FloatArray:
     """(1, P (P - 1) / 2) Pearson correlations of a whole scan, upper triangle by rows."""
-    with np.errstate(invalid="ignore"):
-        matrix = np.asarray(np.corrcoef(series.values, rowvar=False), np.float32)
-    rows, columns = np.triu_indices(len(matrix), k=1)
-    return matrix[rows, columns][None]
+    return connectivity.correlations(series.values)[None]
 
 
 def covariance(series: ParcelSeries) -> FloatArray:
     """(1, P, P) covariance of a whole scan with Ledoit-Wolf shrinkage."""
-    from sklearn.covariance import ledoit_wolf
-
     present = ~series.missing
     matrix = np.full((present.size, present.size), np.nan, np.float32)
-    matrix[np.ix_(present, present)] = ledoit_wolf(series.values[:, present].astype(float))[0]
+    matrix[np.ix_(present, present)] = connectivity.shrunk_covariance(series.values[:, present])
     return matrix[None]
 
 

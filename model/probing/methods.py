@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from model.connectivity import fisher_z
 from model.probing.baselines import PENALTIES, fit_linear, fit_svm, learn_scaling
 from model.probing.linear import RATES, train_probe
 from model.probing.tangent import learn_tangent
@@ -15,15 +14,13 @@ from model.probing.tangent import learn_tangent
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import numpy as np
     import numpy.typing as npt
 
     from model.probing.samples import Learned, Samples
 
     Prepare = Callable[[Samples], Learned]
     Fit = Callable[[Samples, npt.NDArray[np.float64], float], Learned]
-
-_NEAR_ONE = 1 - 1e-6
-"""Two parcels with one series would have an infinite Fisher transform."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,7 +99,7 @@ def make_methods(
 
 
 def _fisher(fc: Samples) -> Samples:
-    return fc.with_values(np.arctanh(np.clip(fc.values, -_NEAR_ONE, _NEAR_ONE)))
+    return fc.with_values(fisher_z(fc.values))
 
 
 def _per_scan(crops: Samples) -> Samples:

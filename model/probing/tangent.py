@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from model.connectivity import inverse_root, of_eigenvalues, tangent_vectors
 from model.probing.samples import Learned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from model.probing.samples import FloatArray, Samples
 
 Matrix = npt.NDArray[np.float64]
@@ -33,16 +32,10 @@ def learn_tangent(train: Samples) -> Learned:
     What maps covariances (S, P, P) to (S, P (P + 1) / 2) deviations: lower triangle by rows,
     off-diagonal times the square root of 2, so that distances are kept.
     """
-    whitening = _of_eigenvalues(_inverse_root, geometric_mean(train.values.astype(float)))
-    rows, columns = np.tril_indices(len(whitening))
-    weight = np.where(rows == columns, 1.0, np.sqrt(2.0))
+    whitening = of_eigenvalues(inverse_root, geometric_mean(train.values.astype(float)))
 
     def apply(covariances: FloatArray) -> FloatArray:
-        deviations = [
-            _of_eigenvalues(np.log, whitening @ matrix @ whitening)[rows, columns] * weight
-            for matrix in covariances.astype(float)
-        ]
-        return np.asarray(deviations, np.float32)
+        return tangent_vectors(covariances.astype(float), whitening).astype(np.float32)
 
     return Learned(apply=apply, seen=frozenset(train.subjects))
 
@@ -52,13 +45,13 @@ def geometric_mean(matrices: Matrix) -> Matrix:
     mean: Matrix = matrices.mean(axis=0)
     step, smallest = 1.0, np.inf
     for _ in range(MAX_STEPS):
-        root = _of_eigenvalues(np.sqrt, mean)
-        whitening = _of_eigenvalues(_inverse_root, mean)
+        root = of_eigenvalues(np.sqrt, mean)
+        whitening = of_eigenvalues(inverse_root, mean)
         gradient = np.zeros_like(mean)
         for matrix in matrices:
-            gradient += _of_eigenvalues(np.log, whitening @ matrix @ whitening) / len(matrices)
+            gradient += of_eigenvalues(np.log, whitening @ matrix @ whitening) / len(matrices)
         norm = float(np.linalg.norm(gradient))
-        mean = root @ _of_eigenvalues(np.exp, step * gradient) @ root
+        mean = root @ of_eigenvalues(np.exp, step * gradient) @ root
         if norm < smallest:
             smallest = norm
         else:
@@ -66,16 +59,3 @@ def geometric_mean(matrices: Matrix) -> Matrix:
         if norm / mean.size < TOLERANCE:
             break
     return mean
-
-
-def _inverse_root(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return 1 / np.sqrt(values)
-
-
-def _of_eigenvalues(
-    function: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]], matrix: Matrix
-) -> Matrix:
-    """Apply a function to a symmetric matrix, that is to its eigenvalues."""
-    values, vectors = np.linalg.eigh(matrix)
-    result: Matrix = (vectors * function(values)) @ vectors.T
-    return result

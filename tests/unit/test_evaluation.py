@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.covariance import ledoit_wolf
 
+from model.connectivity import shrunk_covariance
 from model.evaluation.bootstrap import mean_interval, resample
 from model.evaluation.compare import Resampling, findings
 from model.evaluation.connectivity import (
@@ -16,7 +17,6 @@ from model.evaluation.connectivity import (
     TANGENT,
     WITHIN,
     connectivity,
-    shrunk_covariance,
     tangent,
 )
 from model.evaluation.leakage import motion_r2, site_accuracy

@@ -19,7 +19,7 @@ from model.evaluation.connectivity import FISHER, PEARSON, TANGENT, WITHIN
 from model.evaluation.leakage import leakage
 from model.evaluation.pairing import EvaluationError, single_session_subjects
 from model.evaluation.report import write_report, write_robustness
-from model.evaluation.source import SourceOptions, keyed_runs, read_columns, read_source
+from model.evaluation.source import SourceOptions, keyed_runs, read_rows, read_source
 from model.evaluation.vectors import ByLevel, Vectors, one_below_other, side_by_side
 from model.outputs import model_series
 
@@ -212,9 +212,7 @@ def _leakage(source: Path, options: EvaluationOptions) -> list[Finding]:
             "motion and site are columns of a table, and the source is a folder.",
             hint="Name the group table of the folder (semantoks X OUTPUT_DIR group).",
         )
-    text = (options.source.subject_column, options.source.session_column)
-    columns = read_columns(source, text=text)
-    rows, _ = options.source.keys(columns, where=source.name)
+    columns, _ = read_rows(source, options.source)
     absent = [name for name in named if name not in columns]
     if absent:
         raise EvaluationError(f"{source.name}: no column {', '.join(absent)}.")
@@ -222,7 +220,7 @@ def _leakage(source: Path, options: EvaluationOptions) -> list[Finding]:
     (level, vectors), *_ = by_level.items()
     return leakage(
         vectors,
-        {name: [columns[name][row] for row in rows] for name in named},
+        {name: columns[name] for name in named},
         level=level,
         motion=options.motion_column,
         site=options.site_column,

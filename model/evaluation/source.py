@@ -12,6 +12,7 @@ from model.evaluation.pairing import EvaluationError, Key, refuse_duplicates
 from model.evaluation.vectors import ByLevel, Vectors
 from model.networks import NETWORKS
 from model.outputs import Run, embedded_runs
+from model.tables import read_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 OURS = re.compile(rf"(mean|cls|{'|'.join(NETWORKS)})_\d{{3,}}")
 """Columns of the app's own embeddings."""
 READOUT_PARTS = {"networks": NETWORKS, "mean + cls": ("mean", "cls"), "cls": ("cls",)}
-MISSING = ("n/a", "N/A", "NaN", "nan", "")
 ENDINGS: dict[Level, str] = {
     "scan": "desc-scan_embedding.tsv",
     "window": "desc-windows_embedding.tsv",
@@ -104,13 +104,12 @@ def read_source(path: Path, options: SourceOptions) -> tuple[ByLevel, list[str]]
 
     Raises
     ------
-    EvaluationError, OutputsError
+    EvaluationError, OutputsError, TableError
         Columns, labels or files are missing, or a key occurs twice.
     """
     if path.is_dir():
         return _read_folder(path, options)
-    columns = read_columns(path, text=(options.subject_column, options.session_column))
-    rows, keys = options.keys(columns, where=path.name)
+    columns, keys = read_rows(path, options)
     refuse_duplicates(keys)
     sets, notes = {}, []
     for name, chosen in _feature_columns(list(columns), options.features, where=path.name).items():
@@ -120,7 +119,7 @@ def read_source(path: Path, options: SourceOptions) -> tuple[ByLevel, list[str]]
                 f"{path.name}: columns chosen as features hold text: {_listed(text)}.",
                 hint="--features takes a regular expression for the names of feature columns.",
             )
-        values = np.array([columns[c] for c in chosen], dtype=np.float64).T[rows]
+        values = np.array([columns[c] for c in chosen], dtype=np.float64).T
         sets[name], note = complete(values, chosen, name=f"{path.name}, {name}")
         notes += note
     level: Level = "window" if options.window_column else "scan"
@@ -159,44 +158,12 @@ def _read_folder(folder: Path, options: SourceOptions) -> tuple[ByLevel, list[st
     return found, notes
 
 
-def read_columns(path: Path, *, text: tuple[str, ...]) -> dict[str, list[Any]]:
-    """Read a table by columns; None for a missing value.
-
-    Parameters
-    ----------
-    text
-        Columns that are labels even if they look like numbers: ``01`` stays.
-    """
-    import pyarrow as pa
-    from pyarrow import csv, parquet
-
-    delimiters = {".tsv": "\t", ".csv": ","}
-    try:
-        if path.suffix == ".parquet":
-            table = parquet.read_table(path)
-        elif path.suffix in delimiters:
-            table = csv.read_csv(
-                path,
-                # One block: a row of many features may be longer than the default block.
-                read_options=csv.ReadOptions(block_size=max(path.stat().st_size, 1)),
-                parse_options=csv.ParseOptions(delimiter=delimiters[path.suffix]),
-                convert_options=csv.ConvertOptions(
-                    null_values=MISSING,
-                    strings_can_be_null=True,
-                    column_types=dict.fromkeys(text, pa.string()),
-                ),
-            )
-        else:
-            raise EvaluationError(
-                f"{path.name}: expected .tsv, .csv or .parquet, or an output folder."
-            )
-    except (OSError, pa.ArrowException) as err:
-        raise EvaluationError(f"{path}: not a readable table ({err}).") from err
-    names = table.column_names
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise EvaluationError(f"{path.name}: two columns are called {_listed(twice)}.")
-    return {name: table.column(name).to_pylist() for name in names}
+def read_rows(path: Path, options: SourceOptions) -> tuple[dict[str, list[Any]], list[Key]]:
+    """Read the chosen rows of a table by columns, None for a missing value; and what each is."""
+    labels = (options.subject_column, options.session_column)
+    columns = {n: c.to_pylist() for n, c in read_columns(path, text=labels).items()}
+    rows, keys = options.keys(columns, where=path.name)
+    return {name: [values[row] for row in rows] for name, values in columns.items()}, keys
 
 
 def _feature_columns(names: list[str], pattern: str | None, *, where: str) -> dict[str, list[str]]:

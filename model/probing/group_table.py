@@ -11,6 +11,7 @@ import numpy as np
 from model.networks import NETWORKS
 from model.probing.samples import ProbeError, Samples
 from model.probing.splits import LeakError
+from model.tables import TableError, read_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
     from model.probing.samples import FloatArray
     from model.spec import ReadoutPart
 
-_PREFIXES = {"participant_id": "", "session_id": "", "task_id": "task-", "run_id": "run-"}
 _ENTITIES = ("acq", "ce", "rec", "dir", "echo", "part", "space", "res", "den")
+_PREFIXES = {"participant_id": "", "session_id": "", "task_id": "task-", "run_id": "run-"} | {
+    entity: f"{entity}-" for entity in _ENTITIES
+}
+"""What stands before the value of each identifying column in the name of a scan."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,8 +59,9 @@ def read_group_table(
         meta = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         model, dim = dict(meta["Model"]), int(meta["EmbeddingDimension"])
         parts: tuple[ReadoutPart, ...] = readout or tuple(meta["ScanVector"])
-        table = _read(path)
-    except (OSError, ValueError, KeyError, TypeError) as err:
+        found = read_columns(path, text=_PREFIXES)
+        table = {name: c.to_numpy(zero_copy_only=False) for name, c in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, TableError) as err:
         raise ProbeError(
             f"{path}: not a table of the group level with its JSON beside it ({err}).",
             hint="Name group_desc-scan_embedding.parquet or .tsv, or the output folder.",
@@ -82,36 +87,14 @@ def read_group_table(
     return GroupTable(samples=samples, model=model, readout=parts)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    from pyarrow import csv, parquet
-
-    if path.suffix == ".parquet":
-        table = parquet.read_table(path)
-    else:
-        table = csv.read_csv(
-            path,
-            parse_options=csv.ParseOptions(delimiter="\t"),
-            convert_options=csv.ConvertOptions(
-                null_values=["n/a"],
-                strings_can_be_null=True,
-                column_types=dict.fromkeys(("run_id", "session_id", "task_id"), "string"),
-            ),
-        )
-    return {
-        name: column.to_numpy(zero_copy_only=False)
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    }
-
-
 def _columns(readout: tuple[ReadoutPart, ...], dim: int) -> list[str]:
     names = [name for part in readout for name in (NETWORKS if part == "networks" else (part,))]
     return [f"{name}_{i:03d}" for name in names for i in range(dim)]
 
 
 def _scan_name(table: dict[str, Any], row: int) -> str:
-    prefixes = _PREFIXES | {entity: f"{entity}-" for entity in _ENTITIES}
-    values = {column: table[column][row] for column in prefixes if column in table}
-    return "_".join(f"{prefixes[c]}{v}" for c, v in values.items() if v is not None)
+    values = {column: table[column][row] for column in _PREFIXES if column in table}
+    return "_".join(f"{_PREFIXES[c]}{v}" for c, v in values.items() if v is not None)
 
 
 def _refuse_scaled(values: FloatArray, *, where: Path) -> None:

@@ -12,15 +12,13 @@ import numpy.typing as npt
 
 from bids_app.errors import ScanError
 from bids_app.series_columns import (
-    CORTEX,
-    SUBCORTEX,
     Mapping457,
     declared_orders,
     map_by_name,
     map_by_order,
 )
 from bids_app.series_timing import series_tr
-from model.networks import parcel_names
+from model.published_series import open_store, read_row, read_subjects
 from model.series import ParcelSeries
 
 if TYPE_CHECKING:
@@ -34,13 +32,6 @@ HDF5 = (".h5", ".hdf5")
 
 # What the readers raise on files that are not what their ending says.
 _DAMAGE = (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile)
-
-# Groups of the published layout, and the parcels that they hold in the model's order.
-_HDF5_PARTS = {
-    "schaefer400": range(CORTEX),
-    "tian3": range(CORTEX, CORTEX + SUBCORTEX),
-    "buckner7": range(CORTEX + SUBCORTEX, len(parcel_names())),
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,8 +63,8 @@ def series_keys(path: Path) -> tuple[str | None, ...]:
             with np.load(path, allow_pickle=False) as arrays:
                 return tuple(arrays.files)
         if suffix in HDF5:
-            with _open_hdf5(path) as store:
-                return tuple(_text(label) for label in store["long_subject_id"][:])
+            with open_store(path) as store:
+                return tuple(read_subjects(store))
     except _DAMAGE as err:
         raise _unreadable(path, err) from err
     return (None,)
@@ -220,41 +211,17 @@ def _by_order(
 
 
 def _read_hdf5(path: Path, *, row: int) -> tuple[Float64Array, Mapping457]:
-    with _open_hdf5(path) as store:
-        group = store["timeseries"]
-        parts = [name for name in _HDF5_PARTS if name in group]
-        if not parts:
-            raise ScanError(f"{path.name}: timeseries/ holds none of {', '.join(_HDF5_PARTS)}.")
-        blocks = [np.asarray(group[name][row], dtype=np.float64) for name in parts]
-        length = int(store["ts_len"][row]) if "ts_len" in store else None
-    columns = [np.array(_HDF5_PARTS[name]) for name in parts]
-    for name, block, target in zip(parts, blocks, columns, strict=True):
-        if block.shape != (len(target), blocks[0].shape[1]):
-            raise ScanError(
-                f"{path.name}: timeseries/{name} row {row}: expected {len(target)} parcels by "
-                f"{blocks[0].shape[1]} frames, found {block.shape}."
-            )
-    values = np.concatenate(blocks).T
-    seen = np.flatnonzero(~np.isnan(values).all(axis=1))
-    n_frames = int(seen[-1]) + 1 if seen.size else 0
-    if length is not None and length != n_frames:
+    with open_store(path) as store:
+        values, provided, declared = read_row(store, row)
+    if declared is not None and declared != len(values):
         raise ScanError(
-            f"{path.name}: row {row}: ts_len says {length} frames, the padding with NaN "
-            f"leaves {n_frames}."
+            f"{path.name}: row {row}: ts_len says {declared} frames, the padding with NaN "
+            f"leaves {len(values)}."
         )
-    if n_frames == 0:
+    if len(values) == 0:
         raise ScanError(f"{path.name}: row {row} holds no data, only NaN.")
-    return values[:n_frames], Mapping457(target=np.concatenate(columns), evidence="HDF5 layout")
-
-
-def _open_hdf5(path: Path) -> Any:
-    import h5py
-
-    return h5py.File(path, "r")
-
-
-def _text(label: Any) -> str:
-    return label.decode() if isinstance(label, bytes) else str(label)
+    mapping = Mapping457(target=np.flatnonzero(provided), evidence="HDF5 layout")
+    return values[:, provided].astype(np.float64), mapping
 
 
 def _unreadable(path: Path, err: Exception) -> ScanError:

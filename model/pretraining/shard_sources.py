@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from model.pretraining.layout import layout
 from model.pretraining.shard_writer import NewScan
 from model.pretraining.shards import ShardError
 from model.pretraining.simulate import simulate
+from model.published_series import open_store, read_row, read_subjects
 from model.series import ParcelSeries
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 Description = Literal["model", "denoised"]
 
 NO_SESSION = "n/a"
-HDF5_PARTS = {"schaefer400": 400, "tian3": 50, "buckner7": 7}
-"""Groups of the published layout in the model's order, and their parcels."""
 
 
 def scans_of_outputs(
@@ -105,60 +104,31 @@ def _kept(run: Run, n_frames: int) -> BoolArray:
 
 
 def scans_of_hdf5(path: Path, spec: InputSpec, *, tr_s: float) -> Iterator[NewScan]:
-    """Read the layout that the published training reads: ``timeseries/<part>`` (n, parcels, T).
+    """Read the layout of the published training (`model.published_series`).
 
     Rows with one ``long_subject_id`` are sessions of one subject. Parts that the file lacks are
-    missing parcels; NaN at the end of time is padding.
+    missing parcels.
 
     Raises
     ------
     ShardError
-        h5py is not installed, or the file has another layout.
+        The file has another layout.
     """
     try:
-        import h5py
-    except ModuleNotFoundError as err:
-        raise ShardError(
-            "reading HDF5 needs the package h5py, which is not installed.",
-            hint="Install it with: pip install 'semantoks[hdf5]'",
-        ) from err
-    try:
-        with h5py.File(path, "r") as store:
-            parts = {n: store[f"timeseries/{n}"] for n in HDF5_PARTS if n in store["timeseries"]}
-            subjects = [_text(label) for label in store["long_subject_id"][:]]
-            lengths = store["ts_len"][:] if "ts_len" in store else None
+        with open_store(path) as store:
             seen: dict[str, int] = {}
-            for row, subject in enumerate(subjects):
+            for row, subject in enumerate(read_subjects(store)):
                 seen[subject] = seen.get(subject, 0) + 1
-                values = _joined({name: part[row] for name, part in parts.items()})
+                found = read_row(store, row)
                 yield NewScan(
                     subject=subject,
                     session=f"ses-{seen[subject]}",
                     scan=f"{subject}_ses-{seen[subject]}",
                     source=f"{path.name} row {row}",
-                    series=_prepared(
-                        values if lengths is None else values[: lengths[row]], spec, tr_s
-                    ),
+                    series=_prepared(found.values[: found.declared_frames], spec, tr_s),
                 )
-    except (OSError, KeyError, ValueError) as err:
+    except (OSError, LookupError, ValueError) as err:
         raise ShardError(f"{path}: not the published HDF5 layout ({err}).") from err
-
-
-def _joined(blocks: dict[str, Any]) -> npt.NDArray[np.float32]:
-    """(T, P) frames up to the last that is not padding, NaN where a part is absent."""
-    for name, block in blocks.items():
-        if block.shape[0] != HDF5_PARTS[name]:
-            msg = f"timeseries/{name}: expected {HDF5_PARTS[name]} parcels, found {block.shape[0]}"
-            raise ValueError(msg)
-    n_frames = max(block.shape[1] for block in blocks.values())
-    values = np.concatenate(
-        [
-            np.asarray(blocks.get(name, np.full((n, n_frames), np.nan)), dtype=np.float32)
-            for name, n in HDF5_PARTS.items()
-        ]
-    ).T
-    seen = np.flatnonzero(~np.isnan(values).all(axis=1))
-    return values[: seen[-1] + 1 if seen.size else 0]
 
 
 def _prepared(
@@ -178,10 +148,6 @@ def _prepared(
         return prepare(series, spec)
     except SemantoksError as err:
         return err.message
-
-
-def _text(label: Any) -> str:
-    return label.decode() if isinstance(label, bytes) else str(label)
 
 
 def scans_of_simulator(

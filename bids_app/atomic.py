@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import json
-import uuid
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bids_app.errors import OutputError
+from model import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,8 +20,7 @@ FLOAT_FORMAT = "%.8g"
 
 def json_bytes(content: dict[str, Any]) -> bytes:
     """Encode JSON without null values: BIDS validators reject them."""
-    text = json.dumps(_without_null(content), indent=2, allow_nan=False, ensure_ascii=False)
-    return (text + "\n").encode()
+    return files.json_bytes(_without_null(content))
 
 
 def table_bytes(table: pd.DataFrame) -> bytes:
@@ -83,29 +79,11 @@ def replacing(path: Path) -> Iterator[Path]:
     OutputError
         The folder cannot be written or the disk is full; the temporary file is removed.
     """
-    temporary = path.with_name(f".{path.name}.{process_tag()}-{next(_number)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
-    except OSError as err:
-        raise OutputError(
-            f"{path}: cannot be written ({err.strerror or err}).",
-            hint="Check permissions, quota and free space of the output folder.",
-        ) from err
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-@cache
-def process_tag() -> str:
-    """Return what stands in the temporary names of this process and of no other."""
-    # Not the process id: containers that start together all have the same one.
-    return uuid.uuid4().hex[:12]
-
-
-_number = itertools.count()
+        with files.replacing(path) as temporary:
+            yield temporary
+    except files.ResultError as err:
+        raise OutputError(err.message, hint=err.hint) from err
 
 
 def remove_partial(folder: Path, tag: str) -> None:

@@ -19,9 +19,9 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from bids_app.atomic import process_tag
 from bids_app.errors import WorkerError
 from bids_app.logs import current_levels, set_up_logging
+from model.files import process_tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

@@ -11,10 +11,9 @@ import numpy as np
 
 from model.brainmarks import SPACE
 from model.errors import ConfigError
-from model.files import json_bytes, write_whole
+from model.files import json_bytes, new_folder, refuse_occupied, write_whole
 from model.networks import parcel_names
 from model.outputs import OutputsError, embedded_runs
-from model.probing.output import new_folder, refuse_occupied
 from model.probing.participants import read_labels
 from model.probing.splits import PARTS, draw_split
 

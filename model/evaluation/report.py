@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
 from model.evaluation.compare import Finding
+from model.figures import png_bytes
 from model.files import json_bytes, tsv_bytes, write_whole
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ def draw(found: Sequence[Finding]) -> bytes:
     axes[0].set_ylim(len(names) - 0.4, -0.6)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return png_bytes(figure)
 
 
 def _panel(ax: Axes, chosen: Sequence[Finding], names: list[str]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Literal
 
 from matplotlib.figure import Figure
+
+from model.figures import png_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +34,7 @@ def draw(rows: Sequence[Moved]) -> bytes:
     axes[0].set_yticks(range(len(rows)), [row.name for row in rows], fontsize=8)
     axes[0].set_ylim(len(rows) - 0.4, -0.6)
     axes[-1].set_xlim(-2, 102)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return png_bytes(figure)
 
 
 def _panel(ax: Axes, rows: Sequence[Moved], measure: Measure) -> None:

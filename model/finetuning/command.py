@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import load_encoder, save_checkpoint
-from model.files import json_bytes
+from model.files import json_bytes, new_folder, refuse_occupied
 from model.finetuning.adapters import add_adapters, merge_adapters
 from model.finetuning.predictor import (
     CHECKPOINT_FOLDER,
@@ -23,7 +23,6 @@ from model.finetuning.train import best_of, train
 from model.probing.command import provenance, row_record
 from model.probing.config import MAIN_METRIC
 from model.probing.evaluate import Row, by_subject, measure_subjects
-from model.probing.output import new_folder, refuse_occupied
 from model.probing.report import predictions_tsv, text_table
 from model.probing.summary import summarize
 

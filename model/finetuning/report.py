@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import astuple, fields
 from typing import TYPE_CHECKING
 
+from model.figures import svg_bytes
 from model.files import tsv_bytes
 from model.finetuning.train import Epoch, best_of
-from model.probing.output import svg_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from model.errors import ConfigError
+from model.files import write_whole
 from model.pretraining.settings import BUNDLED
 
 if TYPE_CHECKING:
@@ -83,9 +84,9 @@ def claim(
         now = _same_run(out / PROVENANCE_FILE, now)
     elif out.exists() and any(p.name != SHARDS_FOLDER for p in out.iterdir()):
         raise ConfigError(f"{out} is not empty and holds no run.", hint="Name a new folder.")
-    out.mkdir(parents=True, exist_ok=True)
-    _replace(out / PROVENANCE_FILE, json.dumps(now, indent=2) + "\n")
-    _replace(path, text)
+    # The settings last: where they are, the provenance is too.
+    write_whole({out / PROVENANCE_FILE: (json.dumps(now, indent=2) + "\n").encode()})
+    write_whole({path: text.encode()})
     return now
 
 
@@ -114,12 +115,6 @@ def _same_run(path: Path, now: dict[str, Any]) -> dict[str, Any]:
             )
     new = [r for r in now["git_revisions"] if r not in then["git_revisions"]]
     return then | {"git_revisions": [*then["git_revisions"], *new]}
-
-
-def _replace(path: Path, text: str) -> None:
-    scratch = path.with_name(f".{path.name}.part")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(path)
 
 
 def git_revision() -> str | None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import shutil
-import uuid
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model.card import parcels_sha256
+from model.files import new_folder
 from model.pretraining.shards import (
     DESCRIPTION,
     FORMAT,
@@ -77,23 +76,16 @@ def write_shards(
     ShardError
         The folder exists, no scan can be stored, two have one name, or one has another TR or
         normalization.
+    ResultError
+        The folder cannot be written.
     """
     if folder.exists():
         raise ShardError(f"{folder} exists.", hint="Name a new folder; shards never change.")
-    # Not the process id: containers that start together all have the same one.
-    scratch = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
-    try:
-        scratch.mkdir(parents=True)
+    with new_folder(folder) as scratch:
         writer = _Writer(scratch, spec, shard_frames)
         for scan in scans:
             writer.add(scan)
-        description = writer.finish(made_from)
-        scratch.rename(folder)
-    except OSError as err:
-        raise ShardError(f"{folder}: cannot be written ({err}).") from err
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return description
+        return writer.finish(made_from)
 
 
 class _Writer:

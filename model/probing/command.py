@@ -12,7 +12,7 @@ import torch
 
 from model.checkpoint import load_encoder
 from model.errors import ConfigError
-from model.files import json_bytes
+from model.files import json_bytes, new_folder, refuse_occupied
 from model.pretraining.provenance import git_revision
 from model.probing.config import METHODS, TABLE_METHODS
 from model.probing.evaluate import evaluate
@@ -20,7 +20,6 @@ from model.probing.features import find_runs, subject_of
 from model.probing.group_table import read_group_table
 from model.probing.inputs import series_features, table_features
 from model.probing.methods import features_of, make_methods
-from model.probing.output import new_folder, refuse_occupied
 from model.probing.participants import read_labels, sha256_of
 from model.probing.report import figure_svg, predictions_tsv, rows_tsv, text_table
 from model.probing.splits import make_splits

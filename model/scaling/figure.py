@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import math
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
+
+from model.figures import png_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,9 +53,7 @@ def draw(
         ax.grid(axis="y", color="#e5e5e5", linewidth=0.8)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("gain over random weights, points")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return png_bytes(figure)
 
 
 def _curve(ax: Axes, gains: Gains, law: Law | None, *, label: str, colour: str) -> None:

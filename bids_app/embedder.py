@@ -92,9 +92,7 @@ def open_embedder(checkpoint: Path | None, *, device: str, batch_size: int) -> E
 def _open_published(path: Path, *, device: str, batch_size: int) -> Embedder:
     from model.checkpoint import import_published
 
-    card = import_published(path, heads=None).card
-    if card is None:  # pragma: unreachable, import_published always sets the card
-        raise AssertionError
+    card = import_published(path, heads=None).own_card()
     return Embedder(checkpoint=path, card=card, device=device, batch_size=batch_size)
 
 

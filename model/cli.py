@@ -5,16 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from model.errors import SemantoksError
 from model.probing_cli import finetune, probe
 from model.shards_cli import shards_group
-
-if TYPE_CHECKING:
-    from model.spec import CheckpointCard
 
 
 class _Group(click.Group):
@@ -48,7 +45,7 @@ def info(checkpoint: Path | None) -> None:
     encoder = load_encoder(checkpoint)
     n_parameters = sum(p.numel() for p in encoder.parameters())
     click.echo(f"{n_parameters:,} parameters; hash, keys and shapes fit.", err=True)
-    click.echo(_card_of(encoder.card).to_json(), nl=False)
+    click.echo(encoder.own_card().to_json(), nl=False)
 
 
 @main.command("import-checkpoint")
@@ -64,7 +61,7 @@ def import_checkpoint(pth: Path, out_folder: Path, heads: int | None) -> None:
     from model.checkpoint import import_published, save_checkpoint
 
     encoder = import_published(pth, heads=heads)
-    card = _card_of(encoder.card)
+    card = encoder.own_card()
     save_checkpoint(
         out_folder,
         encoder,
@@ -268,8 +265,3 @@ def brainmarks(output_dir: Path, root: Path, **options: Any) -> None:
 
     for part, n_scans in export_brainmarks(output_dir, root, ExportOptions(**options)).items():
         click.echo(f"{part}\t{n_scans} scans")
-
-
-def _card_of(card: CheckpointCard | None) -> CheckpointCard:
-    assert card is not None, "an encoder that was loaded has a card"  # noqa: S101 - our guarantee
-    return card

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from model.encoder import Encoder
     from model.series import BoolArray, FloatArray
-    from model.spec import CheckpointCard, Normalization, ReadoutPart
+    from model.spec import Normalization, ReadoutPart
 
 Precision = Literal["fp32", "bf16"]
 
@@ -64,7 +64,7 @@ def embed_series(
     ConfigError
         If the encoder has no card.
     """
-    spec = _card(encoder, needed_for="the input it expects").input
+    spec = encoder.own_card(needed_for="the input it expects").input
     if normalization is not None:
         spec = replace(spec, normalization=normalization)
     series = prepare(ParcelSeries(values=np.asarray(values), tr_s=tr_s, unit="residual"), spec)
@@ -138,7 +138,7 @@ def embed_many_windows(
     if precision not in get_args(Precision):
         raise ConfigError(f"precision {precision!r}: expected one of {get_args(Precision)}.")
     if readout is None:
-        readout = _card(encoder, needed_for="a readout").readout
+        readout = encoder.own_card(needed_for="a readout").readout
     for windows in scans:
         _check(windows, encoder)
     masks = [windows.token_mask for windows in scans]
@@ -182,16 +182,6 @@ def _encode(
         tokens = encoder(torch.from_numpy(values).to(device), torch.from_numpy(mask).to(device))
     encoded: FloatArray = tokens.float().cpu().numpy()
     return encoded
-
-
-def _card(encoder: Encoder, *, needed_for: str) -> CheckpointCard:
-    if encoder.card is None:
-        raise ConfigError(
-            f"the encoder has no card and does not tell {needed_for}.",
-            hint="Load it with model.checkpoint.load_encoder, or cut windows with "
-            "model.preprocess.window and give embed_windows a readout, such as ('mean', 'cls').",
-        )
-    return encoder.card
 
 
 def _check(windows: Windows, encoder: Encoder) -> None:

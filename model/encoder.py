@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.errors import SeriesError
+from model.errors import ConfigError, SeriesError
 from model.layers import Block, NetworkWhitening
 from model.linear import Linear
 from model.networks import NETWORKS, network_columns
@@ -109,6 +109,23 @@ class Encoder(nn.Module):
         groups = torch.split(patches, self.network_sizes, dim=1)
         tokens = [encode(group) for encode, group in zip(self.tokenizers, groups, strict=True)]
         return torch.stack(tokens, dim=1).view(len(x), n_patches, len(tokens), -1).transpose(1, 2)
+
+    def own_card(self, *, needed_for: str = "what it expects") -> CheckpointCard:
+        """Return the card of an encoder that was loaded.
+
+        Raises
+        ------
+        ConfigError
+            The weights were never a checkpoint; the message says what the card is needed for.
+        """
+        if self.card is None:
+            raise ConfigError(
+                f"the encoder has no card and does not tell {needed_for}.",
+                hint="Load it with model.checkpoint.load_encoder, or cut windows with "
+                "model.preprocess.window and give embed_windows a readout, such as "
+                "('mean', 'cls').",
+            )
+        return self.card
 
     def _check(self, x: Tensor, mask: Tensor | None) -> None:
         n_samples = self.spec.n_patches * self.spec.patch_samples

@@ -75,15 +75,13 @@ def random_vectors(
 
 def cut(series: ParcelSeries, encoder: Encoder) -> Windows:
     """Cut a model series as the encoder's card says, in the normalization that it has."""
-    assert encoder.card is not None, "an encoder that was loaded has a card"  # noqa: S101 - our guarantee
     normalization: Any = series.unit
-    return window(series, replace(encoder.card.input, normalization=normalization))
+    return window(series, replace(encoder.own_card().input, normalization=normalization))
 
 
 def check_checkpoint(runs: Mapping[Key, Run], encoder: Encoder) -> None:
     """Raise `EvaluationError` unless the runs were embedded by these very weights."""
-    card = encoder.card
-    assert card is not None, "an encoder that was loaded has a card"  # noqa: S101 - our guarantee
+    card = encoder.own_card()
     for run in runs.values():
         found = run.metadata("desc-scan_embedding.json").get("Model", {}).get("WeightsSHA256")
         if found != card.weights_sha256:

@@ -152,7 +152,7 @@ def load_predictor(folder: Path, *, device: str = "cpu") -> tuple[Predictor, Hea
         predictor.head.load_state_dict(tensors)
     except (OSError, ValueError, ConfigError, SafetensorError, RuntimeError) as err:
         raise CheckpointError(f"{folder}: no readable head ({err}).") from err
-    if encoder.card is None or encoder.card.weights_sha256 != card.encoder_sha256:
+    if encoder.own_card().weights_sha256 != card.encoder_sha256:
         raise CheckpointError(f"{folder}: head and encoder are of different runs.")
     return predictor.to(device).requires_grad_(requires_grad=False).eval(), card
 

@@ -17,7 +17,6 @@ from model.probing.features import (
     find_runs,
     subject_of,
 )
-from model.probing.inputs import card_of
 from model.probing.methods import make_methods
 from model.probing.splits import split_of
 
@@ -99,7 +98,7 @@ def open_study(data: Path, participants: Path, config: FinetuneConfig, encoder: 
     runs = find_runs(data, entities=config.entities)
     labels = labels_of(participants, config, [subject_of(run) for run in runs])
     split = split_of(config, labels, repetition=config.repetition)
-    base = card_of(encoder)
+    base = encoder.own_card()
     readout = config.readout or base.readout
 
     def windows(series: ParcelSeries) -> FloatArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.checkpoint import load_encoder, save_checkpoint
+from model.checkpoint import save_checkpoint
 from model.errors import ConfigError
 from model.pretraining.adapt import (
     AdaptationError,
@@ -16,7 +16,7 @@ from model.pretraining.adapt import (
 )
 from model.pretraining.batches import draw_held_out
 from model.pretraining.cohort import Cohort
-from model.pretraining.config import load_config, load_saved, recipe_path
+from model.pretraining.config import load_config, load_parent, load_saved, recipe_path
 from model.pretraining.learner import Learner
 from model.pretraining.loop import train
 from model.pretraining.parallel import assemble
@@ -28,7 +28,7 @@ from model.pretraining.provenance import (
     describe_parent,
 )
 from model.pretraining.record import read_log
-from model.pretraining.settings import BUNDLED, RANDOM
+from model.pretraining.settings import RANDOM
 from model.pretraining.shards import Shards
 from model.pretraining.step import Trainer
 from model.pretraining.subjects import LISTS, read_lists
@@ -143,9 +143,9 @@ def _load_parent(config: PretrainConfig) -> Encoder | None:
     init = config.run.init
     if init == RANDOM:
         return None
-    parent = load_encoder(None if init == BUNDLED else Path(init))
-    assert parent.card is not None, "an encoder that was loaded has a card"  # noqa: S101
-    found, wanted = (parent.card.encoder, parent.card.input), (config.encoder, config.input)
+    parent = load_parent(init)
+    card = parent.own_card()
+    found, wanted = (card.encoder, card.input), (config.encoder, config.input)
     if found != wanted:
         raise ConfigError(
             f"run.init {init}: the checkpoint is {found[0]} for {found[1]}, the settings say "
@@ -184,8 +184,8 @@ def _run(config: PretrainConfig, out: Path, *, device: str, report: Callable[[st
 
 def _claim(out: Path, config: PretrainConfig, material: Material) -> dict[str, Any]:
     parent = None
-    if material.parent is not None and material.parent.card is not None:
-        parent = describe_parent(material.parent.card, config.run.init)
+    if material.parent is not None:
+        parent = describe_parent(material.parent.own_card(), config.run.init)
     return claim(out, config, data=material.data, parent=parent)
 
 
@@ -224,8 +224,9 @@ def _save(
 ) -> None:
     config, parent = trainer.config, material.parent
     begin, licence = "random weights", "Apache-2.0"
-    if parent is not None and parent.card is not None:
-        begin, licence = f"{parent.card.name} {parent.card.version}", parent.card.licence
+    if parent is not None:
+        card = parent.own_card()
+        begin, licence = f"{card.name} {card.version}", card.licence
     learnt_from = "simulated series only" if config.data is None else "stored parcel series"
     save_checkpoint(
         folder,

@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import asdict, fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import load_encoder
 from model.errors import ConfigError
@@ -22,7 +22,10 @@ from model.pretraining.settings import (
 )
 from model.pretraining.simulate import SimulationConfig
 from model.pretraining.views import ViewsConfig
-from model.spec import CheckpointCard, EncoderSpec, InputSpec, from_dict
+from model.spec import EncoderSpec, InputSpec, from_dict
+
+if TYPE_CHECKING:
+    from model.encoder import Encoder
 
 _SECTIONS = {
     "run": RunConfig,
@@ -73,7 +76,7 @@ def load_config(path: Path, *, overrides: tuple[str, ...] = ()) -> PretrainConfi
         tables.setdefault(section, {})[key] = value
     init = tables.get("run", {}).get("init", RANDOM)
     if init != RANDOM:
-        card = parent_card(init)
+        card = load_parent(init).own_card()
         tables = {"encoder": asdict(card.encoder), "input": asdict(card.input)} | tables
         tables["run"] = {"readout": card.readout} | tables["run"]
         _resolve(tables["run"], "init", unless=(BUNDLED,))
@@ -99,11 +102,9 @@ def load_saved(path: Path) -> PretrainConfig:
     return _from_tables(tables, where=path)
 
 
-def parent_card(init: str) -> CheckpointCard:
-    """Load the checkpoint that ``run.init`` names, strictly, and return its card."""
-    card = load_encoder(None if init == BUNDLED else Path(init)).card
-    assert card is not None, "an encoder that was loaded has a card"  # noqa: S101 - our guarantee
-    return card
+def load_parent(init: str) -> Encoder:
+    """Load the checkpoint that ``run.init`` names."""
+    return load_encoder(None if init == BUNDLED else Path(init))
 
 
 def _resolve(table: dict[str, Any], key: str, *, unless: tuple[str, ...] = ()) -> None:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from model.probing.group_table import GroupTable
     from model.probing.participants import Labels
     from model.probing.samples import Samples
-    from model.spec import CheckpointCard
 
 _LOG = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ def series_features(
     kinds
         Which of ``crops``, ``random-crops``, ``fc`` and ``covariance``.
     """
-    card = card_of(encoder)
+    card = encoder.own_card()
     readout = config.readout or card.readout
     random = build_encoder(encoder.spec, seed=config.seed).eval().to(encoder.cls_token.device)
 
@@ -88,12 +87,6 @@ def series_features(
         "WeightsSHA256": card.weights_sha256,
     }
     return _features(samples, digest, readout=readout, checkpoint=checkpoint)
-
-
-def card_of(encoder: Encoder) -> CheckpointCard:
-    """Return the card of an encoder that was loaded."""
-    assert encoder.card is not None, "an encoder that was loaded has a card"  # noqa: S101
-    return encoder.card
 
 
 def _features(

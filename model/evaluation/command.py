@@ -76,7 +76,9 @@ def run_evaluation(
             f"{out} holds other things than an evaluation: {', '.join(sorted(foreign)[:3])}.",
             hint="Name a new folder.",
         )
-    by_level, replicates, notes = _gather(source, options)
+    encoder = _load(options.checkpoint)
+    _check_options(source, options, encoder)
+    by_level, replicates, notes = _gather(source, options, encoder)
     baselines = [PEARSON, FISHER, WITHIN, TANGENT, *replicates]
     if options.against is not None:
         by_level, names, more = _beside(by_level, options)
@@ -91,18 +93,32 @@ def run_evaluation(
     )
     found += _leakage(source, options)
     settings = {"source": str(source), "options": _plain(options), "notes": notes}
-    curves = _curves(source, options)
+    curves = []
+    if options.robustness and encoder is not None:
+        curves = _curves(source, options, encoder)
     write_report(found, settings, out)
     if curves:
         write_robustness(curves, settings, out)
     return found, notes
 
 
+def _check_options(source: Path, options: EvaluationOptions, encoder: Encoder | None) -> None:
+    """Refuse options that need what the source does not have, before any work."""
+    if options.robustness and (encoder is None or not source.is_dir()):
+        raise EvaluationError(
+            "robustness needs the series and the encoder: an output folder and --checkpoint."
+        )
+    if source.is_dir() and (options.motion_column or options.site_column):
+        raise EvaluationError(
+            "motion and site are columns of a table, and the source is a folder.",
+            hint="Name the group table of the folder (semantoks X OUTPUT_DIR group).",
+        )
+
+
 def _gather(
-    source: Path, options: EvaluationOptions
+    source: Path, options: EvaluationOptions, encoder: Encoder | None
 ) -> tuple[ByLevel, dict[str, list[str]], list[str]]:
     """Read the source, beside its baselines, above the same from another pipeline."""
-    encoder = _load(options.checkpoint)
     paths = [source] if options.across is None else [source, options.across]
     if len({path.is_dir() for path in paths}) > 1:
         raise EvaluationError(
@@ -180,15 +196,8 @@ def _beside(by_level: ByLevel, options: EvaluationOptions) -> tuple[ByLevel, lis
     return found, names, notes
 
 
-def _curves(source: Path, options: EvaluationOptions) -> list[Moved]:
-    """Measure robustness on the series of the source, if that is asked for."""
-    if not options.robustness:
-        return []
-    encoder = _load(options.checkpoint)
-    if encoder is None or encoder.card is None or not source.is_dir():
-        raise EvaluationError(
-            "robustness needs the series and the encoder: an output folder and --checkpoint."
-        )
+def _curves(source: Path, options: EvaluationOptions, encoder: Encoder) -> list[Moved]:
+    """Measure robustness on the series of the source."""
     from model.evaluation.perturbations import conditions
     from model.evaluation.robustness import robustness
 
@@ -197,7 +206,7 @@ def _curves(source: Path, options: EvaluationOptions) -> list[Moved]:
         {key: model_series(run) for key, run in runs.items()},
         encoder,
         conditions(),
-        spec=encoder.card.input,
+        spec=encoder.own_card().input,
         resampling=Resampling(n_resamples=options.n_resamples, seed=options.seed),
     )
 
@@ -207,11 +216,6 @@ def _leakage(source: Path, options: EvaluationOptions) -> list[Finding]:
     named = [c for c in (options.motion_column, options.site_column) if c is not None]
     if not named:
         return []
-    if source.is_dir():
-        raise EvaluationError(
-            "motion and site are columns of a table, and the source is a folder.",
-            hint="Name the group table of the folder (semantoks X OUTPUT_DIR group).",
-        )
     columns, _ = read_rows(source, options.source)
     absent = [name for name in named if name not in columns]
     if absent:

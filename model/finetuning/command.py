@@ -50,17 +50,12 @@ def run_finetune(
 
     Parameters
     ----------
-    data
-        Output folder of participant level.
-    participants
-        Table with ``participant_id`` and the target.
+    data, participants, checkpoint, device
+        As for `model.probing.command.run_probe`; data is an output folder, the checkpoint is
+        where to start, the device where to train.
     out
         New folder for ``checkpoint/`` and the head, ``results.json``, ``predictions.tsv``,
         ``epochs.tsv`` and ``epochs.svg``.
-    checkpoint
-        Where to start, as for `model.checkpoint.load_encoder`.
-    device
-        Where to train.
 
     Returns
     -------

@@ -64,13 +64,13 @@ class Log:
             for step, values in self._pending
         ]
         self._pending = []
-        good = [row for row in rows if math.isfinite(row["total"] + row["gradient_norm"])]
+        n_good = _n_until_failure(rows)
         with (self.folder / LOG_FILE).open("a", encoding="utf-8") as log:
-            log.writelines(json.dumps(row) + "\n" for row in rows[: _n_until_failure(rows)])
+            log.writelines(json.dumps(row) + "\n" for row in rows[:n_good])
             log.flush()
             os.fsync(log.fileno())
-        if len(good) < len(rows):
-            self._stop(rows[_n_until_failure(rows)])
+        if n_good < len(rows):
+            self._stop(rows[n_good])
         return rows[-1]
 
     def _stop(self, row: dict[str, Any]) -> None:

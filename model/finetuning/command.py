@@ -20,9 +20,9 @@ from model.finetuning.predictor import (
 from model.finetuning.report import curves_svg, epochs_tsv
 from model.finetuning.study import open_study
 from model.finetuning.train import best_of, train
-from model.probing.command import provenance, row_record
 from model.probing.config import MAIN_METRIC
 from model.probing.evaluate import Row, by_subject, measure_subjects
+from model.probing.protocol import provenance, row_record
 from model.probing.report import predictions_tsv, text_table
 from model.probing.summary import summarize
 

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import sklearn
-import torch
 
 from model.checkpoint import load_encoder
 from model.errors import ConfigError
 from model.files import json_bytes, new_folder, refuse_occupied
-from model.pretraining.provenance import git_revision
 from model.probing.config import METHODS, TABLE_METHODS
 from model.probing.evaluate import evaluate
 from model.probing.features import find_runs, subject_of
 from model.probing.group_table import read_group_table
 from model.probing.inputs import series_features, table_features
 from model.probing.methods import features_of, make_methods
-from model.probing.participants import read_labels, sha256_of
+from model.probing.protocol import labels_of, provenance, row_record
 from model.probing.report import figure_svg, predictions_tsv, rows_tsv, text_table
 from model.probing.splits import make_splits
 from model.probing.summary import summarize
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-    from model.probing.config import ProbeConfig, ProtocolConfig
+    from model.probing.config import ProbeConfig
     from model.probing.evaluate import Row
     from model.probing.inputs import Features
     from model.probing.participants import Labels
@@ -120,56 +113,6 @@ def _from_table(
     return labels, make_splits(config, labels, participants), table_features(table, labels)
 
 
-def labels_of(participants: Path, config: ProtocolConfig, subjects: Sequence[str]) -> Labels:
-    """Read the labels of subjects with scans, and say who has none."""
-    labels = read_labels(
-        participants,
-        config.target,
-        task=config.task,
-        subjects=subjects,
-        allow_missing=config.allow_missing,
-    )
-    if labels.without:
-        _LOG.warning("left out, without %s: %s", config.target, ", ".join(labels.without))
-    return labels
-
-
-def provenance(
-    data: Path,
-    participants: Path,
-    config: ProtocolConfig,
-    labels: Labels,
-    splits: Sequence[Split],
-) -> dict[str, Any]:
-    """Say what was asked of whom, with which software."""
-    return {
-        "config": asdict(config) | {"splits": config.splits and str(config.splits)},
-        "data": str(data),
-        "participants": str(participants),
-        "classes": list(labels.classes),
-        "n_subjects": len(labels.subjects),
-        "subjects_sha256": sha256_of(labels.subjects),
-        "labels_sha256": labels.sha256(),
-        "subjects_without_label": list(labels.without),
-        "splits": [
-            {
-                "name": split.name,
-                "n_train": len(split.train),
-                "n_validation": len(split.validation),
-                "n_test": len(split.test),
-                "sha256": split.sha256(),
-            }
-            for split in splits
-        ],
-        "git_revision": git_revision(),
-        "software": {
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "scikit-learn": sklearn.__version__,
-        },
-    }
-
-
 def _write(
     out: Path, record: dict[str, Any], labels: Labels, splits: list[Split], rows: list[Row]
 ) -> str:
@@ -185,9 +128,3 @@ def _write(
         (folder / "predictions.tsv").write_bytes(predictions_tsv(rows, labels))
         (folder / "results.svg").write_bytes(figure_svg(rows, summary, labels))
     return text_table(summary, differences, labels.task)
-
-
-def row_record(row: Row) -> dict[str, Any]:
-    """Return a row for JSON: no key where there is nothing to say, no score unless ok."""
-    content = asdict(row) | {"predictions": None}
-    return {key: value for key, value in content.items() if value not in (None, "", {})}

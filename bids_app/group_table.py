@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from bids_app.atomic import FLOAT_FORMAT
 from bids_app.embedding_files import PARTS, embedding_columns
 from bids_app.group_index import damaged_embedding, embedding_path
+from model.outputs import ID_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,7 +31,6 @@ ROWS_AT_ONCE = 4096
 INDEX_KEY = b"semantoks_index_sha256"
 """Metadata of the Parquet file: the index that says where its rows come from"""
 _MISSING = "n/a"
-_ID_COLUMNS = {"sub": "participant_id", "ses": "session_id", "task": "task_id", "run": "run_id"}
 _FIRST = (
     "participant_id", "session_id", "task_id", "acq", "ce", "rec", "dir", "run_id",
     "space", "res", "status", "reason",
@@ -83,7 +83,7 @@ def status_row(record: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for key, value in record["Entities"].items():
         if key != "desc":  # the same for every run: preproc
-            row[_ID_COLUMNS.get(key, key)] = f"{key}-{value}" if key in ("sub", "ses") else value
+            row[ID_COLUMNS.get(key, key)] = f"{key}-{value}" if key in ("sub", "ses") else value
     row |= {"status": record["Status"], "reason": record["Reason"] or None}
     for key, value in record["QC"].items():
         text = ",".join(value) if isinstance(value, list | dict) else value

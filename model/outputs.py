@@ -20,7 +20,7 @@ from model.series import ParcelSeries
 if TYPE_CHECKING:
     from pathlib import Path
 
-_COLUMNS = {"sub": "participant_id", "ses": "session_id", "task": "task_id", "run": "run_id"}
+ID_COLUMNS = {"sub": "participant_id", "ses": "session_id", "task": "task_id", "run": "run_id"}
 """Columns of the group table by entity; the others keep their entity's name."""
 
 
@@ -42,7 +42,7 @@ class Run:
     def columns(self) -> dict[str, str]:
         """Identifying columns, as in the group table."""
         return {
-            _COLUMNS.get(key, key): f"{key}-{value}" if key in ("sub", "ses") else value
+            ID_COLUMNS.get(key, key): f"{key}-{value}" if key in ("sub", "ses") else value
             for key, value in self.entities.items()
             if key != "desc"
         }

@@ -85,8 +85,17 @@ class StructuredConv(nn.Module):
         )
         self.skip = nn.Parameter(torch.randn(heads, n_parcels))
         self.projection = Linear(heads * n_parcels, width)
-        norm = self._stretched().detach().norm(dim=-1, keepdim=True)
-        self.register_buffer("kernel_norm", norm)
+        self.register_buffer("kernel_norm", torch.ones(heads, n_parcels, 1))
+        self.begin()
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Take the kernels as they are for the initial ones, by whose norm they are divided."""
+        self.kernel_norm.copy_(self._stretched().norm(dim=-1, keepdim=True))
+
+    def taps(self) -> Tensor:
+        """Join the scales to kernels (heads, n_parcels, length)."""
+        return self._stretched() / self.kernel_norm
 
     def _stretched(self) -> Tensor:
         """Join the scales to kernels (heads, n_parcels, length), not yet normed."""
@@ -111,7 +120,7 @@ class StructuredConv(nn.Module):
 
         That is the kernel's tap ``s - t + before``, zero where there is none.
         """
-        taps = (self._stretched() / self.kernel_norm).flip(-1)
+        taps = self.taps().flip(-1)
         before, after = (taps.shape[-1] - 1) // 2, taps.shape[-1] // 2
         taps = taps + functional.pad(self.skip[..., None], (before, after))
         lags = functional.pad(taps, (n - 1 - before, n - 1 - after))

@@ -28,7 +28,7 @@ from model.pretraining.provenance import (
     describe_parent,
 )
 from model.pretraining.record import read_log
-from model.pretraining.settings import RANDOM
+from model.pretraining.settings import HIGH_PASS, UNTRAINED
 from model.pretraining.shards import Shards
 from model.pretraining.step import Trainer
 from model.pretraining.subjects import LISTS, read_lists
@@ -141,7 +141,7 @@ class Material:
 def _load_parent(config: PretrainConfig) -> Encoder | None:
     """Load the first weights; they must fit the settings."""
     init = config.run.init
-    if init == RANDOM:
+    if init in UNTRAINED:
         return None
     parent = load_parent(init)
     card = parent.own_card()
@@ -224,6 +224,8 @@ def _save(
 ) -> None:
     config, parent = trainer.config, material.parent
     begin, licence = "random weights", "Apache-2.0"
+    if config.run.init == HIGH_PASS:
+        begin += " with high-pass filters"
     if parent is not None:
         card = parent.own_card()
         begin, licence = f"{card.name} {card.version}", card.licence

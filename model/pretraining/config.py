@@ -14,6 +14,7 @@ from model.errors import ConfigError
 from model.pretraining.settings import (
     BUNDLED,
     RANDOM,
+    UNTRAINED,
     DataConfig,
     ObjectiveConfig,
     OptimizerConfig,
@@ -75,7 +76,7 @@ def load_config(path: Path, *, overrides: tuple[str, ...] = ()) -> PretrainConfi
         section, key, value = _parse_override(override)
         tables.setdefault(section, {})[key] = value
     init = tables.get("run", {}).get("init", RANDOM)
-    if init != RANDOM:
+    if init not in UNTRAINED:
         card = load_parent(init).own_card()
         tables = {"encoder": asdict(card.encoder), "input": asdict(card.input)} | tables
         tables["run"] = {"readout": card.readout} | tables["run"]

@@ -25,7 +25,9 @@ class Layout:
     network: Tensor
     """(P,) index of each parcel's network"""
     blocks: tuple[Tensor, ...]
-    """Columns of each network and hemisphere, in the table's order"""
+    """Columns of each network, in the table's order"""
+    distance: Tensor
+    """(P, P) in parcels, of places in one hemisphere; infinite between hemispheres"""
     smoother: Tensor
     """(P, P) turns white noise into fields smooth within networks, alike in homotopic parcels"""
 
@@ -37,16 +39,16 @@ def layout() -> Layout:
     network = np.array([NETWORKS.index(p.network) for p in table])
     side = np.array([p.hemisphere for p in table])
     position = positions()
-    near = np.exp(-np.abs(position[:, None] - position[None, :]) / SMOOTHNESS_PARCELS)
+    apart = np.abs(position[:, None] - position[None, :])
+    one_side = side[:, None] == side[None, :]
+    near = np.exp(-apart / SMOOTHNESS_PARCELS)
     near *= network[:, None] == network[None, :]
-    near *= np.where(side[:, None] == side[None, :], 1.0, HOMOTOPIC_CORRELATION)
+    near *= np.where(one_side, 1.0, HOMOTOPIC_CORRELATION)
     eigenvalues, vectors = np.linalg.eigh(near)
     smoother = vectors * np.sqrt(np.clip(eigenvalues, 0, None)) @ vectors.T
-    blocks = [
-        np.flatnonzero((network == n) & (side == s)) for n in range(len(NETWORKS)) for s in "LRB"
-    ]
     return Layout(
         network=torch.from_numpy(network),
-        blocks=tuple(torch.from_numpy(b) for b in blocks if b.size),
+        blocks=tuple(torch.from_numpy(np.flatnonzero(network == n)) for n in range(len(NETWORKS))),
+        distance=torch.from_numpy(np.where(one_side, apart, np.inf)).float(),
         smoother=torch.from_numpy(smoother).float(),
     )

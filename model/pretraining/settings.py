@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 Precision = Literal["fp32", "bf16"]
 TtrAverage = Literal["tokens", "projections"]
 
-RANDOM, BUNDLED = "random", "bundled"
+RANDOM, HIGH_PASS, BUNDLED = "random", "high-pass", "bundled"
 """Values of ``run.init`` that are no path."""
+UNTRAINED = (RANDOM, HIGH_PASS)
+"""Those that name no checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,8 @@ class RunConfig:
     """Shrinkage of the whitening of final tokens, fitted to simulated scans after the last step;
     None: tokens as they are, as published."""
     init: str = RANDOM
-    """First weights of the encoder: ``random``, ``bundled``, or a checkpoint's path."""
+    """First weights of the encoder: ``random`` (as published), ``high-pass`` (random too, by
+    `model.pretraining.first_weights`), ``bundled``, or a checkpoint's path."""
     precision: Precision = "fp32"
     """Of the forward pass; parameters, losses and the optimiser are in fp32 always."""
     micro_batches: int = 1

@@ -1,9 +1,10 @@
 """Simulated scans of 457 parcels: the only material this project's own weights are trained on.
 
-A subject is a pattern of *local mixing*: each parcel carries, beside its own source, a
-persistent random mixture of sources nearby in its network and hemisphere. In real scans
-functional connectivity within networks identifies people better than between networks, and
-of the generators tried only this kind does so too (docs/pretraining.md). Whatever would give
+A subject is a pattern of *mixing within networks*: each parcel carries, beside its own source,
+a persistent random mixture of the sources of all parcels of its network, nearby ones a little
+more. In real scans functional connectivity within networks identifies people better than
+between networks, edges over a long distance as well as short ones; of the generators tried
+only this kind does so too (docs/pretraining.md). Whatever would give
 identity away without looking at connectivity is never drawn per subject: filter, spectrum,
 haemodynamics and group pattern are drawn per batch; scanner, global-signal step, noise and
 spikes per session.
@@ -45,19 +46,21 @@ class SimulationConfig:
     components_per_network: int = 3
     network_gain: float = 0.72
     """Loading of a network's parcels on its common signal."""
-    area_gain: float = 0.40
+    area_gain: float = 0.30
     """Loading on the network's other signals, smooth over neighbouring parcels."""
     far_gain: float = 0.3
     """Loading on the signals of other networks, smooth too."""
     own_gain: float = 0.95
     """Strength of each parcel's own source, before mixing."""
-    mixing_gain: float = 0.17
-    """Strength of the subject's mixing of neighbouring parcels; this is identity."""
+    mixing_gain: float = 0.04
+    """Strength of the subject's mixing of a network's parcels; this is identity ..."""
+    near_mixing_gain: float = 0.05
+    """... and what neighbours in a hemisphere are mixed more."""
     mixing_reach: float = 6.0
-    """Distance, in parcels, over which mixing decays by e."""
-    subject_gain: float = 0.12
+    """Distance, in parcels, over which the latter decays by e."""
+    subject_gain: float = 0.06
     """Change of loadings from subject to subject; identity too, within and between networks."""
-    session_gain: float = 0.18
+    session_gain: float = 0.14
     """Change of loadings from session to session."""
     noise_gain: float = 0.5
     """Median strength of noise that no parcels share; varies by session."""
@@ -117,7 +120,7 @@ def simulate(
     shape = (n_subjects, n_sessions, shared.shape[2], columns.shape[-1])
     own = normal(shape, generator).mul_(config.own_gain * 0.5**0.5)
     sources = (shared @ columns).add_(own)
-    neural = _as_spectrum(_mix_neighbours(config, sources, generator))
+    neural = _as_spectrum(_mix_networks(config, sources, generator))
     nuisance = _as_spectrum(_nuisance(config, shape, generator))
     full = torch.zeros(*shape[:3], len(hz), dtype=torch.complex64, device=device)
     full[..., band] = response * drive * neural + nuisance
@@ -209,18 +212,16 @@ def _session_loadings(
     return loadings + config.subject_gain * of_subject + config.session_gain * of_session
 
 
-def _mix_neighbours(
-    config: SimulationConfig, sources: Tensor, generator: torch.Generator
-) -> Tensor:
-    """(B, S, P, F) sources after each subject's mixing within network and hemisphere."""
+def _mix_networks(config: SimulationConfig, sources: Tensor, generator: torch.Generator) -> Tensor:
+    """(B, S, P, F) sources after each subject's mixing within networks."""
     n_subjects, n_sessions = sources.shape[:2]
     mixed: Tensor = sources.clone()
+    distance = layout().distance.to(sources.device)
     for block in layout().blocks:
-        block, place = block.to(sources.device), torch.arange(len(block), device=sources.device)
-        reach = (-(place[:, None] - place[None, :]).abs() / config.mixing_reach).exp()
-        reach.fill_diagonal_(0)
-        weights = normal((n_subjects, len(block), len(block)), generator)
-        weights *= config.mixing_gain * reach
+        block = block.to(sources.device)
+        near = (-distance[block[:, None], block] / config.mixing_reach).exp()
+        strength = (config.mixing_gain + config.near_mixing_gain * near).fill_diagonal_(0)
+        weights = normal((n_subjects, len(block), len(block)), generator) * strength
         for session in range(n_sessions):
             mixed[:, session, block] += weights @ sources[:, session, block]
     return mixed

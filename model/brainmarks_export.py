@@ -111,7 +111,7 @@ def _save(runs: Sequence[Run], folder: Path, description: Description) -> None:
         import datasets
     except ImportError as err:
         raise ConfigError(
-            "the package datasets is not installed.", hint="pip install 'semantoks[brainmarks]'"
+            "the package datasets is not installed.", hint="pip install 'datasets>=3'"
         ) from err
     n_parcels = len(parcel_names())
     text, number = datasets.Value("string"), datasets.Value("float32")

@@ -192,6 +192,21 @@ def test_a_site_of_one_class_is_skipped_with_the_reason_and_no_score(tmp_path, c
     assert results(tmp_path)["summary"]["linear"]["auc"]["n"] == 2
 
 
+def test_sites_that_all_have_one_class_leave_nothing_to_score(tmp_path, cohort):
+    # Two sites for each class: training always has both, no test set does.
+    names = [f"sub-{i:02d}" for i in range(N)]
+    rows = [(name, "ab"[i % 2], f"site{i % 4}") for i, name in enumerate(names)]
+    header = ("participant_id", "group", "site")
+    path = probe_builders.write_tsv(tmp_path / "p.tsv", [header, *rows])
+    arguments = ["probe", cohort / "out", path, tmp_path / "out", "--target", "group"]
+    arguments += ["--task", "classification", "--site", "site", *only("linear")]
+    arguments += ["--checkpoint", cohort / "checkpoint"]
+    answer = CliRunner().invoke(main, [str(word) for word in arguments])
+    assert answer.exit_code == 1
+    assert "no split can be scored: site site0: test: 1 of at least 2" in answer.output
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_failed_fit_is_a_row_without_a_number_and_exit_code_1(probe, tmp_path, monkeypatch):
     monkeypatch.setattr("model.probing.baselines.MAX_ITERATIONS", 1)
     answer = probe("planted", "--repetitions", 1, *only("linear", "fc-svm"))
@@ -210,8 +225,10 @@ def test_a_failed_fit_is_a_row_without_a_number_and_exit_code_1(probe, tmp_path,
         (("nothing", "classification"), "no column nothing"),
         (("constant", "classification"), "nothing to tell apart"),
         (("planted", "regression"), "expected numbers"),
-        (("number", "classification"), "has 1 subjects"),
-        (("planted", "classification", "--shares", ".96", ".02", ".02"), "has 12 subjects"),
+        (("number", "classification"), "too few subjects"),
+        (("planted", "classification", "--shares", ".96", ".02", ".02"), "too few subjects"),
+        (("planted", "classification", "--device", "cuda:99"), "device cuda:99"),
+        (("planted", "classification", "--device", "moon"), "expected cpu, cuda or cuda:N"),
         (("planted", "classification", "--method", "magic"), "unknown methods"),
         (("planted", "classification", "--entity", "task-faces"), "no embedded run"),
     ],

@@ -320,6 +320,10 @@ def test_one_split_has_no_interval():
     assert interval([0.6], ratio=0.3) == {"n": 1, "mean": 0.6}
 
 
+def test_splits_that_agree_have_no_interval():
+    assert interval([0.5, 0.5, 0.5], ratio=0.3) == {"n": 3, "mean": 0.5, "sd": 0.0}
+
+
 def test_every_method_has_its_features(rng):
     assert {features_of(name) for name in METHODS} == set(features(rng, cohort()))
 

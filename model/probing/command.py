@@ -13,7 +13,7 @@ from model.probing.evaluate import evaluate
 from model.probing.features import find_runs, subject_of
 from model.probing.group_table import read_group_table
 from model.probing.inputs import series_features, table_features
-from model.probing.methods import features_of, make_methods
+from model.probing.methods import WHITENED, features_of, make_methods
 from model.probing.participants import some
 from model.probing.protocol import labels_of, provenance, row_record
 from model.probing.report import figure_svg, predictions_tsv, rows_tsv, text_table
@@ -100,6 +100,13 @@ def _from_folder(
     splits = make_splits(config, labels, participants)
     encoder = load_encoder(checkpoint, device=device)
     kinds = {features_of(name) for name in config.methods or METHODS}
+    if not encoder.spec.whitened and WHITENED in kinds:
+        if config.methods:
+            raise ConfigError(
+                "the checkpoint's tokens are not whitened, so there is no whitened control.",
+                hint="Its control is random-probe and random-linear.",
+            )
+        kinds.remove(WHITENED)
     return labels, splits, series_features(runs, labels, encoder, config, kinds=kinds)
 
 

@@ -21,6 +21,8 @@ METHODS = (
     "linear",
     "random-probe",
     "random-linear",
+    "random-whitened-probe",
+    "random-whitened-linear",
     "fc-svm",
     "fisher-linear",
     "tangent-linear",

@@ -72,7 +72,7 @@ def draw_split(labels: Labels, shares: tuple[float, float, float], *, seed: int)
         raise SplitError(
             f"too few subjects: expected at least {least} each for training, validation and test "
             f"with shares {shares}, found fewer of {some(few)}.",
-            hint="Merge or leave out rare classes, or take other shares; numbers are for regression.",
+            hint="Merge or leave out rare classes, or take other shares. Numbers are no classes.",
         )
     parts: list[list[str]] = [[], [], []]
     rng = np.random.default_rng(seed)

@@ -69,6 +69,7 @@ def features(rng, labels):
     return {
         "crops": samples(around(6, 3), per_subject=3),
         "random-crops": samples(around(6, 3), per_subject=3),
+        "random-whitened-crops": samples(around(6, 3), per_subject=3),
         "fc": samples(fc),
         "covariance": samples(covariances(rng)),
     }

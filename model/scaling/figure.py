@@ -65,10 +65,10 @@ def _curve(ax: Axes, gains: Gains, law: Law | None, *, label: str, colour: str) 
         ends = [sizes[0], sizes[-1]]
         line = [law.at_one + law.per_decade * math.log10(n) for n in ends]
         ax.plot(ends, line, "-", color=colour, linewidth=1.2)
-        label += f": {law.per_decade:+.2g} per decade"
+        label += f": {law.per_decade:+.2f} per decade"
         if law.per_decade_interval is not None:
             low, high = law.per_decade_interval
             x, lower, upper = zip(*law.band, strict=True)
             ax.fill_between(x, lower, upper, color=colour, alpha=0.15, lw=0)
-            label += f", 95 % over seeds [{low:.2g}, {high:.2g}]"
+            label += f", 95 % over seeds [{low:.2f}, {high:.2f}]"
     ax.plot(sizes, means, "o", color=colour, markersize=6, label=label)

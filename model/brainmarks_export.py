@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import tempfile
 from dataclasses import dataclass
 from functools import partial
@@ -10,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from model.brainmarks import SPACE
-from model.errors import ConfigError
+from model.errors import ConfigError, SemantoksError
 from model.files import json_bytes, new_folder, refuse_occupied, write_whole
 from model.networks import parcel_names
 from model.outputs import OutputsError, embedded_runs
-from model.probing.participants import read_labels
+from model.probing.participants import read_labels, some
 from model.probing.splits import PARTS, draw_split
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from model.outputs import Run
+
+_LOG = logging.getLogger(__name__)
 
 Description = Literal["denoised", "model"]
 
@@ -49,7 +53,7 @@ class ExportOptions:
 def export_brainmarks(output_dir: Path, root: Path, options: ExportOptions) -> dict[str, int]:
     """Write ``NAME.<space>.arrow/{train,validation,test}`` and the map of targets below a root.
 
-    Subjects without a class are left out.
+    Subjects without a class are left out, and told.
 
     Returns
     -------
@@ -64,9 +68,20 @@ def export_brainmarks(output_dir: Path, root: Path, options: ExportOptions) -> d
     ConfigError
         The data set exists already, the target is no class, or the package ``datasets`` is absent.
     """
+    if not re.fullmatch(r"[\w-]+", options.name):
+        raise ConfigError(f"name {options.name!r}: expected letters, digits, - and _.")
     arrow = root / f"{options.name}.{SPACE}.arrow"
-    refuse_occupied(arrow)
+    map_path = root / "targets" / f"{options.name}_target_map_{options.target}.json"
+    for path in (arrow, map_path):
+        refuse_occupied(path)
     runs = embedded_runs(output_dir)
+    lacking = [run.name for run in runs if not _series_of(run, options.description).is_file()]
+    if lacking:
+        raise OutputsError(
+            f"{output_dir}: {len(lacking)} of {len(runs)} runs have no "
+            f"desc-{options.description}_timeseries.tsv: {some(lacking)}.",
+            hint="--desc model takes what the encoder saw; semantoks-series writes no other.",
+        )
     subjects = {run.columns["participant_id"] for run in runs}
     labels = read_labels(
         options.participants,
@@ -75,6 +90,8 @@ def export_brainmarks(output_dir: Path, root: Path, options: ExportOptions) -> d
         subjects=subjects,
         allow_missing=True,
     )
+    if labels.without:
+        _LOG.warning("left out, without %s: %s", options.target, ", ".join(labels.without))
     if len(labels.classes) > MAX_CLASSES:
         raise ConfigError(
             f"{options.target} has {len(labels.classes)} different values; expected at most "
@@ -95,12 +112,12 @@ def export_brainmarks(output_dir: Path, root: Path, options: ExportOptions) -> d
         "Seed": options.seed,
         "SplitSHA256": split.sha256(),
         "Scans": counts,
+        "SubjectsWithoutTarget": list(labels.without),
     }
     with new_folder(arrow) as folder:
         for part, scans in chosen.items():
             _save(scans, folder / part, options.description)
         (folder / "semantoks.json").write_bytes(json_bytes(about))
-        map_path = root / "targets" / f"{options.name}_target_map_{options.target}.json"
         write_whole({map_path: json_bytes(targets)})
     return counts
 
@@ -111,7 +128,7 @@ def _save(runs: Sequence[Run], folder: Path, description: Description) -> None:
         import datasets
     except ImportError as err:
         raise ConfigError(
-            "the package datasets is not installed.", hint="pip install 'semantoks[brainmarks]'"
+            "the package datasets is not installed.", hint="pip install 'datasets>=3'"
         ) from err
     n_parcels = len(parcel_names())
     text, number = datasets.Value("string"), datasets.Value("float32")
@@ -128,13 +145,21 @@ def _save(runs: Sequence[Run], folder: Path, description: Description) -> None:
         }
     )
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        made = datasets.Dataset.from_generator(
-            partial(_samples, runs, description),
-            features=features,
-            cache_dir=scratch,
-            fingerprint=folder.name,
-        )
+        try:
+            made = datasets.Dataset.from_generator(
+                partial(_samples, runs, description),
+                features=features,
+                cache_dir=scratch,
+                fingerprint=folder.name,
+            )
+        except datasets.exceptions.DatasetGenerationError as err:
+            # A damaged series, found in our generator, arrives wrapped.
+            raise err.__cause__ if isinstance(err.__cause__, SemantoksError) else err from None
         made.save_to_disk(folder)
+
+
+def _series_of(run: Run, description: Description) -> Path:
+    return run.file(f"desc-{description}_timeseries.tsv")
 
 
 def _samples(runs: Sequence[Run], description: Description) -> Iterator[dict[str, Any]]:

@@ -10,12 +10,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from model.card import CARD, WEIGHTS, bundled_folder, parcels_sha256, read_card
 from model.encoder import Encoder, build_encoder
-from model.errors import CheckpointError
+from model.errors import CheckpointError, ConfigError
 from model.published import read_published
 from model.spec import CheckpointCard, InputSpec
 from model.weights import check_sizes, misfits, weights_file
@@ -23,7 +24,6 @@ from model.weights import check_sizes, misfits, weights_file
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    import torch
     from torch import Tensor
 
     from model.spec import EncoderSpec, ReadoutPart
@@ -59,7 +59,7 @@ def load_encoder(
         A checkpoint's folder, or a published ``.pth``, which is converted in memory; None:
         the checkpoint that comes with the package.
     device
-        Where to put it.
+        Where to put it: ``cpu``, ``cuda`` or ``cuda:N``.
     heads
         Attention heads of a published ``.pth`` whose file does not tell; for nothing else.
 
@@ -67,7 +67,10 @@ def load_encoder(
     ------
     CheckpointError
         If the checkpoint is absent or damaged, or made for other parcels.
+    ConfigError
+        If there is no such device.
     """
+    chosen = _device(device)
     if path is not None and Path(path).suffix in {".pth", ".pt"}:
         encoder = import_published(Path(path), heads=heads)
     elif heads is not None:
@@ -76,7 +79,21 @@ def load_encoder(
         encoder = _load_folder(bundled_folder())
     else:
         encoder = _load_folder(Path(path))
-    return encoder.to(device)
+    return encoder.to(chosen)
+
+
+def _device(name: torch.device | str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as err:
+        raise ConfigError(f"device {name}: expected cpu, cuda or cuda:N.") from err
+    n_gpus = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= n_gpus:
+        raise ConfigError(
+            f"device {name}: this machine and this torch have {n_gpus} GPUs.",
+            hint="Use cpu, or a torch with CUDA where there is a GPU.",
+        )
+    return device
 
 
 def save_checkpoint(

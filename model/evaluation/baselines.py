@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from model.series import ParcelSeries, Windows
 
 RANDOM_SEEDS = (0, 1, 2)
-RANDOM = "random weights"
+RANDOM, RANDOM_WHITENED = "random weights", "random weights, whitened"
 
 
 def connectivity_vectors(runs: Mapping[Key, Run], series: Mapping[Key, ParcelSeries]) -> ByLevel:
@@ -49,26 +49,31 @@ def window_samples(run: Run, series: ParcelSeries) -> list[slice]:
 def random_vectors(
     series: Mapping[Key, ParcelSeries], encoder: Encoder
 ) -> tuple[ByLevel, dict[str, list[str]]]:
-    """Embed with random weights of an encoder's architecture.
+    """Embed with random weights of an encoder's architecture; whitened too, if the encoder is.
 
     Returns
     -------
     Vectors of several seeds, and the names of those that differ by seed only.
     """
     # torch only where it is needed: evaluating a table takes seconds without it.
-    from model.encoder import build_encoder
     from model.evaluation.encoded import READOUTS, encode
+    from model.untrained import untrained, untrained_whitened
 
+    drawings = {RANDOM: untrained}
+    if encoder.spec.whitened:
+        drawings[RANDOM_WHITENED] = untrained_whitened
     windows = [cut(s, encoder) for s in series.values()]
     found: ByLevel = {}
-    for seed in RANDOM_SEEDS:
-        untrained = build_encoder(encoder.spec, seed=seed).eval()
-        for level, vectors in encode(list(series), windows, untrained).items():
-            named = {_seeded(name, seed): v for name, v in vectors.sets.items()}
-            sets = {**found[level].sets, **named} if level in found else named
-            found[level] = Vectors(keys=vectors.keys, sets=sets)
+    for kind, draw in drawings.items():
+        for seed in RANDOM_SEEDS:
+            for level, vectors in encode(list(series), windows, draw(encoder, seed=seed)).items():
+                named = {_seeded(kind, name, seed): v for name, v in vectors.sets.items()}
+                sets = {**found[level].sets, **named} if level in found else named
+                found[level] = Vectors(keys=vectors.keys, sets=sets)
     members = {
-        f"{RANDOM}, {name}": [_seeded(name, seed) for seed in RANDOM_SEEDS] for name in READOUTS
+        f"{kind}, {name}": [_seeded(kind, name, seed) for seed in RANDOM_SEEDS]
+        for kind in drawings
+        for name in READOUTS
     }
     return found, members
 
@@ -92,5 +97,5 @@ def check_checkpoint(runs: Mapping[Key, Run], encoder: Encoder) -> None:
             )
 
 
-def _seeded(name: str, seed: int) -> str:
-    return f"{RANDOM}, {name}, seed {seed}"
+def _seeded(kind: str, name: str, seed: int) -> str:
+    return f"{kind}, {name}, seed {seed}"

@@ -17,24 +17,26 @@ SCALE = 2
 """Alpha over rank."""
 
 
+def require_library() -> None:
+    """Raise `ConfigError` if peft cannot be imported."""
+    try:
+        import peft  # noqa: F401
+    except ImportError as err:
+        raise ConfigError(
+            f"adapters need the library peft ({err}).",
+            hint="In the checkout: pip install '.[lora]'",
+        ) from err
+
+
 def add_adapters(encoder: Encoder, *, rank: int, seed: int) -> Any:
     """Put adapters into an encoder, in place; nothing else of it learns any more.
 
     Returns
     -------
     peft's handle, for `merge_adapters`.
-
-    Raises
-    ------
-    ConfigError
-        The library is not installed.
     """
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as err:
-        raise ConfigError(
-            f"adapters need the library peft ({err}).", hint="pip install 'semantoks[lora]'"
-        ) from err
+    from peft import LoraConfig, get_peft_model
+
     config = LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules=TARGETS)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

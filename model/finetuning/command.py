@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import load_encoder, save_checkpoint
 from model.files import json_bytes, new_folder, refuse_occupied
-from model.finetuning.adapters import add_adapters, merge_adapters
+from model.finetuning.adapters import add_adapters, merge_adapters, require_library
 from model.finetuning.predictor import (
     CHECKPOINT_FOLDER,
     HeadCard,
@@ -67,6 +67,8 @@ def run_finetune(
         The input is not fit for the question, or training failed; nothing is written.
     """
     refuse_occupied(out)
+    if config.lora_rank:
+        require_library()
     encoder = load_encoder(checkpoint, device=device)
     study = open_study(data, participants, config, encoder)
     rows = [study.probe()]

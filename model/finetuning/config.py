@@ -17,7 +17,7 @@ class FinetuneConfig(ProtocolConfig):
     epochs: int = 50
     """At most."""
     frozen_epochs: int = 5
-    """At the start, in which only the head learns."""
+    """At the start, in which only the head learns; fewer than all."""
     patience: int = 10
     """Epochs without a better validation, after the frozen ones, that end the training."""
     batch_size: int = 16
@@ -37,6 +37,12 @@ class FinetuneConfig(ProtocolConfig):
         if min(self.epochs, self.patience) < 1 or min(self.repetition, self.frozen_epochs) < 0:
             raise ConfigError(
                 "epochs and patience must be at least 1, repetition and frozen_epochs at least 0."
+            )
+        if self.epochs <= self.frozen_epochs:
+            raise ConfigError(
+                f"{self.epochs} epochs, of which {self.frozen_epochs} are frozen: the encoder "
+                "would not learn.",
+                hint="Raise --epochs, or lower --frozen-epochs.",
             )
         if not (self.learning_rate > 0 and 0 < self.layer_decay <= 1 and self.clip_norm > 0):
             raise ConfigError(

@@ -13,9 +13,11 @@ from model.probing.evaluate import evaluate
 from model.probing.features import find_runs, subject_of
 from model.probing.group_table import read_group_table
 from model.probing.inputs import series_features, table_features
-from model.probing.methods import features_of, make_methods
+from model.probing.methods import WHITENED, features_of, make_methods
+from model.probing.participants import some
 from model.probing.protocol import labels_of, provenance, row_record
 from model.probing.report import figure_svg, predictions_tsv, rows_tsv, text_table
+from model.probing.samples import ProbeError
 from model.probing.splits import make_splits
 from model.probing.summary import summarize
 
@@ -81,6 +83,10 @@ def run_probe(
         for split in splits:
             rows.append(evaluate(method, labels, split))
             _LOG.info("%s, %s: %s", method.name, split.name, rows[-1].scores or rows[-1].reason)
+    if all(row.status == "skipped" for row in rows):
+        raise ProbeError(
+            f"no split can be scored: {some(sorted({f'{r.split}: {r.reason}' for r in rows}))}"
+        )
     record = provenance(data, participants, config, labels, splits) | features.source
     return _write(out, record, labels, splits, rows), rows
 
@@ -94,6 +100,13 @@ def _from_folder(
     splits = make_splits(config, labels, participants)
     encoder = load_encoder(checkpoint, device=device)
     kinds = {features_of(name) for name in config.methods or METHODS}
+    if not encoder.spec.whitened and WHITENED in kinds:
+        if config.methods:
+            raise ConfigError(
+                "the checkpoint's tokens are not whitened, so there is no whitened control.",
+                hint="Its control is random-probe and random-linear.",
+            )
+        kinds.remove(WHITENED)
     return labels, splits, series_features(runs, labels, encoder, config, kinds=kinds)
 
 

@@ -21,6 +21,8 @@ METHODS = (
     "linear",
     "random-probe",
     "random-linear",
+    "random-whitened-probe",
+    "random-whitened-linear",
     "fc-svm",
     "fisher-linear",
     "tangent-linear",
@@ -83,6 +85,8 @@ class ProbeConfig(ProtocolConfig):
         wrong = sorted(set(self.methods) - set(METHODS))
         if wrong:
             raise ConfigError(f"unknown methods {wrong}.", hint=f"Known: {', '.join(METHODS)}.")
+        if len(set(self.methods)) < len(self.methods):
+            raise ConfigError(f"methods {', '.join(self.methods)}: expected each once.")
         if self.repetitions < 1 or self.epochs < 1:
             raise ConfigError("repetitions and epochs must be at least 1.")
         if self.site is not None and self.splits is not None:

@@ -6,7 +6,6 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from model.encoder import build_encoder
 from model.probing.features import (
     correlations,
     covariance,
@@ -15,10 +14,12 @@ from model.probing.features import (
     extract,
     subject_of,
 )
+from model.probing.methods import WHITENED
 from model.probing.samples import refuse_copies
+from model.untrained import shrinkage_of, untrained, untrained_whitened
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from model.encoder import Encoder
     from model.outputs import Run
@@ -64,28 +65,31 @@ def series_features(
     encoder
         With its card; its weights drawn anew make ``random-crops``.
     kinds
-        Which of ``crops``, ``random-crops``, ``fc`` and ``covariance``.
+        Which of ``crops``, ``random-crops``, ``random-whitened-crops``, ``fc`` and
+        ``covariance``.
     """
     card = encoder.own_card()
     readout = config.readout or card.readout
-    random = build_encoder(encoder.spec, seed=config.seed).eval().to(encoder.cls_token.device)
 
     def through(network: Encoder) -> Extractor:
         return crop_extractor(network, card.input, readout=readout, n_crops=config.n_crops)
 
-    extractors: Mapping[str, Extractor] = {
-        "crops": through(encoder),
-        "random-crops": through(random),
-        "fc": correlations,
-        "covariance": covariance,
+    extractors: Mapping[str, Callable[[], Extractor]] = {
+        "crops": lambda: through(encoder),
+        "random-crops": lambda: through(untrained(encoder, seed=config.seed)),
+        WHITENED: lambda: through(untrained_whitened(encoder, seed=config.seed)),
+        "fc": lambda: correlations,
+        "covariance": lambda: covariance,
     }
     chosen = [run for run in runs if subject_of(run) in labels.values]
-    samples, digest = extract(chosen, {k: e for k, e in extractors.items() if k in kinds})
-    checkpoint = {
+    samples, digest = extract(chosen, {k: make() for k, make in extractors.items() if k in kinds})
+    checkpoint: dict[str, Any] = {
         "Name": card.name,
         "Version": card.version,
         "WeightsSHA256": card.weights_sha256,
     }
+    if WHITENED in kinds:
+        checkpoint["RandomWhiteningShrinkage"] = shrinkage_of(encoder)
     return _features(samples, digest, readout=readout, checkpoint=checkpoint)
 
 

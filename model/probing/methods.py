@@ -37,6 +37,9 @@ class Method:
     """Learning rates or penalties; validation chooses, the first of equals."""
 
 
+WHITENED = "random-whitened-crops"
+"""Features that there are of a whitened checkpoint only"""
+
 _EACH = partial(learn_scaling, standardize=True)
 _WHOLE = partial(learn_scaling, standardize=False)
 
@@ -45,6 +48,8 @@ _RECIPES: dict[str, tuple[str, tuple[Prepare, ...], str]] = {
     "linear": ("scans", (_EACH,), "linear"),
     "random-probe": ("random-crops", (), "probe"),
     "random-linear": ("random-scans", (_EACH,), "linear"),
+    "random-whitened-probe": (WHITENED, (), "probe"),
+    "random-whitened-linear": ("random-whitened-scans", (_EACH,), "linear"),
     "fc-svm": ("fc", (_WHOLE,), "svm"),
     "fisher-linear": ("fisher", (_WHOLE,), "linear"),
     "tangent-linear": ("covariance", (learn_tangent, _WHOLE), "linear"),
@@ -54,7 +59,12 @@ _RECIPES: dict[str, tuple[str, tuple[Prepare, ...], str]] = {
 
 def features_of(method: str) -> str:
     """Name the features that a method is fitted to, as they are computed from the series."""
-    derived = {"scans": "crops", "random-scans": "random-crops", "fisher": "fc"}
+    derived = {
+        "scans": "crops",
+        "random-scans": "random-crops",
+        "random-whitened-scans": WHITENED,
+        "fisher": "fc",
+    }
     name = _RECIPES[method][0]
     return derived.get(name, name)
 
@@ -75,7 +85,7 @@ def make_methods(
         Of `model.probing.config.METHODS`.
     features
         What `features_of` tells for each: ``crops``, ``random-crops`` (the same through random
-        weights), ``fc`` (correlations), ``covariance``.
+        weights), ``random-whitened-crops``, ``fc`` (correlations), ``covariance``.
     n_outputs
         Classes; 1 in regression.
     epochs, seed
@@ -109,5 +119,6 @@ def _per_scan(crops: Samples) -> Samples:
 _DERIVE: dict[str, Callable[[Samples], Samples]] = {
     "scans": _per_scan,
     "random-scans": _per_scan,
+    "random-whitened-scans": _per_scan,
     "fisher": _fisher,
 }

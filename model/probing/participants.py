@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from model.probing.config import Task
 
 ID_COLUMN = "participant_id"
-MISSING = {"", "n/a", "nan"}
+MISSING = {"", "n/a", "na", "nan"}
 """Spellings of a value that is not there, in lower case."""
 _EXAMPLES = 10
 
@@ -73,12 +73,13 @@ def read_table(path: Path, columns: Sequence[str]) -> dict[str, dict[str, str]]:
 
     Returns
     -------
-    Text by column by subject; a missing value (empty, n/a, nan) is an empty string.
+    Text by column by subject; a missing value (`MISSING`) is an empty string.
 
     Raises
     ------
     LabelError
-        The file cannot be read, a column is absent, or a subject has two rows.
+        The file cannot be read, a column is absent, a row is longer than the header or names
+        nobody, or a subject has two rows.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -93,13 +94,20 @@ def read_table(path: Path, columns: Sequence[str]) -> dict[str, dict[str, str]]:
             hint="Columns are separated by tabs.",
         )
     table: dict[str, dict[str, str]] = {}
-    for row in rows:
-        subject = row[ID_COLUMN]
+    for number, row in enumerate(rows, start=2):
+        subject = (row[ID_COLUMN] or "").strip()
+        if not subject or None in row:
+            raise LabelError(
+                f"{path}: line {number} "
+                + (f"names no {ID_COLUMN}." if not subject else "has more cells than the header."),
+                hint="Columns are separated by tabs, one row per subject.",
+            )
         values = {column: (row[column] or "").strip() for column in columns}
         present = {c: "" if text.lower() in MISSING else text for c, text in values.items()}
         if table.setdefault(subject, present) is not present:
             raise LabelError(
-                f"{path}: {subject} has two rows.", hint="One row per subject is expected."
+                f"{path}: {subject} has two rows.",
+                hint="One row per subject is expected: all sessions of a subject have one value.",
             )
     return table
 
@@ -112,11 +120,17 @@ def read_labels(
     Raises
     ------
     LabelError
-        Subjects have no label (unless ``allow_missing``), a number is expected and text
-        found, or all labels are the same.
+        The table names nobody with scans, subjects have no label (unless ``allow_missing``), a
+        number is expected and text found, or all labels are the same.
     """
     table = read_table(path, [column])
     wanted = sorted(set(subjects))
+    if table.keys().isdisjoint(wanted):
+        raise LabelError(
+            f"{path}: none of the {len(wanted)} subjects with scans is in it: expected names such "
+            f"as {wanted[0]}, found {next(iter(table), 'none')}.",
+            hint=f"Write {ID_COLUMN} as in the outputs, with sub-.",
+        )
     text = {subject: table.get(subject, {}).get(column, "") for subject in wanted}
     without = tuple(subject for subject in wanted if not text[subject])
     if without and (not allow_missing or len(without) == len(wanted)):
@@ -126,17 +140,17 @@ def read_labels(
             hint="--allow-missing leaves them out.",
         )
     text = {subject: value for subject, value in text.items() if value}
-    if len(set(text.values())) < 2:
-        raise LabelError(
-            f"{path}: all {len(text)} subjects with scans have {column} "
-            f"{next(iter(text.values()), 'none')}: there is nothing to tell apart."
-        )
     classes = tuple(sorted(set(text.values()))) if task == "classification" else ()
     values: dict[str, float] = (
         {subject: classes.index(value) for subject, value in text.items()}
         if classes
         else _numbers(text, where=f"{path} column {column}")
     )
+    if len(set(values.values())) < 2:
+        raise LabelError(
+            f"{path}: all {len(text)} subjects with scans have {column} "
+            f"{next(iter(text.values()))}: there is nothing to tell apart."
+        )
     return Labels(column=column, task=task, classes=classes, values=values, without=without)
 
 

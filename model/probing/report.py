@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
     Summary = dict[str, dict[str, dict[str, float]]]
 
+COLOUR = "#1f5fa8"
+SPREAD = 0.4
+"""Over which the dots of a method are spread, in rows"""
+METRIC_NAMES = {"balanced_accuracy": "balanced accuracy", "r2": "R²"}
+
 
 def text_table(summary: Summary, differences: Summary, task: Task) -> str:
     """Return one line per method: mean and sd of each metric, intervals of the main one."""
@@ -90,23 +95,35 @@ def _outcome(labels: Labels, subject: str, scores: list[float]) -> list[Any]:
 
 
 def figure_svg(rows: Sequence[Row], summary: Summary, labels: Labels) -> bytes:
-    """Draw the main metric: a dot per split, mean and interval per method, chance."""
+    """Draw the main metric: a dot per split, mean and interval per method, no knowledge."""
     from matplotlib.figure import Figure
 
     main = MAIN_METRIC[labels.task]
     methods = list(summary)
-    figure = Figure(figsize=(6.4, 0.8 + 0.4 * len(methods)), layout="constrained")
+    figure = Figure(figsize=(6.4, 1.4 + 0.4 * len(methods)), layout="constrained")
     axes = figure.subplots()
-    chance = 1 / len(labels.classes) if labels.classes else 0.0
-    axes.axvline(chance, color="0.6", linestyle=":", linewidth=1)
+    knowing_nothing = 1 / len(labels.classes) if labels.classes else 0.0
+    said = "chance" if labels.classes else "the mean of all, guessed for each"
+    axes.axvline(knowing_nothing, color="0.4", linestyle=":", linewidth=1, label=said)
     for y, method in enumerate(methods):
         values = [r.scores[main] for r in rows if r.method == method and main in r.scores]
-        axes.plot(values, [y] * len(values), "o", color="0.7", markersize=4)
+        # Side by side: splits often have the same score.
+        beside = [y + SPREAD * (i / max(1, len(values) - 1) - 0.5) for i in range(len(values))]
+        axes.plot(values, beside, "o", color="0.7", markersize=3.5, label="one split")
         numbers = summary[method][main]
         if "low" in numbers:
-            axes.plot([numbers["low"], numbers["high"]], [y, y], color="C0", linewidth=2)
-        axes.plot(numbers["mean"], y, "o", color="C0")
+            ends = [numbers["low"], numbers["high"]]
+            axes.plot(ends, [y, y], color=COLOUR, linewidth=2, label="95 % interval")
+        axes.plot(numbers["mean"], y, "D", color=COLOUR, markersize=6, label="mean")
     axes.set_yticks(range(len(methods)), methods)
-    axes.invert_yaxis()
-    axes.set_xlabel(f"{labels.column}: {main} (dotted: chance)")
+    axes.set_ylim(len(methods) - 0.4, -0.6)
+    # No score is above 1, as an interval may be.
+    axes.set_xlim(right=min(1.02, axes.get_xlim()[1]))
+    axes.set_xlabel(METRIC_NAMES[main])
+    axes.set_title(f"{labels.column}, {len(labels.subjects)} subjects", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    handles = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(
+        handles.values(), handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9
+    )
     return svg_bytes(figure)

@@ -63,10 +63,21 @@ def draw_split(labels: Labels, shares: tuple[float, float, float], *, seed: int)
     SplitError
         A class, or in regression the cohort, has too few subjects for a part.
     """
+    strata = _strata(labels)
+    sizes_of = {name: _sizes(len(members), shares) for name, members in strata.items()}
+    # A correlation needs two test subjects, a class one; stratification does the rest.
+    least = 1 if labels.classes else 2
+    few = [f"{name} ({len(strata[name])})" for name, s in sizes_of.items() if min(s) < least]
+    if few:
+        raise SplitError(
+            f"too few subjects: expected at least {least} each for training, validation and test "
+            f"with shares {shares}, found fewer of {some(few)}.",
+            hint="Merge or leave out rare classes, or take other shares. Numbers are no classes.",
+        )
     parts: list[list[str]] = [[], [], []]
     rng = np.random.default_rng(seed)
-    for name, members in _strata(labels).items():
-        sizes = _sizes(len(members), shares, name=name)
+    for name, members in strata.items():
+        sizes = sizes_of[name]
         order = [members[i] for i in rng.permutation(len(members))]
         for part, end, size in zip(parts, np.cumsum(sizes), sizes, strict=True):
             part += order[end - size : end]
@@ -85,19 +96,10 @@ def _strata(labels: Labels) -> dict[str, list[str]]:
     return strata
 
 
-def _sizes(n: int, shares: tuple[float, float, float], *, name: str) -> tuple[int, int, int]:
+def _sizes(n: int, shares: tuple[float, float, float]) -> tuple[int, int, int]:
     """Round shares of n subjects to sizes; what rounding leaves over is trained on."""
     validation, test = (int(np.floor(n * share + 0.5)) for share in shares[1:])
-    sizes = (n - validation - test, validation, test)
-    # A correlation needs two test subjects, a class one; stratification does the rest.
-    least = 2 if name == "the cohort" else 1
-    if min(sizes) < least:
-        raise SplitError(
-            f"{name} has {n} subjects: shares {shares} make {sizes} for training, validation "
-            f"and test, expected at least {least} in each.",
-            hint="Take other shares, or merge or leave out rare classes.",
-        )
-    return sizes
+    return (n - validation - test, validation, test)
 
 
 def leave_sites_out(
@@ -136,7 +138,9 @@ def _leave_out(
         if min(n_validation, len(others) - n_validation) < 1:
             raise SplitError(
                 f"{name} has {len(others)} subjects outside site {site}: too few to train and "
-                "validate."
+                "validate.",
+                hint="What is predicted and the site are confounded: merge sites, or leave some "
+                "out of the table (--allow-missing).",
             )
         order = [others[i] for i in rng.permutation(len(others))]
         parts[0] += order[n_validation:]
@@ -157,7 +161,7 @@ def read_split(path: Path, labels: Labels) -> Split:
     LeakError, LabelError
         A subject has two rows.
     SplitError
-        A part has another name, or a subject has no scan or no label.
+        A part has another name or lacks a class, or a subject has no scan or no label.
     """
     table = read_table(path, ["split"])
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
@@ -170,7 +174,19 @@ def read_split(path: Path, labels: Labels) -> Split:
     absent = [subject for subject in table if subject not in labels.values]
     if absent:
         raise SplitError(f"{path}: subjects without scan or label: {some(absent)}.")
-    return Split(name=path.name, **{part: tuple(members) for part, members in parts.items()})
+    split = Split(name=path.name, **{part: tuple(members) for part, members in parts.items()})
+    lacking = [
+        f"{part} none of class {name}"
+        for part in PARTS
+        for index, name in enumerate(labels.classes)
+        if index not in labels.of(parts[part])
+    ]
+    if lacking:
+        raise SplitError(
+            f"{path}: expected every class in every part, found in {some(lacking)}.",
+            hint="Move subjects, or merge or leave out rare classes.",
+        )
+    return split
 
 
 def split_of(config: ProtocolConfig, labels: Labels, *, repetition: int) -> Split:

@@ -28,7 +28,7 @@ def summarize(
     Returns
     -------
     By method and metric: ``n`` splits, ``mean``, ``sd``, and ``low`` and ``high`` of the 95 %
-    interval where there are two splits or more. Then the same of the probe's score minus the
+    interval where splits differ. Then the same of the probe's score minus the
     method's, over the splits where both have one.
     """
     scores: dict[str, dict[str, dict[str, float]]] = {}
@@ -69,7 +69,8 @@ def interval(values: Sequence[float], ratio: float) -> dict[str, float]:
     -----
     Splits of one cohort share subjects, so the standard error of independent repetitions is
     far too small. The variance of the mean is taken as sd² (1 / n + ratio), the corrected
-    resampled t-test of Nadeau and Bengio (2003).
+    resampled t-test of Nadeau and Bengio (2003). Equal values have no interval: that a few
+    splits agree is not certainty.
     """
     from scipy.stats import t
 
@@ -77,5 +78,7 @@ def interval(values: Sequence[float], ratio: float) -> dict[str, float]:
     if n < 2:
         return {"n": n, "mean": mean}
     sd = float(np.std(values, ddof=1))
+    if np.ptp(values) == 0:
+        return {"n": n, "mean": mean, "sd": 0.0}
     half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd * math.sqrt(1 / n + ratio)
     return {"n": n, "mean": mean, "sd": sd, "low": mean - half, "high": mean + half}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import load_encoder
 from model.encoder import build_encoder
-from model.errors import ConfigError
+from model.errors import ConfigError, SemantoksError
 from model.files import json_bytes, tsv_bytes, write_whole
 from model.pretraining.command import run_pretraining
 from model.pretraining.provenance import git_revision
@@ -51,11 +51,12 @@ def run_scaling(config: Path, out: Path) -> list[Row]:
         The plan is wrong, or ``out`` holds another one.
     """
     plan = load_plan(config)
-    _claim(out, plan)
+    _refuse_other(out, plan)
     paths = {at: out / ROWS_FOLDER / f"{row_name(*at)}.json" for at in plan.rows()}
     rows = {at: row for at, path in paths.items() if (row := _read_done(path)) is not None}
     to_do = [at for at in paths if at not in rows]
     scans = repeated_scans(plan) if to_do else []
+    write_whole({out / PLAN_FILE: json_bytes(plan.to_dict())})
     for size, seed in to_do:
         _LOG.info("size %d, seed %d", size, seed)
         rows[size, seed] = _run_row(plan, out, scans, size=size, seed=seed)
@@ -65,19 +66,17 @@ def run_scaling(config: Path, out: Path) -> list[Row]:
     return in_order
 
 
-def _claim(out: Path, plan: Plan) -> None:
-    """Write the resolved plan, or check that the folder belongs to this very one."""
-    content, path = json_bytes(plan.to_dict()), out / PLAN_FILE
+def _refuse_other(out: Path, plan: Plan) -> None:
+    """Check that the folder is empty, or belongs to this very plan."""
+    path = out / PLAN_FILE
     if path.exists():
-        if path.read_bytes() != content:
+        if path.read_bytes() != json_bytes(plan.to_dict()):
             raise ConfigError(
                 f"{out} holds an analysis with other settings ({path.name} differs).",
                 hint="Name a new folder, or go on with the settings it was started with.",
             )
     elif out.exists() and any(out.iterdir()):
         raise ConfigError(f"{out} is not empty and holds no analysis.", hint="Name a new folder.")
-    else:
-        write_whole({path: content})
 
 
 def _read_done(path: Path) -> Row | None:
@@ -105,7 +104,8 @@ def _run_row(
         encoder = _encoder(plan, out / RUNS_FOLDER / row_name(size, seed), size=size, seed=seed)
         scores = {s.name: measure(encoder, s) for s in scans}
     except Exception as err:  # noqa: BLE001 - whatever happens in one row must not end the others
-        _LOG.exception("size %d, seed %d failed", size, seed)
+        unexpected = not isinstance(err, SemantoksError)
+        _LOG.error("size %d, seed %d failed: %s", size, seed, err, exc_info=unexpected)
         return row | {"status": "failed", "reason": f"{type(err).__name__}: {err}"}
     return row | {"scores": scores, "seconds": round(time.monotonic() - started, 1)}
 

@@ -32,7 +32,7 @@ def draw(
     """Draw one panel per set of scans, one line per score; return a PNG.
 
     Dots are single runs, large dots means over seeds; the line is the log-linear fit, its band
-    the 95 % interval over seeds.
+    the 95 % interval over seeds, where there are some.
     """
     data = list(dict.fromkeys(d for d, _ in gains))
     figure = Figure(figsize=(5.6 * len(data), 4.4), layout="constrained")
@@ -62,13 +62,13 @@ def _curve(ax: Axes, gains: Gains, law: Law | None, *, label: str, colour: str) 
         ax.plot([size] * len(gains[size]), gains[size], "o", color=colour, markersize=3, alpha=0.5)
     means = [sum(gains[size]) / len(gains[size]) for size in sizes]
     if law is not None:
-        x = [n for n, _, _ in law.band]
-        ax.fill_between(
-            x, [b[1] for b in law.band], [b[2] for b in law.band], color=colour, alpha=0.15, lw=0
-        )
         ends = [sizes[0], sizes[-1]]
         line = [law.at_one + law.per_decade * math.log10(n) for n in ends]
         ax.plot(ends, line, "-", color=colour, linewidth=1.2)
-        low, high = law.per_decade_interval
-        label += f": {law.per_decade:+.1f} per decade [{low:.1f}, {high:.1f}]"
+        label += f": {law.per_decade:+.2f} per decade"
+        if law.per_decade_interval is not None:
+            low, high = law.per_decade_interval
+            x, lower, upper = zip(*law.band, strict=True)
+            ax.fill_between(x, lower, upper, color=colour, alpha=0.15, lw=0)
+            label += f", 95 % over seeds [{low:.2f}, {high:.2f}]"
     ax.plot(sizes, means, "o", color=colour, markersize=6, label=label)

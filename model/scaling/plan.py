@@ -29,8 +29,10 @@ class HeldOut:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.n_subjects < 2:
-            raise ConfigError(f"held_out.n_subjects {self.n_subjects}: at least 2.")
+        for name, least in (("n_subjects", 2), ("n_samples", 1), ("seed", 0)):
+            number = getattr(self, name)
+            if type(number) is not int or number < least:
+                raise ConfigError(f"held_out.{name} {number!r}: a whole number, at least {least}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,26 +80,34 @@ def load_plan(path: Path) -> Plan:
     Raises
     ------
     ConfigError
-        Unknown or missing keys, sizes or seeds that repeat, or a size that is not a whole
-        number of the recipe's batches.
+        Unknown or missing keys, sizes or seeds that repeat or are no whole numbers, a size that
+        is not a whole number of the recipe's batches, or held-out scans shorter than a window.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
         raise ConfigError(f"{path}: not a readable TOML file ({err}).") from err
     file = from_dict(_File, values, where=str(path))
-    sizes, seeds = (_distinct(getattr(file, key), f"{path}: {key}") for key in ("sizes", "seeds"))
-    if len(sizes) < 2 or sizes[0] < 1:
-        raise ConfigError(f"{path}: sizes: expected two or more, from 1 on, found {file.sizes}.")
+    sizes = _distinct(file.sizes, f"{path}: sizes", least=1)
+    seeds = _distinct(file.seeds, f"{path}: seeds", least=0)
+    if len(sizes) < 2:
+        raise ConfigError(f"{path}: sizes: expected two or more, found {file.sizes}.")
     recipe_path = path.parent / file.recipe
     for size in sizes:
         load_config(recipe_path, overrides=row_settings(size, seeds[0]))
+    recipe = load_config(recipe_path)
+    held_out = from_dict(HeldOut, file.held_out, where=f"{path} [held_out]")
+    if held_out.n_samples < recipe.input.window_samples:
+        raise ConfigError(
+            f"{path} [held_out]: n_samples {held_out.n_samples}: at least a window of "
+            f"{recipe.input.window_samples}."
+        )
     return Plan(
         recipe_path=recipe_path,
-        recipe=load_config(recipe_path),
+        recipe=recipe,
         sizes=sizes,
         seeds=seeds,
-        held_out=from_dict(HeldOut, file.held_out, where=f"{path} [held_out]"),
+        held_out=held_out,
         outputs=None if file.outputs is None else (path.parent / file.outputs).resolve(),
     )
 
@@ -112,7 +122,10 @@ def row_name(size: int, seed: int) -> str:
     return f"size-{size:06d}_seed-{seed}"
 
 
-def _distinct(numbers: list[int], where: str) -> tuple[int, ...]:
-    if not numbers or len(set(numbers)) < len(numbers):
-        raise ConfigError(f"{where}: expected numbers that differ, found {numbers}.")
+def _distinct(numbers: list[int], where: str, *, least: int) -> tuple[int, ...]:
+    whole = isinstance(numbers, list) and all(type(n) is int and n >= least for n in numbers)
+    if not whole or not numbers or len(set(numbers)) < len(numbers):
+        raise ConfigError(
+            f"{where}: expected whole numbers that differ, from {least} on, found {numbers!r}."
+        )
     return tuple(sorted(numbers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -125,6 +126,17 @@ def test_an_existing_data_set_is_not_replaced(cohort, root):
     assert root.is_dir()
     result = export(cohort, "--name", "cohort", "--target", "group")
     assert "exists and is not empty" in result.stderr
+
+
+def test_a_damaged_series_is_one_clear_error_and_leaves_nothing(cohort, tmp_path):
+    shutil.copytree(cohort / "out", tmp_path / "out")
+    shutil.copy(cohort / "participants.tsv", tmp_path)
+    path = next(tmp_path.glob("out/sub-00/**/*_desc-model_timeseries.tsv"))
+    path.write_text(path.read_text()[:-3000] + "\tx\n")
+    result = export(tmp_path, "--name", "cohort", "--target", "group")
+    assert result.exit_code == 1
+    assert f"{path}: absent or damaged" in result.stderr
+    assert not list(tmp_path.glob("root/*cohort*"))
 
 
 def test_a_number_is_no_class(cohort):

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import probe_builders
 import pytest
 import torch
+from click.testing import CliRunner
 from torch.utils.data import default_collate
 
 from model.brainmarks import MAX_WINDOWS, SPACE, ScanEncoder, ScanTransform
 from model.brainmarks_export import standardize
 from model.checkpoint import load_encoder
+from model.cli import main
 from model.embed import embed_series
 from model.errors import SeriesError
 from model.networks import network_columns
@@ -105,3 +108,24 @@ def test_standard_scores_are_undone_by_mean_and_deviation():
     kept = np.r_[0:7, 9:457]
     restored = scores.astype(float) * std + mean
     np.testing.assert_allclose(restored[:, kept], values[:, kept], atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--name", "x"), "24 of 24 runs have no desc-denoised_timeseries.tsv"),
+        (("--name", "../x", "--desc", "model"), "expected letters, digits"),
+        (("--name", "x", "--desc", "model", "--target", "constant"), "nothing to tell apart"),
+        (("--name", "x", "--desc", "model", "--target", "number"), "24 different values"),
+    ],
+)
+def test_a_data_set_that_cannot_be_made_is_one_clear_error(tmp_path, words, message):
+    values = np.random.default_rng(0).normal(size=(24, 1, 3, 457))
+    probe_builders.write_cohort(tmp_path / "out", values)
+    table = probe_builders.write_participants(tmp_path / "participants.tsv", 24)
+    arguments = ["brainmarks", tmp_path / "out", tmp_path / "root", "--participants", table]
+    arguments += ["--target", "planted", *words]
+    answer = CliRunner().invoke(main, [str(word) for word in arguments])
+    assert answer.exit_code == 1
+    assert message in answer.stderr
+    assert not (tmp_path / "root").exists()

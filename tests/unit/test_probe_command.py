@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 
 import builders
 import numpy as np
@@ -13,8 +14,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from model.checkpoint import load_encoder
+from model.checkpoint import load_encoder, save_checkpoint
 from model.cli import main
+from model.pretraining.simulate import SimulationConfig
+from model.pretraining.whitening import whiten
 from model.probing.config import METHODS, ProbeConfig
 from model.probing.evaluate import evaluate
 from model.probing.features import find_runs
@@ -22,6 +25,7 @@ from model.probing.inputs import series_features
 from model.probing.methods import make_methods
 from model.probing.participants import Labels
 from model.probing.splits import draw_split
+from model.spec import InputSpec
 
 N = 24
 SERIES = ("probe", "linear", "random-probe", "random-linear", "fc-svm", "fisher-linear")
@@ -192,6 +196,21 @@ def test_a_site_of_one_class_is_skipped_with_the_reason_and_no_score(tmp_path, c
     assert results(tmp_path)["summary"]["linear"]["auc"]["n"] == 2
 
 
+def test_sites_that_all_have_one_class_leave_nothing_to_score(tmp_path, cohort):
+    # Two sites for each class: training always has both, no test set does.
+    names = [f"sub-{i:02d}" for i in range(N)]
+    rows = [(name, "ab"[i % 2], f"site{i % 4}") for i, name in enumerate(names)]
+    header = ("participant_id", "group", "site")
+    path = probe_builders.write_tsv(tmp_path / "p.tsv", [header, *rows])
+    arguments = ["probe", cohort / "out", path, tmp_path / "out", "--target", "group"]
+    arguments += ["--task", "classification", "--site", "site", *only("linear")]
+    arguments += ["--checkpoint", cohort / "checkpoint"]
+    answer = CliRunner().invoke(main, [str(word) for word in arguments])
+    assert answer.exit_code == 1
+    assert "no split can be scored: site site0: test: 1 of at least 2" in answer.output
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_failed_fit_is_a_row_without_a_number_and_exit_code_1(probe, tmp_path, monkeypatch):
     monkeypatch.setattr("model.probing.baselines.MAX_ITERATIONS", 1)
     answer = probe("planted", "--repetitions", 1, *only("linear", "fc-svm"))
@@ -210,8 +229,10 @@ def test_a_failed_fit_is_a_row_without_a_number_and_exit_code_1(probe, tmp_path,
         (("nothing", "classification"), "no column nothing"),
         (("constant", "classification"), "nothing to tell apart"),
         (("planted", "regression"), "expected numbers"),
-        (("number", "classification"), "has 1 subjects"),
-        (("planted", "classification", "--shares", ".96", ".02", ".02"), "has 12 subjects"),
+        (("number", "classification"), "too few subjects"),
+        (("planted", "classification", "--shares", ".96", ".02", ".02"), "too few subjects"),
+        (("planted", "classification", "--device", "cuda:99"), "device cuda:99"),
+        (("planted", "classification", "--device", "moon"), "expected cpu, cuda or cuda:N"),
         (("planted", "classification", "--method", "magic"), "unknown methods"),
         (("planted", "classification", "--entity", "task-faces"), "no embedded run"),
     ],
@@ -240,6 +261,33 @@ def test_series_methods_cannot_be_had_from_a_table(probe, tmp_path):
     answer = probe("planted", *only("fc-svm"), data=path)
     assert answer.exit_code == 1
     assert "fc-svm would need series" in answer.output
+
+
+def test_a_whitened_checkpoint_has_a_whitened_control(probe, tmp_path, cohort, monkeypatch):
+    white = whiten(
+        load_encoder(cohort / "checkpoint"),
+        SimulationConfig(),
+        InputSpec(),
+        shrinkage=0.3,
+        seed=0,
+        n_populations=2,
+    )
+    card = load_encoder(cohort / "checkpoint").own_card()
+    told = {k: getattr(card, k) for k in ("name", "version", "input", "readout", "source")}
+    save_checkpoint(tmp_path / "white", white, **told, licence="none", training={})
+    monkeypatch.setattr("model.untrained.whiten", partial(whiten, n_populations=2))
+    words = ("--checkpoint", tmp_path / "white", "--repetitions", 1, "--n-crops", 2)
+    control = ("random-linear", "random-whitened-linear")
+    answer = probe("planted", *words, *only(*control))
+    assert answer.exit_code == 0, answer.output
+    assert list(results(tmp_path)["summary"]) == list(control)
+    assert results(tmp_path)["checkpoint"]["RandomWhiteningShrinkage"] == 0.3
+
+
+def test_an_encoder_that_is_not_whitened_has_no_whitened_control(probe):
+    answer = probe("planted", *only("random-whitened-linear"))
+    assert answer.exit_code == 1
+    assert "no whitened control" in answer.output
 
 
 def test_methods_are_all_those_the_help_page_promises():

@@ -69,6 +69,7 @@ def features(rng, labels):
     return {
         "crops": samples(around(6, 3), per_subject=3),
         "random-crops": samples(around(6, 3), per_subject=3),
+        "random-whitened-crops": samples(around(6, 3), per_subject=3),
         "fc": samples(fc),
         "covariance": samples(covariances(rng)),
     }
@@ -318,6 +319,10 @@ def test_the_interval_is_wider_than_that_of_independent_repetitions():
 
 def test_one_split_has_no_interval():
     assert interval([0.6], ratio=0.3) == {"n": 1, "mean": 0.6}
+
+
+def test_splits_that_agree_have_no_interval():
+    assert interval([0.5, 0.5, 0.5], ratio=0.3) == {"n": 3, "mean": 0.5, "sd": 0.0}
 
 
 def test_every_method_has_its_features(rng):

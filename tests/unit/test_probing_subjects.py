@@ -51,8 +51,40 @@ def test_subjects_without_a_label_are_left_out_and_told_where_that_is_asked_for(
 
 
 def test_a_cohort_without_any_label_is_refused_even_then(tmp_path):
+    path = table(tmp_path, *((name, "n/a") for name in "abcd"))
     with pytest.raises(LabelError, match="4 of 4 subjects"):
-        labels_of(table(tmp_path, ("e", "m")), allow_missing=True)
+        labels_of(path, allow_missing=True)
+
+
+def test_a_table_that_spells_subjects_otherwise_is_told_so(tmp_path):
+    path = table(tmp_path, ("01", "f"), ("02", "m"))
+    with pytest.raises(LabelError, match="names such as sub-01, found 01"):
+        labels_of(path, subjects=("sub-01", "sub-02"), allow_missing=True)
+
+
+def test_spaces_around_names_and_values_do_not_matter(tmp_path):
+    labels = labels_of(table(tmp_path, (" a", "f "), ("b ", " m")), subjects="ab")
+    assert labels.values == {"a": 0, "b": 1}
+
+
+@pytest.mark.parametrize("text", ["", "n/a", "NA", "nan", " NaN "])
+def test_no_spelling_of_a_missing_value_is_a_class(tmp_path, text):
+    path = table(tmp_path, ("a", "f"), ("b", "m"), ("c", text))
+    assert labels_of(path, subjects="abc", allow_missing=True).classes == ("f", "m")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [(("", "f"), "line 3 names no participant_id"), (("b", "f", "m"), "line 3 has more cells")],
+)
+def test_a_row_that_does_not_fit_the_header_is_refused(tmp_path, row, message):
+    with pytest.raises(LabelError, match=message):
+        labels_of(table(tmp_path, ("a", "f"), row))
+
+
+def test_one_number_in_two_spellings_is_nothing_to_predict(tmp_path):
+    with pytest.raises(LabelError, match="nothing to tell apart"):
+        labels_of(table(tmp_path, ("a", "1"), ("b", "1.0")), subjects="ab", task="regression")
 
 
 def test_one_class_only_is_refused(tmp_path):
@@ -111,12 +143,12 @@ def test_a_subject_planted_in_two_parts_is_refused_by_name():
 def test_a_class_too_small_for_three_parts_is_refused():
     values = {f"sub-{i}": float(i < 2) for i in range(20)}
     labels = Labels(column="x", task="classification", classes=("m", "rare"), values=values)
-    with pytest.raises(SplitError, match="class rare has 2 subjects"):
+    with pytest.raises(SplitError, match=r"fewer of class rare \(2\)"):
         draw_split(labels, SHARES, seed=0)
 
 
 def test_a_cohort_too_small_for_a_regression_is_refused():
-    with pytest.raises(SplitError, match="the cohort has 4 subjects"):
+    with pytest.raises(SplitError, match=r"at least 2 .* fewer of the cohort \(4\)"):
         draw_split(cohort(4, task="regression"), SHARES, seed=0)
 
 
@@ -158,9 +190,19 @@ def fixed(tmp_path, *rows):
 
 
 def test_a_fixed_split_is_taken_as_it_is(tmp_path):
-    rows = (("sub-000", "train"), ("sub-001", "validation"), ("sub-002", "test"))
-    split = read_split(fixed(tmp_path, *rows), cohort(5))
-    assert (split.train, split.test) == (("sub-000",), ("sub-002",))
+    parts = ("train", "train", "validation", "validation", "test", "test")
+    rows = [(f"sub-{i:03d}", part) for i, part in enumerate(parts)]
+    split = read_split(fixed(tmp_path, *rows), cohort(7))
+    assert (split.train, split.test) == (("sub-000", "sub-001"), ("sub-004", "sub-005"))
+
+
+@pytest.mark.parametrize("lacking", ["train", "validation", "test"])
+def test_a_part_of_a_fixed_split_without_a_class_is_refused(tmp_path, lacking):
+    parts = ("train", "train", "validation", "validation", "test", "test")
+    rows = [(f"sub-{i:03d}", part) for i, part in enumerate(parts)]
+    del rows[2 * ("train", "validation", "test").index(lacking)]
+    with pytest.raises(SplitError, match=f"found in {lacking} none of class f"):
+        read_split(fixed(tmp_path, *rows), cohort(6))
 
 
 @pytest.mark.parametrize(
@@ -183,6 +225,7 @@ def test_a_fixed_split_that_does_not_fit_is_refused(tmp_path, rows, error, messa
         ({"shares": (0.6, 0.3, 0.3)}, "sum to 1"),
         ({"shares": (0.8, 0.2, 0.0)}, "positive shares"),
         ({"methods": ("svm",)}, "unknown methods"),
+        ({"methods": ("probe", "probe")}, "expected each once"),
         ({"readout": ("cls", "cls")}, "once"),
         ({"task": "clustering"}, "clustering"),
         ({"site": "site", "splits": "x.tsv"}, "exclude one another"),

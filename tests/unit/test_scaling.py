@@ -93,6 +93,7 @@ def test_a_failed_row_has_no_score_and_the_others_go_on(plan, failing):
     answer = scale(plan)
     assert answer.exit_code == 1
     assert "1 of 6 rows failed" in answer.output
+    assert "Traceback" not in answer.output
     rows = rows_of(plan.parent / "out")
     failed = rows["size-000008_seed-2"]
     assert failed["status"] == "failed"
@@ -140,6 +141,12 @@ def test_another_plan_in_the_same_folder_is_refused(plan):
         ("[16, 8]", "[8]", "two or more"),
         ("[16, 8]", "[8, 8]", "differ"),
         ("[1, 2]", "[]", "differ"),
+        ("[1, 2]", '["a"]', "whole numbers"),
+        ("[1, 2]", "[true]", "whole numbers"),
+        ("[16, 8]", "8", "whole numbers"),
+        ("[16, 8]", "[0, 8]", "from 1 on"),
+        ("n_samples = 140", "n_samples = 50", "at least a window of 100"),
+        ("seed = 7", "seed = -7", "at least 0"),
         ("seed = 7", "sed = 7", "sed"),
         ("recipe.toml", "absent.toml", r"absent\.toml"),
         ("n_subjects = 4", "n_subjects = 1", "at least 2"),
@@ -194,6 +201,21 @@ def test_the_law_that_made_the_gains_is_found_again():
     assert low < 2.0 < high
     assert high - low < 0.6
     assert law.r_squared > 0.98
+
+
+def test_a_law_from_single_seeds_has_no_interval():
+    law = fit_law({10: [1.0, 2.0], 100: [3.0], 1000: [5.0, 4.0]})
+    assert law.per_decade == pytest.approx(1.5)
+    assert law.per_decade_interval is None
+    assert law.band == []
+
+
+def test_outputs_that_are_not_there_leave_no_plan_behind(plan):
+    plan.write_text(PLAN.replace("[held_out]", 'outputs = "nowhere"\n[held_out]'))
+    answer = scale(plan)
+    assert answer.exit_code == 1
+    assert "no embedded run" in answer.output
+    assert not (plan.parent / "out").exists()
 
 
 @pytest.mark.parametrize("gains", [{}, {10: [1.0, 2.0]}, {10: [1.0], 100: []}])

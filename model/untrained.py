@@ -1,12 +1,14 @@
-"""What an encoder must beat: its own architecture with random weights."""
+"""What an encoder must beat: its own architecture with random weights, and its own beginning."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model.encoder import build_encoder
+from model.pretraining.first_weights import pass_no_constant
+from model.pretraining.settings import HIGH_PASS, RANDOM, UNTRAINED
 from model.pretraining.simulate import SimulationConfig
 from model.pretraining.whitening import whiten
 
@@ -36,13 +38,44 @@ def untrained_whitened(encoder: Encoder, *, seed: int) -> Encoder:
     return drawn.to(encoder.cls_token.device)
 
 
+def before_training(encoder: Encoder) -> Encoder | None:
+    """Draw the weights that training began with, whitened if the encoder is.
+
+    None where the card does not tell them, or tells that they were another checkpoint's.
+    """
+    run = _run_settings(encoder)
+    if run.get("init") not in UNTRAINED:
+        return None
+    seed, spec = int(run["seed"]), encoder.spec
+    if spec.whitened:
+        window, shrinkage = encoder.own_card().input, shrinkage_of(encoder)
+        drawn = _whitened(spec, window, shrinkage=shrinkage, seed=seed, init=run["init"])
+    else:
+        drawn = _drawn(spec, seed=seed, init=run["init"])
+    return drawn.to(encoder.cls_token.device)
+
+
 def shrinkage_of(encoder: Encoder) -> float:
     """Return the shrinkage that the encoder's card tells; `SHRINKAGE` where it does not."""
-    run = encoder.own_card().training.get("config", {}).get("run", {})
-    return float(run.get("whitening") or SHRINKAGE)
+    return float(_run_settings(encoder).get("whitening") or SHRINKAGE)
+
+
+def _run_settings(encoder: Encoder) -> dict[str, Any]:
+    """Return what the card tells of the pretraining run; nothing if there was none."""
+    run: dict[str, Any] = encoder.own_card().training.get("config", {}).get("run", {})
+    return run
 
 
 @cache
-def _whitened(spec: EncoderSpec, window: InputSpec, *, shrinkage: float, seed: int) -> Encoder:
-    drawn = build_encoder(replace(spec, whitened=False), seed=seed).eval()
+def _whitened(
+    spec: EncoderSpec, window: InputSpec, *, shrinkage: float, seed: int, init: str = RANDOM
+) -> Encoder:
+    drawn = _drawn(replace(spec, whitened=False), seed=seed, init=init)
     return whiten(drawn, SimulationConfig(), window, shrinkage=shrinkage, seed=seed)
+
+
+def _drawn(spec: EncoderSpec, *, seed: int, init: str) -> Encoder:
+    drawn = build_encoder(spec, seed=seed)
+    if init == HIGH_PASS:
+        pass_no_constant(drawn)
+    return drawn.eval()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 RANDOM_SEEDS = (0, 1, 2)
 RANDOM, RANDOM_WHITENED = "random weights", "random weights, whitened"
+BEFORE = "before training"
 
 
 def connectivity_vectors(runs: Mapping[Key, Run], series: Mapping[Key, ParcelSeries]) -> ByLevel:
@@ -49,7 +50,9 @@ def window_samples(run: Run, series: ParcelSeries) -> list[slice]:
 def random_vectors(
     series: Mapping[Key, ParcelSeries], encoder: Encoder
 ) -> tuple[ByLevel, dict[str, list[str]]]:
-    """Embed with random weights of an encoder's architecture; whitened too, if the encoder is.
+    """Embed with random weights of an encoder's architecture, and with those it began with.
+
+    Random weights are whitened too, if the encoder is.
 
     Returns
     -------
@@ -57,22 +60,24 @@ def random_vectors(
     """
     # torch only where it is needed: evaluating a table takes seconds without it.
     from model.evaluation.encoded import READOUTS, encode
-    from model.untrained import untrained, untrained_whitened
+    from model.untrained import before_training, untrained, untrained_whitened
 
-    drawings = {RANDOM: untrained}
+    controls = {RANDOM: [untrained(encoder, seed=seed) for seed in RANDOM_SEEDS]}
     if encoder.spec.whitened:
-        drawings[RANDOM_WHITENED] = untrained_whitened
+        controls[RANDOM_WHITENED] = [untrained_whitened(encoder, seed=s) for s in RANDOM_SEEDS]
+    if (first := before_training(encoder)) is not None:
+        controls[BEFORE] = [first]
     windows = [cut(s, encoder) for s in series.values()]
     found: ByLevel = {}
-    for kind, draw in drawings.items():
-        for seed in RANDOM_SEEDS:
-            for level, vectors in encode(list(series), windows, draw(encoder, seed=seed)).items():
-                named = {_seeded(kind, name, seed): v for name, v in vectors.sets.items()}
+    for kind, encoders in controls.items():
+        for number, control in enumerate(encoders):
+            for level, vectors in encode(list(series), windows, control).items():
+                named = {_numbered(kind, name, number): v for name, v in vectors.sets.items()}
                 sets = {**found[level].sets, **named} if level in found else named
                 found[level] = Vectors(keys=vectors.keys, sets=sets)
     members = {
-        f"{kind}, {name}": [_seeded(kind, name, seed) for seed in RANDOM_SEEDS]
-        for kind in drawings
+        f"{kind}, {name}": [_numbered(kind, name, number) for number in range(len(encoders))]
+        for kind, encoders in controls.items()
         for name in READOUTS
     }
     return found, members
@@ -97,5 +102,5 @@ def check_checkpoint(runs: Mapping[Key, Run], encoder: Encoder) -> None:
             )
 
 
-def _seeded(kind: str, name: str, seed: int) -> str:
-    return f"{kind}, {name}, seed {seed}"
+def _numbered(kind: str, name: str, number: int) -> str:
+    return f"{kind}, {name}, {number}"

@@ -15,10 +15,17 @@ from model.checkpoint import load_encoder, save_checkpoint
 from model.encoder import build_encoder
 from model.evaluation.baselines import RANDOM_SEEDS, random_vectors
 from model.evaluation.pairing import Key
+from model.pretraining.first_weights import pass_no_constant
 from model.pretraining.whitening import whiten
 from model.series import ParcelSeries
 from model.spec import EncoderSpec, InputSpec
-from model.untrained import SHRINKAGE, shrinkage_of, untrained, untrained_whitened
+from model.untrained import (
+    SHRINKAGE,
+    before_training,
+    shrinkage_of,
+    untrained,
+    untrained_whitened,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +77,21 @@ def test_an_evaluation_puts_whitened_random_weights_beside_a_whitened_encoder(tm
     builders.make_checkpoint(tmp_path / "plain")
     _, members = random_vectors(series, load_encoder(tmp_path / "plain"))
     assert not any("whitened" in name for name in members)
+
+
+def test_the_beginning_of_a_run_is_drawn_again_from_its_card(tmp_path):
+    run = {"whitening": 0.3, "init": "high-pass", "seed": 4}
+    encoder = saved(tmp_path / "x", config={"run": run})
+    first = before_training(encoder)
+    drawn = build_encoder(replace(encoder.spec, whitened=False), seed=4)
+    pass_no_constant(drawn)
+    for name, value in drawn.state_dict().items():
+        assert torch.equal(first.state_dict()[name], value)
+    values = np.random.default_rng(0).normal(size=(100, 457)).astype(np.float32)
+    series = {Key("a", "1"): ParcelSeries(values=values, tr_s=2.0, unit="robust")}
+    assert "before training, networks" in random_vectors(series, encoder)[1]
+
+
+@pytest.mark.parametrize("run", [{}, {"init": "bundled", "seed": 4}])
+def test_a_beginning_that_the_card_does_not_tell_is_not_made_up(tmp_path, run):
+    assert before_training(saved(tmp_path / "x", config={"run": run})) is None

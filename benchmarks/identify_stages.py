@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from stages import SERIES, load_scans
 
 from model.checkpoint import load_encoder
-from model.encoder import build_encoder
+from model.encoder import Encoder, build_encoder
 from model.evaluation.connectivity import connectivity
 from model.evaluation.encoded import encode
 from model.evaluation.measures import mean_scores
@@ -31,6 +32,7 @@ from model.evaluation.pairing import Key, pairings
 from model.evaluation.vectors import ByLevel, Vectors
 from model.preprocess import prepare, window
 from model.spec import EncoderSpec, InputSpec
+from model.untrained import before_training, untrained_whitened
 
 Array = npt.NDArray[np.float64]
 RANDOM_SEEDS = (0, 1, 2)
@@ -63,15 +65,16 @@ def main() -> None:
             ),
         }
     )
-    random = [
-        scores(encode(keys, windows, build_encoder(spec, seed=s).eval())) for s in RANDOM_SEEDS
-    ]
-    size = f"{spec.dim}/{spec.depth}"
-    for part in random[0]:
-        rows[f"random {size}, {part}"] = np.mean([r[part] for r in random], axis=0)
+    plain = replace(spec, whitened=False)
+    encoders = {"random": [build_encoder(plain, seed=s).eval() for s in RANDOM_SEEDS]}
     if trained:
-        for part, row in scores(encode(keys, windows, trained)).items():
-            rows[f"{options.checkpoint.name} {size}, {part}"] = row
+        encoders |= controls(trained) | {options.checkpoint.name: [trained]}
+    for name, alike in encoders.items():
+        found = [scores(encode(keys, windows, encoder)) for encoder in alike]
+        for part in found[0]:
+            rows[f"{name} {spec.dim}/{spec.depth}, {part}"] = np.mean(
+                [scored[part] for scored in found], axis=0
+            )
     print_table(rows)
     print(json.dumps({"data": options.data.name, "n": len(subjects), **_rounded(rows)}))
 
@@ -81,6 +84,29 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--data", type=Path, default=SERIES)
     return parser.parse_args()
+
+
+def controls(trained: Encoder) -> dict[str, list[Encoder]]:
+    """What training and whitening add up to: each without the other."""
+    found = {}
+    if trained.spec.whitened:
+        found["random, whitened"] = [untrained_whitened(trained, seed=s) for s in RANDOM_SEEDS]
+    first = before_training(trained)
+    if first is not None:
+        found["before training"] = [first]
+    if first is not None and trained.spec.whitened:
+        found["before training, not whitened"] = [_plain(first)]
+    if trained.spec.whitened:
+        found["trained, not whitened"] = [_plain(trained)]
+    return found
+
+
+def _plain(encoder: Encoder) -> Encoder:
+    """Leave the whitening away."""
+    plain = Encoder(replace(encoder.spec, whitened=False)).eval()
+    weights = encoder.state_dict()
+    plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
+    return plain
 
 
 def scores(by_level: ByLevel) -> dict[str, Array]:

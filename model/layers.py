@@ -81,4 +81,4 @@ class NetworkWhitening(nn.Module):
         centred = (tokens - self.mean[:, None]).transpose(0, 1)
         # One product per network: `@` would copy all matrices for every window.
         whitened = torch.bmm(centred.flatten(1, 2), self.matrix)
-        return whitened.unflatten(1, centred.shape[1:3]).transpose(0, 1)
+        return whitened.view(centred.shape).transpose(0, 1)

@@ -129,11 +129,9 @@ def _status_mb(key: str) -> float:
 
 
 def read_only(bold: Path, opener: Callable[..., Any]) -> dict[str, float]:
-    buffer = memoryview(bytearray(PIECE))
-
     def work() -> None:
         with opener(bold, "rb") as file:
-            while file.readinto(buffer):
+            while file.read(PIECE):
                 pass
 
     return timed(work)

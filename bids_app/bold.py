@@ -1,8 +1,9 @@
-"""BOLD images: what the header says, and their volumes in one forward pass over the file."""
+"""BOLD images: what the header says, and their voxels in one forward pass over the file."""
 
 from __future__ import annotations
 
 import logging
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +29,8 @@ log = logging.getLogger(__name__)
 
 GRID_TOLERANCE_MM = 1e-3
 """Displacement of a corner voxel up to which two grids are the same (float32 headers)."""
-READ_PIECE = 1 << 20
-"""Bytes per read: pieces of this size keep a compressed file's pages in the cache."""
+BLOCK_BYTES = 1 << 21
+"""Decompressed at a time: it is averaged while it lies in the processor's cache."""
 SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 LONGEST_TR_S = 30.0
 """A number above this in a header without a time unit is not taken for seconds."""
@@ -44,12 +45,24 @@ class BoldImage:
     """(X, Y, Z) as stored, in whatever orientation"""
     affine: npt.NDArray[np.float64]
     """(4, 4) voxel indices to millimetres"""
+    data: Path
+    """File with the voxels: `path`, or the ``.img`` of a pair"""
+    offset: int
+    """Bytes before the voxels"""
+    dtype: np.dtype[Any]
     n_volumes: int
     tr_header_s: float | None
     """None where the header gives no repetition time, or one that means nothing"""
     slope: float = 1.0
     inter: float = 0.0
     """A voxel's value is ``slope * stored + inter``"""
+
+    @property
+    def block_voxels(self) -> int:
+        """Voxels of a block, in the order of the file; the last of a volume may have fewer."""
+        n_voxels = math.prod(self.shape)
+        n_blocks = math.ceil(n_voxels * self.dtype.itemsize / BLOCK_BYTES)
+        return math.ceil(n_voxels / n_blocks)
 
 
 def open_bold(path: Path) -> BoldImage:
@@ -74,6 +87,9 @@ def open_bold(path: Path) -> BoldImage:
         path=path,
         shape=image.shape[:3],
         affine=_oriented_affine(image, path),
+        data=Path(image.dataobj.file_like),
+        offset=int(image.dataobj.offset),
+        dtype=stored,
         n_volumes=image.shape[3],
         tr_header_s=_header_tr_s(float(header["pixdim"][4]), header.get_xyzt_units()[1]),
         slope=float(image.dataobj.slope),
@@ -81,37 +97,40 @@ def open_bold(path: Path) -> BoldImage:
     )
 
 
-def volumes(bold: BoldImage) -> Iterator[npt.NDArray[Any]]:
-    """Yield the volumes in order: (X, Y, Z), as stored, that is before slope and intercept.
+def blocks(bold: BoldImage) -> Iterator[tuple[int, int, npt.NDArray[Any]]]:
+    """Yield the volumes in order, each in blocks of `BoldImage.block_voxels`.
 
-    One pass over the file, decompressed as it goes; memory does not depend on the number of
-    volumes. The array is one read-only buffer that the next volume overwrites: copy what must
-    last longer than one step of the loop. It is contiguous in Fortran order.
+    One pass over the file, decompressed as it goes; memory depends neither on the number of
+    volumes nor on their size.
+
+    Yields
+    ------
+    Number of the volume, number of the block in it, and the block: (V,) voxels in Fortran
+    order, as stored, that is before slope and intercept; read-only.
 
     Raises
     ------
     ScanError
         The file ends early or is corrupt.
     """
-    proxy = _load_nifti(bold.path).dataobj
-    buffer = bytearray(int(np.prod(bold.shape)) * proxy.dtype.itemsize)
-    volume = np.frombuffer(buffer, dtype=proxy.dtype).reshape(bold.shape, order="F")
-    volume.setflags(write=False)
-    file = Path(proxy.file_like)
-    index = 0
+    n_voxels, itemsize = math.prod(bold.shape), bold.dtype.itemsize
+    starts = range(0, n_voxels, bold.block_voxels)
+    sizes = [min(bold.block_voxels, n_voxels - start) * itemsize for start in starts]
+    t = 0
     try:
-        with _open_data(file) as stream:
-            stream.seek(proxy.offset)
-            for index in range(bold.n_volumes):
-                n_bytes = _fill(buffer, stream)
-                if n_bytes < len(buffer):
-                    total = index * len(buffer) + n_bytes
-                    raise _truncated(bold, f"found {index} whole ones ({total} bytes)")
-                yield volume
+        with _open_data(bold.data) as stream:
+            stream.seek(bold.offset)
+            for t in range(bold.n_volumes):
+                for number, (start, n_bytes) in enumerate(zip(starts, sizes, strict=True)):
+                    content = stream.read(n_bytes)
+                    if len(content) < n_bytes:
+                        total = (t * n_voxels + start) * itemsize + len(content)
+                        raise _truncated(bold, f"found {t} whole ones ({total} bytes)")
+                    yield t, number, np.frombuffer(content, dtype=bold.dtype)
             _check_end(stream)
     except EOFError as err:
         # isal holds back up to a piece of what stands before the cut: no exact place.
-        where = f"the compressed file ends in volume {index} (counted from 0) or soon after"
+        where = f"the compressed file ends in volume {t} (counted from 0) or soon after"
         raise _truncated(bold, where) from err
     except (OSError, DeflateError) as err:
         raise ScanError(
@@ -148,12 +167,12 @@ def load_mask(path: Path, bold: BoldImage) -> npt.NDArray[np.bool_]:
         raise ScanError(
             f"{path}: expected a mask of zeros and ones, found negative or NaN values."
         )
-    found = np.unique(values)
-    if found.size > 2:
-        log.warning("%s: not binary (%d values); all above zero is inside", path, found.size)
     inside: npt.NDArray[np.bool_] = values > 0
     if not inside.any():
         raise ScanError(f"{path}: the mask is empty: no voxel of {inside.size} is inside.")
+    if (values != inside * values.max()).any():
+        found = np.unique(values)
+        log.warning("%s: not binary (%d values); all above zero is inside", path, found.size)
     return inside
 
 
@@ -226,27 +245,15 @@ def _open_data(file: Path) -> io.BufferedIOBase:
     return stream
 
 
-def _fill(buffer: bytearray, stream: io.BufferedIOBase) -> int:
-    """Fill the buffer from the stream; return how many bytes there were."""
-    view, filled = memoryview(buffer), 0
-    while filled < len(buffer):
-        count = stream.readinto(view[filled : filled + READ_PIECE])
-        if not count:
-            break
-        filled += count
-    return filled
-
-
 def _check_end(stream: io.BufferedIOBase) -> None:
     """Read to the end, where gzip compares its checksum: a flipped bit must not pass."""
-    while stream.read(READ_PIECE):
+    while stream.read(BLOCK_BYTES):
         pass
 
 
 def _truncated(bold: BoldImage, found: str) -> ScanError:
-    n_voxels = int(np.prod(bold.shape))
     return ScanError(
-        f"{bold.path}: the image is truncated: expected {bold.n_volumes} volumes of {n_voxels} "
-        f"voxels, {found}.",
+        f"{bold.path}: the image is truncated: expected {bold.n_volumes} volumes of "
+        f"{math.prod(bold.shape)} voxels, {found}.",
         hint="Copy the file again, or rerun fMRIPrep for this scan.",
     )

@@ -96,10 +96,21 @@ def _open_published(path: Path, *, device: str, batch_size: int) -> Embedder:
     return Embedder(checkpoint=path, card=card, device=device, batch_size=batch_size)
 
 
-def _check_device(device: str) -> None:
+def names_gpu(device: str) -> bool:
+    """Tell whether a device is a GPU by its name.
+
+    Raises
+    ------
+    OptionsError
+        It is none of the names.
+    """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         raise OptionsError(f"--device {device}: expected auto, cpu, cuda or cuda:N.")
-    if not device.startswith("cuda"):
+    return device.startswith("cuda")
+
+
+def _check_device(device: str) -> None:
+    if not names_gpu(device):
         return
     import torch
 

@@ -50,11 +50,13 @@ class Request:
     sbatch_args: str
     """Further options in one string, such as ``--partition=long``"""
 
-    def lines(self, *, name: str, log: Path) -> list[str]:
-        """Return the directives of a script."""
+    def lines(self, *, name: str, folder: Path, log: str) -> list[str]:
+        """Return the directives of a script; `log` is a file's name with SLURM's patterns."""
+        # sbatch reads quotes as a shell does, and % in a path as the begin of a pattern.
+        output = shlex.quote(f"--output={str(folder).replace('%', '%%')}/{log}")
         options = [
             f"--job-name={name}",
-            f"--output={log}",
+            output,
             "--open-mode=append",
             f"--cpus-per-task={self.n_cpus}",
             f"--mem={self.memory_mb}M",
@@ -99,7 +101,7 @@ def array_script(
         [
             "#!/bin/bash",
             f"#SBATCH --array=1-{n_tasks}{limit}",
-            *request.lines(name="semantoks", log=folder / "%A_%a.log"),
+            *request.lines(name="semantoks", folder=folder, log="%A_%a.log"),
             # A task that a lost node or a preemption cut off begins again: what is done stays.
             "#SBATCH --requeue",
             "#SBATCH --signal=B:TERM@120",
@@ -120,7 +122,7 @@ def array_script(
 
 def group_script(command: Sequence[str], request: Request, *, folder: Path) -> str:
     """Write the script of the group step."""
-    directives = request.lines(name="semantoks-group", log=folder / "group_%j.log")
+    directives = request.lines(name="semantoks-group", folder=folder, log="group_%j.log")
     return "\n".join(
         ["#!/bin/bash", *directives, "#SBATCH --requeue", "", shlex.join(command), ""]
     )

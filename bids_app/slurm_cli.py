@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from bids_app.cli import ListCommand, exit_with, resolve_options
 from bids_app.cli import main as semantoks
+from bids_app.embedder import names_gpu
 from bids_app.logs import levels_of, set_up_logging
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ def _program(options: RunOptions, image: Path | None, words: list[str]) -> list[
     inputs = [f"{path}:{path}:ro" for path in sorted({bids_dir, *named})]
     binds = [word for bind in (*inputs, f"{output_dir}:{output_dir}") for word in ("-B", bind)]
     return [
-        "apptainer", "run", "--cleanenv", *binds, str(image.resolve()), bids_dir, output_dir,
+        "apptainer", "run", "--cleanenv", *(["--nv"] if names_gpu(options.device) else []),
+        *binds, str(image.resolve()), bids_dir, output_dir,
     ]  # fmt: skip
 
 

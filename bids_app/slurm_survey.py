@@ -10,6 +10,7 @@ from bids_app.agenda import file_size
 from bids_app.atlas import atlas_home, available_spaces
 from bids_app.cost import REPORT_MB, process_memory_mb, scan_memory_mb
 from bids_app.dataset import check_output_folder
+from bids_app.embedder import names_gpu
 from bids_app.errors import AtlasError
 from bids_app.locate import locate_derivative, participant_labels
 from bids_app.participant import earlier_outcome
@@ -66,6 +67,9 @@ def survey(options: RunOptions, *, atlas_needed: bool) -> Survey:
     """
     derivative = locate_derivative(options.bids_dir, options.derivatives)
     check_output_folder(options.output_dir, bids_dir=options.bids_dir, derivative=derivative)
+    if names_gpu(options.device):
+        # It is the nodes' GPU: where jobs are submitted there often is none.
+        options = replace(options, device="auto")
     pipeline = _pipeline(options, atlas_needed=atlas_needed)
     to_do, n_participants, n_scans = [], 0, 0
     discovery: Discovery | None = None

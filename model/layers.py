@@ -78,4 +78,7 @@ class NetworkWhitening(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (B, N, K, D) to (B, N, K, D)."""
-        return (tokens - self.mean[:, None]) @ self.matrix
+        centred = (tokens - self.mean[:, None]).transpose(0, 1)
+        # One product per network: `@` would copy all matrices for every window.
+        whitened = torch.bmm(centred.flatten(1, 2), self.matrix)
+        return whitened.view(centred.shape).transpose(0, 1)

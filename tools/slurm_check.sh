@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run semantoks-slurm against a real SLURM of one node on this machine, as root, by hand:
 #     bash tools/slurm_check.sh [PYTHON]        PYTHON: with semantoks and its tests' tools, default python3
-# 20 simulated participants in 10 tasks; a task is killed, another's node is lost; the group step must
+# 20 simulated participants in 10 tasks, a space in the path of the outputs; a task is killed, another's node is lost; the group step must
 # wait; the same command again must finish the rest; the outputs must be those of one process.
 # Needs slurmctld, slurmd, slurm-client and munge (Debian: apt-get install --no-install-recommends ...).
 set -euo pipefail
@@ -10,7 +10,7 @@ python=${1:-python3}
 
 skip() { echo "SKIPPED: $*"; exit 0; }
 say() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
-fail() { say "FAILED: $*"; squeue || true; tail -n 40 "$work"/out/logs/slurm-*/*.log "$work"/slurmctld.log 2>/dev/null; exit 1; }
+fail() { say "FAILED: $*"; squeue || true; tail -n 40 "$work/the out"/logs/slurm-*/*.log "$work"/slurmctld.log 2>/dev/null; exit 1; }
 
 [ "$(id -u)" = 0 ] || skip "SLURM is started as root"
 for tool in slurmctld slurmd sbatch munged; do command -v "$tool" >/dev/null || skip "$tool is not installed"; done
@@ -98,9 +98,9 @@ builders.make_atlas(work / "atlas")
 builders.make_checkpoint(work / "checkpoint")
 END
 bin=$(dirname "$(command -v "$python")")
-selection=("$work/in" "$work/out" --atlas "$work/atlas" --checkpoint "$work/checkpoint")
+selection=("$work/in" "$work/the out" --atlas "$work/atlas" --checkpoint "$work/checkpoint")
 submit() { "$bin/semantoks-slurm" "${selection[@]}" --n-cpus 1 --mem-mb 2000 --participants-per-task 2 --quiet; }
-done_runs() { find "$work/out" -mindepth 2 -name '*_status.json' | wc -l; }
+done_runs() { find "$work/the out" -mindepth 2 -name '*_status.json' | wc -l; }
 wait_for() { # wait_for LABEL COMMAND...: until the command succeeds
     local label=$1
     shift
@@ -118,7 +118,7 @@ say "20 simulated participants"
 submit > "$work/submitted"
 cat "$work/submitted"
 array=$(sed -n 's/.*array.sh as job //p' "$work/submitted")
-first=$(head -n 1 "$work"/out/logs/slurm-*/participants.txt)
+first=$(head -n 1 "$work/the out"/logs/slurm-*/participants.txt)
 processes() { pgrep --full -- "-P -m bids_app $work/in .* --participant-label $first\$"; }
 is_running() { processes > /dev/null; }
 wait_for "the first task" is_running
@@ -138,9 +138,9 @@ start_node
 wait_for "the end of the array" queue_is_empty
 say "after the first submission $(done_runs) of 20 runs are done"
 [ "$(done_runs)" -lt 20 ] || fail "the killed task lost nothing: the check checks nothing"
-[ ! -e "$work/out/group_status.tsv" ] || fail "the group step ran although a task was killed"
-grep -l . "$work"/out/logs/slurm-*/*.log | wc -l | xargs -I{} echo "        {} task logs"
-find "$work/out" -name '*.part' | grep -q . && say "left half-written by the kill: $(find "$work/out" -name '*.part' | wc -l) temporary files"
+[ ! -e "$work/the out/group_status.tsv" ] || fail "the group step ran although a task was killed"
+grep -l . "$work/the out"/logs/slurm-*/*.log | wc -l | xargs -I{} echo "        {} task logs"
+find "$work/the out" -name '*.part' | grep -q . && say "left half-written by the kill: $(find "$work/the out" -name '*.part' | wc -l) temporary files"
 
 # ---- the same command again ------------------------------------------------------------------------
 
@@ -148,13 +148,13 @@ submit | tee "$work/submitted"
 grep -q " 0 participants" "$work/submitted" && fail "nothing was left to do"
 wait_for "the end of the second array" queue_is_empty
 [ "$(done_runs)" = 20 ] || fail "expected 20 runs, found $(done_runs)"
-[ "$(grep -c embedded "$work/out/group_status.tsv")" = 20 ] || fail "the group table does not hold 20 runs"
+[ "$(grep -c embedded "$work/the out/group_status.tsv")" = 20 ] || fail "the group table does not hold 20 runs"
 submit > "$work/submitted"
 grep -q "; 0 participants" "$work/submitted" || fail "a third submission finds something to do"
 wait_for "the last group step" queue_is_empty
 "$bin/semantoks" "$work/in" "$work/one" participant "${selection[@]:2}" --n-cpus 1 --quiet > /dev/null
-find "$work/out" "$work/one" -name '*.part' -delete
-diff <(contents "$work/one") <(contents "$work/out") || fail "other outputs than those of one process"
+find "$work/the out" "$work/one" -name '*.part' -delete
+diff <(contents "$work/one") <(contents "$work/the out") || fail "other outputs than those of one process"
 if "$python" -c "import submitit" 2>/dev/null; then
     (cd "$work" && PATH=$bin:$PATH "$python" - "${selection[@]}" <<'END'
 import sys
@@ -171,7 +171,7 @@ jobs = executor.map_array(embed, ["01", "02"])
 assert all("1 embedded" in job.result() for job in jobs)
 END
     ) || fail "submitit"
-    diff <(contents "$work/two/sub-01") <(contents "$work/out/sub-01") || fail "other outputs by submitit"
+    diff <(contents "$work/two/sub-01") <(contents "$work/the out/sub-01") || fail "other outputs by submitit"
     say "ok: the same by submitit"
 else
     say "submitit is not installed: left out"

@@ -86,6 +86,17 @@ def test_a_container_sees_the_files_that_options_name(tmp_path, slurm, atlas, ch
     assert "group.sh" not in answer.output
 
 
+def test_a_gpu_is_the_nodes_and_is_handed_to_a_container(tmp_path, slurm, checkpoint) -> None:
+    data = builders.make_dataset(tmp_path / "in")
+    words = ("--dry-run", "--no-group", "--image", checkpoint / "card.json", "--device", "cuda:31")
+    answer = slurm(data.root, tmp_path / "out", *words)
+    assert answer.exit_code == 0, answer.output
+    script = scripts(answer.output)["array.sh"]
+    assert "apptainer run --cleanenv --nv -B " in script
+    assert " --device cuda:31 " in script
+    assert slurm(data.root, tmp_path / "out", "--dry-run", "--device", "gpu").exit_code == 2
+
+
 def test_what_failed_is_submitted_again_and_nothing_else(tmp_path, slurm, scheduler) -> None:
     data = builders.make_dataset(tmp_path / "in", subjects=("01", "02"))
     out = tmp_path / "out"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bids_app import bold as bold_module
-from bids_app.bold import load_mask, open_bold, same_grid, volumes
+from bids_app.bold import blocks, load_mask, open_bold, same_grid
 from bids_app.errors import ScanError
 
 AFFINE = np.array([[-2.0, 0, 0, 9], [0, 2, 0, -11], [0, 0, 2.5, -7], [0, 0, 0, 1]])
@@ -40,7 +40,12 @@ def save(path, values, *, affine=AFFINE, tr=2.0, unit="sec", pair=False):
 
 
 def read_all(bold):
-    return np.stack([volume.copy() for volume in volumes(bold)], axis=-1)
+    """(X, Y, Z, T) stored values, from blocks in the order that they say."""
+    found = list(blocks(bold))
+    n_blocks = len(found) // bold.n_volumes
+    assert [place[:2] for place in found] == list(np.ndindex(bold.n_volumes, n_blocks))
+    values = np.concatenate([block for _, _, block in found])
+    return values.reshape((*bold.shape, bold.n_volumes), order="F")
 
 
 @pytest.mark.parametrize("dtype", ["<i2", ">i2", "|u1", "<i4", "<f4", ">f4", "<f8", "<u2"])
@@ -49,6 +54,18 @@ def test_volumes_come_back_as_stored(tmp_path, dtype, name):
     values = stored_values(dtype)
     bold = open_bold(save(tmp_path / name, values))
     assert (bold.shape, bold.n_volumes) == (SHAPE, 6)
+    np.testing.assert_array_equal(read_all(bold), values)
+
+
+@pytest.mark.parametrize("name", ["bold.nii", "bold.nii.gz"])
+@pytest.mark.parametrize(("n_bytes", "n_blocks"), [(1, 60), (70, 7), (239, 3), (480, 1)])
+def test_blocks_of_any_size_join_to_the_volumes(tmp_path, monkeypatch, name, n_bytes, n_blocks):
+    values = stored_values("<f8")
+    bold = open_bold(save(tmp_path / name, values))
+    monkeypatch.setattr(bold_module, "BLOCK_BYTES", n_bytes)
+    sizes = [block.size for t, _, block in blocks(bold) if t == 0]
+    assert len(sizes) == n_blocks
+    assert set(sizes[:-1]) <= {bold.block_voxels}
     np.testing.assert_array_equal(read_all(bold), values)
 
 
@@ -79,31 +96,26 @@ def test_slope_and_intercept_are_told_and_not_applied(tmp_path):
     )
 
 
-def test_each_volume_overwrites_the_last_and_cannot_be_edited(tmp_path):
-    bold = open_bold(save(tmp_path / "bold.nii", stored_values()))
-    stream = volumes(bold)
-    first = next(stream)
-    before = first.copy()
+def test_blocks_cannot_be_edited(tmp_path):
+    _, _, block = next(blocks(open_bold(save(tmp_path / "bold.nii", stored_values()))))
     with pytest.raises(ValueError, match="read-only"):
-        first[0, 0, 0] = 1
-    second = next(stream)
-    assert second is first
-    assert (second != before).any()
+        block[0] = 1
 
 
-def test_memory_does_not_grow_with_the_number_of_volumes(tmp_path):
-    def peak(n_volumes):
-        path = save(tmp_path / f"{n_volumes}.nii.gz", np.zeros((20, 20, 20, n_volumes), "<f4"))
-        bold = open_bold(path)
+def test_memory_grows_neither_with_the_number_of_volumes_nor_with_their_size(tmp_path):
+    def peak(side, n_volumes):
+        path = tmp_path / f"{side}_{n_volumes}.nii.gz"
+        bold = open_bold(save(path, np.zeros((side, side, side, n_volumes), "<f4")))
         tracemalloc.start()
-        for _ in volumes(bold):
+        for _ in blocks(bold):
             pass
         _, highest = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return highest
 
-    peak(2)  # first use imports modules
-    assert peak(200) < peak(2) + 50_000  # 200 volumes are 6.4 MB
+    peak(20, 2)  # first use imports modules
+    assert peak(20, 200) < peak(20, 2) + 50_000  # 200 volumes are 6.4 MB
+    assert peak(120, 3) < 3 * bold_module.BLOCK_BYTES  # a volume is 6.9 MB
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
+from bids_app import bold as bold_module
 from bids_app.atlas import Atlas, on_grid
 from bids_app.bold import open_bold
 from bids_app.errors import ScanError
@@ -17,6 +18,13 @@ from bids_app.parcellate import parcellate
 N_PARCELS, N_FRAMES = 457, 7
 SHAPE = (12, 14, 12)
 AFFINE = np.array([[3.0, 0, 0, -17], [0, 3, 0, -20], [0, 0, 3, -15], [0, 0, 0, 1]])
+
+
+@pytest.fixture(params=["one block", "many blocks"], autouse=True)
+def _blocks_of_a_volume(request, monkeypatch):
+    """Read each volume at once, and in 9 to 33 blocks that cut through parcels."""
+    if request.param == "many blocks":
+        monkeypatch.setattr(bold_module, "BLOCK_BYTES", 500)
 
 
 def phantom_labels():
@@ -230,6 +238,23 @@ def test_a_volume_that_is_mostly_not_finite_fails_the_scan(phantom):
     voxels[..., 4] = np.nan
     with pytest.raises(ScanError, match=r"volume 4 .* of 7 .* 1888 of 1888 voxels"):
         run(write(path, voxels), labels)
+
+
+def test_the_volume_with_most_values_that_are_not_finite_is_named(phantom):
+    voxels, labels, _, path = phantom
+    voxels[:7, ..., 2] = np.nan
+    voxels[1:, ..., 5] = np.nan
+    with pytest.raises(ScanError, match=r"volume 5 .* of 7 "):
+        run(write(path, voxels), labels)
+
+
+def test_a_block_without_a_voxel_of_the_atlas_is_passed_over(phantom):
+    voxels, labels, signals, path = phantom
+    labels = np.where(np.arange(SHAPE[2]) < 6, labels, 0)
+    found = run(write(path, voxels), labels, min_coverage=0)
+    present = np.isin(np.arange(1, N_PARCELS + 1), labels)
+    np.testing.assert_array_equal(found.values[:, present], signals[:, present])
+    assert np.isnan(found.values[:, ~present]).all()
 
 
 def test_every_voxel_not_finite_in_some_volume_fails_the_scan(phantom):

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bids_app.slurm import Participant, Request, array_script, cut, group_request, task_minutes
+from bids_app.slurm import (
+    Participant,
+    Request,
+    array_script,
+    cut,
+    group_request,
+    group_script,
+    task_minutes,
+)
 
 
 def people(n: int, *, seconds: float = 60.0) -> list[Participant]:
@@ -30,9 +38,16 @@ def test_the_longest_task_sets_the_time_and_it_is_generous() -> None:
     assert task_minutes(tasks, n_cpus=2) == 70  # 10 + 4 * 15
 
 
+def test_a_percent_sign_in_a_path_is_no_pattern_of_a_log() -> None:
+    request = Request(n_cpus=1, memory_mb=900, minutes=5, sbatch_args="")
+    script = group_script(["x"], request, folder=Path("/data/50%j"))
+    assert "#SBATCH --output=/data/50%%j/group_%j.log\n" in script
+
+
 def test_hours_are_written_as_the_scheduler_reads_them() -> None:
     request = Request(n_cpus=2, memory_mb=900, minutes=1505, sbatch_args="")
     script = array_script(["x"], request, n_tasks=3, at_a_time=None, folder=Path("/a b"))
     assert "#SBATCH --time=25:05:00\n" in script
     assert "'/a b/participants.txt'" in script
+    assert "#SBATCH '--output=/a b/%A_%a.log'\n" in script
     assert group_request(100_000, sbatch_args="").minutes == 50

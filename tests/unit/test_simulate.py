@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from model.networks import NETWORKS, network_columns, parcels
+from model.pretraining.layout import layout
 from model.pretraining.simulate import SimulationConfig, simulate
 from model.spec import InputSpec
 
@@ -104,6 +105,21 @@ def test_connectivity_within_networks_identifies_subjects_better_than_between(co
     within, between = edges_of_networks()
     assert identified(connectivity, within) >= 0.95
     assert 0.3 <= identified(connectivity, between) <= 1.0
+
+
+def test_subjects_keep_edges_of_every_distance_and_between_hemispheres(connectivity):
+    z = np.arctanh(np.clip(connectivity, -0.99, 0.99))
+    z = z - z.mean(axis=(0, 1))
+    shared = (z[:, 0] * z[:, 1]).mean(axis=0)
+    network = np.array([NETWORKS.index(p.network) for p in parcels()])
+    within = (network[:, None] == network[None, :]) & ~np.eye(len(network), dtype=bool)
+    distance = layout().distance.numpy()
+    near, far, across = (
+        shared[within & kind].mean()
+        for kind in (distance <= 2, (distance > 8) & np.isfinite(distance), np.isinf(distance))
+    )
+    assert 0.5 < far / near < 1.2
+    assert 0.5 < across / near < 1.2
 
 
 def test_spectrum_and_level_do_not_identify_subjects():

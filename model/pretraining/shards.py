@@ -20,7 +20,8 @@ import numpy as np
 from model.card import parcels_sha256
 from model.errors import SemantoksError
 from model.networks import parcel_names
-from model.spec import from_dict
+from model.spec import Normalization  # noqa: TC001 - from_dict reads the annotations
+from model.strict import from_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from model.series import FloatArray
-    from model.spec import Normalization
 
 DESCRIPTION, INDEX = "shards.json", "index.tsv"
 FORMAT = "semantoks shards 1"

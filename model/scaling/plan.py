@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.errors import ConfigError
 from model.pretraining.config import load_config
-from model.spec import from_dict
+from model.strict import COUNT, SEED, check_limits, from_dict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +31,7 @@ class HeldOut:
     def __post_init__(self) -> None:
         if self.n_subjects < 2:
             raise ConfigError(f"held_out.n_subjects {self.n_subjects}: at least 2.")
+        check_limits("held_out", self, n_samples=COUNT, seed=SEED)
 
 
 @dataclass(frozen=True, kw_only=True)

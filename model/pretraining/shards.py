@@ -125,7 +125,9 @@ class Shards:
             try:
                 shard = np.load(path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError) as err:
-                raise ShardError(f"{path}: not a readable shard ({err}).") from err
+                raise ShardError(
+                    f"{path}: not a readable shard ({err}).", hint="Write the shards again."
+                ) from err
             self._maps[scan.shard] = shard
         return self._maps[scan.shard]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from model.checkpoint import load_encoder
-from model.errors import CheckpointError, ConfigError
+from model.errors import CheckpointError, ConfigError, SemantoksError
 from model.pretraining import command
 from model.pretraining.batches import draw_batch
 from model.pretraining.command import run_pretraining
@@ -324,8 +325,34 @@ def test_an_override_that_is_no_toml_is_a_string():
 
 
 def test_a_folder_with_another_run_is_refused(finished):
-    with pytest.raises(ConfigError, match="other settings"):
+    with pytest.raises(ConfigError, match=r"other settings: run\.seed 1, now 9\."):
         run_pretraining(TINY, finished, (*SHORT, "run.seed=9"))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("state.pt", b"nonsense", "damaged, or the state of another architecture"),
+        ("log.jsonl", b"", "a line for each of 6 steps done, found 0"),
+        ("provenance.json", b"[]", "not the provenance of a run"),
+        ("config.json", b"[]", "not the settings of a run"),
+    ],
+)
+def test_a_damaged_run_is_refused_in_a_few_words(tmp_path, finished, file, content, message):
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run" / file).write_bytes(content)
+    with pytest.raises(SemantoksError, match=message) as error:
+        run_pretraining(TINY, tmp_path / "run", SHORT)
+    assert len(str(error.value)) < 400
+
+
+def test_a_disk_that_is_full_is_told(tmp_path, monkeypatch):
+    def full(*_args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("model.pretraining.record.torch.save", full)
+    with pytest.raises(TrainingError, match="No space left"):
+        run_pretraining(TINY, tmp_path / "run", SHORT)
 
 
 def test_a_folder_with_other_things_is_refused(tmp_path):

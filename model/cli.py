@@ -203,6 +203,11 @@ def _progress(line: str) -> None:
     "--where", multiple=True, metavar="COLUMN=VALUE", help="Use only such rows; repeatable."
 )
 @click.option("--features", metavar="REGEX", help="Names of the columns that are the vector.")
+@click.option(
+    "--condition-column",
+    help="Column of a table that says what was done to a scan: how far does it move a vector?",
+)
+@click.option("--reference", metavar="VALUE", help="What that column holds for scans as they are.")
 @click.option("--motion-column", help="Mean motion: how much of it do the vectors predict?")
 @click.option("--site-column", help="Site or scanner: how often do the vectors predict it?")
 @click.option("--n-resamples", type=click.IntRange(min=100), default=2000, show_default=True)

@@ -285,6 +285,54 @@ def test_robustness_of_an_output_folder_has_a_row_per_perturbation(
     assert (tmp_path / "out" / "robustness.png").stat().st_size > 1000
 
 
+def perturbed() -> pd.DataFrame:
+    noise = {"none": 0.0, "noise 1": 1.0, "noise 2": 2.0}
+    tables = []
+    for seed, (name, sd) in enumerate(noise.items()):
+        table = cohort().assign(condition=name)
+        features = table.filter(like="dim_")
+        table[features.columns] += sd * np.random.default_rng(seed).normal(size=features.shape)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+CONDITIONS = ("--condition-column", "condition", "--reference", "none")
+
+
+def test_a_table_of_perturbed_scans_has_curves_beside_the_scans_as_they_are(tmp_path) -> None:
+    source = write(perturbed(), tmp_path / "table.tsv")
+    answer = call(source, tmp_path / "out", *FEATURES, *CONDITIONS)
+    assert answer.exit_code == 0, answer.output
+    plain = write(cohort(), tmp_path / "plain.tsv")
+    assert call(plain, tmp_path / "plain", *FEATURES).exit_code == 0
+    pd.testing.assert_frame_equal(results(tmp_path / "out"), results(tmp_path / "plain"))
+    table = pd.read_csv(tmp_path / "out" / "robustness.tsv", sep="\t").set_index("name")
+    assert list(table.index) == ["none", "noise 1", "noise 2"]
+    assert table["cosine"].is_monotonic_decreasing
+    assert table.loc["none", "cosine"] == 1
+    assert (tmp_path / "out" / "robustness.png").stat().st_size > 1000
+    assert call(plain, tmp_path / "out", *FEATURES).exit_code == 0
+    assert not (tmp_path / "out" / "robustness.tsv").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (CONDITIONS[:2], "belong together"),
+        (CONDITIONS[2:], "belong together"),
+        ((*CONDITIONS, "--pipeline-column", "condition"), "by one pipeline"),
+        ((*CONDITIONS[:3], "clean"), "condition: none, noise 1, noise 2"),
+        (CONDITIONS, "expected the scans of none, one has 011 02"),
+    ],
+)
+def test_perturbed_scans_that_cannot_be_compared_are_refused(tmp_path, words, message) -> None:
+    source = write(perturbed()[:-1], tmp_path / "table.tsv")
+    answer = call(source, tmp_path / "out", *FEATURES, *words)
+    assert answer.exit_code == 1
+    assert message in answer.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_outputs_with_a_damaged_file_are_named(tmp_path, outputs) -> None:
     import shutil
 

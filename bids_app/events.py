@@ -75,7 +75,14 @@ def read_events(path: Path) -> list[Event]:
         A column is absent, or an onset or duration is no number.
     """
     try:
-        table = pd.read_csv(path, sep="\t", na_values=["n/a"], dtype={"trial_type": str})
+        # Only "n/a" is missing in BIDS: a condition may be called "null" or "None".
+        table = pd.read_csv(
+            path,
+            sep="\t",
+            na_values=["n/a", ""],
+            keep_default_na=False,
+            dtype={"trial_type": str},
+        )
     except (OSError, ValueError) as err:
         raise ScanError(f"{path.name}: cannot be read ({err}).") from err
     absent = [name for name in NEEDED if name not in table.columns]
@@ -89,7 +96,9 @@ def read_events(path: Path) -> list[Event]:
         onset, duration = (table[name].astype(float).tolist() for name in NEEDED[:2])
     except ValueError as err:
         raise ScanError(f"{path.name}: {err}.") from err
-    wrong = sum(not (math.isfinite(o) and d >= 0) for o, d in zip(onset, duration, strict=True))
+    wrong = sum(
+        not (math.isfinite(o) and 0 <= d < math.inf) for o, d in zip(onset, duration, strict=True)
+    )
     if wrong:
         raise ScanError(f"{path.name}: {wrong} rows without onset or with no duration in seconds.")
     return [

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from bids_app.errors import OptionsError
 from model.errors import ConfigError
-from model.spec import from_dict
+from model.strict import check_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -163,7 +163,8 @@ def load_strategy(name_or_path: str | Path) -> Strategy:
     if "name" in content:
         raise OptionsError(f"{where}: key name is not allowed; the file's name is the name.")
     try:
-        return from_dict(Strategy, {**content, "name": name}, where=where)
+        check_keys(Strategy, {**content, "name": name}, where=where)
+        return Strategy(**content, name=name)
     except ConfigError as err:
         message = err.message.removeprefix(f"{where}: ")
         hint = err.hint or "docs/denoising.md lists the keys and their values."

@@ -212,8 +212,9 @@ def block_windows(
 
 def _responding(event: Event, response: Response, series: ParcelSeries) -> npt.NDArray[np.intp]:
     """Return the samples that respond to an event, also those before and after the scan."""
-    margin = int(np.ceil((abs(event.onset_s) + event.duration_s + HRF_LENGTH_S) / series.tr_s))
-    samples = np.arange(-margin, series.n_frames + margin)
+    first = int(np.floor((event.onset_s - series.start_s) / series.tr_s))
+    length_s = event.duration_s + max(HRF_LENGTH_S, response.delay_s or 0.0)
+    samples = first + np.arange(int(np.ceil(length_s / series.tr_s)) + 2)
     times_s = series.start_s + series.tr_s * samples.astype(np.float64)
     return samples[response.samples(event, times_s)]
 

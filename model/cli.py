@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,9 @@ def import_checkpoint(pth: Path, out_folder: Path, heads: int | None) -> None:
     name in the card.
     """
     from model.checkpoint import import_published, save_checkpoint
+    from model.files import refuse_occupied
 
+    refuse_occupied(out_folder)
     encoder = import_published(pth, heads=heads)
     card = encoder.own_card()
     save_checkpoint(
@@ -126,7 +129,8 @@ def pretrain(
         overrides = (*overrides, f"run.init={init}")
     from model.pretraining.command import run_pretraining
 
-    click.echo(run_pretraining(recipe, out, overrides, data=data, device=device, report=_progress))
+    _end_when_told_to(out)
+    _announce(run_pretraining(recipe, out, overrides, data=data, device=device, report=_progress))
 
 
 @main.command()
@@ -136,12 +140,25 @@ def resume(out: Path, device: str) -> None:
     """Go on with the killed run in the folder OUT, with the settings it was started with."""
     from model.pretraining.command import resume_pretraining
 
+    _end_when_told_to(out)
     _announce(resume_pretraining(out, device=device, report=_progress))
 
 
 main.add_command(shards_group)
 main.add_command(probe)
 main.add_command(finetune)
+
+
+def _end_when_told_to(out: Path) -> None:
+    """Let SIGTERM, of a cluster or of ``torchrun``, end a training with a message."""
+
+    def end(_signal: int, _frame: object) -> None:
+        raise SemantoksError(
+            "the training was told to end (SIGTERM).",
+            hint=f"semantoks-model resume {out} goes on from the last saved state.",
+        )
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _announce(checkpoint: Path) -> None:
@@ -186,10 +203,15 @@ def _progress(line: str) -> None:
     "--where", multiple=True, metavar="COLUMN=VALUE", help="Use only such rows; repeatable."
 )
 @click.option("--features", metavar="REGEX", help="Names of the columns that are the vector.")
+@click.option(
+    "--condition-column",
+    help="Column of a table that says what was done to a scan: how far does it move a vector?",
+)
+@click.option("--reference", metavar="VALUE", help="What that column holds for scans as they are.")
 @click.option("--motion-column", help="Mean motion: how much of it do the vectors predict?")
 @click.option("--site-column", help="Site or scanner: how often do the vectors predict it?")
 @click.option("--n-resamples", type=click.IntRange(min=100), default=2000, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 def evaluate(source: Path, out: Path, where: tuple[str, ...], **options: Any) -> None:
     """Measure embeddings without labels: who is who across sessions; write tables into OUT.
 
@@ -255,7 +277,13 @@ def scale(config: Path, out: Path) -> None:
     show_default=True,
     help="model: what the encoder saw; semantoks-series writes no other.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split by subject.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the split by subject.",
+)
 def brainmarks(output_dir: Path, root: Path, **options: Any) -> None:
     """Export the series in OUTPUT_DIR as a data set of brainmarks below ROOT.
 

@@ -230,7 +230,9 @@ def _take_constants(live: dict[str, Tensor], *, spec: EncoderSpec, path: Path) -
             problems.append(f"{slconv}multiplier is not {_MULTIPLIER}")
     positions = live.pop(f"{_TRANSFORMER}temporal_pos_embedding")
     expected = sincos(spec.n_patches, spec.dim)
-    if positions.shape != expected.shape or not torch.allclose(positions, expected, atol=1e-5):
+    if positions.shape != expected.shape or not torch.allclose(
+        positions.float(), expected, atol=max(1e-5, torch.finfo(positions.dtype).eps)
+    ):
         problems.append(f"{_TRANSFORMER}temporal_pos_embedding is not the sine-cosine embedding")
     if problems:
         raise CheckpointError(

@@ -38,8 +38,19 @@ def open_store(path: Path) -> Any:
 
 
 def read_subjects(store: Any) -> list[str]:
-    """Name the subject of each row."""
+    """Name the subject of each row.
+
+    Raises
+    ------
+    ValueError
+        There are more names than series, or fewer.
+    """
     labels = store["long_subject_id"][:]
+    for name in PARTS.keys() & store["timeseries"].keys():
+        n_rows = len(store["timeseries"][name])
+        if n_rows != len(labels):
+            msg = f"long_subject_id names {len(labels)} rows, timeseries/{name} has {n_rows}"
+            raise ValueError(msg)
     return [label.decode() if isinstance(label, bytes) else str(label) for label in labels]
 
 

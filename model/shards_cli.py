@@ -66,7 +66,7 @@ def from_hdf5(file: Path, shards: Path, tr_s: float, normalization: Normalizatio
 @_SHARDS
 @click.option("--subjects", "n_subjects", type=click.IntRange(min=3), required=True)
 @click.option("--sessions", "n_sessions", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--seed", type=int, required=True)
+@click.option("--seed", type=click.IntRange(min=0), required=True)
 @click.option(
     "--population",
     type=click.IntRange(min=2),
@@ -103,7 +103,7 @@ def from_simulator(
 @_SHARDS
 @click.option("--validation", type=float, default=0.1, show_default=True, help="Share.")
 @click.option("--test", type=float, default=0.2, show_default=True, help="Share.")
-@click.option("--seed", type=int, required=True)
+@click.option("--seed", type=click.IntRange(min=0), required=True)
 def split(shards: Path, validation: float, test: float, seed: int) -> None:
     """Divide the subjects of SHARDS at random: train.txt, validation.txt, test.txt in it."""
     from model.pretraining.shards import Shards

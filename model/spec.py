@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from model.errors import CheckpointError, ConfigError
+from model.strict import from_dict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,31 +17,9 @@ if TYPE_CHECKING:
 Normalization = Literal["robust", "zscore"]
 ReadoutPart = Literal["mean", "cls", "networks"]
 
-_T = TypeVar("_T")
-
 _LARGEST = {"depth": 1000, "sg_scales": 16}
 _LARGEST_OTHER = 1 << 14
 """What the sizes of an architecture can be at most; a card with more is damaged."""
-
-
-def from_dict(kind: type[_T], values: dict[str, Any], *, where: str) -> _T:
-    """Build a flat dataclass from a mapping, refusing unknown and missing keys.
-
-    Raises
-    ------
-    ConfigError
-        Names every unknown and every missing key.
-    """
-    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise ConfigError(
-            f"{where}: unknown keys {unknown}.", hint=f"Known keys: {sorted(known)}."
-        )
-    try:
-        return kind(**values)
-    except TypeError as err:
-        raise ConfigError(f"{where}: {err}.") from err
 
 
 def _check_sizes(sizes: Mapping[str, object]) -> None:
@@ -78,6 +57,10 @@ class InputSpec:
         if not all(_is_positive(number) for number in (self.tr_s, *self.band_hz)):
             raise ConfigError(
                 f"expected positive numbers, found tr_s {self.tr_s!r}, band_hz {self.band_hz!r}."
+            )
+        if len(self.band_hz) != 2 or self.band_hz[0] >= self.band_hz[1]:
+            raise ConfigError(
+                f"expected the lower and the upper edge of a band, found band_hz {self.band_hz}."
             )
         if self.window_samples % self.patch_samples:
             raise ConfigError(
@@ -167,14 +150,15 @@ class CheckpointCard:
     def load(cls, path: Path) -> CheckpointCard:
         """Read a card; unknown keys and missing keys are errors."""
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as err:
+            values = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as err:
             raise CheckpointError(f"{path}: not a readable checkpoint card ({err}).") from err
+        parts: dict[str, type] = {"input": InputSpec, "encoder": EncoderSpec}
         try:
-            values["input"] = from_dict(InputSpec, values["input"], where=f"{path} input")
-            values["encoder"] = from_dict(EncoderSpec, values["encoder"], where=f"{path} encoder")
-            return from_dict(cls, values, where=str(path))
-        except (ConfigError, KeyError, TypeError) as err:
+            for name in parts.keys() & values.keys():
+                values[name] = from_dict(parts[name], values[name], where=name)
+            return from_dict(cls, values, where="card")
+        except ConfigError as err:
             raise CheckpointError(f"{path}: {err}") from err
 
     def to_json(self) -> str:

@@ -59,6 +59,11 @@ def read_columns(path: Path, *, text: Iterable[str]) -> dict[str, Any]:
     except (OSError, pa.ArrowException) as err:
         raise TableError(f"{path}: not a readable table ({err}).") from err
     names = table.column_names
+    if len(names) == 1 and path.suffix in DELIMITERS:
+        raise TableError(
+            f"{path.name}: found one column, {names[0]!r:.60}, where columns are expected to be "
+            f"divided by {'tabs' if path.suffix == '.tsv' else 'commas'}."
+        )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise TableError(f"{path.name}: two columns are called {', '.join(twice[:8])}.")

@@ -49,6 +49,10 @@ class EvaluationOptions:
     """Compare with its architecture under random weights; an output folder's own checkpoint"""
     robustness: bool = False
     """Perturb the series of the output folder and embed them again; needs ``checkpoint``"""
+    condition_column: str | None = None
+    """Column of a table that says what was done to a scan; needs ``reference``"""
+    reference: str | None = None
+    """Its value where nothing was done: only such rows are evaluated, the others compared"""
     motion_column: str | None = None
     site_column: str | None = None
     """Columns of a table that the vectors should not predict"""
@@ -78,6 +82,7 @@ def run_evaluation(
         )
     encoder = _load(options.checkpoint)
     _check_options(source, options, encoder)
+    every_row, options = options, _of_reference(options)
     by_level, replicates, notes = _gather(source, options, encoder)
     baselines = [PEARSON, FISHER, WITHIN, TANGENT, *replicates]
     if options.against is not None:
@@ -96,6 +101,11 @@ def run_evaluation(
     curves = []
     if options.robustness and encoder is not None:
         curves = _curves(source, options, encoder)
+    elif options.condition_column is not None:
+        curves = _curves_of_table(source, every_row)
+    # Curves of an earlier evaluation in this folder would be taken for those of this one.
+    for name in REPORT:
+        (out / name).unlink(missing_ok=True)
     write_report(found, settings, out)
     if curves:
         write_robustness(curves, settings, out)
@@ -108,11 +118,29 @@ def _check_options(source: Path, options: EvaluationOptions, encoder: Encoder | 
         raise EvaluationError(
             "robustness needs the series and the encoder: an output folder and --checkpoint."
         )
+    table_only = options.condition_column is not None
+    mixed = options.across or options.source.pipeline_column or options.source.window_column
+    if table_only != (options.reference is not None) or (
+        table_only and (source.is_dir() or mixed)
+    ):
+        raise EvaluationError(
+            "--condition-column and --reference belong together, to a table of whole scans by "
+            "one pipeline.",
+            hint="For example --condition-column noise --reference none.",
+        )
     if source.is_dir() and (options.motion_column or options.site_column):
         raise EvaluationError(
             "motion and site are columns of a table, and the source is a folder.",
             hint="Name the group table of the folder (semantoks X OUTPUT_DIR group).",
         )
+
+
+def _of_reference(options: EvaluationOptions) -> EvaluationOptions:
+    """Choose the rows of scans to which nothing was done."""
+    if options.condition_column is None or options.reference is None:
+        return options
+    where = (*options.source.where, (options.condition_column, options.reference))
+    return replace(options, source=replace(options.source, where=where))
 
 
 def _gather(
@@ -207,6 +235,21 @@ def _curves(source: Path, options: EvaluationOptions, encoder: Encoder) -> list[
         encoder,
         conditions(),
         spec=encoder.own_card().input,
+        resampling=Resampling(n_resamples=options.n_resamples, seed=options.seed),
+    )
+
+
+def _curves_of_table(source: Path, options: EvaluationOptions) -> list[Moved]:
+    """Measure robustness on the rows of a table, by its first set of vectors."""
+    from model.evaluation.robustness import robustness_of_rows
+
+    by_condition = replace(options.source, pipeline_column=options.condition_column)
+    by_level, _ = read_source(source, by_condition)
+    values = next(iter(by_level["scan"].sets.values()))
+    return robustness_of_rows(
+        by_level["scan"].keys,
+        values,
+        reference=str(options.reference),
         resampling=Resampling(n_resamples=options.n_resamples, seed=options.seed),
     )
 

@@ -173,13 +173,13 @@ def _reliabilities(vectors: Vectors, pairs: Sequence[Pairing]) -> list[Finding]:
         whole, errors = [], []
         for pairing in pairs:
             first, second = (values[pairing.rows[:, s, 0]].astype(np.float64) for s in (0, 1))
-            kept = leave_out(len(first), JACKKNIFE_GROUPS)
             whole.append(_icc_summary(reliability(first, second)))
-            errors.append(
-                jackknife_error([_icc_summary(reliability(first[k], second[k])) for k in kept])
-            )
+            # Without one of two subjects nobody is left to differ from.
+            kept = leave_out(len(first), JACKKNIFE_GROUPS) if len(first) > 2 else []
+            left_out = [_icc_summary(reliability(first[k], second[k])) for k in kept]
+            errors.append(jackknife_error(left_out or [(np.nan, np.nan)]))
         value, error = np.mean(whole, axis=0), np.mean(errors, axis=0)
-        for i, measure in enumerate(("icc_mean", f"icc_above_{GOOD_ICC}")):
+        for i, (measure, least) in enumerate((("icc_mean", -1.0), (f"icc_above_{GOOD_ICC}", 0.0))):
             found.append(
                 Finding(
                     level="scan",
@@ -188,8 +188,8 @@ def _reliabilities(vectors: Vectors, pairs: Sequence[Pairing]) -> list[Finding]:
                     measure=measure,
                     name=name,
                     value=float(value[i]),
-                    low=float(value[i] - NORMAL_95 * error[i]),
-                    high=float(value[i] + NORMAL_95 * error[i]),
+                    low=_within(least, float(value[i] - NORMAL_95 * error[i]), 1.0),
+                    high=_within(least, float(value[i] + NORMAL_95 * error[i]), 1.0),
                     n_subjects=n_subjects,
                 )
             )
@@ -197,7 +197,16 @@ def _reliabilities(vectors: Vectors, pairs: Sequence[Pairing]) -> list[Finding]:
 
 
 def _icc_summary(icc: Array) -> tuple[float, float]:
-    return float(np.nanmean(icc)), float(np.mean(icc > GOOD_ICC))
+    """Mean, and share that is good, of the features whose reliability is known; NaN for none."""
+    known = icc[np.isfinite(icc)]
+    if not known.size:
+        return np.nan, np.nan
+    return float(known.mean()), float(np.mean(known > GOOD_ICC))
+
+
+def _within(low: float, value: float, high: float) -> float | None:
+    """Cut an interval's end to what there can be; None where it is unknown."""
+    return min(max(low, value), high) if np.isfinite(value) else None
 
 
 def _averaged(found: list[Finding], replicates: Mapping[str, Sequence[str]]) -> list[Finding]:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from model.embed import embed_windows
 from model.evaluation.bootstrap import mean_interval, resample
-from model.evaluation.measures import pair_scores
-from model.evaluation.pairing import pairings
+from model.evaluation.measures import TINY, pair_scores
+from model.evaluation.pairing import EvaluationError, pairings
 from model.preprocess import prepare, window
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from model.encoder import Encoder
     from model.evaluation.compare import Resampling
+    from model.evaluation.measures import Rows
     from model.evaluation.pairing import Key, Pairing
     from model.evaluation.perturbations import Condition
     from model.series import ParcelSeries
@@ -85,6 +86,46 @@ def robustness(
     return found
 
 
+def robustness_of_rows(
+    keys: Sequence[Key], values: Rows, *, reference: str, resampling: Resampling
+) -> list[Moved]:
+    """Compare perturbed scans with themselves where only their vectors are there.
+
+    Parameters
+    ----------
+    keys
+        One per row; ``pipeline`` says what was done to the scan.
+    values
+        (R, D)
+    reference
+        Pipeline of the rows that were not perturbed.
+
+    Raises
+    ------
+    EvaluationError
+        A perturbation has other scans than the reference.
+    """
+    rows: dict[str, dict[Key, int]] = {}
+    for row, key in enumerate(keys):
+        rows.setdefault(key.pipeline, {})[replace(key, pipeline="")] = row
+    scans = list(rows[reference])
+    pairs, subjects = pairings(scans), np.array([key.subject for key in scans])
+    clean = values[list(rows[reference].values())].astype(np.float64)
+    found = []
+    for name in (reference, *(name for name in rows if name != reference)):
+        if rows[name].keys() != rows[reference].keys():
+            other = sorted(rows[name].keys() ^ rows[reference].keys())[0]
+            raise EvaluationError(
+                f"{name}: expected the scans of {reference}, one has {other.subject} "
+                f"{other.session} and the other has not.",
+                hint="Every condition needs the same subjects and sessions; see --where.",
+            )
+        moved = values[[rows[name][scan] for scan in scans]].astype(np.float64)
+        family = "reference" if name == reference else "conditions"
+        found.append(_moved(family, name, moved, clean, subjects, pairs, resampling))
+    return found
+
+
 def _same(one: ParcelSeries, other: ParcelSeries) -> bool:
     return one.tr_s == other.tr_s and np.array_equal(one.values, other.values, equal_nan=True)
 
@@ -133,13 +174,13 @@ def _moved(
 def cosines(first: Array, second: Array) -> Array:
     """(R,) cosines of the rows of two arrays (R, D)."""
     norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    return np.asarray((first * second).sum(axis=1) / norms)
+    return np.asarray((first * second).sum(axis=1) / np.maximum(norms, TINY))
 
 
 def cka(first: Array, second: Array) -> float:
     """Linear centred kernel alignment of two sets of vectors (R, D) and (R, D')."""
     a, b = ((x - x.mean(axis=0)) @ (x - x.mean(axis=0)).T for x in (first, second))
-    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum() / max(np.sqrt((a * a).sum() * (b * b).sum()), TINY))
 
 
 def _found_again(moved: Array, clean: Array, pairs: Sequence[Pairing]) -> Array:

@@ -69,8 +69,14 @@ class SourceOptions:
             for row in range(n_rows)
             if all(str(columns[name][row]) == value for name, value in self.where)
         ]
+        if not n_rows:
+            raise EvaluationError(f"{where}: holds no rows.")
         if not rows:
-            raise EvaluationError(f"{where}: none of {n_rows} rows is chosen by --where.")
+            there = [f"{name}: {_values(columns[name])}" for name, _ in self.where]
+            raise EvaluationError(
+                f"{where}: none of {n_rows} rows is chosen by --where; there are "
+                f"{'; '.join(there)}."
+            )
         return rows, [self._key(columns, row, where=where) for row in rows]
 
     def _key(self, columns: Columns, row: int, *, where: str) -> Key:
@@ -120,6 +126,7 @@ def read_source(path: Path, options: SourceOptions) -> tuple[ByLevel, list[str]]
                 hint="--features takes a regular expression for the names of feature columns.",
             )
         values = np.array([columns[c] for c in chosen], dtype=np.float64).T
+        _refuse_empty(values, keys, where=f"{path.name}, {name}")
         sets[name], note = complete(values, chosen, name=f"{path.name}, {name}")
         notes += note
     level: Level = "window" if options.window_column else "scan"
@@ -160,7 +167,8 @@ def _read_folder(folder: Path, options: SourceOptions) -> tuple[ByLevel, list[st
 
 def read_rows(path: Path, options: SourceOptions) -> tuple[dict[str, list[Any]], list[Key]]:
     """Read the chosen rows of a table by columns, None for a missing value; and what each is."""
-    labels = (options.subject_column, options.session_column)
+    labels = [options.subject_column, options.session_column, *(c for c, _ in options.where)]
+    labels += [options.pipeline_column] if options.pipeline_column else []
     columns = {n: c.to_pylist() for n, c in read_columns(path, text=labels).items()}
     rows, keys = options.keys(columns, where=path.name)
     return {name: [values[row] for row in rows] for name, values in columns.items()}, keys
@@ -169,7 +177,13 @@ def read_rows(path: Path, options: SourceOptions) -> tuple[dict[str, list[Any]],
 def _feature_columns(names: list[str], pattern: str | None, *, where: str) -> dict[str, list[str]]:
     """Return the columns of each set of vectors."""
     if pattern is not None:
-        chosen = [name for name in names if re.fullmatch(pattern, name)]
+        try:
+            chosen = [name for name in names if re.fullmatch(pattern, name)]
+        except re.error as err:
+            raise EvaluationError(
+                f"--features {pattern}: not a regular expression ({err}).",
+                hint="For example 'dim_[0-9]+'.",
+            ) from err
         if not chosen:
             raise EvaluationError(
                 f"{where}: no column's name fits --features {pattern}; there are {_listed(names)}."
@@ -202,6 +216,23 @@ def complete(values: Array, columns: list[str], *, name: str) -> tuple[Array, li
         f"{name}: {len(lost)} of {len(columns)} columns ({_listed(parts)}) are missing in at "
         "least one row and left out of all"
     ]
+
+
+def _refuse_empty(values: Array, keys: Sequence[Key], *, where: str) -> None:
+    """Refuse rows without any number: no column would be whole with them."""
+    empty = np.asarray(~np.isfinite(values).any(axis=1))
+    if empty.any():
+        named = [f"{k.subject} {k.session}" for k, gone in zip(keys, empty, strict=True) if gone]
+        raise EvaluationError(
+            f"{where}: {len(named)} of {len(keys)} rows have no vector, only missing values: "
+            f"{_listed(named)}.",
+            hint="Leave these rows out of the table.",
+        )
+
+
+def _values(column: Sequence[Any]) -> str:
+    """Name what a column holds."""
+    return _listed(list(dict.fromkeys(str(value) for value in column)))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from model.checkpoint import load_encoder
 from model.errors import CheckpointError, ConfigError
 from model.probing.linear import LinearHead, make_head
-from model.spec import from_dict
+from model.spec import ReadoutPart  # noqa: TC001 - from_dict reads the annotations
+from model.strict import from_dict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from model.encoder import Encoder
     from model.probing.samples import FloatArray
     from model.series import Windows
-    from model.spec import ReadoutPart
 
 CHECKPOINT_FOLDER = "checkpoint"
 HEAD_CARD = "head.json"

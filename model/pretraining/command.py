@@ -27,7 +27,7 @@ from model.pretraining.provenance import (
     describe_data,
     describe_parent,
 )
-from model.pretraining.record import read_log
+from model.pretraining.record import TrainingError, read_log
 from model.pretraining.settings import HIGH_PASS, UNTRAINED
 from model.pretraining.shards import Shards
 from model.pretraining.step import Trainer
@@ -167,13 +167,20 @@ def _run(config: PretrainConfig, out: Path, *, device: str, report: Callable[[st
         if not crew.leads:
             material = Material(config)
         trainer = Trainer(Learner(config, material.parent), config, crew)
-        seconds = train(
-            trainer,
-            out,
-            cohort=material.cohorts.get("train"),
-            validation=material.cohorts.get("validation"),
-            report=report,
-        )
+        try:
+            seconds = train(
+                trainer,
+                out,
+                cohort=material.cohorts.get("train"),
+                validation=material.cohorts.get("validation"),
+                report=report,
+            )
+        except OSError as err:
+            raise TrainingError(
+                f"{out}: cannot be written ({err}).",
+                hint="Make room, or check permissions; semantoks-model resume goes on from the "
+                "last saved state.",
+            ) from err
         if crew.leads:
             provenance |= {"seconds": round(seconds, 1)}
             check = _check_adaptation(trainer, material)

@@ -23,7 +23,8 @@ from model.pretraining.settings import (
 )
 from model.pretraining.simulate import SimulationConfig
 from model.pretraining.views import ViewsConfig
-from model.spec import EncoderSpec, InputSpec, from_dict
+from model.spec import EncoderSpec, InputSpec
+from model.strict import from_dict
 
 if TYPE_CHECKING:
     from model.encoder import Encoder
@@ -45,8 +46,13 @@ assert list(_SECTIONS) == [f.name for f in fields(PretrainConfig)]  # noqa: S101
 
 def recipe_path(name: str) -> Path:
     """Return the TOML file of a recipe that comes with the package, or a file's own path."""
-    shipped = Path(str(files("model").joinpath(f"data/pretraining/{name}.toml")))
-    return shipped if shipped.is_file() else Path(name)
+    return shipped_recipes().get(name, Path(name))
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Return the recipes that come with the package, by name."""
+    folder = Path(str(files("model").joinpath("data/pretraining")))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def load_config(path: Path, *, overrides: tuple[str, ...] = ()) -> PretrainConfig:
@@ -71,12 +77,18 @@ def load_config(path: Path, *, overrides: tuple[str, ...] = ()) -> PretrainConfi
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
-        raise ConfigError(f"{path}: not a readable TOML file ({err}).") from err
+        raise ConfigError(
+            f"{path}: not a readable TOML file ({err}).",
+            hint=f"Recipes that come with the package: {', '.join(shipped_recipes())}.",
+        ) from err
+    wrong = [name for name, table in tables.items() if not isinstance(table, dict)]
+    if wrong:
+        raise ConfigError(f"{path}: expected sections of keys with values, found {wrong}.")
     for override in overrides:
         section, key, value = _parse_override(override)
         tables.setdefault(section, {})[key] = value
     init = tables.get("run", {}).get("init", RANDOM)
-    if init not in UNTRAINED:
+    if isinstance(init, str) and init not in UNTRAINED:
         card = load_parent(init).own_card()
         tables = {"encoder": asdict(card.encoder), "input": asdict(card.input)} | tables
         tables["run"] = {"readout": card.readout} | tables["run"]
@@ -110,7 +122,7 @@ def load_parent(init: str) -> Encoder:
 
 def _resolve(table: dict[str, Any], key: str, *, unless: tuple[str, ...] = ()) -> None:
     """Make a path absolute, so that a run can be resumed from any folder."""
-    if key in table and table[key] not in unless:
+    if isinstance(table.get(key), str) and table[key] not in unless:
         table[key] = str(Path(table[key]).resolve())
 
 

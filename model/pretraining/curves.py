@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 CURVES_FILE = "curves.png"
 PANELS = {
-    "total loss": ("total",),
+    "total loss, weighted": ("total",),
     "CLS": ("cls", "validation_cls"),
     "temporal regularizer": ("ttr", "validation_ttr"),
     "masked tokens": ("token", "validation_token"),
@@ -18,6 +18,8 @@ PANELS = {
     "RankMe (1: collapse)": ("rankme_cls", "rankme_networks"),
     "teacher std (0: collapse)": ("teacher_std",),
 }
+FROM_ZERO = {"gradient_norm", "rankme_cls", "teacher_std"}
+"""Whose distance from zero is what a reader looks for."""
 
 
 def draw_curves(rows: Sequence[dict[str, float]], folder: Path) -> None:
@@ -32,6 +34,7 @@ def draw_curves(rows: Sequence[dict[str, float]], folder: Path) -> None:
     """
     # Not at the top: drawing takes a second to import, and most commands do not draw.
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(12, 6))
     figure.subplots_adjust(left=0.05, right=0.98, bottom=0.08, top=0.93, wspace=0.25, hspace=0.4)
@@ -45,6 +48,9 @@ def draw_curves(rows: Sequence[dict[str, float]], folder: Path) -> None:
         ax.set_title(title, fontsize=9)
         ax.set_xlabel("step", fontsize=8)
         ax.tick_params(labelsize=7)
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        if names[0] in FROM_ZERO and ax.lines:
+            ax.set_ylim(bottom=0)
         if ax.lines:
             ax.legend(fontsize=7, frameon=False)
     axes[-1].set_axis_off()

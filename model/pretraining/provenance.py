@@ -76,11 +76,7 @@ def claim(
     path = out / CONFIG_FILE
     now = _provenance(data, parent)
     if path.exists():
-        if path.read_text(encoding="utf-8") != text:
-            raise ConfigError(
-                f"{out} holds a run with other settings ({path.name} differs).",
-                hint="Name a new folder, or go on with the settings it was started with.",
-            )
+        _refuse_changes(path, json.loads(text))
         now = _same_run(out / PROVENANCE_FILE, now)
     elif out.exists() and any(p.name != SHARDS_FOLDER for p in out.iterdir()):
         raise ConfigError(f"{out} is not empty and holds no run.", hint="Name a new folder.")
@@ -88,6 +84,29 @@ def claim(
     write_whole({out / PROVENANCE_FILE: (json.dumps(now, indent=2) + "\n").encode()})
     write_whole({path: text.encode()})
     return now
+
+
+def _refuse_changes(path: Path, now: dict[str, Any]) -> None:
+    """Compare with the settings that a run was started with; name those that differ."""
+    try:
+        then, now = (
+            {f"{name}.{key}": value for name, table in run.items() for key, value in table.items()}
+            for run in (json.loads(path.read_text(encoding="utf-8")), now)
+        )
+    except (OSError, ValueError, AttributeError) as err:
+        raise ConfigError(
+            f"{path}: not the settings of a run.", hint="Name a new folder."
+        ) from err
+    changed = [
+        f"{key} {then.get(key)!r}, now {now.get(key)!r}"
+        for key in {**then, **now}
+        if key not in then or key not in now or then[key] != now[key]
+    ]
+    if changed:
+        raise ConfigError(
+            f"{path.parent} holds a run with other settings: {'; '.join(changed)}.",
+            hint="Name a new folder, or go on with the settings it was started with.",
+        )
 
 
 def _provenance(data: dict[str, Any] | None, parent: dict[str, str] | None) -> dict[str, Any]:
@@ -103,9 +122,11 @@ def _provenance(data: dict[str, Any] | None, parent: dict[str, str] | None) -> d
 def _same_run(path: Path, now: dict[str, Any]) -> dict[str, Any]:
     """Return the saved provenance, with the present revision; other data are refused."""
     try:
-        then: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        then: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
         raise ConfigError(f"{path}: not readable ({err}).", hint="Name a new folder.") from err
+    if not isinstance(then, dict) or not now.keys() <= then.keys():
+        raise ConfigError(f"{path}: not the provenance of a run.", hint="Name a new folder.")
     for what in ("data", "parent"):
         if then[what] != now[what]:
             raise ConfigError(

@@ -123,17 +123,30 @@ def restore_state(trainer: Trainer, folder: Path) -> tuple[int, float]:
         state = torch.load(path, weights_only=True, map_location=trainer.crew.device)
         trainer.learner.load_state_dict(state["learner"])
         trainer.optimizer.load_state_dict(state["optimizer"])
+        return int(state["step"]), float(state["seconds"])
     except Exception as err:
+        # Not torch's own words: they are hundreds of lines, or advise to unpickle at any risk.
         raise TrainingError(
-            f"{path}: not the state of this run ({err}).", hint="Start again in a new folder."
+            f"{path}: damaged, or the state of another architecture ({type(err).__name__}).",
+            hint="Start again in a new folder.",
         ) from err
-    return state["step"], state["seconds"]
 
 
 def truncate_log(folder: Path, *, step: int) -> None:
-    """Drop what was logged after a state: those steps are done, and logged, again."""
+    """Drop what was logged after a state: those steps are done, and logged, again.
+
+    Raises
+    ------
+    TrainingError
+        Steps before the state are not in the log.
+    """
     path = folder / LOG_FILE
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    if len(lines) < step:
+        raise TrainingError(
+            f"{path}: expected a line for each of {step} steps done, found {len(lines)}.",
+            hint="Put the log back, or start again in a new folder.",
+        )
     scratch = folder / f".{LOG_FILE}.part"
     scratch.write_text("".join(lines[:step]), encoding="utf-8")
     scratch.replace(path)

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from model.errors import ConfigError
 from model.networks import NETWORKS
-from model.pretraining.losses import Distance, RateOn, TokenReduction, TtrRate
+from model.pretraining.losses import (  # noqa: TC001 - from_dict reads the annotations
+    Distance,
+    RateOn,
+    TokenReduction,
+    TtrRate,
+)
 from model.pretraining.masks import MaskCounts, slice_counts
 from model.spec import EncoderSpec, InputSpec, ReadoutPart
+from model.strict import COUNT, NOT_NEGATIVE, POSITIVE, SEED, SHARE, check_limits
 
 if TYPE_CHECKING:
     from model.pretraining.simulate import SimulationConfig
@@ -57,12 +63,19 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "readout", tuple(self.readout))
-        for name in ("n_steps", "batch_size", "save_every", "micro_batches", "fetch_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"run.{name} {getattr(self, name)}: must be at least 1.")
-        if self.n_subjects is not None and (
-            self.n_subjects < 1 or self.n_subjects % self.batch_size
-        ):
+        check_limits(
+            "run",
+            self,
+            seed=SEED,
+            n_steps=COUNT,
+            batch_size=COUNT,
+            save_every=COUNT,
+            n_subjects=COUNT,
+            whitening=SHARE,
+            micro_batches=COUNT,
+            fetch_every=COUNT,
+        )
+        if self.n_subjects is not None and self.n_subjects % self.batch_size:
             raise ConfigError(
                 f"run.n_subjects {self.n_subjects} is not a whole number of batches of "
                 f"{self.batch_size}."
@@ -72,10 +85,10 @@ class RunConfig:
                 f"run.batch_size {self.batch_size} cannot be divided into run.micro_batches "
                 f"{self.micro_batches} of one size."
             )
-        wrong = sorted(set(self.readout) - set(get_args(ReadoutPart)))
-        if wrong or not self.readout:
-            raise ConfigError(f"run.readout {self.readout}: parts are {get_args(ReadoutPart)}.")
-        _check_choices(self, "run", precision=Precision)
+        if not self.readout or len(set(self.readout)) < len(self.readout):
+            raise ConfigError(
+                f"run.readout {self.readout}: one or more of {get_args(ReadoutPart)}, each once."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,26 +140,18 @@ class ObjectiveConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mask_ratio", tuple(self.mask_ratio))
-        _check_choices(
-            self,
+        check_limits(
             "objective",
-            ttr_rate=TtrRate,
-            rate_on=RateOn,
-            ttr_average=TtrAverage,
-            distance=Distance,
-            masked_reduction=TokenReduction,
-            mask_counts=MaskCounts,
+            self,
+            head_hidden=COUNT,
+            head_out=COUNT,
+            head_layers=COUNT,
+            token_weight=NOT_NEGATIVE,
+            mask_probability=SHARE,
+            mask_ratio=SHARE,
+            ttr_weight=NOT_NEGATIVE,
+            ttr_share=NOT_NEGATIVE,
         )
-        if self.head_layers < 1:
-            raise ConfigError(f"objective.head_layers {self.head_layers}: must be at least 1.")
-
-
-def _check_choices(settings: object, section: str, **choices: Any) -> None:
-    for name, kind in choices.items():
-        if getattr(settings, name) not in get_args(kind):
-            raise ConfigError(
-                f"{section}.{name} {getattr(settings, name)!r}: one of {get_args(kind)}."
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +169,15 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight_decay", tuple(self.weight_decay))
+        check_limits(
+            "optimizer",
+            self,
+            learning_rate=NOT_NEGATIVE,
+            warmup_share=SHARE,
+            weight_decay=NOT_NEGATIVE,
+            teacher_momentum=SHARE,
+            clip_norm=POSITIVE,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -103,6 +103,11 @@ class _Writer:
         if scan.scan in self.names:
             raise ShardError(f"two scans are named {scan.scan}.", hint="Names must be unique.")
         self.names.add(scan.scan)
+        if scan.subject.splitlines() != [scan.subject.strip()]:
+            raise ShardError(
+                f"{scan.source}: a subject named {scan.subject!r} cannot stand on a list.",
+                hint="A name is one line, without blanks around it.",
+            )
         reason = self._unusable(scan.series)
         if reason:
             self.excluded[scan.scan] = reason

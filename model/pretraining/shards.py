@@ -20,7 +20,8 @@ import numpy as np
 from model.card import parcels_sha256
 from model.errors import SemantoksError
 from model.networks import parcel_names
-from model.spec import from_dict
+from model.spec import Normalization  # noqa: TC001 - from_dict reads the annotations
+from model.strict import from_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from model.series import FloatArray
-    from model.spec import Normalization
 
 DESCRIPTION, INDEX = "shards.json", "index.tsv"
 FORMAT = "semantoks shards 1"
@@ -125,7 +125,9 @@ class Shards:
             try:
                 shard = np.load(path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError) as err:
-                raise ShardError(f"{path}: not a readable shard ({err}).") from err
+                raise ShardError(
+                    f"{path}: not a readable shard ({err}).", hint="Write the shards again."
+                ) from err
             self._maps[scan.shard] = shard
         return self._maps[scan.shard]
 

@@ -15,7 +15,7 @@ parcels are those whose names differ in the hemisphere only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,6 +25,7 @@ from model.networks import NETWORKS
 from model.pretraining.draws import normal, uniform
 from model.pretraining.layout import layout
 from model.pretraining.simulated_processing import SimulatedScans, finish
+from model.strict import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, check_limits
 
 if TYPE_CHECKING:
     from model.spec import InputSpec
@@ -83,6 +84,19 @@ class SimulationConfig:
     """Share of sessions with spikes."""
     cut_probability: float = 0.2
     """Share of batches without cerebellum, or without cerebellum and subcortex."""
+
+    def __post_init__(self) -> None:
+        at_least_one = ("n_samples", "components_per_network", "n_states", "n_scanners")
+        above_zero = ("mixing_reach", "dwell_s")
+        shares = ("spike_probability", "cut_probability")
+        strengths = [f.name for f in fields(self) if f.name.endswith(("_gain", "_spread"))]
+        limits = {
+            **dict.fromkeys(at_least_one, COUNT),
+            **dict.fromkeys(above_zero, POSITIVE),
+            **dict.fromkeys(shares, SHARE),
+            **dict.fromkeys(strengths, NOT_NEGATIVE),
+        }
+        check_limits("simulation", self, **limits)
 
 
 def simulate(

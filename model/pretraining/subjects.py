@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.errors import SemantoksError
+from model.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -72,7 +73,8 @@ def read_lists(paths: Mapping[str, Path], known: Collection[str]) -> dict[str, S
 
 def _read(path: Path) -> SubjectList:
     content = path.read_bytes()
-    lines = content.decode("utf-8", errors="replace").splitlines()
+    # With or without the mark that some editors put at the beginning.
+    lines = content.decode("utf-8-sig", errors="replace").splitlines()
     return SubjectList(
         subjects=tuple(line.strip() for line in lines if line.strip()),
         sha256=hashlib.sha256(content).hexdigest(),
@@ -114,8 +116,11 @@ def split_subjects(
         The shares leave nobody to train on.
     """
     order = np.random.default_rng(seed).permutation(sorted(subjects)).tolist()
-    n_validation, n_test = (max(1, round(share * len(order))) for share in (validation, test))
-    if not (0 < validation < 1 and 0 < test < 1) or n_validation + n_test >= len(order):
+    possible = 0 < validation < 1 and 0 < test < 1
+    n_validation, n_test = (
+        max(1, round(share * len(order))) if possible else 0 for share in (validation, test)
+    )
+    if not possible or n_validation + n_test >= len(order):
         raise SubjectsError(
             f"{len(order)} subjects cannot be divided into {validation:g} for validation, "
             f"{test:g} for test and a rest for training.",
@@ -144,6 +149,7 @@ def write_lists(folder: Path, lists: Mapping[str, Sequence[str]]) -> dict[str, P
             f"lists of subjects exist: {', '.join(there)}.",
             hint="Who is held out stays held out; name another folder.",
         )
-    for name, path in paths.items():
-        path.write_text("".join(f"{s}\n" for s in lists[name]), encoding="utf-8")
+    write_whole(
+        {path: "".join(f"{s}\n" for s in lists[name]).encode() for name, path in paths.items()}
+    )
     return paths

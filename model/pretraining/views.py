@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from model.errors import ConfigError
 from model.nearness import expected_correlation
 from model.networks import NETWORKS, network_columns
+from model.strict import NOT_NEGATIVE, SHARE, check_limits
 
 Pairing = Literal["scan", "sessions"]
 LostParcels = Literal["zeroed", "predicted"]
@@ -38,12 +38,14 @@ class ViewsConfig:
     def __post_init__(self) -> None:
         for name in ("parcels_zeroed", "time_zeroed", "scale"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.pairing not in get_args(Pairing):
-            raise ConfigError(f"views.pairing {self.pairing!r}: one of {get_args(Pairing)}.")
-        if self.lost_parcels not in get_args(LostParcels):
-            raise ConfigError(
-                f"views.lost_parcels {self.lost_parcels!r}: one of {get_args(LostParcels)}."
-            )
+        check_limits(
+            "views",
+            self,
+            parcels_zeroed=SHARE,
+            time_zeroed=SHARE,
+            scale=NOT_NEGATIVE,
+            noise=NOT_NEGATIVE,
+        )
 
     @property
     def n_sessions(self) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from model.errors import ConfigError
 from model.pretraining.config import load_config
-from model.spec import from_dict
+from model.strict import COUNT, SEED, Limits, check_limits, from_dict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,10 +30,8 @@ class HeldOut:
     seed: int
 
     def __post_init__(self) -> None:
-        for name, least in (("n_subjects", 2), ("n_samples", 1), ("seed", 0)):
-            number = getattr(self, name)
-            if type(number) is not int or number < least:
-                raise ConfigError(f"held_out.{name} {number!r}: a whole number, at least {least}.")
+        pair = Limits(2, math.inf, "at least 2")
+        check_limits("held_out", self, n_subjects=pair, n_samples=COUNT, seed=SEED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +122,7 @@ def row_name(size: int, seed: int) -> str:
 
 
 def _distinct(numbers: list[int], where: str, *, least: int) -> tuple[int, ...]:
-    whole = isinstance(numbers, list) and all(type(n) is int and n >= least for n in numbers)
-    if not whole or not numbers or len(set(numbers)) < len(numbers):
+    if not numbers or min(numbers) < least or len(set(numbers)) < len(numbers):
         raise ConfigError(
             f"{where}: expected whole numbers that differ, from {least} on, found {numbers!r}."
         )

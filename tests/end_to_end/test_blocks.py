@@ -94,6 +94,17 @@ def test_events_of_a_run_go_before_those_that_all_runs_inherit(embedded, blocks,
     assert set(of_run.loc[[("sub-01", 2)]]) == {"faces", "shapes"}
 
 
+def test_a_condition_called_null_is_a_condition(embedded, blocks, bids) -> None:
+    own = bids / "sub-01" / "func" / "sub-01_task-hariri_run-01_events.tsv"
+    write_events(own, [(20.0, 20.0, "null"), (80.0, 20.0, "None"), (140.0, 20.0, None)])
+    assert blocks(bids, *DELAY).exit_code == 0
+    table = pd.read_csv(
+        embedded / "group_desc-blocks_embedding.tsv", sep="\t", keep_default_na=False
+    )
+    of_run = table[(table["participant_id"] == "sub-01") & (table["run_id"] == 1)]
+    assert of_run["trial_type"].tolist() == ["null", "None"]
+
+
 def test_what_gives_no_block_is_listed_with_its_reason(embedded, blocks, bids) -> None:
     late = [(285.0, 21.0, "shapes"), (10.0, 21.0, "faces")]
     (bids / "task-hariri_events.tsv").unlink()
@@ -125,6 +136,7 @@ def test_the_response_has_no_default_and_only_one_model(embedded, blocks, bids) 
         (EVENTS, (*DELAY, "--condition", "houses"), "no event of the conditions"),
         ([("soon", 21.0, "faces")], DELAY, "could not convert"),
         ([(10.0, np.nan, "faces")], DELAY, "no duration"),
+        ([(10.0, np.inf, "faces")], DELAY, "no duration"),
         ([(10.0, 21.0, "faces")], ("--construction", "concatenated", *DELAY[2:]), "no second"),
     ],
 )

@@ -38,6 +38,11 @@ def cohort(n=12, dim=30, *, noise=0.5, seed=0, subjects=None) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(keys), pd.DataFrame(values, columns=columns)], axis=1)
 
 
+def without_the_vector_of_row_5(table: pd.DataFrame) -> pd.DataFrame:
+    table.loc[5, table.columns.str.startswith("dim_")] = np.nan
+    return table
+
+
 def write(table: pd.DataFrame, path: Path) -> Path:
     if path.suffix == ".parquet":
         table.to_parquet(path)
@@ -69,6 +74,30 @@ def test_any_table_with_subjects_and_sessions_is_evaluated(tmp_path, suffix) -> 
     content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert len(content["findings"]) == len(found)
     assert (tmp_path / "out" / "evaluation.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_label_that_looks_like_a_number_is_chosen_as_it_is_written(tmp_path) -> None:
+    table = pd.concat([cohort(seed=1).assign(run_id="01"), cohort(seed=2).assign(run_id="02")])
+    source = write(table, tmp_path / "table.tsv")
+    answer = call(source, tmp_path / "out", *FEATURES, "--where", "run_id=01")
+    assert answer.exit_code == 0, answer.output
+    assert value(results(tmp_path / "out"), measure="rankme") > 1
+
+
+def test_two_subjects_have_numbers_without_an_interval_of_reliability(tmp_path) -> None:
+    source = write(cohort(n=2), tmp_path / "table.tsv")
+    answer = call(source, tmp_path / "out", *FEATURES)
+    assert answer.exit_code == 0, answer.output
+    found = results(tmp_path / "out").set_index("measure")
+    assert np.isnan(found.loc["icc_mean", "low"])
+    assert found.loc["icc_mean", "value"] > 0
+
+
+def test_an_interval_does_not_leave_what_a_measure_can_be(tmp_path) -> None:
+    source = write(cohort(n=5, dim=3), tmp_path / "table.tsv")
+    assert call(source, tmp_path / "out", *FEATURES).exit_code == 0
+    found = results(tmp_path / "out").set_index("measure").loc["icc_above_0.4"]
+    assert 0 <= found["low"] <= found["value"] <= found["high"] <= 1
 
 
 def test_two_sets_of_embeddings_are_compared_subject_by_subject(tmp_path) -> None:
@@ -146,9 +175,13 @@ def test_motion_and_site_that_the_vectors_hold_are_told(tmp_path) -> None:
         (lambda t: t, (), "no embedding of semantoks"),
         (lambda t: t, ("--features", "x.*"), "no column's name fits"),
         (lambda t: t, ("--features", "[ps].*"), "hold text: participant_id, session_id"),
-        (lambda t: t, (*FEATURES, "--where", "session_id=03"), "none of 24 rows"),
+        (lambda t: t, (*FEATURES, "--where", "session_id=03"), "session_id: 01, 02"),
+        (lambda t: t[:0], FEATURES, "holds no rows"),
+        (lambda t: t[["dim_0"]], FEATURES, "divided by tabs"),
+        (lambda t: t, ("--features", "["), "not a regular expression"),
+        (without_the_vector_of_row_5, FEATURES, "1 of 24 rows have no vector"),
         (lambda t: t, (*FEATURES, "--where", "session_id"), "expected COLUMN=VALUE"),
-        (lambda t: t.assign(dim_0=np.nan), ("--features", "dim_0"), "no column has a number"),
+        (lambda t: t.assign(dim_0=np.nan), ("--features", "dim_0"), "24 of 24 rows have"),
         (lambda t: t.replace("004", None), FEATURES, "has no subject"),
         (lambda t: t, (*FEATURES, "--site-column", "site"), "no column site"),
         (lambda t: t, (*FEATURES, "--window-column", "session_id"), "number of a window"),
@@ -250,6 +283,54 @@ def test_robustness_of_an_output_folder_has_a_row_per_perturbation(
     assert noisy["centred"] < 0.9
     assert noisy["cosine_low"] <= noisy["cosine"] <= noisy["cosine_high"]
     assert (tmp_path / "out" / "robustness.png").stat().st_size > 1000
+
+
+def perturbed() -> pd.DataFrame:
+    noise = {"none": 0.0, "noise 1": 1.0, "noise 2": 2.0}
+    tables = []
+    for seed, (name, sd) in enumerate(noise.items()):
+        table = cohort().assign(condition=name)
+        features = table.filter(like="dim_")
+        table[features.columns] += sd * np.random.default_rng(seed).normal(size=features.shape)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+CONDITIONS = ("--condition-column", "condition", "--reference", "none")
+
+
+def test_a_table_of_perturbed_scans_has_curves_beside_the_scans_as_they_are(tmp_path) -> None:
+    source = write(perturbed(), tmp_path / "table.tsv")
+    answer = call(source, tmp_path / "out", *FEATURES, *CONDITIONS)
+    assert answer.exit_code == 0, answer.output
+    plain = write(cohort(), tmp_path / "plain.tsv")
+    assert call(plain, tmp_path / "plain", *FEATURES).exit_code == 0
+    pd.testing.assert_frame_equal(results(tmp_path / "out"), results(tmp_path / "plain"))
+    table = pd.read_csv(tmp_path / "out" / "robustness.tsv", sep="\t").set_index("name")
+    assert list(table.index) == ["none", "noise 1", "noise 2"]
+    assert table["cosine"].is_monotonic_decreasing
+    assert table.loc["none", "cosine"] == 1
+    assert (tmp_path / "out" / "robustness.png").stat().st_size > 1000
+    assert call(plain, tmp_path / "out", *FEATURES).exit_code == 0
+    assert not (tmp_path / "out" / "robustness.tsv").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (CONDITIONS[:2], "belong together"),
+        (CONDITIONS[2:], "belong together"),
+        ((*CONDITIONS, "--pipeline-column", "condition"), "by one pipeline"),
+        ((*CONDITIONS[:3], "clean"), "condition: none, noise 1, noise 2"),
+        (CONDITIONS, "expected the scans of none, one has 011 02"),
+    ],
+)
+def test_perturbed_scans_that_cannot_be_compared_are_refused(tmp_path, words, message) -> None:
+    source = write(perturbed()[:-1], tmp_path / "table.tsv")
+    answer = call(source, tmp_path / "out", *FEATURES, *words)
+    assert answer.exit_code == 1
+    assert message in answer.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_outputs_with_a_damaged_file_are_named(tmp_path, outputs) -> None:

@@ -94,7 +94,7 @@ def test_the_shorter_of_two_joined_blocks_decides_for_both(series):
 
 
 @pytest.mark.parametrize("construction", CONSTRUCTIONS)
-@pytest.mark.parametrize("onset_s", [-20.0, 290.0, 400.0])
+@pytest.mark.parametrize("onset_s", [-1e9, -20.0, 290.0, 400.0, 1e9])
 def test_a_response_that_leaves_the_scan_gives_no_block(series, construction, onset_s):
     found, reasons = samples_of(series, [event(onset_s)], construction=construction)
     assert found == []

@@ -218,6 +218,19 @@ def test_a_run_killed_without_warning_goes_on_with_the_same_losses(shards, tmp_p
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
+def test_a_run_that_is_told_to_end_says_how_to_go_on(shards, tmp_path):
+    recipe, overrides = settings(shards, 10_000)
+    words = ["-c", "from model.cli import main; main()", "pretrain", recipe, tmp_path / "out"]
+    process = start([*words, "--device", "cpu", *flags(overrides)])
+    while not (tmp_path / "out/state.pt").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    message = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert message.endswith(f"resume {tmp_path / 'out'} goes on from the last saved state.\n")
+    assert "Traceback" not in message
+
+
 def test_two_processes_train_as_one_and_a_dead_one_stops_the_other(shards, tmp_path):
     recipe, overrides = settings(shards, 6)
     run_pretraining(recipe, tmp_path / "one", overrides)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,11 +13,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from model.checkpoint import load_encoder
-from model.errors import CheckpointError, ConfigError
+from model.errors import CheckpointError, ConfigError, SemantoksError
 from model.pretraining import command
 from model.pretraining.batches import draw_batch
 from model.pretraining.command import run_pretraining
-from model.pretraining.config import load_config
+from model.pretraining.config import load_config, recipe_path
 from model.pretraining.learner import Learner
 from model.pretraining.parallel import Crew
 from model.pretraining.provenance import git_revision
@@ -263,11 +264,47 @@ def test_training_goes_on_from_a_checkpoint_and_the_card_names_it(tmp_path, fini
         ("objective.mask_ratio=[0.7, 0.75]", "mask_ratio"),
         ("objective.distance=manhattan", "distance"),
         ("n_steps=3", "section.key=value"),
+        ("views.pairing=subjects", "pairing 'subjects' .expected one of 'scan', 'sessions'"),
+        ("run.n_steps=10.5", "n_steps 10.5 .expected a whole number"),
+        ("run.n_steps=true", "n_steps True .expected a whole number"),
+        ("run.seed=-1", "run.seed -1 .expected from 0"),
+        ("run.init=5", "init 5 .expected text"),
+        ("run.whitening=5", "run.whitening 5 .expected from 0 to 1"),
+        ("run.readout=['cls', 'cls']", "each once"),
+        ("optimizer.learning_rate=fast", "learning_rate 'fast' .expected a finite number"),
+        ("optimizer.learning_rate=nan", "learning_rate nan .expected a finite number"),
+        ("optimizer.learning_rate=-1", "learning_rate -1 .expected at least 0"),
+        ("optimizer.weight_decay=[0.1]", "weight_decay .*expected a list, 2 of a finite"),
+        ("optimizer.clip_norm=0", "clip_norm 0 .expected above 0"),
+        ("objective.head_out=0", "head_out 0 .expected at least 1"),
+        ("objective.rate_centred=1", "rate_centred 1 .expected true or false"),
+        ("views.parcels_zeroed=[0.0, 2.0]", "parcels_zeroed .*expected from 0 to 1"),
+        ("simulation.n_states=0", "n_states 0 .expected at least 1"),
+        ("simulation.dwell_s=0", "dwell_s 0 .expected above 0"),
+        ("input.band_hz=[0.1, 0.01]", "lower and the upper edge"),
     ],
 )
 def test_a_setting_that_is_unknown_or_impossible_is_refused(override, message):
     with pytest.raises(ConfigError, match=message):
         load_config(TINY, overrides=(override,))
+
+
+def test_all_settings_of_another_kind_are_told_at_once():
+    overrides = ("run.seed=x", "run.n_steps=many")
+    with pytest.raises(ConfigError, match=r"seed 'x' .*, n_steps 'many' "):
+        load_config(TINY, overrides=overrides)
+
+
+def test_a_recipe_with_a_value_in_place_of_a_section_is_refused(tmp_path):
+    path = tmp_path / "flat.toml"
+    path.write_text("run = 3")
+    with pytest.raises(ConfigError, match=r"sections .* found \['run'\]"):
+        load_config(path)
+
+
+def test_a_recipe_of_no_such_name_is_answered_with_those_there_are():
+    with pytest.raises(ConfigError, match="adapt, bundled, published, tiny"):
+        load_config(recipe_path("bundeld"))
 
 
 def test_a_recipe_with_a_section_missing_is_refused(tmp_path):
@@ -288,8 +325,34 @@ def test_an_override_that_is_no_toml_is_a_string():
 
 
 def test_a_folder_with_another_run_is_refused(finished):
-    with pytest.raises(ConfigError, match="other settings"):
+    with pytest.raises(ConfigError, match=r"other settings: run\.seed 1, now 9\."):
         run_pretraining(TINY, finished, (*SHORT, "run.seed=9"))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("state.pt", b"nonsense", "damaged, or the state of another architecture"),
+        ("log.jsonl", b"", "a line for each of 6 steps done, found 0"),
+        ("provenance.json", b"[]", "not the provenance of a run"),
+        ("config.json", b"[]", "not the settings of a run"),
+    ],
+)
+def test_a_damaged_run_is_refused_in_a_few_words(tmp_path, finished, file, content, message):
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run" / file).write_bytes(content)
+    with pytest.raises(SemantoksError, match=message) as error:
+        run_pretraining(TINY, tmp_path / "run", SHORT)
+    assert len(str(error.value)) < 400
+
+
+def test_a_disk_that_is_full_is_told(tmp_path, monkeypatch):
+    def full(*_args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("model.pretraining.record.torch.save", full)
+    with pytest.raises(TrainingError, match="No space left"):
+        run_pretraining(TINY, tmp_path / "run", SHORT)
 
 
 def test_a_folder_with_other_things_is_refused(tmp_path):

@@ -77,6 +77,8 @@ def test_an_imported_checkpoint_saved_and_loaded_is_the_same(tmp_path):
         main, ["import-checkpoint", str(PUBLISHED), str(tmp_path / "out"), "--heads", "4"]
     )
     assert result.exit_code == 0, result.output
+    again = CliRunner().invoke(main, ["import-checkpoint", str(PUBLISHED), str(tmp_path / "out")])
+    assert "is not empty" in again.output
     loaded = load_encoder(tmp_path / "out")
     assert loaded.card == imported.card
     x = torch.randn(1, 457, 100)
@@ -192,6 +194,10 @@ def with_an_unknown_part(state):
     return state | {"probe.weight": torch.zeros(2)}
 
 
+def with_half_precision(state):
+    return {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+
+
 def with_other_parcels(state):
     return state | {f"{LIVE}branches.0.weight": torch.zeros(24, 14, 3)}
 
@@ -222,6 +228,7 @@ def with_other_positions(state):
         (with_a_fresh_norm, "kernel_norm was never initialized"),
         (with_another_multiplier, "multiplier is not 2.0"),
         (with_other_positions, "not the sine-cosine"),
+        (with_half_precision, r"torch\.float16, expected .* torch\.float32"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused_with_the_reason(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from model.pretraining.shard_sources import scans_of_hdf5, scans_of_outputs, sca
 from model.pretraining.shard_writer import NewScan, write_shards
 from model.pretraining.shards import ShardError, Shards
 from model.pretraining.simulate import SimulationConfig
+from model.published_series import PARTS
 from model.series import ParcelSeries
 from model.spec import InputSpec
 
@@ -97,6 +99,12 @@ def test_nothing_usable_is_an_error_and_leaves_nothing(tmp_path):
 def test_an_existing_folder_is_not_written_to(stored):
     with pytest.raises(ShardError, match="exists"):
         write_shards(stored, noise_scans(1), SPEC, made_from="t")
+
+
+def test_a_subject_whose_name_fills_two_lines_is_refused(tmp_path):
+    scan = replace(next(noise_scans(1)), subject="a\nb")
+    with pytest.raises(ShardError, match="cannot stand on a list"):
+        write_shards(tmp_path / "s", [scan], SPEC, made_from="t")
 
 
 def test_two_scans_of_one_name_are_refused(tmp_path):
@@ -252,6 +260,9 @@ def test_an_hdf5_of_another_layout_is_refused(tmp_path):
     write_hdf5(tmp_path / "d.h5", tian3=np.zeros((3, 49, 150)))
     with pytest.raises(ShardError, match="expected 50 parcels, found 49"):
         next(scans_of_hdf5(tmp_path / "d.h5", SPEC, tr_s=2.0))
+    write_hdf5(tmp_path / "more.h5", **{n: np.zeros((4, k, 150)) for n, k in PARTS.items()})
+    with pytest.raises(ShardError, match=r"names 3 rows, timeseries/.* has 4"):
+        next(scans_of_hdf5(tmp_path / "more.h5", SPEC, tr_s=2.0))
     (tmp_path / "text.h5").write_text("no")
     with pytest.raises(ShardError, match="not the published HDF5 layout"):
         next(scans_of_hdf5(tmp_path / "text.h5", SPEC, tr_s=2.0))

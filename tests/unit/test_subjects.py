@@ -73,3 +73,14 @@ def test_lists_that_exist_are_not_replaced(tmp_path):
     with pytest.raises(SubjectsError, match="held out stays held out"):
         write_lists(tmp_path, {"train": ["x"]})
     assert (tmp_path / "train.txt").read_text() == "a\nb\n"
+
+
+def test_blank_lines_line_ends_and_the_mark_of_an_editor_do_not_matter(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_bytes(b"\xef\xbb\xbfa\r\n\r\n b \r\n")
+    assert read_lists({"train": path}, ["a", "b"])["train"].subjects == ("a", "b")
+
+
+def test_a_share_that_is_no_number_is_refused():
+    with pytest.raises(SubjectsError, match="nan for validation"):
+        split_subjects(["a", "b", "c"], validation=float("nan"), test=0.2, seed=0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.errors import ConfigError
 from model.pretraining.masks import slice_masks
 from model.pretraining.views import ViewsConfig, augment, crop, draw_views
 
@@ -96,8 +95,3 @@ def test_augmentation_leaves_its_input_alone():
     before = views.clone()
     augment(views, ViewsConfig(pairing="scan"), generator=generator())
     assert torch.equal(views, before)
-
-
-def test_an_unknown_pairing_is_refused():
-    with pytest.raises(ConfigError, match="subjects"):
-        ViewsConfig(pairing="subjects")

@@ -146,7 +146,7 @@ def test_another_plan_in_the_same_folder_is_refused(plan):
         ("[16, 8]", "8", "a list"),
         ("[16, 8]", "[0, 8]", "from 1 on"),
         ("n_samples = 140", "n_samples = 50", "at least a window of 100"),
-        ("seed = 7", "seed = -7", "at least 0"),
+        ("seed = 7", "seed = -7", "from 0 to"),
         ("seed = 7", "sed = 7", "sed"),
         ("recipe.toml", "absent.toml", r"absent\.toml"),
         ("n_subjects = 4", "n_subjects = 1", "at least 2"),

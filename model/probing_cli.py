@@ -37,9 +37,20 @@ def _protocol_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.command()
 @_protocol_options
 @click.option("--site", metavar="COLUMN", help="Test on each site in turn, train on the others.")
-@click.option("--repetitions", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option(
+    "--repetitions",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Of drawn splits; --site and --splits have a number of their own.",
+)
 @click.option("--epochs", type=click.IntRange(min=1), default=50, show_default=True)
-@click.option("--method", "methods", multiple=True, help="Repeat for more; default: all.")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    help="Such as probe or fc-svm; repeat for more; default: all.",
+)
 def probe(data: Path, participants: Path, out: Path, **options: Any) -> None:
     """Predict a column of PARTICIPANTS from DATA by a linear probe, and by baselines beside it.
 

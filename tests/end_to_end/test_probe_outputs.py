@@ -43,7 +43,8 @@ def test_probe_and_fine_tuning_take_the_outputs_of_the_app(
     table = out / "group_desc-scan_embedding.parquet"
     run(main, "probe", table, people, tmp_path / "by-table", *question, *few)
     run(main, "probe", out, people, tmp_path / "by-series", *question, *few, *weights)
-    run(main, "finetune", out, people, tmp_path / "tuned", *question, *weights, "--epochs", 1)
+    short = ("--epochs", 1, "--frozen-epochs", 0)
+    run(main, "finetune", out, people, tmp_path / "tuned", *question, *weights, *short)
     results = [
         json.loads((tmp_path / name / "results.json").read_text())
         for name in ("by-table", "by-series", "tuned")

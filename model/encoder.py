@@ -104,8 +104,10 @@ class Encoder(nn.Module):
     def tokenize(self, x: Tensor) -> Tensor:
         """Turn windows (B, P, L) into tokens (B, N, K, D) that know nothing of one another."""
         n_patches = self.spec.n_patches
-        patches = x[:, self.parcel_order].reshape(len(x), -1, n_patches, self.spec.patch_samples)
-        patches = patches.transpose(1, 2).flatten(0, 1)
+        patches = x[:, self.parcel_order].unflatten(2, (n_patches, -1))
+        # Batch and patches last in memory: every product of the tokenizers then reads its input
+        # as it lies.
+        patches = patches.permute(1, 3, 0, 2).flatten(2).permute(2, 0, 1)
         groups = torch.split(patches, self.network_sizes, dim=1)
         tokens = [encode(group) for encode, group in zip(self.tokenizers, groups, strict=True)]
         return torch.stack(tokens, dim=1).view(len(x), n_patches, len(tokens), -1).transpose(1, 2)

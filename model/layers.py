@@ -13,6 +13,9 @@ from model.linear import Linear
 if TYPE_CHECKING:
     from model.spec import EncoderSpec
 
+_WINDOWS_IN_CACHE = 8
+"""Windows whose widened tokens a CPU's caches hold."""
+
 
 class Attention(nn.Module):
     """Multi-head self-attention over all tokens of a window; queries and keys without bias."""
@@ -43,6 +46,21 @@ class LayerScale(nn.Module):
         return branch * self.gamma
 
 
+class Mlp(nn.Sequential):
+    """Widen, GELU, narrow."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__(Linear(dim, hidden), nn.GELU(), Linear(hidden, dim))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map (B, S, D) to (B, S, D)."""
+        forward = super().forward
+        if tokens.is_cuda or torch.is_grad_enabled():
+            mapped: Tensor = forward(tokens)
+            return mapped
+        return torch.cat([forward(part) for part in tokens.split(_WINDOWS_IN_CACHE)])
+
+
 class Block(nn.Module):
     """One pre-norm transformer block."""
 
@@ -52,9 +70,7 @@ class Block(nn.Module):
         self.attention = Attention(spec.dim, heads=spec.heads)
         self.scale1 = LayerScale(spec.dim, init=spec.layer_scale_init)
         self.norm2 = nn.LayerNorm(spec.dim)
-        self.mlp = nn.Sequential(
-            Linear(spec.dim, spec.mlp_dim), nn.GELU(), Linear(spec.mlp_dim, spec.dim)
-        )
+        self.mlp = Mlp(spec.dim, spec.mlp_dim)
         self.scale2 = LayerScale(spec.dim, init=spec.layer_scale_init)
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -26,10 +26,10 @@ class Attention(nn.Module):
         self.qkv = Linear(dim, 3 * dim, bias=False)
         self.proj = Linear(dim, dim)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Map (B, S, D) to (B, S, D)."""
+    def forward(self, tokens: Tensor, *, first: int | None = None) -> Tensor:
+        """Map (B, S, D) to (B, S, D), or to what the ``first`` tokens see, (B, first, D)."""
         q, k, v = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        seen = functional.scaled_dot_product_attention(q, k, v)
+        seen = functional.scaled_dot_product_attention(q[:, :, :first], k, v)
         mixed: Tensor = self.proj(seen.transpose(1, 2).flatten(start_dim=2))
         return mixed
 
@@ -73,9 +73,10 @@ class Block(nn.Module):
         self.mlp = Mlp(spec.dim, spec.mlp_dim)
         self.scale2 = LayerScale(spec.dim, init=spec.layer_scale_init)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Map (B, S, D) to (B, S, D)."""
-        tokens = tokens + self.scale1(self.attention(self.norm1(tokens)))
+    def forward(self, tokens: Tensor, *, first: int | None = None) -> Tensor:
+        """Map (B, S, D) to (B, S, D), or to its ``first`` tokens only, (B, first, D)."""
+        seen = self.attention(self.norm1(tokens), first=first)
+        tokens = tokens[:, :first] + self.scale1(seen)
         result: Tensor = tokens + self.scale2(self.mlp(self.norm2(tokens)))
         return result
 

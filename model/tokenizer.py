@@ -111,7 +111,7 @@ class StructuredConv(nn.Module):
         """Map (B, n_parcels, samples) to (B, samples, width); zeros beyond a patch's ends."""
         # One batched product: on a CPU six times as fast as a grouped convolution.
         filtered = torch.bmm(self._matrices(patches.shape[2]), patches.permute(1, 2, 0))
-        filtered = filtered.view(-1, patches.shape[2], len(patches))
+        filtered = filtered.unflatten(1, (-1, patches.shape[2])).flatten(0, 1)
         return _mix(filtered, self.projection.weight, self.projection.bias)
 
     def _matrices(self, n: int) -> Tensor:
@@ -130,4 +130,4 @@ class StructuredConv(nn.Module):
 def _mix(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Map features (n, samples, B) to (B, samples, m) with weights (m, n)."""
     mixed = linear(features.flatten(1).T, weight, bias)
-    return mixed.view(*features.shape[1:], -1).transpose(0, 1)
+    return mixed.view(*features.shape[1:], len(weight)).transpose(0, 1)

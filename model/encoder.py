@@ -106,17 +106,17 @@ class Encoder(nn.Module):
 
     def tokenize(self, x: Tensor) -> Tensor:
         """Turn windows (B, P, L) into tokens (B, N, K, D) that know nothing of one another."""
-        groups = self._patches(x).split(self.network_sizes, dim=1)
+        groups = torch.split(self._patches(x), self.network_sizes, dim=1)
         tokens = [encode(group) for encode, group in zip(self.tokenizers, groups, strict=True)]
         grid = torch.stack(tokens, dim=1).view(len(x), -1, len(tokens), self.spec.dim)
         return grid.transpose(1, 2)
 
     def _tokenize_seen(self, x: Tensor, mask: Tensor) -> Tensor:
         """Turn windows into tokens, with the mask token where the mask is true."""
-        if x.is_cuda or not mask.any():  # a GPU would have to wait for the numbers of patches
+        if _waits(x) or not mask.any():
             return torch.where(mask[..., None], self.mask_token, self.tokenize(x))
         seen = ~mask.transpose(0, 1).flatten(1)  # networks, windows and their patches
-        groups = self._patches(x).split(self.network_sizes, dim=1)
+        groups = torch.split(self._patches(x), self.network_sizes, dim=1)
         parts = zip(self.tokenizers, groups, seen, strict=True)
         tokens = [encode(_take(group, wanted)) for encode, group, wanted in parts]
         row = torch.where(seen, seen.flatten().cumsum(0).view_as(seen), 0)
@@ -128,7 +128,8 @@ class Encoder(nn.Module):
 
         Patches come last in memory: the tokenizers' products then read them as they lie.
         """
-        patches = x[:, self.parcel_order].unflatten(2, (self.spec.n_patches, -1))
+        shape = (len(x), -1, self.spec.n_patches, self.spec.patch_samples)
+        patches = x[:, self.parcel_order].reshape(shape)
         return patches.permute(1, 3, 0, 2).flatten(2).permute(2, 0, 1)
 
     def own_card(self, *, needed_for: str = "what it expects") -> CheckpointCard:
@@ -164,6 +165,11 @@ class Encoder(nn.Module):
                 f"found {tuple(mask.shape)} of {mask.dtype}.",
                 hint="True marks a token to be masked.",
             )
+
+
+def _waits(x: Tensor) -> bool:
+    """Tell whether the program has to wait for a number that is read from the device."""
+    return x.device.type != "cpu"
 
 
 def _take(patches: Tensor, wanted: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ from torch.nn import functional
 from model.linear import Linear
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from model.spec import EncoderSpec
 
 _WINDOWS_IN_CACHE = 8
@@ -54,11 +56,10 @@ class Mlp(nn.Sequential):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (B, S, D) to (B, S, D)."""
-        forward = super().forward
-        if tokens.is_cuda or torch.is_grad_enabled():
-            mapped: Tensor = forward(tokens)
-            return mapped
-        return torch.cat([forward(part) for part in tokens.split(_WINDOWS_IN_CACHE)])
+        whole: Callable[[Tensor], Tensor] = super().forward
+        if tokens.device.type != "cpu" or torch.is_grad_enabled():
+            return whole(tokens)
+        return torch.cat([whole(part) for part in torch.split(tokens, _WINDOWS_IN_CACHE)])
 
 
 class Block(nn.Module):

@@ -110,8 +110,9 @@ class StructuredConv(nn.Module):
     def forward(self, patches: Tensor) -> Tensor:
         """Map (B, n_parcels, samples) to (B, samples, width); zeros beyond a patch's ends."""
         # One batched product: on a CPU six times as fast as a grouped convolution.
-        filtered = torch.bmm(self._matrices(patches.shape[2]), patches.permute(1, 2, 0))
-        filtered = filtered.unflatten(1, (-1, patches.shape[2])).flatten(0, 1)
+        n_samples = patches.shape[2]
+        filtered = torch.bmm(self._matrices(n_samples), patches.permute(1, 2, 0))
+        filtered = filtered.view(self.projection.in_features, n_samples, len(patches))
         return _mix(filtered, self.projection.weight, self.projection.bias)
 
     def _matrices(self, n: int) -> Tensor:

@@ -45,7 +45,13 @@ class PublishedStructure(nn.Module):
         self.blocks = nn.ModuleList(_Block(spec) for _ in range(spec.depth))
         self.norm = nn.LayerNorm(spec.dim)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        *,
+        summary_only: bool = False,  # noqa: ARG002 - all tokens are computed always
+    ) -> Tensor:
         tokens = self.tokenize(x)
         if mask is not None:
             tokens[mask] = self.mask_token.to(tokens.dtype)

@@ -1,11 +1,11 @@
 """Training steps per second: against the published structure, and what drawing a batch costs.
 
 Both do the whole step of `model.pretraining.step` (two views, student and teacher, losses, AdamW,
-teacher update) on the same batches in turns; they differ in the encoder
-(`published_structure.py`) and in waiting for every loss and updating the teacher tensor by
-tensor, as the published loop does. With one thread the time is the processor's, without waiting
-for others' programs. Prints a table and one line of JSON; docs/pretraining.md has the
-conclusions. Usage::
+teacher update) on the same batches in turns. The published one differs in the encoder
+(`published_structure.py`), which computes all tokens in every step, in waiting for every loss,
+and in torch's default AdamW. With one thread the time is the processor's, without waiting for
+others' programs. Prints a table and one line of JSON; docs/pretraining.md has the conclusions.
+Usage::
 
     python benchmarks/training_step.py {bundled,released} [--batch N] [--threads N] [--rounds N]
         [--device cuda] [--precision bf16] [--same-library]
@@ -94,6 +94,7 @@ def compare_steps(config: PretrainConfig, crew: Crew, rounds: int) -> list[dict[
     learner.student.encoder = published_structure(learner.student.encoder)
     learner.teacher = make_teacher(learner.student)
     theirs = Trainer(learner, config, crew)
+    theirs.optimizer = torch.optim.AdamW(learner.student.parameters())
 
     def published_step(step: int, pieces: list) -> dict[str, float]:
         return {k: float(v) for k, v in theirs.step(step, pieces, look=False).items()}

@@ -65,7 +65,9 @@ class Encoder(nn.Module):
         self.register_buffer("parcel_order", order, persistent=False)
         self.register_buffer("positions", sincos(spec.n_patches, spec.dim), persistent=False)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, *, summary_only: bool = False
+    ) -> Tensor:
         """Encode windows; the input is not changed.
 
         Parameters
@@ -75,6 +77,8 @@ class Encoder(nn.Module):
         mask
             (B, N, K) bool, true where a token is replaced by the mask token: it tells the
             other tokens nothing, and what comes out there is predicted from them.
+        summary_only
+            Do not compute what only the other tokens need: (B, 1, D) is returned.
 
         Returns
         -------
@@ -87,28 +91,46 @@ class Encoder(nn.Module):
             If the shape of ``x`` or the shape or type of ``mask`` is another.
         """
         self._check(x, mask)
-        tokens = self.tokenize(x)
-        if mask is not None:
-            tokens = torch.where(mask[..., None], self.mask_token, tokens)
+        tokens = self.tokenize(x) if mask is None else self._tokenize_seen(x, mask)
         tokens = tokens + self.positions + self.network_embedding[:, None]
         summary = self.cls_token.expand(len(x), 1, -1)
         tokens = torch.cat([summary, tokens.flatten(1, 2)], dim=1)
-        for block in self.blocks:
-            tokens = block(tokens)
-        encoded: Tensor = self.norm(tokens)
-        if self.whitening is None:
+        first = 1 if summary_only else None
+        for i, block in enumerate(self.blocks, start=1):
+            tokens = block(tokens, first=first if i == len(self.blocks) else None)
+        encoded: Tensor = self.norm(tokens[:, :first])
+        if self.whitening is None or summary_only:
             return encoded
         grid = encoded[:, 1:].unflatten(1, (len(NETWORKS), -1))  # type: ignore[no-untyped-call]
         return torch.cat([encoded[:, :1], self.whitening(grid).flatten(1, 2)], dim=1)
 
     def tokenize(self, x: Tensor) -> Tensor:
         """Turn windows (B, P, L) into tokens (B, N, K, D) that know nothing of one another."""
-        n_patches = self.spec.n_patches
-        patches = x[:, self.parcel_order].reshape(len(x), -1, n_patches, self.spec.patch_samples)
-        patches = patches.transpose(1, 2).flatten(0, 1)
-        groups = torch.split(patches, self.network_sizes, dim=1)
+        groups = torch.split(self._patches(x), self.network_sizes, dim=1)
         tokens = [encode(group) for encode, group in zip(self.tokenizers, groups, strict=True)]
-        return torch.stack(tokens, dim=1).view(len(x), n_patches, len(tokens), -1).transpose(1, 2)
+        grid = torch.stack(tokens, dim=1).view(len(x), -1, len(tokens), self.spec.dim)
+        return grid.transpose(1, 2)
+
+    def _tokenize_seen(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Turn windows into tokens, with the mask token where the mask is true."""
+        if _waits(x) or not mask.any():
+            return torch.where(mask[..., None], self.mask_token, self.tokenize(x))
+        seen = ~mask.transpose(0, 1).flatten(1)  # networks, windows and their patches
+        groups = torch.split(self._patches(x), self.network_sizes, dim=1)
+        parts = zip(self.tokenizers, groups, seen, strict=True)
+        tokens = [encode(_take(group, wanted)) for encode, group, wanted in parts]
+        row = torch.where(seen, seen.flatten().cumsum(0).view_as(seen), 0)
+        rows = torch.cat([self.mask_token[None], *tokens]).index_select(0, row.flatten())
+        return rows.view(len(seen), len(x), -1, self.spec.dim).transpose(0, 1)
+
+    def _patches(self, x: Tensor) -> Tensor:
+        """Cut windows (B, P, L) into patches (B * K, P, samples), parcels by network.
+
+        Patches come last in memory: the tokenizers' products then read them as they lie.
+        """
+        shape = (len(x), -1, self.spec.n_patches, self.spec.patch_samples)
+        patches = x[:, self.parcel_order].reshape(shape)
+        return patches.permute(1, 3, 0, 2).flatten(2).permute(2, 0, 1)
 
     def own_card(self, *, needed_for: str = "what it expects") -> CheckpointCard:
         """Return the card of an encoder that was loaded.
@@ -143,6 +165,17 @@ class Encoder(nn.Module):
                 f"found {tuple(mask.shape)} of {mask.dtype}.",
                 hint="True marks a token to be masked.",
             )
+
+
+def _waits(x: Tensor) -> bool:
+    """Tell whether the program has to wait for a number that is read from the device."""
+    return x.device.type != "cpu"
+
+
+def _take(patches: Tensor, wanted: Tensor) -> Tensor:
+    """Return the wanted patches, in the same order in memory."""
+    (chosen,) = wanted.nonzero(as_tuple=True)
+    return patches.permute(1, 2, 0).index_select(2, chosen).permute(2, 0, 1)
 
 
 class ProjectionHead(nn.Module):

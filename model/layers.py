@@ -11,7 +11,12 @@ from torch.nn import functional
 from model.linear import Linear
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from model.spec import EncoderSpec
+
+_WINDOWS_IN_CACHE = 8
+"""Windows whose widened tokens a CPU's caches hold."""
 
 
 class Attention(nn.Module):
@@ -23,10 +28,10 @@ class Attention(nn.Module):
         self.qkv = Linear(dim, 3 * dim, bias=False)
         self.proj = Linear(dim, dim)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Map (B, S, D) to (B, S, D)."""
+    def forward(self, tokens: Tensor, *, first: int | None = None) -> Tensor:
+        """Map (B, S, D) to (B, S, D), or to what the ``first`` tokens see, (B, first, D)."""
         q, k, v = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        seen = functional.scaled_dot_product_attention(q, k, v)
+        seen = functional.scaled_dot_product_attention(q[:, :, :first], k, v)
         mixed: Tensor = self.proj(seen.transpose(1, 2).flatten(start_dim=2))
         return mixed
 
@@ -43,6 +48,20 @@ class LayerScale(nn.Module):
         return branch * self.gamma
 
 
+class Mlp(nn.Sequential):
+    """Widen, GELU, narrow."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__(Linear(dim, hidden), nn.GELU(), Linear(hidden, dim))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map (B, S, D) to (B, S, D)."""
+        whole: Callable[[Tensor], Tensor] = super().forward
+        if tokens.device.type != "cpu" or torch.is_grad_enabled():
+            return whole(tokens)
+        return torch.cat([whole(part) for part in torch.split(tokens, _WINDOWS_IN_CACHE)])
+
+
 class Block(nn.Module):
     """One pre-norm transformer block."""
 
@@ -52,14 +71,13 @@ class Block(nn.Module):
         self.attention = Attention(spec.dim, heads=spec.heads)
         self.scale1 = LayerScale(spec.dim, init=spec.layer_scale_init)
         self.norm2 = nn.LayerNorm(spec.dim)
-        self.mlp = nn.Sequential(
-            Linear(spec.dim, spec.mlp_dim), nn.GELU(), Linear(spec.mlp_dim, spec.dim)
-        )
+        self.mlp = Mlp(spec.dim, spec.mlp_dim)
         self.scale2 = LayerScale(spec.dim, init=spec.layer_scale_init)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Map (B, S, D) to (B, S, D)."""
-        tokens = tokens + self.scale1(self.attention(self.norm1(tokens)))
+    def forward(self, tokens: Tensor, *, first: int | None = None) -> Tensor:
+        """Map (B, S, D) to (B, S, D), or to its ``first`` tokens only, (B, first, D)."""
+        seen = self.attention(self.norm1(tokens), first=first)
+        tokens = tokens[:, :first] + self.scale1(seen)
         result: Tensor = tokens + self.scale2(self.mlp(self.norm2(tokens)))
         return result
 

@@ -1,18 +1,22 @@
 """Linear maps whose matrix products run at the speed of the processor.
 
 On x86 torch gives products of float32 to MKL, which leaves AVX-512 unused on AMD processors.
-oneDNN, which comes with torch too, uses it: twice as fast on a Zen 5, the same on a Zen 4
-(docs/encoder.md).
+oneDNN, which comes with torch too, uses it: twice as fast on a Zen 5. On a Zen 4, whose AVX-512
+works in halves, it only costs copies (docs/encoder.md).
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+_ZEN_5 = 26
+"""AMD's number of the processor family. Zen 4 is in 25."""
 
 
 class Linear(nn.Linear):
@@ -45,4 +49,8 @@ def _mkl_is_slow() -> bool:
     cpuinfo = Path("/proc/cpuinfo")
     backends = (torch.backends.mkl, torch.backends.mkldnn)
     both = all(backend.is_available() for backend in backends)
-    return both and cpuinfo.is_file() and "AuthenticAMD" in cpuinfo.read_text()
+    if not both or not cpuinfo.is_file():
+        return False
+    about = cpuinfo.read_text()
+    family = re.search(r"^cpu family\s*: (\d+)$", about, re.MULTILINE)
+    return "AuthenticAMD" in about and family is not None and int(family[1]) >= _ZEN_5

@@ -52,8 +52,9 @@ class DenseConv(nn.Conv1d):
         """Map (B, n_parcels, samples) to (B, samples, width); zeros beyond a patch's ends."""
         (length,) = self.kernel_size
         before, after = (length - 1) // 2, length // 2
-        near = functional.pad(patches, (before, after)).unfold(-1, length, 1)
-        return linear(near.transpose(1, 2).flatten(2), self.weight.flatten(1), self.bias)
+        padded = functional.pad(patches.permute(1, 2, 0), (0, 0, before, after))
+        near = padded.unfold(1, length, 1).permute(0, 3, 1, 2).flatten(0, 1)
+        return _mix(near, self.weight.flatten(1), self.bias)
 
 
 class StructuredConv(nn.Module):
@@ -108,15 +109,14 @@ class StructuredConv(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Map (B, n_parcels, samples) to (B, samples, width); zeros beyond a patch's ends."""
-        n_samples = patches.shape[-1]
         # One batched product: on a CPU six times as fast as a grouped convolution.
-        filtered = torch.bmm(patches.transpose(0, 1), self._matrices(n_samples))
-        filtered = filtered.view(*filtered.shape[:2], n_samples, -1).permute(1, 2, 0, 3)
-        mixed: Tensor = self.projection(filtered.flatten(start_dim=2))
-        return mixed
+        n_samples = patches.shape[2]
+        filtered = torch.bmm(self._matrices(n_samples), patches.permute(1, 2, 0))
+        filtered = filtered.view(self.projection.in_features, n_samples, len(patches))
+        return _mix(filtered, self.projection.weight, self.projection.bias)
 
     def _matrices(self, n: int) -> Tensor:
-        """Return (n_parcels, n, n * heads): what a sample s adds to sample t of each head.
+        """Return (n_parcels, heads * n, n): what a sample s adds to sample t of each head.
 
         That is the kernel's tap ``s - t + before``, zero where there is none.
         """
@@ -125,4 +125,10 @@ class StructuredConv(nn.Module):
         taps = taps + functional.pad(self.skip[..., None], (before, after))
         lags = functional.pad(taps, (n - 1 - before, n - 1 - after))
         matrices = lags.unfold(-1, n, 1).flip(-2)  # heads, parcels, t, s
-        return matrices.permute(1, 3, 2, 0).flatten(start_dim=2)
+        return matrices.transpose(0, 1).flatten(1, 2)
+
+
+def _mix(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Map features (n, samples, B) to (B, samples, m) with weights (m, n)."""
+    mixed = linear(features.flatten(1).T, weight, bias)
+    return mixed.view(*features.shape[1:], len(weight)).transpose(0, 1)

@@ -88,11 +88,16 @@ class Branch(nn.Module):
         averages, tokens, features
             Which parts of `Projections` to return.
         """
+        grid_wanted = averages or tokens or features
         with torch.autocast(views.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            encoded = self.encoder(views.flatten(0, 1), mask.flatten(0, 1)).float()
+            encoded = self.encoder(
+                views.flatten(0, 1), mask.flatten(0, 1), summary_only=not grid_wanted
+            ).float()
             encoded = encoded.view(*views.shape[:2], *encoded.shape[1:])
-            grid = encoded[:, :, 1:].reshape(*mask.shape, -1)
             summary = self.head(encoded[:, :, 0])
+            if not grid_wanted:
+                return Projections(summary, None, None, None)
+            grid = encoded[:, :, 1:].reshape(*mask.shape, -1)
             of_networks = self._averages(grid) if averages else None
             of_tokens = self.head(grid) if tokens else None
         means = torch.cat([encoded[:, :, :1], grid.mean(dim=3)], dim=2) if features else None

@@ -60,7 +60,7 @@ class Trainer:
     def __init__(self, learner: Learner, config: PretrainConfig, crew: Crew) -> None:
         self.config, self.crew = config, crew
         self.learner = learner.to(crew.device)
-        self.optimizer = torch.optim.AdamW(learner.student.parameters())
+        self.optimizer = torch.optim.AdamW(learner.student.parameters(), fused=True)
         self.schedules = Schedules.of(config)
         self.student: Branch | DistributedDataParallel = learner.student
         if crew.size > 1:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+import model.encoder
 from model.encoder import Encoder, ProjectionHead, build_encoder, sincos
 from model.errors import SeriesError
 from model.networks import NETWORKS, network_columns
@@ -67,6 +68,30 @@ def test_a_masked_token_tells_nothing_of_its_data(encoder, x):
     changed[:, torch.from_numpy(network_columns(NETWORKS[4])), 40:60] = 7.0
     torch.testing.assert_close(encoder(changed, mask), encoder(x, mask))
     assert not torch.allclose(encoder(changed), encoder(x), atol=1e-3)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
+def test_tokens_are_those_of_a_device_that_computes_masked_tokens_too(x, share, monkeypatch):
+    encoder = build_encoder(SPEC, seed=1)
+    mask = torch.rand(3, 9, 5, generator=torch.Generator().manual_seed(3)) < share
+    mask[:, 8] = True
+    weights = torch.randn(3, 46, 16, generator=torch.Generator().manual_seed(4))
+    found = []
+    for waits in (True, False):
+        monkeypatch.setattr(model.encoder, "_waits", lambda _x, waits=waits: waits)
+        encoder.zero_grad()
+        tokens = encoder(x, mask)
+        (tokens * weights).sum().backward()
+        found.append((tokens.detach(), [p.grad for p in encoder.parameters()]))
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_the_summary_alone_is_that_of_all_tokens(x, depth):
+    encoder = build_encoder(replace(SPEC, depth=depth, whitened=True), seed=1).eval()
+    mask = torch.rand(3, 9, 5, generator=torch.Generator().manual_seed(3)) < 0.3
+    alone = encoder(x, mask, summary_only=True)
+    torch.testing.assert_close(alone, encoder(x, mask)[:, :1], rtol=1e-5, atol=1e-5)
 
 
 def test_an_empty_mask_masks_nothing(encoder, x):

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import model.encoder
 from model.checkpoint import load_encoder
 from model.errors import CheckpointError, ConfigError, SemantoksError
 from model.pretraining import command
@@ -157,7 +158,8 @@ class NoWaiting(TorchDispatchMode):
         return function(*arguments, **(options or {}))
 
 
-def test_losses_and_gradients_are_computed_without_waiting_for_the_device(tmp_path):
+def test_losses_and_gradients_are_computed_without_waiting_for_the_device(tmp_path, monkeypatch):
+    monkeypatch.setattr(model.encoder, "_waits", lambda _x: True)
     config = load_config(TINY, overrides=("objective.mask_probability=1.0",))
     trainer = Trainer(Learner(config), config, ALONE)
     pieces, log = [draw_batch(config, 0)], Log(tmp_path, lambda _step: [])

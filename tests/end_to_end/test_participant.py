@@ -59,9 +59,24 @@ def test_overwriting_gives_the_same_bytes(tmp_path, semantoks) -> None:
     data = builders.make_dataset(tmp_path / "in")
     semantoks(data.root, tmp_path / "out")
     first = {name: content for name, (_, content) in snapshot(tmp_path / "out").items()}
-    semantoks(data.root, tmp_path / "out", "participant", "--overwrite", "--batch-size", "1")
+    semantoks(data.root, tmp_path / "out", "participant", "--overwrite")
     again = {name: content for name, (_, content) in snapshot(tmp_path / "out").items()}
     assert first == again
+
+
+def test_another_batch_size_changes_the_rounding_only(tmp_path, semantoks) -> None:
+    """How many windows a product of matrices has decides in which order it adds."""
+    data = builders.make_dataset(tmp_path / "in")
+    pattern = "sub-*/func/*_desc-tokens_embedding.npy"
+    found = []
+    for size in ("1", "16"):
+        semantoks(data.root, tmp_path / size, "participant", "--batch-size", size)
+        found.append({p.name: np.load(p) for p in (tmp_path / size).glob(pattern)})
+    one, many = found
+    assert one
+    assert one.keys() == many.keys()
+    for name, tokens in one.items():
+        np.testing.assert_allclose(tokens, many[name], atol=2e-5)
 
 
 def test_other_settings_redo_the_run(tmp_path, semantoks) -> None:

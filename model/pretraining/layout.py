@@ -24,8 +24,6 @@ class Layout:
 
     network: Tensor
     """(P,) index of each parcel's network"""
-    blocks: tuple[Tensor, ...]
-    """Columns of each network, in the table's order"""
     distance: Tensor
     """(P, P) in parcels, of places in one hemisphere; infinite between hemispheres"""
     smoother: Tensor
@@ -48,7 +46,6 @@ def layout() -> Layout:
     smoother = vectors * np.sqrt(np.clip(eigenvalues, 0, None)) @ vectors.T
     return Layout(
         network=torch.from_numpy(network),
-        blocks=tuple(torch.from_numpy(np.flatnonzero(network == n)) for n in range(len(NETWORKS))),
         distance=torch.from_numpy(np.where(one_side, apart, np.inf)).float(),
         smoother=torch.from_numpy(smoother).float(),
     )

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from model.networks import NETWORKS
+from model.networks import NETWORKS, network_columns
 from model.pretraining.draws import normal, uniform
 from model.pretraining.layout import layout
 from model.pretraining.simulated_processing import SimulatedScans, finish
@@ -231,13 +231,13 @@ def _mix_networks(config: SimulationConfig, sources: Tensor, generator: torch.Ge
     n_subjects, n_sessions = sources.shape[:2]
     mixed: Tensor = sources.clone()
     distance = layout().distance.to(sources.device)
-    for block in layout().blocks:
-        block = block.to(sources.device)
-        near = (-distance[block[:, None], block] / config.mixing_reach).exp()
+    for network in NETWORKS:
+        columns = torch.from_numpy(network_columns(network)).to(sources.device)
+        near = (-distance[columns[:, None], columns] / config.mixing_reach).exp()
         strength = (config.mixing_gain + config.near_mixing_gain * near).fill_diagonal_(0)
-        weights = normal((n_subjects, len(block), len(block)), generator) * strength
+        weights = normal((n_subjects, *strength.shape), generator) * strength
         for session in range(n_sessions):
-            mixed[:, session, block] += weights @ sources[:, session, block]
+            mixed[:, session, columns] += weights @ sources[:, session, columns]
     return mixed
 
 

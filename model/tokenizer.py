@@ -87,10 +87,10 @@ class StructuredConv(nn.Module):
         self.skip = nn.Parameter(torch.randn(heads, n_parcels))
         self.projection = Linear(heads * n_parcels, width)
         self.register_buffer("kernel_norm", torch.ones(heads, n_parcels, 1))
-        self.begin()
+        self.fix_norm()
 
     @torch.no_grad()
-    def begin(self) -> None:
+    def fix_norm(self) -> None:
         """Take the kernels as they are for the initial ones, by whose norm they are divided."""
         self.kernel_norm.copy_(self._stretched().norm(dim=-1, keepdim=True))
 

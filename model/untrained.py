@@ -7,8 +7,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from model.encoder import build_encoder
-from model.pretraining.first_weights import pass_no_constant
-from model.pretraining.settings import HIGH_PASS, RANDOM, UNTRAINED
+from model.pretraining.first_weights import begin
+from model.pretraining.settings import RANDOM, UNTRAINED
 from model.pretraining.simulate import SimulationConfig
 from model.pretraining.whitening import whiten
 
@@ -75,7 +75,6 @@ def _whitened(
 
 
 def _drawn(spec: EncoderSpec, *, seed: int, init: str) -> Encoder:
-    drawn = build_encoder(spec, seed=seed)
-    if init == HIGH_PASS:
-        pass_no_constant(drawn)
-    return drawn.eval()
+    drawn = build_encoder(spec, seed=seed).eval()
+    begin(drawn, init)
+    return drawn

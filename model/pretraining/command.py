@@ -28,7 +28,7 @@ from model.pretraining.provenance import (
     describe_parent,
 )
 from model.pretraining.record import TrainingError, read_log
-from model.pretraining.settings import HIGH_PASS, UNTRAINED
+from model.pretraining.settings import UNTRAINED
 from model.pretraining.shards import Shards
 from model.pretraining.step import Trainer
 from model.pretraining.subjects import LISTS, read_lists
@@ -230,10 +230,9 @@ def _save(
     folder: Path, trainer: Trainer, material: Material, provenance: dict[str, Any], out: Path
 ) -> None:
     config, parent = trainer.config, material.parent
-    begin, licence = "random weights", "Apache-2.0"
-    if config.run.init == HIGH_PASS:
-        begin += " with high-pass filters"
-    if parent is not None:
+    if parent is None:
+        begin, licence = UNTRAINED[config.run.init], "Apache-2.0"
+    else:
         card = parent.own_card()
         begin, licence = f"{card.name} {card.version}", card.licence
     learnt_from = "simulated series only" if config.data is None else "stored parcel series"

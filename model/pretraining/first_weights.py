@@ -1,12 +1,11 @@
-"""First weights whose tokenizers measure connectivity: filters that let no constant through.
+"""First weights that show connectivity: filters that let no constant through.
 
-A token is the average of GELU over a patch of filtered series. The odd half of GELU makes of
-that the series' mean, which at random filters is slow noise of 40 s; the even half makes their
-variance. Variances of random mixtures of parcels are a sketch of their covariance, which is
-connectivity. So filters that take the mean out let a token show, before any training, what it
-shall learn to show; and a structured filter that is the same for all parcels of a network keeps
-them in step, where filters of their own scramble what they have in common. Measured in
-docs/pretraining.md.
+A token is the average over a patch of GELU of filtered series. GELU is a straight line plus an
+even part. The line gives the mean of the patch: slow noise, which at the published random weights
+drowns the rest. The even part gives the variance of a random mixture of parcels, and many such
+variances sketch the covariance of the parcels, that is their connectivity. Filters without a mean
+leave the second only. And a structured filter that all parcels of a network share keeps them in
+step; filters of their own hide what parcels have in common. Measured in docs/pretraining.md.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import torch
+
+from model.pretraining.settings import HIGH_PASS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 DENSE_GAIN = 10.0
 """A difference of neighbouring samples is small, for BOLD is smooth; GELU shows the variance of
 what is not."""
+
+
+def begin(encoder: Encoder, init: str) -> None:
+    """Make of random weights, in place, those that ``run.init`` names.
+
+    Nothing is done for ``random``, nor for a checkpoint, which replaces them.
+    """
+    if init == HIGH_PASS:
+        pass_no_constant(encoder)
 
 
 @torch.no_grad()
@@ -42,5 +52,5 @@ def _subtract_average(conv: StructuredConv) -> None:
         # Undoes the weights of the scales: an average has no strong middle.
         average = kernel[:, :1].abs() / 2 ** (n_scales - 1 - i)
         kernel.copy_(-average.expand_as(kernel))
-    conv.begin()
+    conv.fix_norm()
     conv.skip.copy_(-conv.taps().sum(dim=-1))

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from model.encoder import Encoder, ProjectionHead
-from model.pretraining.first_weights import pass_no_constant
+from model.pretraining.first_weights import begin
 from model.pretraining.losses import cls_loss, token_loss, ttr_loss
-from model.pretraining.settings import HIGH_PASS
 from model.pretraining.teacher import make_teacher
 
 if TYPE_CHECKING:
@@ -129,8 +128,7 @@ class Learner(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(config.run.seed)
             self.student = Branch(config)
-        if config.run.init == HIGH_PASS:
-            pass_no_constant(self.student.encoder)
+        begin(self.student.encoder, config.run.init)
         if parent is not None:
             self.student.encoder.load_state_dict(parent.state_dict())
         self.teacher = make_teacher(self.student)

@@ -26,8 +26,8 @@ TtrAverage = Literal["tokens", "projections"]
 
 RANDOM, HIGH_PASS, BUNDLED = "random", "high-pass", "bundled"
 """Values of ``run.init`` that are no path."""
-UNTRAINED = (RANDOM, HIGH_PASS)
-"""Those that name no checkpoint."""
+UNTRAINED = {RANDOM: "random weights", HIGH_PASS: "random weights with high-pass filters"}
+"""Those that name no checkpoint, and what a card says of them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ import argparse
 import dataclasses
 import json
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from stages import N_CORTEX, SERIES, TR_S, load_scans
 
+from model.connectivity import correlations, fisher_z
+from model.evaluation.measures import identification, standardise
 from model.nearness import positions
 from model.networks import NETWORKS, parcels
 from model.preprocess import prepare
@@ -82,31 +85,39 @@ def without_global_signal(scans: Array) -> Array:
 def statistics(scans: Array) -> dict[str, float]:
     """All rows of the table, of scans (subjects, sessions, P, T)."""
     edge = kinds_of_edges()
-    r = correlations(scans)
-    windows = [correlations(part) for part in (scans[..., :WINDOW], scans[..., -WINDOW:])]
+    r = edges(scans)
     mean = r.mean(axis=(0, 1))
     found = {
         f"mean correlation {name}": mean[edge[name]].mean()
         for name in ("within", "between", "homotopic", "distance 1", "distance 3", "distance 8")
     }
     for name in ("distance 1", "distance 9 and more", "other hemisphere", "within", "between"):
-        found[f"own part of an edge, {name}"] = own_part(np.arctanh(r[..., *edge[name]]))
+        found[f"own part of an edge, {name}"] = own_part(fisher_z(r[..., edge[name]]))
     power = (np.abs(np.fft.rfft(scans)) ** 2).mean(axis=(0, 1, 2))
     hz = np.fft.rfftfreq(scans.shape[-1], TR_S)
     at = {f: power[np.abs(hz - f) < 0.004].mean() for f in (0.0125, 0.025, 0.065)}
     found["power at 0.0125 Hz, over that at 0.025 Hz"] = at[0.0125] / at[0.025]
     found["power at 0.065 Hz, over that at 0.025 Hz"] = at[0.065] / at[0.025]
-    share = np.mean([np.linalg.eigvalsh(c)[::-1][:3] for c in r.reshape(-1, *r.shape[2:])], axis=0)
+    flat = scans.reshape(-1, *scans.shape[2:])
+    share = np.mean([np.linalg.eigvalsh(np.corrcoef(scan))[::-1][:3] for scan in flat], axis=0)
     for i, value in enumerate(share / N_CORTEX):
         found[f"share of eigenvalue {i + 1}"] = value
+    windows = [fisher_z(edges(part)) for part in (scans[..., :WINDOW], scans[..., -WINDOW:])]
     for name in ("any", "within", "between"):
-        z = np.stack([np.arctanh(w[..., *edge[name]]) for w in windows], axis=2)
-        found[f"identification, edges {name}, %"] = identification(z)
+        pairs = product(*([w[:, session][:, edge[name]] for w in windows] for session in (0, 1)))
+        found[f"identification, edges {name}, %"] = np.mean(
+            [identification(*standardise(first, second)) for first, second in pairs]
+        )
     return {name: float(value) for name, value in found.items()}
 
 
-def kinds_of_edges() -> dict[str, tuple[npt.NDArray[np.intp], ...]]:
-    """Rows and columns of the edges of each kind."""
+def edges(scans: Array) -> Array:
+    """(subjects, sessions, E) correlations of scans (subjects, sessions, P, T)."""
+    return np.array([[correlations(scan.T) for scan in sessions] for sessions in scans])
+
+
+def kinds_of_edges() -> dict[str, npt.NDArray[np.bool_]]:
+    """(E,) which edges are of each kind, in the order of `edges`."""
     table = parcels()[:N_CORTEX]
     network = np.array([NETWORKS.index(p.network) for p in table])
     side = np.array([p.hemisphere for p in table])
@@ -115,7 +126,7 @@ def kinds_of_edges() -> dict[str, tuple[npt.NDArray[np.intp], ...]]:
     within, one_side = network[i] == network[j], side[i] == side[j]
     apart = np.abs(positions()[i] - positions()[j])
     near = within & one_side
-    kinds = {
+    return {
         "any": np.ones(len(i), dtype=bool),
         "within": within,
         "between": ~within,
@@ -126,14 +137,6 @@ def kinds_of_edges() -> dict[str, tuple[npt.NDArray[np.intp], ...]]:
         "distance 8": near & (apart == 8),
         "distance 9 and more": near & (apart > 8),
     }
-    return {name: (i[kind], j[kind]) for name, kind in kinds.items()}
-
-
-def correlations(scans: Array) -> Array:
-    """(..., P, P), the diagonal at zero."""
-    z = scans - scans.mean(axis=-1, keepdims=True)
-    z = z / np.linalg.norm(z, axis=-1, keepdims=True)
-    return np.asarray(np.clip(z @ np.swapaxes(z, -1, -2), -0.999, 0.999))
 
 
 def own_part(z: Array) -> float:
@@ -141,19 +144,6 @@ def own_part(z: Array) -> float:
     z = z - z.mean(axis=(0, 1))
     shared = (z[:, 0] * z[:, 1]).sum(axis=0) / (len(z) - 1)
     return float(np.sqrt(shared.mean()))
-
-
-def identification(z: Array) -> float:
-    """Percent identified, of edges (subjects, 2, windows, E), over all pairs of windows."""
-    z = (z - z.mean(axis=(0, 1, 2))) / z.std(axis=(0, 1, 2))
-    z = z - z.mean(axis=-1, keepdims=True)
-    z = z / np.linalg.norm(z, axis=-1, keepdims=True)
-    right = []
-    for a in range(z.shape[2]):
-        for b in range(z.shape[2]):
-            alike, own = z[:, 0, a] @ z[:, 1, b].T, np.arange(len(z))
-            right += [alike.argmax(axis=0) == own, alike.argmax(axis=1) == own]
-    return 100 * float(np.mean(right))
 
 
 if __name__ == "__main__":

@@ -87,17 +87,13 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 def controls(trained: Encoder) -> dict[str, list[Encoder]]:
-    """What training and whitening add up to: each without the other."""
-    found = {}
-    if trained.spec.whitened:
-        found["random, whitened"] = [untrained_whitened(trained, seed=s) for s in RANDOM_SEEDS]
+    """Training and whitening, each without the other."""
     first = before_training(trained)
-    if first is not None:
-        found["before training"] = [first]
-    if first is not None and trained.spec.whitened:
-        found["before training, not whitened"] = [_plain(first)]
+    found = {} if first is None else {"before training": [first]}
     if trained.spec.whitened:
-        found["trained, not whitened"] = [_plain(trained)]
+        plain = {f"{name}, not whitened": [_plain(encoder)] for name, [encoder] in found.items()}
+        random = [untrained_whitened(trained, seed=s) for s in RANDOM_SEEDS]
+        found |= plain | {"random, whitened": random, "trained, not whitened": [_plain(trained)]}
     return found
 
 

@@ -26,7 +26,7 @@ from bids_app.synthetic_tree import (
     write_scan,
 )
 from model.checkpoint import save_checkpoint
-from model.encoder import build_encoder
+from model.encoder import Encoder, build_encoder
 from model.networks import network_columns
 from model.spec import EncoderSpec, InputSpec
 
@@ -46,18 +46,21 @@ class Dataset:
     scans: tuple[ScanFiles, ...]
 
 
-def make_checkpoint(folder: Path) -> Path:
-    """Write a tiny checkpoint of random weights (for ``--checkpoint``) and return `folder`."""
+def make_checkpoint(folder: Path, encoder: Encoder | None = None, **training: object) -> Path:
+    """Write a tiny checkpoint (for ``--checkpoint``), of random weights or of an encoder.
+
+    `training` is what its card tells. Returns `folder`.
+    """
     save_checkpoint(
         folder,
-        build_encoder(EncoderSpec(dim=16, depth=1, heads=2), seed=1),
+        encoder or build_encoder(EncoderSpec(dim=16, depth=1, heads=2), seed=1),
         name="tiny-random",
         version="0",
         input=InputSpec(),
         readout=("networks",),
         source="tests",
         licence="none",
-        training={"method": "random weights for tests"},
+        training=training or {"method": "random weights for tests"},
     )
     return folder
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from model.checkpoint import load_encoder, save_checkpoint
+from model.checkpoint import load_encoder
 from model.cli import main
 from model.pretraining.simulate import SimulationConfig
 from model.pretraining.whitening import whiten
@@ -272,9 +272,7 @@ def test_a_whitened_checkpoint_has_a_whitened_control(probe, tmp_path, cohort, m
         seed=0,
         n_populations=2,
     )
-    card = load_encoder(cohort / "checkpoint").own_card()
-    told = {k: getattr(card, k) for k in ("name", "version", "input", "readout", "source")}
-    save_checkpoint(tmp_path / "white", white, **told, licence="none", training={})
+    builders.make_checkpoint(tmp_path / "white", white)
     monkeypatch.setattr("model.untrained.whiten", partial(whiten, n_populations=2))
     words = ("--checkpoint", tmp_path / "white", "--repetitions", 1, "--n-crops", 2)
     control = ("random-linear", "random-whitened-linear")

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 import model.untrained
-from model.checkpoint import load_encoder, save_checkpoint
+from model.checkpoint import load_encoder
 from model.encoder import build_encoder
 from model.evaluation.baselines import RANDOM_SEEDS, random_vectors
 from model.evaluation.pairing import Key
 from model.pretraining.first_weights import pass_no_constant
 from model.pretraining.whitening import whiten
 from model.series import ParcelSeries
-from model.spec import EncoderSpec, InputSpec
+from model.spec import EncoderSpec
 from model.untrained import (
     SHRINKAGE,
     before_training,
@@ -36,18 +36,7 @@ def _few_simulated_scans(monkeypatch):
 
 def saved(folder, **training):
     spec = EncoderSpec(dim=16, depth=1, heads=2, whitened=True)
-    save_checkpoint(
-        folder,
-        build_encoder(spec, seed=5),
-        name="x",
-        version="0",
-        input=InputSpec(),
-        readout=("networks",),
-        source="tests",
-        licence="none",
-        training=training,
-    )
-    return load_encoder(folder)
+    return load_encoder(builders.make_checkpoint(folder, build_encoder(spec, seed=5), **training))
 
 
 def test_both_controls_have_the_same_weights_and_only_one_is_whitened(tmp_path):

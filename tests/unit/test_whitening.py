@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import builders
 import pytest
 import torch
 
-from model.checkpoint import load_encoder, save_checkpoint
+from model.checkpoint import load_encoder
 from model.encoder import build_encoder
 from model.errors import ConfigError
 from model.pretraining.simulate import SimulationConfig
@@ -70,18 +71,7 @@ def test_the_same_seed_gives_the_same_fit_and_another_seed_another(encoder, whit
 
 
 def test_a_whitened_checkpoint_survives_the_disk(whitened, tmp_path):
-    save_checkpoint(
-        tmp_path / "w",
-        whitened,
-        name="w",
-        version="1",
-        input=InputSpec(),
-        readout=("networks",),
-        source="a test",
-        licence="CC0",
-        training={},
-    )
-    loaded = load_encoder(tmp_path / "w")
+    loaded = load_encoder(builders.make_checkpoint(tmp_path / "w", whitened))
     assert loaded.spec.whitened
     assert torch.equal(loaded.whitening.matrix, whitened.whitening.matrix)
 

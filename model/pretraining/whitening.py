@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 N_POPULATIONS, N_SUBJECTS, N_SESSIONS = 60, 12, 2
 """Simulated scans to fit to; two windows of each."""
 WINDOWS_PER_SCAN = 2
+LEAST_VARIANCE = 1e-6
+"""Share of the mean variance below which a direction holds rounding only."""
 
 
 def whiten(
@@ -77,7 +79,8 @@ def whiten(
 def fit(means: Tensor, *, shrinkage: float) -> tuple[Tensor, Tensor]:
     """Return mean (N, D) and matrix (N, D, D) that whiten (populations, windows, N, D).
 
-    Columns of the matrix go by falling variance before whitening.
+    Columns of the matrix go by falling variance before whitening; those of directions in which
+    nothing varies are zero.
     """
     n_populations, n_windows, _, dim = means.shape
     if n_populations * (n_windows - 1) < dim:
@@ -89,7 +92,9 @@ def fit(means: Tensor, *, shrinkage: float) -> tuple[Tensor, Tensor]:
     within = (means - means.mean(dim=1, keepdim=True)).flatten(0, 1).transpose(0, 1)
     variance, directions = torch.linalg.eigh(within.mT @ within / within.shape[1])
     shrunk = (1 - shrinkage) * variance + shrinkage * variance.mean(dim=-1, keepdim=True)
-    matrix = (directions / shrunk.sqrt()[:, None]).flip(-1)
+    # The norm before leaves a direction without any variance: its rounding must not be read out.
+    varies = variance > LEAST_VARIANCE * variance.mean(dim=-1, keepdim=True)
+    matrix = (directions * (varies / shrunk.sqrt())[:, None]).flip(-1)
     return means.mean(dim=(0, 1)).float(), matrix.float()
 
 

@@ -51,6 +51,22 @@ def test_full_shrinkage_only_turns_and_scales():
     torch.testing.assert_close(product, product[0, 0] * torch.eye(6), atol=1e-5, rtol=1e-4)
 
 
+def test_a_direction_in_which_nothing_varies_is_left_out():
+    """Standardised by whoever uses the vector, its rounding would weigh as much as the rest."""
+    values = populations()
+    values[..., 5] = -values[..., :5].sum(dim=-1)
+    mean, matrix = fit(values, shrinkage=0.3)
+    white = (values - mean)[..., None, :] @ matrix
+    assert (white[..., 0, -1] == 0).all()
+    assert (white[..., 0, :-1].std(dim=(0, 1)) > 0.1).all()
+
+
+def test_the_last_column_of_every_network_of_an_encoder_is_zero(whitened):
+    matrix = whitened.whitening.matrix
+    assert (matrix[:, :, -1] == 0).all()
+    assert (matrix[:, :, :-1].norm(dim=1) > 0).all()
+
+
 def test_network_tokens_are_mapped_and_the_summary_token_is_not(encoder, whitened):
     x = torch.randn(2, 457, 100, generator=torch.Generator().manual_seed(0))
     plain, mapped = encoder(x), whitened(x)

@@ -152,8 +152,8 @@ def read_stdlib(bold: Path, folder: Path) -> dict[str, float]:  # noqa: ARG001
 def ours(bold: Path, folder: Path, *, name: str = OURS) -> dict[str, float]:
     import nibabel  # noqa: F401 not part of the work
 
-    from bids_app.bold import load_mask, open_bold
-    from bids_app.parcellate import parcellate
+    from bids_app.images.nifti import load_mask, open_bold
+    from bids_app.signal.parcellate import parcellate
 
     labels = np.load(folder / "labels.npy")
     values: list[npt.NDArray[np.float64]] = []
@@ -238,9 +238,9 @@ def write_study(folder: Path, dtype: str, n_frames: int) -> Path:
     """Write atlas and derivative unless they are there; return the BOLD image."""
     from scipy.ndimage import distance_transform_edt
 
-    from bids_app.entities import Entities
-    from bids_app.synthetic import make_head, template_grid, tiny_grid
-    from bids_app.synthetic_tree import write_atlas, write_description, write_image, write_scan
+    from bids_app.demo.head import make_head, template_grid, tiny_grid
+    from bids_app.demo.tree import write_atlas, write_description, write_image, write_scan
+    from bids_app.inputs.entities import Entities
 
     root = folder / f"{dtype}_{n_frames}"
     entities = Entities(sub="01", task="rest", space=SPACE)

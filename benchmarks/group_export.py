@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_app.embedding_files import embedding_columns
+from bids_app.outputs.embedding import embedding_columns
 
 DIM = 256
 N_TEMPLATES = 5000
@@ -30,7 +30,7 @@ CHANGED = 100
 EXPORT = """
 import json, resource, sys, time
 from pathlib import Path
-from bids_app.group import export_group
+from bids_app.group.export import export_group
 loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 begun = time.perf_counter(), time.process_time()
 export_group(Path(sys.argv[1]), tsv="--tsv" in sys.argv)

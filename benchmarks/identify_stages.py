@@ -27,12 +27,12 @@ from model.checkpoint import load_encoder
 from model.encoder import Encoder, build_encoder
 from model.evaluation.connectivity import connectivity
 from model.evaluation.encoded import encode
-from model.evaluation.measures import mean_scores
-from model.evaluation.pairing import Key, pairings
 from model.evaluation.vectors import ByLevel, Vectors
 from model.preprocess import prepare, window
+from model.pretraining.untrained import before_training, untrained_whitened
 from model.spec import EncoderSpec, InputSpec
-from model.untrained import before_training, untrained_whitened
+from model.statistics.measures import mean_scores
+from model.statistics.pairing import Key, pairings
 
 Array = npt.NDArray[np.float64]
 RANDOM_SEEDS = (0, 1, 2)

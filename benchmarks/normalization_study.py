@@ -33,13 +33,13 @@ from stages import SERIES, load_scans
 from model.checkpoint import load_encoder
 from model.embed import embed_windows
 from model.encoder import Encoder, build_encoder
-from model.evaluation.measures import identification
 from model.evaluation.perturbations import conditions
 from model.networks import NETWORKS
 from model.preprocess import prepare, window
-from model.pretraining.simulate import SimulationConfig, simulate
 from model.series import ParcelSeries
+from model.simulation.simulate import SimulationConfig, simulate
 from model.spec import InputSpec, Normalization
+from model.statistics.measures import identification
 
 Array = npt.NDArray[np.float64]
 VARIANTS: tuple[Normalization, ...] = ("robust", "zscore")

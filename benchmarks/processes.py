@@ -5,7 +5,8 @@
 
 The scan is that of extraction.py (97 x 115 x 97 x 300, int16), hard-linked under other labels.
 `--memory` runs single scans of several sizes and kinds, each in a process of its own, and prints
-what they took above the loaded program beside what bids_app.cost expects. One JSON line each.
+what they took above the loaded program beside what bids_app.workers.cost expects. One JSON line
+each.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ SIZES = [("int16", 150), ("int16", 300), ("int16", 1200), ("float32", 300)]
 ONE_SCAN = """
 import json, sys
 from pathlib import Path
-from bids_app.cli import main, resolve_options
-from bids_app.cost import process_memory_mb, scan_memory_mb
+from bids_app.cli.app import main, resolve_options
+from bids_app.workers.cost import process_memory_mb, scan_memory_mb
 from bids_app.participant_level import open_pipeline, report_participant, ParticipantLevel
 from bids_app.run import discover
-import model.embed, bids_app.report_panels, scipy.signal
+import model.embed, bids_app.report.panels, scipy.signal
 
 def status_mb(key):
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -27,13 +27,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from stages import N_CORTEX, SERIES, TR_S, load_scans
 
-from model.connectivity import correlations, fisher_z
-from model.evaluation.measures import identification, standardise
 from model.nearness import positions
 from model.networks import NETWORKS, parcels
 from model.preprocess import prepare
-from model.pretraining.simulate import SimulationConfig, simulate
+from model.simulation.simulate import SimulationConfig, simulate
 from model.spec import InputSpec
+from model.statistics.connectivity import correlations, fisher_z
+from model.statistics.measures import identification, standardise
 
 Array = npt.NDArray[np.float64]
 WINDOW = 100

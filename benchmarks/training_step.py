@@ -36,11 +36,11 @@ from model.pretraining.cohort import Cohort
 from model.pretraining.config import load_config, recipe_path
 from model.pretraining.learner import Learner
 from model.pretraining.parallel import Crew
-from model.pretraining.shard_writer import NewScan, write_shards
-from model.pretraining.shards import Shards
 from model.pretraining.step import Trainer
 from model.pretraining.teacher import make_teacher
 from model.series import ParcelSeries
+from model.shards.shards import Shards
+from model.shards.write import NewScan, write_shards
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

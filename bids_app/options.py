@@ -14,10 +14,10 @@ from bids_app.errors import OptionsError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bids_app.atlas import Atlas
-    from bids_app.gray_atlas import GrayAtlas
-    from bids_app.selection import Selection
-    from bids_app.strategy import Strategy
+    from bids_app.atlas.grayordinates import GrayAtlas
+    from bids_app.atlas.volume import Atlas
+    from bids_app.inputs.selection import Selection
+    from bids_app.signal.strategy import Strategy
     from model.spec import CheckpointCard, Normalization
 
 

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_app.atlas import GRAY_DENSITY
-from bids_app.atomic import write_all, write_bytes
-from bids_app.bold import load_mask, open_bold
-from bids_app.cifti import open_cifti
-from bids_app.confounds import load_confounds
-from bids_app.denoise import denoise
-from bids_app.derivatives import scan_files
+from bids_app.atlas.volume import GRAY_DENSITY
 from bids_app.errors import AppError, ScanError, ScanExcludedError
-from bids_app.grayordinates import parcellate_grayordinates
+from bids_app.images.cifti import open_cifti
+from bids_app.images.nifti import load_mask, open_bold
 from bids_app.options import configuration_hash
-from bids_app.parcellate import parcellate
-from bids_app.qc_place import check_space, mirror_margin
-from bids_app.result import ScanResult
-from bids_app.status import ScanOutcome, already_done, status_path, write_outcome
-from bids_app.timing import repetition_time, start_time
+from bids_app.outputs.atomic import write_all, write_bytes
+from bids_app.outputs.derivatives import scan_files
+from bids_app.outputs.result import ScanResult
+from bids_app.outputs.status import ScanOutcome, already_done, status_path, write_outcome
+from bids_app.quality.place import check_space, mirror_margin
+from bids_app.signal.confounds import load_confounds
+from bids_app.signal.denoise import denoise
+from bids_app.signal.grayordinates import parcellate_grayordinates
+from bids_app.signal.parcellate import parcellate
+from bids_app.signal.timing import repetition_time, start_time
 from model.despike import despike
 from model.errors import CheckpointError, SemantoksError
 from model.preprocess import prepare, window
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bids_app.atlas import Atlas
-    from bids_app.atlas_shelf import AtlasShelf
-    from bids_app.bold import BoldImage
-    from bids_app.cifti import CiftiSeries
+    from bids_app.atlas.grayordinates import GrayAtlas
+    from bids_app.atlas.shelf import AtlasShelf
+    from bids_app.atlas.volume import Atlas
     from bids_app.embedder import Embedder
-    from bids_app.gray_atlas import GrayAtlas
+    from bids_app.images.cifti import CiftiSeries
+    from bids_app.images.nifti import BoldImage
+    from bids_app.inputs.scans import BoldScan
     from bids_app.options import SignalOptions
-    from bids_app.parcellate import Parcellated
-    from bids_app.query import BoldScan
-    from bids_app.strategy import Strategy
+    from bids_app.signal.parcellate import Parcellated
+    from bids_app.signal.strategy import Strategy
     from model.spec import InputSpec
 
 log = logging.getLogger(__name__)

@@ -7,29 +7,29 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bids_app.atlas_shelf import AtlasShelf
-from bids_app.atomic import write_bytes
-from bids_app.cost import scan_memory_mb
+from bids_app.atlas.shelf import AtlasShelf
 from bids_app.embedder import open_embedder
 from bids_app.errors import OutputError
+from bids_app.outputs.atomic import write_bytes
 from bids_app.participant import Pipeline, earlier_outcome, run_scan
-from bids_app.report import report_path, write_report
+from bids_app.report.page import report_path, write_report
+from bids_app.workers.cost import scan_memory_mb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bids_app.agenda import Invocation
+    from bids_app.inputs.scans import BoldScan
     from bids_app.options import RunOptions
-    from bids_app.query import BoldScan
-    from bids_app.status import ScanOutcome
+    from bids_app.outputs.status import ScanOutcome
+    from bids_app.workers.agenda import Invocation
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ParticipantLevel:
-    """An `bids_app.agenda.Invocation` on fMRIPrep's images."""
+    """An `bids_app.workers.agenda.Invocation` on fMRIPrep's images."""
 
     pipeline: Pipeline
     output_dir: Path

@@ -6,21 +6,21 @@ import logging
 import uuid
 from typing import TYPE_CHECKING
 
-from bids_app.atlas import atlas_home, available_spaces, parcels_by_space
-from bids_app.atomic import write_bytes
-from bids_app.cost import process_memory_mb
+from bids_app.atlas.volume import atlas_home, available_spaces, parcels_by_space
 from bids_app.errors import AtlasError
-from bids_app.locate import locate_derivative
-from bids_app.query import find_scans
-from bids_app.selection import SPACES
+from bids_app.inputs.locate import locate_derivative
+from bids_app.inputs.scans import find_scans
+from bids_app.inputs.selection import SPACES
+from bids_app.outputs.atomic import write_bytes
+from bids_app.workers.cost import process_memory_mb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bids_app.agenda import Summary
-    from bids_app.discovery import Discovery
+    from bids_app.inputs.discovery import Discovery
     from bids_app.options import RunOptions
+    from bids_app.workers.agenda import Summary
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +48,9 @@ def run_participants(options: RunOptions) -> Summary:
     CheckpointError
         The checkpoint cannot be used.
     """
-    from bids_app.agenda import embed_all
-    from bids_app.dataset import check_output_folder, write_dataset_files
+    from bids_app.outputs.dataset import check_output_folder, write_dataset_files
     from bids_app.participant_level import ParticipantLevel, open_pipeline
+    from bids_app.workers.agenda import embed_all
 
     derivative, discovery = discover(options)
     check_output_folder(options.output_dir, bids_dir=options.bids_dir, derivative=derivative)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from model.errors import CheckpointError, ConfigError
-from model.strict import from_dict
+from model.files.strict import from_dict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 from itk_builders import composite
 
-from bids_app import atlas_sources
+from bids_app.atlas.setup import sources as atlas_sources
 from model.networks import parcel_names
 
 LIN6, GRAY, LIN2009 = "MNI152NLin6Asym", "fsLR", "MNI152NLin2009cAsym"

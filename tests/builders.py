@@ -1,6 +1,6 @@
 """Small fMRIPrep-like datasets from seeds, and ways to damage them.
 
-A thin layer over `bids_app.synthetic_tree`: the same simulation as ``semantoks-demo``, on a
+A thin layer over `bids_app.demo.tree`: the same simulation as ``semantoks-demo``, on a
 grid of 12 x 14 x 12 voxels that still holds all 457 parcels.
 """
 
@@ -16,15 +16,15 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from bids_app.entities import Entities
-from bids_app.synthetic import Grid, Head, make_head, tiny_grid
-from bids_app.synthetic_tree import (
+from bids_app.demo.head import Grid, Head, make_head, tiny_grid
+from bids_app.demo.tree import (
     ScanFiles,
     write_atlas,
     write_description,
     write_image,
     write_scan,
 )
+from bids_app.inputs.entities import Entities
 from model.checkpoint import save_checkpoint
 from model.encoder import Encoder, build_encoder
 from model.networks import network_columns

@@ -1,7 +1,7 @@
 """Made-up fMRIPrep derivatives: names and links only, hardly any content."""
 
-from bids_app.query import find_scans
-from bids_app.selection import Selection
+from bids_app.inputs.scans import find_scans
+from bids_app.inputs.selection import Selection
 
 A, G, C = "MNI152NLin6Asym", "fsLR", "MNI152NLin2009cAsym"
 ALL = {A: 457, G: 457, C: 450}

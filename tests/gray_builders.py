@@ -15,12 +15,12 @@ import nibabel as nib
 import numpy as np
 from nibabel.cifti2.cifti2_axes import BrainModelAxis, LabelAxis, SeriesAxis
 
-from bids_app.atlas_build import atlas_files
-from bids_app.atlas_sources import SPHERES, VOXELS_170K
-from bids_app.atomic import write_all
-from bids_app.cifti import open_cifti
-from bids_app.gray_build import GrayImage, gray_files
-from bids_app.grayordinates import parcellate_grayordinates
+from bids_app.atlas.setup.build import atlas_files
+from bids_app.atlas.setup.gray_build import GrayImage, gray_files
+from bids_app.atlas.setup.sources import SPHERES, VOXELS_170K
+from bids_app.images.cifti import open_cifti
+from bids_app.outputs.atomic import write_all
+from bids_app.signal.grayordinates import parcellate_grayordinates
 from model.networks import parcel_names
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from bids_app.atlas_sources import Source
+    from bids_app.atlas.setup.sources import Source
 
 Order = Literal["C", "F"]
 

@@ -13,8 +13,8 @@ from bids_app.participant_level import ParticipantLevel
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bids_app.query import BoldScan
-    from bids_app.status import ScanOutcome
+    from bids_app.inputs.scans import BoldScan
+    from bids_app.outputs.status import ScanOutcome
 
 
 def double(shared: int, number: int) -> tuple[int, str]:
@@ -44,7 +44,7 @@ class Deadly(ParticipantLevel):
 
     def embed(self, scan: BoldScan) -> ScanOutcome:
         if scan.entities.sub == "02":
-            from bids_app import atomic
+            from bids_app.outputs import atomic
 
             folder = self.output_dir / "sub-02" / "func"
             with atomic.replacing(folder / "sub-02_half.tsv") as temporary:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from model.networks import network_columns, parcel_names
-from model.pretraining.simulate import SimulationConfig, simulate
+from model.simulation.simulate import SimulationConfig, simulate
 from model.spec import InputSpec
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.networks import parcel_names
-from model.pretraining.shard_writer import NewScan, write_shards
-from model.pretraining.subjects import split_subjects, write_lists
 from model.series import ParcelSeries
+from model.shards.subjects import split_subjects, write_lists
+from model.shards.write import NewScan, write_shards
 from model.spec import InputSpec
 
 if TYPE_CHECKING:

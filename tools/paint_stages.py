@@ -27,10 +27,10 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import binary_closing, binary_fill_holes
 
-from bids_app.atlas import PREFERRED_SPACE, Atlas, find_atlas
-from bids_app.entities import Entities
-from bids_app.synthetic import Grid
-from bids_app.synthetic_tree import write_image
+from bids_app.atlas.volume import PREFERRED_SPACE, Atlas, find_atlas
+from bids_app.demo.head import Grid
+from bids_app.demo.tree import write_image
+from bids_app.inputs.entities import Entities
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.evaluation.connectivity import connectivity
-from model.evaluation.pairing import EvaluationError
 from model.evaluation.vectors import ByLevel, Vectors
 from model.preprocess import window
+from model.statistics.pairing import EvaluationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from model.cohort.outputs import Run
     from model.encoder import Encoder
-    from model.evaluation.pairing import Key
-    from model.outputs import Run
     from model.series import ParcelSeries, Windows
+    from model.statistics.pairing import Key
 
 RANDOM_SEEDS = (0, 1, 2)
 RANDOM, RANDOM_WHITENED = "random weights", "random weights, whitened"
@@ -60,7 +60,7 @@ def random_vectors(
     """
     # torch only where it is needed: evaluating a table takes seconds without it.
     from model.evaluation.encoded import READOUTS, encode
-    from model.untrained import before_training, untrained, untrained_whitened
+    from model.pretraining.untrained import before_training, untrained, untrained_whitened
 
     controls = {RANDOM: [untrained(encoder, seed=seed) for seed in RANDOM_SEEDS]}
     if encoder.spec.whitened:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model.cohort.outputs import model_series
 from model.evaluation.baselines import (
     check_checkpoint,
     connectivity_vectors,
@@ -17,11 +18,10 @@ from model.evaluation.baselines import (
 from model.evaluation.compare import Finding, Resampling, findings
 from model.evaluation.connectivity import FISHER, PEARSON, TANGENT, WITHIN
 from model.evaluation.leakage import leakage
-from model.evaluation.pairing import EvaluationError, single_session_subjects
 from model.evaluation.report import write_report, write_robustness
 from model.evaluation.source import SourceOptions, keyed_runs, read_rows, read_source
 from model.evaluation.vectors import ByLevel, Vectors, one_below_other, side_by_side
-from model.outputs import model_series
+from model.statistics.pairing import EvaluationError, single_session_subjects
 
 if TYPE_CHECKING:
     from model.encoder import Encoder

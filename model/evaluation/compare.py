@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from model.evaluation.bootstrap import (
+from model.statistics.bootstrap import (
     NORMAL_95,
     jackknife_error,
     leave_out,
     mean_interval,
     resample,
 )
-from model.evaluation.measures import GOOD_ICC, mean_scores, reliability
-from model.evaluation.pairing import Pairing, pairings
-from model.evaluation.spectrum import alpha_req, lidar, rankme
+from model.statistics.measures import GOOD_ICC, mean_scores, reliability
+from model.statistics.pairing import Pairing, pairings
+from model.statistics.spectrum import alpha_req, lidar, rankme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

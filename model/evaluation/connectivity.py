@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from model.connectivity import (
+from model.networks import parcels
+from model.statistics.connectivity import (
     correlations,
     fisher_z,
     inverse_root,
@@ -15,7 +16,6 @@ from model.connectivity import (
     shrunk_covariance,
     tangent_vectors,
 )
-from model.networks import parcels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from model.encoder import Encoder
-    from model.evaluation.pairing import Key
     from model.evaluation.vectors import Array
     from model.series import ScanEmbedding, Windows
+    from model.statistics.pairing import Key
 
 READOUTS = ("networks", "mean + cls", "cls")
 

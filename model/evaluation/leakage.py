@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.evaluation.compare import Finding
-from model.evaluation.pairing import EvaluationError
+from model.statistics.pairing import EvaluationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 
 from model.evaluation.compare import Finding
-from model.figures import png_bytes
-from model.files import json_bytes, tsv_bytes, write_whole
+from model.files.figures import png_bytes
+from model.files.write import json_bytes, tsv_bytes, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

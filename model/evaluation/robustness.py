@@ -9,21 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from model.embed import embed_windows
-from model.evaluation.bootstrap import mean_interval, resample
-from model.evaluation.measures import TINY, pair_scores
-from model.evaluation.pairing import EvaluationError, pairings
 from model.preprocess import prepare, window
+from model.statistics.bootstrap import mean_interval, resample
+from model.statistics.measures import TINY, pair_scores
+from model.statistics.pairing import EvaluationError, pairings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from model.encoder import Encoder
     from model.evaluation.compare import Resampling
-    from model.evaluation.measures import Rows
-    from model.evaluation.pairing import Key, Pairing
     from model.evaluation.perturbations import Condition
     from model.series import ParcelSeries
     from model.spec import InputSpec
+    from model.statistics.measures import Rows
+    from model.statistics.pairing import Key, Pairing
 
 Array = npt.NDArray[np.float64]
 

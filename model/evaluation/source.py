@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.evaluation.pairing import EvaluationError, Key, refuse_duplicates
+from model.cohort.outputs import Run, embedded_runs
 from model.evaluation.vectors import ByLevel, Vectors
+from model.files.tables import read_columns
 from model.networks import NETWORKS
-from model.outputs import Run, embedded_runs
-from model.tables import read_columns
+from model.statistics.pairing import EvaluationError, Key, refuse_duplicates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from model.evaluation.pairing import EvaluationError, Key
+from model.statistics.pairing import EvaluationError, Key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import load_encoder, save_checkpoint
-from model.files import json_bytes, new_folder, refuse_occupied
+from model.files.write import json_bytes, new_folder, refuse_occupied
 from model.finetuning.adapters import add_adapters, merge_adapters, require_library
 from model.finetuning.predictor import (
     CHECKPOINT_FOLDER,

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from model.checkpoint import load_encoder
 from model.errors import CheckpointError, ConfigError
+from model.files.strict import from_dict
 from model.probing.linear import LinearHead, make_head
 from model.spec import ReadoutPart  # noqa: TC001 - from_dict reads the annotations
-from model.strict import from_dict
 
 if TYPE_CHECKING:
     from pathlib import Path

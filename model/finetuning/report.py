@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import astuple, fields
 from typing import TYPE_CHECKING
 
-from model.figures import svg_bytes
-from model.files import tsv_bytes
+from model.files.figures import svg_bytes
+from model.files.write import tsv_bytes
 from model.finetuning.train import Epoch, best_of
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from model.networks import NETWORKS
-from model.pretraining.draws import CPU, HELD_OUT, PIECE, POOL, generator_of
 from model.pretraining.masks import slice_masks
-from model.pretraining.simulate import simulate
 from model.pretraining.views import augment, draw_views
+from model.simulation.draws import CPU, HELD_OUT, PIECE, POOL, generator_of
+from model.simulation.simulate import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from model.nearness import predict_missing
 from model.networks import missing_networks
-from model.pretraining.draws import ORDER
-from model.pretraining.shards import SHOWN, ShardError, Shards, StoredScan
-from model.pretraining.subjects import SubjectsError
+from model.shards.shards import SHOWN, ShardError, Shards, StoredScan
+from model.shards.subjects import SubjectsError
+from model.simulation.draws import ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

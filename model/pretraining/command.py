@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.checkpoint import save_checkpoint
-from model.errors import ConfigError
-from model.pretraining.adapt import (
+from model.adaptation.adapt import (
     AdaptationError,
     check_size,
     compare,
     prepare_cohort,
     state_result,
 )
+from model.checkpoint import save_checkpoint
+from model.errors import ConfigError
 from model.pretraining.batches import draw_held_out
 from model.pretraining.cohort import Cohort
 from model.pretraining.config import load_config, load_parent, load_saved, recipe_path
@@ -29,10 +29,10 @@ from model.pretraining.provenance import (
 )
 from model.pretraining.record import TrainingError, read_log
 from model.pretraining.settings import UNTRAINED
-from model.pretraining.shards import Shards
 from model.pretraining.step import Trainer
-from model.pretraining.subjects import LISTS, read_lists
 from model.pretraining.whitening import whiten
+from model.shards.shards import Shards
+from model.shards.subjects import LISTS, read_lists
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import load_encoder
 from model.errors import ConfigError
+from model.files.strict import from_dict
 from model.pretraining.settings import (
     BUNDLED,
     RANDOM,
@@ -21,10 +22,9 @@ from model.pretraining.settings import (
     PretrainConfig,
     RunConfig,
 )
-from model.pretraining.simulate import SimulationConfig
 from model.pretraining.views import ViewsConfig
+from model.simulation.simulate import SimulationConfig
 from model.spec import EncoderSpec, InputSpec
-from model.strict import from_dict
 
 if TYPE_CHECKING:
     from model.encoder import Encoder

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from model.errors import ConfigError
-from model.files import write_whole
+from model.files.write import write_whole
 from model.pretraining.settings import BUNDLED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from model.pretraining.settings import PretrainConfig
-    from model.pretraining.shards import Shards
-    from model.pretraining.subjects import SubjectList
+    from model.shards.shards import Shards
+    from model.shards.subjects import SubjectList
     from model.spec import CheckpointCard
 
 CONFIG_FILE, PROVENANCE_FILE = "config.json", "provenance.json"

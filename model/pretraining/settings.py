@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from model.errors import ConfigError
+from model.files.strict import COUNT, NOT_NEGATIVE, POSITIVE, SEED, SHARE, check_limits
 from model.networks import NETWORKS
 from model.pretraining.losses import (  # noqa: TC001 - from_dict reads the annotations
     Distance,
@@ -15,11 +16,10 @@ from model.pretraining.losses import (  # noqa: TC001 - from_dict reads the anno
 )
 from model.pretraining.masks import MaskCounts, slice_counts
 from model.spec import EncoderSpec, InputSpec, ReadoutPart
-from model.strict import COUNT, NOT_NEGATIVE, POSITIVE, SEED, SHARE, check_limits
 
 if TYPE_CHECKING:
-    from model.pretraining.simulate import SimulationConfig
     from model.pretraining.views import ViewsConfig
+    from model.simulation.simulate import SimulationConfig
 
 Precision = Literal["fp32", "bf16"]
 TtrAverage = Literal["tokens", "projections"]
@@ -96,7 +96,7 @@ class DataConfig:
     """Real or stored series to learn from, and who may be used for what."""
 
     shards: str
-    """Folder as `model.pretraining.shards` writes it."""
+    """Folder as `model.shards.shards` writes it."""
     train: str
     """File of subjects, one a line; relative to ``shards``. Likewise the next two."""
     validation: str

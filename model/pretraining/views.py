@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.files.strict import NOT_NEGATIVE, SHARE, check_limits
 from model.nearness import expected_correlation
 from model.networks import NETWORKS, network_columns
-from model.strict import NOT_NEGATIVE, SHARE, check_limits
 
 Pairing = Literal["scan", "sessions"]
 LostParcels = Literal["zeroed", "predicted"]

@@ -10,14 +10,14 @@ import torch
 from model.encoder import build_encoder
 from model.errors import ConfigError
 from model.networks import NETWORKS
-from model.pretraining.draws import generator_of
-from model.pretraining.simulate import simulate
+from model.simulation.draws import generator_of
+from model.simulation.simulate import simulate
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from model.encoder import Encoder
-    from model.pretraining.simulate import SimulationConfig
+    from model.simulation.simulate import SimulationConfig
     from model.spec import InputSpec
 
 N_POPULATIONS, N_SUBJECTS, N_SESSIONS = 60, 12, 2

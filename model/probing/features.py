@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model import connectivity
+from model.cohort.outputs import OutputsError, embedded_runs, model_series
 from model.embed import embed_windows
-from model.outputs import OutputsError, embedded_runs, model_series
 from model.preprocess import window
 from model.probing.samples import FloatArray, ProbeError, Samples, refuse_copies
 from model.series import Windows
+from model.statistics import connectivity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from model.cohort.outputs import Run
     from model.encoder import Encoder
-    from model.outputs import Run
     from model.series import ParcelSeries, ScanEmbedding
     from model.spec import InputSpec, ReadoutPart
 

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from model.pretraining.untrained import shrinkage_of, untrained, untrained_whitened
 from model.probing.features import (
     correlations,
     covariance,
@@ -16,16 +17,15 @@ from model.probing.features import (
 )
 from model.probing.methods import WHITENED
 from model.probing.samples import refuse_copies
-from model.untrained import shrinkage_of, untrained, untrained_whitened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from model.cohort.group_table import GroupTable
+    from model.cohort.outputs import Run
     from model.encoder import Encoder
-    from model.outputs import Run
     from model.probing.config import ProtocolConfig
     from model.probing.features import Extractor
-    from model.probing.group_table import GroupTable
     from model.probing.participants import Labels
     from model.probing.samples import Samples
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from model.connectivity import fisher_z
 from model.probing.baselines import PENALTIES, fit_linear, fit_svm, learn_scaling
 from model.probing.linear import RATES, train_probe
 from model.probing.tangent import learn_tangent
+from model.statistics.connectivity import fisher_z
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

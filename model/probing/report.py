@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from model.figures import svg_bytes
-from model.files import tsv_bytes
+from model.files.figures import svg_bytes
+from model.files.write import tsv_bytes
 from model.probing.config import MAIN_METRIC
 from model.probing.metrics import METRICS
 from model.probing.summary import REFERENCE

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from model.connectivity import inverse_root, of_eigenvalues, tangent_vectors
 from model.probing.samples import Learned
+from model.statistics.connectivity import inverse_root, of_eigenvalues, tangent_vectors
 
 if TYPE_CHECKING:
     from model.probing.samples import FloatArray, Samples

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from model.checkpoint import load_encoder
 from model.encoder import build_encoder
 from model.errors import ConfigError, SemantoksError
-from model.files import json_bytes, tsv_bytes, write_whole
+from model.files.write import json_bytes, tsv_bytes, write_whole
 from model.pretraining.command import run_pretraining
 from model.pretraining.provenance import git_revision
 from model.scaling.fit import Law, fit_law

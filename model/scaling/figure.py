@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from model.figures import png_bytes
+from model.files.figures import png_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

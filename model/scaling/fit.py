@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.evaluation.bootstrap import percentiles
+from model.statistics.bootstrap import percentiles
 
 Array = npt.NDArray[np.float64]
 N_RESAMPLES = 2000

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from model.cohort.outputs import model_series
 from model.evaluation.encoded import encode
-from model.evaluation.measures import mean_scores
-from model.evaluation.pairing import Key, pairings
 from model.evaluation.source import SourceOptions, keyed_runs
-from model.outputs import model_series
 from model.preprocess import window
-from model.pretraining.simulate import simulate
 from model.series import ParcelSeries
+from model.simulation.simulate import simulate
+from model.statistics.measures import mean_scores
+from model.statistics.pairing import Key, pairings
 
 if TYPE_CHECKING:
     from pathlib import Path

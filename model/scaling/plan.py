@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from model.errors import ConfigError
+from model.files.strict import COUNT, SEED, Limits, check_limits, from_dict
 from model.pretraining.config import load_config
-from model.strict import COUNT, SEED, Limits, check_limits, from_dict
 
 if TYPE_CHECKING:
     from pathlib import Path

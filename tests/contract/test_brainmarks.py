@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bids_app.series_cli import main as series
-from model.cli import main as model
+from bids_app.cli.series import main as series
+from model.cli.app import main as model
 
 ROOT = Path(__file__).resolve().parents[2]
 N_SUBJECTS, N_FRAMES = 24, 120

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from bids_app import __version__
-from bids_app.cli import main
+from bids_app.cli.app import main
 
 ROOT = Path(__file__).resolve().parents[2]
 DESCRIPTOR = ROOT / "descriptor.json"

@@ -31,7 +31,7 @@ ALLOWANCE_BYTES = 60e6
 PEAK = """
 import json, re, sys, time
 from pathlib import Path
-import torch, model.checkpoint, model.cli
+import torch, model.checkpoint, model.cli.app
 def peak():
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 before, started = peak(), time.perf_counter()
@@ -47,7 +47,7 @@ print(json.dumps({{
 }}))
 """
 CONVERT = f"""{PEAK}
-model.cli.main(["import-checkpoint", *sys.argv[1:]], standalone_mode=False)
+model.cli.app.main(["import-checkpoint", *sys.argv[1:]], standalone_mode=False)
 print(json.dumps({{"seconds": round(time.perf_counter() - started, 2), "bytes": peak() - before}}))
 """
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bids_app.companions import find_companions
-from bids_app.dataset import write_dataset_files
-from bids_app.entities import parse_name
 from bids_app.errors import InputError, NeverMadeError
-from bids_app.locate import locate_derivative
-from bids_app.query import find_scans
-from bids_app.selection import Selection
+from bids_app.inputs.companions import find_companions
+from bids_app.inputs.entities import parse_name
+from bids_app.inputs.locate import locate_derivative
+from bids_app.inputs.scans import find_scans
+from bids_app.inputs.selection import Selection
+from bids_app.outputs.dataset import write_dataset_files
 
 A, C = "space-MNI152NLin6Asym", "space-MNI152NLin2009cAsym"
 PREFERRED = {"MNI152NLin6Asym": 457, "fsLR": 457, "MNI152NLin2009cAsym": 450}

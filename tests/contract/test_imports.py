@@ -53,14 +53,14 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("module", "word"),
     [
-        ("bids_app.cli", "--help"),
-        ("bids_app.cli", "--version"),
-        ("bids_app.series_cli", "--help"),
-        ("bids_app.series_cli", "--version"),
-        ("bids_app.slurm_cli", "--help"),
-        ("bids_app.assets", "--help"),
-        ("bids_app.demo", "--help"),
-        ("model.cli", "--help"),
+        ("bids_app.cli.app", "--help"),
+        ("bids_app.cli.app", "--version"),
+        ("bids_app.cli.series", "--help"),
+        ("bids_app.cli.series", "--version"),
+        ("bids_app.cli.slurm", "--help"),
+        ("bids_app.cli.assets", "--help"),
+        ("bids_app.demo.compare", "--help"),
+        ("model.cli.app", "--help"),
     ],
 )
 def test_help_and_version_load_no_heavy_library(module: str, word: str) -> None:
@@ -69,7 +69,7 @@ def test_help_and_version_load_no_heavy_library(module: str, word: str) -> None:
 
 def test_a_dry_run_loads_what_finds_scans_and_reads_headers(study: Path) -> None:
     arguments = (study / "fmriprep", study / "out", "participant", "--dry-run")
-    assert loaded_by("bids_app.cli", *arguments, "--atlas", study / "atlas") <= {
+    assert loaded_by("bids_app.cli.app", *arguments, "--atlas", study / "atlas") <= {
         "bids",
         "nibabel",
         "scipy",  # its version only, read by nibabel
@@ -81,11 +81,11 @@ def test_a_run_loads_no_figure_library_and_neither_a_second_run_nor_the_group_le
 ) -> None:
     options = ("--atlas", study / "atlas", "--checkpoint", study / "checkpoint")
     arguments = (study / "fmriprep", study / "out", "participant", "--quiet", *options)
-    run, again = (loaded_by("bids_app.cli", *arguments) for _ in range(2))
+    run, again = (loaded_by("bids_app.cli.app", *arguments) for _ in range(2))
     assert "torch" in run
     assert not run & {"nilearn", "sklearn", "matplotlib", "PIL", "templateflow"}
     assert not again & {"torch", "safetensors", "pandas", "nilearn", "matplotlib"}
-    group = loaded_by("bids_app.cli", study / "fmriprep", study / "out", "group")
+    group = loaded_by("bids_app.cli.app", study / "fmriprep", study / "out", "group")
     assert not group & {"torch", "nilearn", "sklearn", "matplotlib", "PIL", "bids"}
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from bids_app.cli import main
+from bids_app.cli.app import main
 from model.networks import parcel_names
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "outputs.txt"

@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_app.confounds import from_table, load_confounds
-from bids_app.denoise import denoise
 from bids_app.errors import InputError, NeverMadeError, ScanError
-from bids_app.locate import locate_derivative
-from bids_app.query import find_scans
-from bids_app.selection import Selection
-from bids_app.strategy import load_strategy
+from bids_app.inputs.locate import locate_derivative
+from bids_app.inputs.scans import find_scans
+from bids_app.inputs.selection import Selection
+from bids_app.signal.confounds import from_table, load_confounds
+from bids_app.signal.denoise import denoise
+from bids_app.signal.strategy import load_strategy
 
 A, C = "MNI152NLin6Asym", "MNI152NLin2009cAsym"
 GONE = "annexed file not present: datalad get"

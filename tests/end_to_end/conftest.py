@@ -8,7 +8,7 @@ import builders
 import pytest
 from click.testing import CliRunner, Result
 
-from bids_app.cli import main
+from bids_app.cli.app import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from bids_app.blocks_cli import main as blocks_command
-from bids_app.importance_cli import main as importance_command
-from bids_app.series_cli import main as series_command
+from bids_app.cli.blocks import main as blocks_command
+from bids_app.cli.importance import main as importance_command
+from bids_app.cli.series import main as series_command
 from model.networks import parcel_names
 
 if TYPE_CHECKING:

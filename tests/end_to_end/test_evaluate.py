@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from bids_app.series_cli import main as series_command
-from model.cli import main
+from bids_app.cli.series import main as series_command
+from model.cli.app import main
 from model.networks import parcel_names
 
 if TYPE_CHECKING:
@@ -245,8 +245,8 @@ def test_an_output_folder_stands_beside_connectivity_and_random_weights(
 
 
 def test_windows_of_connectivity_hold_the_samples_that_were_embedded(outputs) -> None:
+    from model.cohort.outputs import embedded_runs, model_series
     from model.evaluation.baselines import window_samples
-    from model.outputs import embedded_runs, model_series
 
     run = embedded_runs(outputs)[0]
     found = window_samples(run, model_series(run))

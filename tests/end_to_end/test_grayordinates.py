@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from bids_app.assets import main as assets
+from bids_app.cli.assets import main as assets
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -281,7 +281,7 @@ def test_a_folder_of_another_dataset_is_not_written_to(tmp_path, semantoks) -> N
 def test_without_an_atlas_the_way_to_one_is_told(tmp_path, checkpoint, monkeypatch) -> None:
     from click.testing import CliRunner
 
-    from bids_app.cli import main
+    from bids_app.cli.app import main
 
     monkeypatch.setenv("SEMANTOKS_HOME", str(tmp_path / "empty"))
     data = builders.make_dataset(tmp_path / "in")
@@ -298,7 +298,7 @@ def test_a_damaged_checkpoint_stops_before_anything_is_written(
 
     from click.testing import CliRunner
 
-    from bids_app.cli import main
+    from bids_app.cli.app import main
 
     damaged = tmp_path / "weights"
     shutil.copytree(checkpoint, damaged)

@@ -10,8 +10,8 @@ import pandas as pd
 import probe_builders
 from click.testing import CliRunner
 
-from bids_app.series_cli import main as semantoks_series
-from model.cli import main
+from bids_app.cli.series import main as semantoks_series
+from model.cli.app import main
 from model.networks import parcel_names
 
 if TYPE_CHECKING:

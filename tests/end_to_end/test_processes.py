@@ -13,10 +13,10 @@ import builders
 import jobs
 import pytest
 
-from bids_app.agenda import Agenda, work_off
-from bids_app.cli import main, resolve_options
+from bids_app.cli.app import main, resolve_options
 from bids_app.participant_level import open_pipeline
 from bids_app.run import discover
+from bids_app.workers.agenda import Agenda, work_off
 
 ROOT = Path(__file__).resolve().parents[2]
 SUBJECTS = ("01", "02", "03")
@@ -111,7 +111,7 @@ def test_when_all_is_done_torch_is_not_loaded(tmp_path, semantoks, atlas, checkp
     words = [data.root, tmp_path / "out", "participant", "--atlas", atlas]
     words += ["--checkpoint", checkpoint]
     code = (
-        "import sys\nfrom bids_app.cli import main\n"
+        "import sys\nfrom bids_app.cli.app import main\n"
         f"try:\n    main({[str(word) for word in words]})\n"
         "except SystemExit as stop:\n    print(stop.code, 'torch' in sys.modules)\n"
     )

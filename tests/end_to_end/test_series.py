@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from bids_app.series_cli import main
+from bids_app.cli.series import main
 from model.networks import parcel_names
 
 if TYPE_CHECKING:

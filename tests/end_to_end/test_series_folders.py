@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from bids_app.cli import main as semantoks_main
-from bids_app.series_cli import main
+from bids_app.cli.app import main as semantoks_main
+from bids_app.cli.series import main
 from model.networks import parcel_names
 
 if TYPE_CHECKING:

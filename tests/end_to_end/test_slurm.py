@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from bids_app.slurm_cli import main
+from bids_app.cli.slurm import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,1 @@
+"""The installed 457-parcel atlas: read and checked, never changed."""

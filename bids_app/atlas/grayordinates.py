@@ -1,0 +1,204 @@
+"""The installed atlas on grayordinates: vertices of the cortex, voxels of everything below it.
+
+Labels are kept by structure and vertex, or by structure and voxel. The order in which a file
+lists its grayordinates plays no part: fMRIPrep up to 23.1.3 and later versions list the voxels
+of the same structures in different orders, so that row by row 80 % of the subcortex is wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bids_app.atlas.labels import Affine, LabelArray, check_label_table, check_labels
+from bids_app.atlas.volume import (
+    ABSENT_KEY,
+    ATLAS_LABEL,
+    GRAY_NAME,
+    GRAY_SPACE,
+    HASH_KEY,
+    how_to_install,
+    installed_grayordinates,
+    read_sidecar,
+)
+from bids_app.errors import AtlasError
+from bids_app.images.cifti import load_image
+from model.networks import parcel_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelTables:
+    """Parcel index 1-457 by place, 0 where there is none."""
+
+    surfaces: Mapping[str, LabelArray]
+    """Structure to (V,) label of each of its surface's vertices"""
+    structures: tuple[str, ...]
+    """Names of the structures made of voxels, sorted"""
+    structure: npt.NDArray[np.int8]
+    """(X, Y, Z) position in `structures`, counted from 1; 0 outside of all"""
+    labels: LabelArray
+    """(X, Y, Z)"""
+    affine: Affine
+    """(4, 4) voxel indices to millimetres"""
+
+    def count(self) -> npt.NDArray[np.int64]:
+        """(P,) grayordinates of each parcel."""
+        n_labels = len(parcel_names()) + 1
+        every = np.concatenate([*self.surfaces.values(), self.labels.ravel()])
+        return np.bincount(every, minlength=n_labels)[1:].astype(np.int64)
+
+    def sha256(self) -> str:
+        """Hash what determines the series: which place has which label."""
+        digest = hashlib.sha256()
+        for name, table in sorted(self.surfaces.items()):
+            digest.update(f"{name} {table.size}".encode() + table.astype("<i4").tobytes())
+        labelled = np.where(self.labels > 0, self.structure, 0)
+        digest.update(f"{self.structures} {self.labels.shape}".encode())
+        digest.update(self.affine.astype("<f4").tobytes() + labelled.astype("<i1").tobytes())
+        digest.update(self.labels.astype("<i4").tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GrayAtlas:
+    """The atlas on grayordinates, complete and in model order."""
+
+    name: str
+    space: str
+    density: str
+    """The ``den-`` label, such as ``91k``"""
+    tables: LabelTables
+    absent: Mapping[int, str]
+    """Parcel index -> why this space does not have it"""
+    sha256: str
+    """Two atlases with the same hash give the same series"""
+    path: Path
+
+
+def find_gray_atlas(folder: Path, density: str) -> GrayAtlas:
+    """Load the grayordinate atlas of a density, such as ``91k``, that is installed in a folder.
+
+    Raises
+    ------
+    AtlasError
+        None is installed, or it is incomplete, in another order, or changed.
+    """
+    installed = installed_grayordinates(folder)
+    if density not in installed:
+        raise AtlasError(
+            f"no {ATLAS_LABEL} atlas for space {GRAY_SPACE} at {density} in {folder} (installed: "
+            f"{', '.join(installed) or 'none'}).",
+            hint=how_to_install(folder, GRAY_SPACE),
+        )
+    return load_gray_atlas(installed[density])
+
+
+def load_gray_atlas(path: Path) -> GrayAtlas:
+    """Load a grayordinate atlas and check it against model, table and hash.
+
+    Raises
+    ------
+    AtlasError
+        Names in the table are missing, swapped or others than the model's; labels are out of
+        range, missing or changed since installation.
+    """
+    name = GRAY_NAME.fullmatch(path.name)
+    if name is None:
+        raise AtlasError(
+            f"{path}: expected a name like tpl-{GRAY_SPACE}_atlas-{ATLAS_LABEL}_den-91k_"
+            "dseg.dlabel.nii."
+        )
+    check_label_table(path.parents[1] / f"atlas-{ATLAS_LABEL}_dseg.tsv")
+    sidecar = read_sidecar(path)
+    axis, labels = _read(path)
+    check_labels(labels, absent=sidecar[ABSENT_KEY], source=str(path))
+    tables = tables_of(axis, labels)
+    found = tables.sha256()
+    if found != sidecar[HASH_KEY]:
+        raise AtlasError(
+            f"{path}: the labels are not those that were installed: expected {HASH_KEY} "
+            f"{sidecar[HASH_KEY]}, found {found}.",
+            hint="The file was changed or damaged; install the atlas again.",
+        )
+    return GrayAtlas(
+        name=ATLAS_LABEL,
+        space=GRAY_SPACE,
+        density=name[1],
+        tables=tables,
+        absent=MappingProxyType(sidecar[ABSENT_KEY]),
+        sha256=found,
+        path=path,
+    )
+
+
+def tables_of(axis: Any, labels: LabelArray) -> LabelTables:
+    """Sort labels by the place of their grayordinates.
+
+    Parameters
+    ----------
+    axis
+        nibabel's ``BrainModelAxis`` of length G, with voxels.
+    labels
+        (G,) parcel index 1-457, 0 elsewhere.
+    """
+    structures = tuple(sorted(set(axis.name[axis.volume_mask].tolist())))
+    surfaces: dict[str, LabelArray] = {}
+    structure = np.zeros(axis.volume_shape, dtype=np.int8)
+    volume = np.zeros(axis.volume_shape, dtype=np.int32)
+    for name, rows, part in axis.iter_structures():
+        if name in structures:
+            place = tuple(part.voxel.T)
+            structure[place] = structures.index(name) + 1
+            volume[place] = labels[rows]
+        else:
+            empty = np.zeros(part.nvertices[name], dtype=np.int32)
+            surfaces.setdefault(name, empty)[part.vertex] = labels[rows]
+    for table in (structure, volume, *surfaces.values()):
+        table.setflags(write=False)
+    return LabelTables(
+        surfaces=MappingProxyType(surfaces),
+        structures=structures,
+        structure=structure,
+        labels=volume,
+        affine=np.array(axis.affine, dtype=np.float64),
+    )
+
+
+def labels_of_cifti(image: Any, *, source: str) -> tuple[Any, LabelArray]:
+    """Return the brain models and the (G,) labels of a loaded ``dlabel`` image with one map.
+
+    Raises
+    ------
+    AtlasError
+        It is no such image, lists no voxels, or holds labels that are not whole numbers.
+    """
+    import nibabel as nib
+    from nibabel.cifti2.cifti2_axes import BrainModelAxis
+
+    axis = image.header.get_axis(1) if isinstance(image, nib.Cifti2Image) else None
+    if not isinstance(axis, BrainModelAxis) or image.shape != (1, len(axis)):
+        raise AtlasError(f"{source}: expected a CIFTI label file with one map of grayordinates.")
+    if axis.affine is None:
+        raise AtlasError(f"{source}: expected surfaces and voxels, found surfaces only.")
+    values = np.asarray(image.dataobj)[0]
+    if not (np.isfinite(values) & (np.rint(values) == values)).all():
+        raise AtlasError(f"{source}: labels must be whole numbers.")
+    return axis, values.astype(np.int32)
+
+
+def _read(path: Path) -> tuple[Any, LabelArray]:
+    try:
+        return labels_of_cifti(load_image(path), source=str(path))
+    except (OSError, ValueError) as err:
+        raise AtlasError(
+            f"{path}: the atlas cannot be read ({err}).", hint="Install the atlas again."
+        ) from err

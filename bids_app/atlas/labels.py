@@ -1,0 +1,214 @@
+"""Label images and label tables of the atlas: reading, checking, hashing, resampling."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bids_app.errors import AtlasError
+from model.networks import parcel_names, parcels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from bids_app.atlas.setup.itk import PointMap
+
+LabelArray = npt.NDArray[np.int32]
+Affine = npt.NDArray[np.float64]
+
+LABEL_COLUMNS = ("index", "name", "network", "hemisphere")
+LISTED = 5
+"""Items named in one message; the rest are counted."""
+
+
+def read_labels(path: Path) -> tuple[LabelArray, Affine]:
+    """Read a label image: (X, Y, Z) whole numbers, read-only, and the affine.
+
+    Raises
+    ------
+    AtlasError
+        The image cannot be read, is not 3-D, or holds values that are not whole numbers.
+    """
+    with _readable(path):
+        image = _load(path)
+        return labels_of(image, source=str(path))
+
+
+def parse_labels(content: bytes, *, source: str) -> tuple[LabelArray, Affine]:
+    """Return labels and affine of the bytes of a NIfTI label image; `source` names it.
+
+    Raises
+    ------
+    AtlasError
+        It is not 3-D, or holds values that are not whole numbers.
+    """
+    import nibabel as nib
+
+    return labels_of(nib.Nifti1Image.from_bytes(content), source=source)
+
+
+def read_affine(path: Path) -> Affine:
+    """Read the affine of an image without its voxels.
+
+    Raises
+    ------
+    AtlasError
+        The image cannot be read.
+    """
+    with _readable(path):
+        return np.array(_load(path).affine, dtype=np.float64)
+
+
+def labels_of(image: Any, *, source: str) -> tuple[LabelArray, Affine]:
+    """Return labels and affine of a loaded nibabel image; `source` names it in errors.
+
+    Raises
+    ------
+    AtlasError
+        The image is not 3-D, or holds values that are not whole numbers.
+    """
+    values = np.asarray(image.dataobj)
+    if values.ndim != 3:
+        raise AtlasError(f"{source}: expected a 3-D label image, found shape {values.shape}.")
+    whole = np.isfinite(values) & (np.rint(values) == values)
+    if not whole.all():
+        raise AtlasError(
+            f"{source}: labels must be whole numbers; {(~whole).sum()} voxels are not, such as "
+            f"{values[~whole][0]}.",
+            hint="The image was resampled by interpolation; nearest neighbour keeps labels.",
+        )
+    labels = values.astype(np.int32)
+    labels.setflags(write=False)
+    return labels, np.array(image.affine, dtype=np.float64)
+
+
+def _load(path: Path) -> Any:
+    import nibabel as nib
+
+    return nib.load(path)
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    from nibabel.filebasedimages import ImageFileError
+
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, ValueError, ImageFileError) as err:
+        raise AtlasError(
+            f"{path}: the atlas image cannot be read ({err}).", hint="Install the atlas again."
+        ) from err
+
+
+def check_labels(labels: LabelArray, *, absent: Mapping[int, str], source: str) -> None:
+    """Check that exactly the parcels that should be there are there.
+
+    Raises
+    ------
+    AtlasError
+        Names the labels out of range, the parcels without a voxel, and those declared absent
+        that have some.
+    """
+    found = set(np.unique(labels).tolist()) - {0}
+    expected = {p.index: p.name for p in parcels() if p.index not in absent}
+    problems = []
+    if missing := [f"{i} {name}" for i, name in expected.items() if i not in found]:
+        problems.append(f"without a voxel: {listing(missing)}")
+    if surplus := [str(i) for i in sorted(found - set(expected))]:
+        problems.append(f"not expected: {listing(surplus)}")
+    if problems:
+        raise AtlasError(
+            f"{source}: expected {len(expected)} parcels; labels {'; labels '.join(problems)}.",
+            hint="Install the atlas again with: semantoks-assets atlas",
+        )
+
+
+def check_label_table(path: Path) -> None:
+    """Compare an atlas' label table with the model's parcels: index, name and order.
+
+    Raises
+    ------
+    AtlasError
+        Names the first rows that differ.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+    except (OSError, UnicodeDecodeError) as err:
+        raise AtlasError(
+            f"{path}: the atlas' label table cannot be read ({err}).",
+            hint="Install the atlas again, or name a complete one with --atlas.",
+        ) from err
+    found = [tuple(row.get(column) or "" for column in LABEL_COLUMNS) for row in rows]
+    expected = [(str(p.index), p.name, p.network, p.hemisphere) for p in parcels()]
+    if found == expected:
+        return
+    names = [row[1] for row in found]
+    problems = [f"missing {name}" for name in parcel_names() if name not in names]
+    problems += [f"unknown {name!r}" for name in names if name not in parcel_names()]
+    problems += [
+        f"row {number} should be {' '.join(row)}, not {' '.join(other)}"
+        for number, (row, other) in enumerate(zip(expected, found, strict=False), start=1)
+        if row != other
+    ]
+    raise AtlasError(
+        f"{path}: the labels are not the model's {len(expected)} in their order (found "
+        f"{len(found)} rows): {listing(problems or ['rows repeated at the end'])}.",
+        hint="Columns would carry wrong names; use the atlas that semantoks-assets builds.",
+    )
+
+
+def voxel_sha256(labels: LabelArray, affine: Affine) -> str:
+    """Hash what determines the series: shape, affine (float32) and labels (C order)."""
+    digest = hashlib.sha256(np.array(labels.shape, dtype="<i4").tobytes())
+    digest.update(affine.astype("<f4").tobytes())
+    digest.update(labels.astype("<i4").tobytes())
+    return digest.hexdigest()
+
+
+def resample_nearest(
+    labels: LabelArray,
+    affine: Affine,
+    to_shape: tuple[int, ...],
+    to_affine: Affine,
+    *,
+    through: PointMap | None = None,
+) -> LabelArray:
+    """Sample labels at the voxel centres of another grid; 0 where that lies outside.
+
+    Parameters
+    ----------
+    labels, affine
+        (X, Y, Z) labels, and their voxel indices to millimetres.
+    to_shape, to_affine
+        The other grid.
+    through
+        Takes points of the other grid's space to that of the labels; None: it is the same.
+    """
+    from_mm = np.linalg.inv(affine)
+    result = np.zeros(to_shape, dtype=np.int32)
+    j, k = np.indices(to_shape[1:]).reshape(2, -1)
+    for i in range(to_shape[0]):  # slabs bound the memory of the coordinates
+        centres = to_affine[:3, :3] @ np.stack([np.full(j.size, i), j, k]) + to_affine[:3, 3:]
+        if through is not None:
+            centres = through(centres)
+        centres = from_mm[:3, :3] @ centres + from_mm[:3, 3:]
+        # The small number keeps exact halves from falling either way by rounding error.
+        nearest = np.floor(centres + 0.5 + 1e-6).astype(np.intp)
+        inside = ((nearest >= 0) & (nearest < np.array(labels.shape)[:, None])).all(axis=0)
+        slab = result[i].reshape(-1)
+        slab[inside] = labels[tuple(nearest[:, inside])]
+    return result
+
+
+def listing(items: list[str]) -> str:
+    """Join the first few items and count the others."""
+    more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
+    return ", ".join(items[:LISTED]) + more

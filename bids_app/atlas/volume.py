@@ -1,0 +1,289 @@
+"""The installed 457-parcel atlas: one per space and resolution, checked label by label.
+
+A folder in BIDS-Atlas layout (docs/atlas.md) holds the label table, and for each space the
+images with a sidecar that records where they come from, which parcels the space lacks, and
+the hash of the voxels.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bids_app.atlas.labels import (
+    Affine,
+    LabelArray,
+    check_label_table,
+    check_labels,
+    listing,
+    read_affine,
+    read_labels,
+    resample_nearest,
+    voxel_sha256,
+)
+from bids_app.errors import AtlasError
+from bids_app.images.nifti import same_grid
+from model.networks import parcel_names, parcels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+log = logging.getLogger(__name__)
+
+ATLAS_LABEL = "Semantoks457"
+PREFERRED_SPACE = "MNI152NLin6Asym"
+HASH_KEY, ABSENT_KEY = "VoxelSHA256", "AbsentParcels"
+IMAGE_NAME = re.compile(rf"tpl-(\w+)_atlas-{ATLAS_LABEL}_res-(\w+)_dseg\.nii\.gz")
+GRAY_SPACE, GRAY_DENSITY = "fsLR", "91k"
+"""Surfaces and voxels together: CIFTI's grayordinates (`bids_app.atlas.grayordinates`)."""
+DENSER = "170k"
+"""The other density, with an atlas of its own: `space_key` tells them apart."""
+GRAY_NAME = re.compile(rf"tpl-{GRAY_SPACE}_atlas-{ATLAS_LABEL}_den-(\w+)_dseg\.dlabel\.nii")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Atlas:
+    """One image of the atlas, complete and in model order."""
+
+    name: str
+    space: str
+    resolution: str
+    """The ``res-`` label: ``1`` or ``2`` (mm)"""
+    labels: LabelArray
+    """(X, Y, Z) parcel index 1-457, 0 outside; read-only"""
+    affine: Affine
+    """(4, 4) voxel indices to millimetres"""
+    absent: Mapping[int, str]
+    """Parcel index -> why this space does not have it"""
+    sha256: str
+    """Of shape, affine and labels: two atlases with the same hash give the same series"""
+    path: Path
+
+
+def atlas_home() -> Path:
+    """Return the folder where ``semantoks-assets`` installs the atlas.
+
+    ``$SEMANTOKS_HOME/atlas``; without that variable ``semantoks/atlas`` in the user's cache
+    folder (``$XDG_CACHE_HOME`` or ``~/.cache``).
+
+    Raises
+    ------
+    AtlasError
+        There is no home folder to look in.
+    """
+    if chosen := os.environ.get("SEMANTOKS_HOME"):
+        return Path(chosen) / "atlas"
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not cache.is_absolute():
+        try:
+            cache = Path.home() / ".cache"
+        except RuntimeError as err:
+            raise AtlasError(
+                "no folder for the atlas: the user has no home folder.",
+                hint="Set SEMANTOKS_HOME, or name the atlas with --atlas.",
+            ) from err
+    return cache / "semantoks" / "atlas"
+
+
+def space_key(space: str, density: str | None) -> str:
+    """Name what has an atlas of its own: the space, or ``fsLR_den-170k``."""
+    return f"{space}_den-{density}" if (space, density) == (GRAY_SPACE, DENSER) else space
+
+
+_PREFERRED = (PREFERRED_SPACE, GRAY_SPACE, space_key(GRAY_SPACE, DENSER))
+
+
+def available_spaces(folder: Path) -> tuple[str, ...]:
+    """Return the installed spaces in the order of `parcels_by_space`."""
+    return tuple(parcels_by_space(folder))
+
+
+def parcels_by_space(folder: Path) -> dict[str, int]:
+    """Return how many parcels each installed space has by `space_key`, those with most first.
+
+    Between spaces with equally many MNI152NLin6Asym comes first (the space of the volumes that
+    published models were trained on), then fsLR, then the alphabet.
+
+    Raises
+    ------
+    AtlasError
+        A sidecar is missing or damaged.
+    """
+    images = {space: next(iter(found.values())) for space, found in _installed(folder).items()}
+    for density, path in installed_grayordinates(folder).items():
+        images[space_key(GRAY_SPACE, density)] = path
+    present = {
+        space: len(parcel_names()) - len(read_sidecar(path)[ABSENT_KEY])
+        for space, path in images.items()
+    }
+
+    def order(space: str) -> tuple[int, int, str]:
+        rank = _PREFERRED.index(space) if space in _PREFERRED else len(_PREFERRED)
+        return -present[space], rank, space
+
+    return {space: present[space] for space in sorted(present, key=order)}
+
+
+def find_atlas(folder: Path, space: str, *, affine: Affine) -> Atlas:
+    """Load the image of a space that suits a BOLD grid, as `find_image` names it.
+
+    Raises
+    ------
+    AtlasError
+        The space is not installed, or its atlas is incomplete, in another order, or changed.
+    """
+    return load_atlas(find_image(folder, space, affine=affine))
+
+
+def find_image(folder: Path, space: str, *, affine: Affine) -> Path:
+    """Name the image of a space that suits a BOLD grid.
+
+    That is the one whose voxels lie where the BOLD's lie: same size, centres on centres, in
+    any orientation. Where there is none, the finest installed, for nearest-neighbour sampling.
+
+    Raises
+    ------
+    AtlasError
+        The space is not installed.
+    """
+    images = _installed(folder).get(space)
+    if not images:
+        others = ", ".join(_installed(folder)) or "none"
+        raise AtlasError(
+            f"no {ATLAS_LABEL} atlas for space {space} in {folder} (installed: {others}).",
+            hint=how_to_install(folder, space),
+        )
+    grids = {resolution: read_affine(path) for resolution, path in images.items()}
+    fitting = [r for r, grid in grids.items() if _same_lattice(grid, affine)]
+    finest = min(grids, key=lambda r: (abs(np.linalg.det(grids[r][:3, :3])), r))
+    return images[min(fitting, default=finest)]
+
+
+def load_atlas(path: Path) -> Atlas:
+    """Load one image of an installed atlas and check it against model, table and hash.
+
+    Raises
+    ------
+    AtlasError
+        Names in the table are missing, swapped or others than the model's; labels are not
+        whole numbers, out of range, missing or changed since installation.
+    """
+    name = IMAGE_NAME.fullmatch(path.name)
+    if name is None:
+        raise AtlasError(
+            f"{path}: expected a name like tpl-<space>_atlas-{ATLAS_LABEL}_res-2_dseg.nii.gz."
+        )
+    check_label_table(path.parents[1] / f"atlas-{ATLAS_LABEL}_dseg.tsv")
+    sidecar = read_sidecar(path)
+    absent: dict[int, str] = sidecar[ABSENT_KEY]
+    labels, affine = read_labels(path)
+    check_labels(labels, absent=absent, source=str(path))
+    found = voxel_sha256(labels, affine)
+    if found != sidecar[HASH_KEY]:
+        raise AtlasError(
+            f"{path}: the voxels are not those that were installed: expected {HASH_KEY} "
+            f"{sidecar[HASH_KEY]}, found {found}.",
+            hint="The file was changed or damaged; install the atlas again.",
+        )
+    return Atlas(
+        name=ATLAS_LABEL,
+        space=name[1],
+        resolution=name[2],
+        labels=labels,
+        affine=affine,
+        absent=MappingProxyType(absent),
+        sha256=found,
+        path=path,
+    )
+
+
+def on_grid(atlas: Atlas, shape: tuple[int, int, int], affine: Affine) -> LabelArray:
+    """Bring the labels to another grid by nearest neighbour: (X, Y, Z), 0 outside the atlas.
+
+    The identical grid returns the labels as they are. A voxel centre midway between two atlas
+    voxels takes the one with the higher index of the atlas' axis, so that the result does not
+    depend on the orientation in which the BOLD image is stored.
+    """
+    if same_grid(shape, affine, atlas.labels.shape, atlas.affine):
+        return atlas.labels
+    labels = resample_nearest(atlas.labels, atlas.affine, shape, affine)
+    present = np.bincount(labels.ravel(), minlength=len(parcel_names()) + 1) > 0
+    gone = [p.name for p in parcels() if not present[p.index] and p.index not in atlas.absent]
+    if gone:
+        log.warning(
+            "%d parcels of the atlas have no voxel on this grid (too small, or outside the "
+            "image): %s",
+            len(gone),
+            listing(gone),
+        )
+    return labels
+
+
+def installed_grayordinates(folder: Path) -> dict[str, Path]:
+    """Map density to the atlas on grayordinates in a folder."""
+    found = sorted(folder.glob(f"tpl-{GRAY_SPACE}/*_dseg.dlabel.nii"))
+    return {name[1]: path for path in found if (name := GRAY_NAME.fullmatch(path.name))}
+
+
+def installed_images(folder: Path) -> list[Path]:
+    """Return the paths of all volume images of the atlas in a folder, sorted."""
+    return [path for images in _installed(folder).values() for path in images.values()]
+
+
+def _installed(folder: Path) -> dict[str, dict[str, Path]]:
+    """Map space and resolution to image, sorted."""
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(folder.glob(f"tpl-*/tpl-*_atlas-{ATLAS_LABEL}_res-*_dseg.nii.gz")):
+        if name := IMAGE_NAME.fullmatch(path.name):
+            found.setdefault(name[1], {})[name[2]] = path
+    return found
+
+
+def read_sidecar(image: Path) -> dict[str, Any]:
+    """Read the sidecar of an installed image; keys of absent parcels become numbers.
+
+    Raises
+    ------
+    AtlasError
+        It is missing or damaged.
+    """
+    path = image.with_name(image.name.partition(".")[0] + ".json")
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content[HASH_KEY], str) or not isinstance(content[ABSENT_KEY], dict):
+            raise TypeError(f"{HASH_KEY} must be a string, {ABSENT_KEY} an object")
+        content[ABSENT_KEY] = {int(i): str(why) for i, why in content[ABSENT_KEY].items()}
+    except (OSError, ValueError, TypeError, KeyError) as err:
+        raise AtlasError(
+            f"{path}: expected the atlas' sidecar with {HASH_KEY} and {ABSENT_KEY} ({err!r}).",
+            hint="Install the atlas again, or name a complete one with --atlas.",
+        ) from err
+    return content
+
+
+def _same_lattice(grid: Affine, other: Affine) -> bool:
+    """Tell whether voxel centres fall on voxel centres, axes flipped or swapped at most."""
+    to_index = np.linalg.inv(grid) @ other
+    axes = np.abs(to_index[:3, :3])
+    is_permutation = np.allclose(axes, np.rint(axes), atol=1e-4) and bool(
+        (np.rint(axes).sum(axis=0) == 1).all() and (np.rint(axes).sum(axis=1) == 1).all()
+    )
+    offset = to_index[:3, 3]
+    return is_permutation and np.allclose(offset, np.rint(offset), atol=1e-3)
+
+
+def how_to_install(folder: Path, space: str) -> str:
+    """Return the command that installs a space, for error messages."""
+    where = f" --home {folder.parent}" if folder.name == "atlas" else ""
+    return (
+        f"Install it once with: semantoks-assets atlas --download --space {space}{where} "
+        f"(or --from DIR for source files on disk), or name another folder with --atlas."
+    )

@@ -1,0 +1,1 @@
+"""The command line: strings to options, outcomes to exit codes; the only place that prints."""

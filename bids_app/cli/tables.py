@@ -1,0 +1,59 @@
+"""Tables for people at a terminal: aligned columns, the free text last."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bids_app.inputs.discovery import Discovery
+    from bids_app.outputs.status import ScanOutcome
+
+
+def outcome_lines(outcomes: Sequence[ScanOutcome]) -> str:
+    """Return one line per run, then how many ended in which way."""
+    rows = [(o.status, "now" if o.fresh else "earlier", o.scan.name, o.reason) for o in outcomes]
+    return "\n".join([*_aligned(rows), _counts(o.status for o in outcomes)])
+
+
+def outcome_tsv(outcomes: Iterable[ScanOutcome]) -> bytes:
+    """Encode one row per run: name, status, whether it was done before, reason."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(("scan", "status", "done", "reason"))
+    for o in outcomes:
+        done = "now" if o.fresh else "earlier"
+        writer.writerow((o.scan.name, o.status, done, o.reason or "n/a"))
+    return text.getvalue().encode()
+
+
+def discovery_lines(discovery: Discovery) -> str:
+    """Return one line per BOLD file that was found, chosen or refused, then how many."""
+    header = ("status", "space", "TR", "volumes", "confounds", "path", "reason")
+    rows = [
+        (row.status, row.space, _text(row.tr_s), _text(row.n_volumes), row.confounds, row.path,
+         row.reason)
+        for row in discovery.rows
+    ]  # fmt: skip
+    return "\n".join([*_aligned([header, *rows]), _counts(row.status for row in discovery.rows)])
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths[-1] = 0
+    return [
+        "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _text(number: float | None) -> str:
+    return "" if number is None else f"{number:g}"
+
+
+def _counts(words: Iterable[str]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in Counter(words).items())

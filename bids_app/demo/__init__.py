@@ -1,0 +1,1 @@
+"""Simulated scans with a known truth, the app run on them, the comparison."""

@@ -1,0 +1,1 @@
+"""Group level: one table of all scans, from participant outputs only."""

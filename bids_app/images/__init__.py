@@ -1,0 +1,1 @@
+"""NIfTI and CIFTI series: what the header says, values streamed."""

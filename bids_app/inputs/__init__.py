@@ -1,0 +1,1 @@
+"""From an fMRIPrep folder to scans: names, entities, companions, selection; no voxels."""

@@ -1,0 +1,249 @@
+"""Find the fMRIPrep derivative that a user means, or say what the folder is instead."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from typing import TYPE_CHECKING, Any, Literal
+
+from bids_app.errors import AppError, InputError, NeverMadeError
+from bids_app.inputs.companions import confounds_entities
+from bids_app.inputs.entities import split_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Kind = Literal["preprocessed", "old", "minimal", "raw", "none"]
+
+OLD_BOLD = re.compile(r"_bold(_space-[0-9A-Za-z]+)?_preproc\.nii(\.gz)?$")
+"""Ends the names of fMRIPrep to 1.1: ``sub-1_task-x_bold_space-T1w_preproc.nii.gz``."""
+_SUBJECT = re.compile(r"sub-([0-9A-Za-z+]+)")
+_POSTPROCESSORS = ("xcp_d", "giga_connectome")
+# Names of output folders, as globs; people write fmriprep, fMRIPrep and fMRIprep.
+_OUTPUTS = ("[fF][mM][rR][iI][pP]rep", "nibabies")
+
+
+def participant_labels(root: Path) -> list[str]:
+    """Return the labels of the ``sub-*`` folders, sorted.
+
+    Only the folder's list of names is read: a participant's own entry is never opened.
+    """
+    names = (_SUBJECT.fullmatch(name) for name in _names(root))
+    return sorted(name[1] for name in names if name)
+
+
+def unreadable_labels(root: Path) -> list[str]:
+    """Return the names ``sub-*`` that hold no BIDS label, such as ``sub-CC_01``, sorted.
+
+    A name with a dot is a file (``sub-01.html``).
+    """
+    return sorted(
+        name
+        for name in _names(root)
+        if name.startswith("sub-") and "." not in name and not _SUBJECT.fullmatch(name)
+    )
+
+
+def has_confounds(root: Path) -> bool:
+    """Tell whether a derivative holds any confounds table; reads names only, up to the first."""
+    return any(confounds_entities(name) for folder in _all_func_names(root) for name in folder)
+
+
+def locate_derivative(bids_dir: Path, derivatives: Path | None = None) -> Path:
+    """Return the folder that holds ``sub-*`` folders written by fMRIPrep.
+
+    Parameters
+    ----------
+    bids_dir
+        An fMRIPrep output folder (also of the legacy layout ``out/fmriprep/sub-*``), or a
+        BIDS dataset with one in ``derivatives/``.
+    derivatives
+        Where to look instead, if the derivative lies elsewhere.
+
+    Raises
+    ------
+    InputError
+        No such folder, several of them, or fMRIPrep of a generation that is not read.
+    NeverMadeError
+        fMRIPrep wrote no preprocessed BOLD series there.
+    """
+    start = bids_dir if derivatives is None else derivatives
+    if not start.is_dir():
+        found = "not a folder" if start.exists() else "no such folder"
+        raise InputError(f"{start}: {found}.")
+    _refuse_postprocessed(start)
+    kind = _kind(start)
+    if kind == "preprocessed":
+        return start
+    candidates = _candidates(start)
+    if len(candidates) > 1:
+        raise InputError(
+            f"{start} holds several fMRIPrep derivatives: {', '.join(map(str, candidates))}.",
+            hint="Give the one to use, in place of the dataset or with --derivatives.",
+        )
+    root = candidates[0] if candidates else start
+    kind = _kind(root)
+    if kind != "preprocessed":
+        raise _refusal(root, kind)
+    return root
+
+
+def _candidates(start: Path) -> list[Path]:
+    """List folders below `start` that are named like fMRIPrep outputs and hold participants.
+
+    A link to another candidate is not a second one.
+    """
+    patterns = [p for name in _OUTPUTS for p in (f"{name}*", f"derivatives/{name}*")]
+    patterns += [f"derivatives/*/{name}" for name in _OUTPUTS]
+    if start.name == "derivatives":
+        patterns += [f"*/{name}" for name in _OUTPUTS]
+    folders = {path for pattern in patterns for path in start.glob(pattern) if path.is_dir()}
+    different = {path.resolve(): path for path in sorted(folders, reverse=True)}
+    return sorted(path for path in different.values() if participant_labels(path))
+
+
+def _kind(root: Path) -> Kind:
+    """Judge a dataset by the names in its ``func`` folders; the first telling folder decides.
+
+    Names of fMRIPrep 1.1 do not: other participants may have been preprocessed again since.
+    """
+    if not participant_labels(root):
+        return "none"
+    seen: set[Kind | None] = set()
+    for folder in _all_func_names(root):
+        kinds = {_kind_of_name(name) for name in folder}
+        for kind in ("preprocessed", "raw"):
+            if kind in kinds:
+                return kind
+        seen |= kinds
+    if seen <= {None}:  # nothing tells: because nothing can be read?
+        for label in participant_labels(root):
+            list(func_names(root, label))
+    if "old" in seen:
+        return "old"
+    return "minimal" if "minimal" in seen or _is_derivative(root) else "raw"
+
+
+def _kind_of_name(name: str) -> Kind | None:
+    """Say what kind of dataset a file name in ``func`` belongs to; None: it does not tell."""
+    if OLD_BOLD.search(name) or name.endswith("_bold_confounds.tsv"):
+        return "old"
+    parts = split_name(name)
+    if parts is None:
+        return None
+    derived = not {"desc", "space", "from"}.isdisjoint(parts[0])
+    if parts[1] == "bold":
+        return "preprocessed" if derived else "raw"
+    return "minimal" if derived else None
+
+
+def _all_func_names(root: Path) -> Iterator[list[str]]:
+    for label in participant_labels(root):
+        with contextlib.suppress(InputError):  # another participant's, not to be read
+            yield from func_names(root, label)
+
+
+def func_names(root: Path, label: str) -> Iterator[list[str]]:
+    """Yield the names in each ``func`` folder of a participant, without touching the files.
+
+    Raises
+    ------
+    InputError
+        A folder cannot be listed.
+    """
+    subject = root / f"sub-{label}"
+    sessions = sorted(name for name in _names(subject) if name.startswith("ses-"))
+    for folder in (subject, *(subject / name for name in sessions)):
+        yield _names(folder / "func")
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as err:
+        raise InputError(
+            f"{folder}: cannot be listed ({err.strerror}).",
+            hint="Make it readable; --exclude-participant-label leaves a participant out.",
+        ) from err
+
+
+def _is_derivative(root: Path) -> bool:
+    """Tell by its description whether a dataset without telling names is a derivative."""
+    content = _description(root)
+    keys = ("GeneratedBy", "PipelineDescription")
+    return content.get("DatasetType") == "derivative" or any(key in content for key in keys)
+
+
+def _description(root: Path) -> dict[str, Any]:
+    """Read a dataset's description; empty where there is no good one."""
+    try:
+        content = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        content = {}
+    return content if isinstance(content, dict) else {}
+
+
+def _refuse_postprocessed(root: Path) -> None:
+    """Refuse what programs wrote that extract parcel series themselves, by its description."""
+    maker = _maker(root)
+    if maker.lower().replace("-", "_") in _POSTPROCESSORS:
+        raise InputError(
+            f"{root} was written by {maker}, which extracts parcel series itself; expected "
+            "the output folder of fMRIPrep.",
+            hint="For its series use: semantoks-series FOLDER OUTPUT_DIR (docs/series.md).",
+        )
+
+
+def _maker(root: Path) -> str:
+    """Return the first name in ``GeneratedBy`` of a dataset's description; empty: none."""
+    try:
+        return str(_description(root)["GeneratedBy"][0]["Name"])
+    except (LookupError, TypeError):
+        return ""
+
+
+def _refusal(root: Path, kind: Kind) -> AppError:
+    if kind == "old":
+        return InputError(
+            f"{root} was written by fMRIPrep 1.1 or older (…_bold_space-…_preproc.nii.gz), "
+            "whose names and confounds differ from today's.",
+            hint="Run fMRIPrep 20.2 or newer on the raw dataset.",
+        )
+    if kind == "minimal":
+        return NeverMadeError(
+            f"{root} holds no preprocessed BOLD series: fMRIPrep ran with --level minimal, or "
+            "with --anat-only.",
+            hint="Rerun fMRIPrep with --level full and "
+            "--output-spaces MNI152NLin2009cAsym:res-2 (or MNI152NLin6Asym:res-2).",
+        )
+    if kind == "raw":
+        return InputError(
+            f"{root} is a raw BIDS dataset, and holds no fMRIPrep derivative in "
+            "derivatives/fmriprep*, derivatives/*/fmriprep or fmriprep*.",
+            hint="Give fMRIPrep's output folder, in place of the dataset or with --derivatives."
+            + _better_path(root),
+        )
+    wrong = unreadable_labels(root)
+    if wrong:
+        found = f"holds {len(wrong)} sub-* folders, but none with a BIDS label ({wrong[0]}, …)"
+    else:
+        found = "holds no sub-* folder" if _names(root) else "is empty"
+    return InputError(
+        f"{root} {found}: expected the output folder of fMRIPrep.",
+        hint="Give the folder that holds sub-<label>; a label has letters and digits only."
+        + _better_path(root),
+    )
+
+
+def _better_path(root: Path) -> str:
+    """Name a folder near `root` that would work, for the error message."""
+    start = root.absolute()
+    near = [*list(start.parents)[:3]]
+    for pattern in ("*/fmriprep", "*/derivatives/fmriprep*", "../fmriprep*"):
+        near += sorted(start.glob(pattern))
+    good = [path.resolve() for path in near if path.is_dir() and _kind(path) == "preprocessed"]
+    return f" This one would work: {good[0]}" if good else ""

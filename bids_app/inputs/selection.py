@@ -1,0 +1,204 @@
+"""What the user asked for: participants, sessions, tasks, runs, space, and a filter file."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_app.errors import NothingSelectedError, OptionsError
+from bids_app.inputs.entities import same_run_label
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from bids_app.inputs.entities import Entities
+
+SPACES = {"MNI152NLin6Asym": 457, "fsLR": 457, "MNI152NLin2009cAsym": 457}
+"""Spaces that can be read at all, and the parcels ``semantoks-assets`` can give them; those
+that need fewer files first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which runs to take; labels without prefix, an empty tuple means all."""
+
+    participant_labels: tuple[str, ...] = ()
+    exclude_participant_labels: tuple[str, ...] = ()
+    session_labels: tuple[str, ...] = ()
+    task_ids: tuple[str, ...] = ()
+    run_labels: tuple[str, ...] = ()
+    space: str = "auto"
+    bids_filters: Mapping[str, Any] = field(default_factory=dict)
+    """The ``bold`` part of a filter file, as JSON gives it."""
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        participant_labels: Iterable[str] = (),
+        exclude_participant_labels: Iterable[str] = (),
+        session_labels: Iterable[str] = (),
+        task_ids: Iterable[str] = (),
+        run_labels: Iterable[str] = (),
+        space: str = "auto",
+        bids_filter_file: Path | None = None,
+    ) -> Selection:
+        """Clean what came from the command line: prefixes, lists, files of labels.
+
+        Raises
+        ------
+        OptionsError
+            A label that no BIDS name can hold, an unknown space, an unreadable file.
+        """
+        if space not in ("auto", *SPACES):
+            raise OptionsError(
+                f"--space {space}: expected one of {', '.join(('auto', *SPACES))}.",
+                hint="Native space and surfaces of single hemispheres are not read.",
+            )
+        return cls(
+            participant_labels=_labels(participant_labels, "sub", "--participant-label"),
+            exclude_participant_labels=_labels(
+                exclude_participant_labels, "sub", "--exclude-participant-label"
+            ),
+            session_labels=_labels(session_labels, "ses", "--session-label"),
+            task_ids=_labels(task_ids, "task", "--task-id"),
+            run_labels=_labels(run_labels, "run", "--run-label"),
+            space=space,
+            bids_filters={} if bids_filter_file is None else load_bids_filter(bids_filter_file),
+        )
+
+    def participants(self, available: Sequence[str]) -> tuple[str, ...]:
+        """Return the participants to process, in the order of `available`.
+
+        Raises
+        ------
+        OptionsError
+            A label that the dataset does not have; near ones are named.
+        NothingSelectedError
+            Every participant is excluded.
+        """
+        _refuse_unknown(self.participant_labels, available, "--participant-label")
+        _refuse_unknown(self.exclude_participant_labels, available, "--exclude-participant-label")
+        wanted = self.participant_labels or available
+        chosen = tuple(
+            label
+            for label in available
+            if label in wanted and label not in self.exclude_participant_labels
+        )
+        if not chosen:
+            raise NothingSelectedError("every selected participant is excluded.")
+        return chosen
+
+    def wants(self, entities: Entities) -> bool:
+        """Tell whether a run's session, task and run labels are asked for."""
+        return (
+            (not self.session_labels or entities.ses in self.session_labels)
+            and (not self.task_ids or entities.task in self.task_ids)
+            and (not self.run_labels or _run_wanted(entities.run, self.run_labels))
+        )
+
+    def unmatched(self, found: Sequence[Entities]) -> list[str]:
+        """Return the session, task and run labels asked for that no file has."""
+        return [
+            *(f"ses-{x}" for x in self.session_labels if all(one.ses != x for one in found)),
+            *(f"task-{x}" for x in self.task_ids if all(one.task != x for one in found)),
+            *(
+                f"run-{x}"
+                for x in self.run_labels
+                if not any(_run_wanted(one.run, [x]) for one in found)
+            ),
+        ]
+
+
+def load_bids_filter(path: Path) -> dict[str, Any]:
+    """Read the ``bold`` part of a filter file in fMRIPrep's format.
+
+    Other parts (``t1w``, ``fmap``) concern files that are not read here; they are ignored,
+    so that the file fMRIPrep was run with can be given again.
+
+    Raises
+    ------
+    OptionsError
+        Not a JSON object of objects.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise OptionsError(f"--bids-filter-file {path}: not readable as JSON ({err}).") from err
+    bold = content.get("bold", {}) if isinstance(content, dict) else None
+    if not isinstance(bold, dict):
+        raise OptionsError(
+            f'--bids-filter-file {path}: expected {{"bold": {{"<entity>": <value>, …}}}}.',
+            hint="See the --bids-filter-file format of fMRIPrep.",
+        )
+    return bold
+
+
+def _run_wanted(run: str | None, labels: Sequence[str]) -> bool:
+    return run is not None and any(same_run_label(run, label) for label in labels)
+
+
+def _labels(values: Iterable[str], key: str, flag: str) -> tuple[str, ...]:
+    """Split lists at commas and blanks, strip one prefix, drop repetitions.
+
+    An option that was given but holds no label must not select everything, as it would if it
+    had not been given: a job list that is one line too short asks for just that.
+    """
+    given = list(values)
+    listed = _from_files(given) if key == "sub" else given
+    words = [word for value in listed for word in re.split(r"[,\s]+", value) if word]
+    if given and not words:
+        raise OptionsError(
+            f"{flag} {' '.join(map(repr, given))}: expected at least one label, found none.",
+            hint="Leave the option out to select all.",
+        )
+    labels = [word.removeprefix(f"{key}-") for word in words]
+    wrong = [
+        w for w, x in zip(words, labels, strict=True) if not re.fullmatch(r"[0-9A-Za-z+]+", x)
+    ]
+    if wrong:
+        raise OptionsError(
+            f"{flag} {', '.join(wrong)}: not a label of {key}-.",
+            hint="A BIDS label holds letters and digits only.",
+        )
+    return tuple(dict.fromkeys(labels))
+
+
+def _from_files(values: Iterable[str]) -> list[str]:
+    """Replace each path of a text file by the labels in it, one per line or a TSV's first column.
+
+    A label holds neither dot nor slash, so nothing can be both.
+    """
+    words: list[str] = []
+    for value in values:
+        if "." not in value and "/" not in value:
+            words.append(value)
+            continue
+        try:
+            lines = Path(value).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, ValueError) as err:
+            raise OptionsError(
+                f"{value}: neither a participant label nor a readable text file ({err})."
+            ) from err
+        first = [line.split("\t")[0].strip() for line in lines]
+        words += [word for word in first if word not in ("", "participant_id")]
+    return words
+
+
+def _refuse_unknown(labels: Sequence[str], available: Sequence[str], flag: str) -> None:
+    unknown = [label for label in labels if label not in available]
+    if not unknown:
+        return
+    near = sorted(
+        {name for label in unknown for name in difflib.get_close_matches(label, available)}
+    )
+    raise OptionsError(
+        f"{flag} {' '.join(unknown)}: not among the {len(available)} participants of the dataset.",
+        hint=f"Near ones: {', '.join(near)}."
+        if near
+        else f"There are, for example, {', '.join(available[:10])}.",
+    )

@@ -1,0 +1,1 @@
+"""What is written: names, columns, sidecars, statuses. No other room knows them."""

@@ -1,0 +1,153 @@
+"""Files of the output dataset as a whole. Idempotent: parallel jobs write the same bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from bids_app import __version__
+from bids_app.atlas.volume import ATLAS_LABEL
+from bids_app.errors import OptionsError, OutputError
+from bids_app.outputs.atomic import json_bytes, write_all
+from model.networks import parcels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+BIDS_VERSION = "1.11.1"
+CODE_URL = "https://github.com/semantoks/semantoks"
+
+# Suffixes that BIDS does not know yet. Directory patterns take no trailing slash:
+# the validator ignores those that have one.
+BIDSIGNORE = """\
+*.html
+*_timeseries.*
+*_coverage.*
+*_embedding.*
+*_outliers.*
+*_status.*
+**/figures
+"""
+
+DESCRIPTIONS = {
+    "denoised": "Parcel series after confound regression and filtering, native repetition time",
+    "model": "Parcel series as the encoder saw them: 2.0 s, normalized per parcel and scan",
+    "scan": "Embedding of the whole scan",
+    "windows": "Embedding of each window",
+    "tokens": "Tokens of each window: networks by patches of 40 s",
+}
+
+
+def check_output_folder(output_dir: Path, *, bids_dir: Path, derivative: Path) -> None:
+    """Refuse an output folder inside the input, or one that holds another dataset.
+
+    Raises
+    ------
+    OptionsError
+        Names both folders and what to change.
+    """
+    output, source, dataset = (p.resolve() for p in (output_dir, derivative, bids_dir))
+    inside = output.parts[len(dataset.parts) :] if dataset in output.parents else ()
+    of_a_participant = bool(inside) and inside[0].startswith(("sub-", "sourcedata", "."))
+    if output in (source, dataset) or source in output.parents or of_a_participant:
+        raise OptionsError(
+            f"the output folder {output} lies inside the input {source}; "
+            "nothing is ever written to the input.",
+            hint="Name a folder outside it, or below derivatives/ of the raw dataset.",
+        )
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"{output} is a file; expected a folder for the outputs.")
+    if not _ours(output / "dataset_description.json"):
+        raise OptionsError(
+            f"{output} already holds another dataset (its dataset_description.json does not "
+            "name semantoks).",
+            hint="Name a folder of its own for semantoks.",
+        )
+
+
+def _ours(description: Path) -> bool:
+    """Tell whether a description is absent, or names semantoks."""
+    try:
+        return "semantoks" in description.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def write_dataset_files(output_dir: Path, *, derivative: Path) -> list[Path]:
+    """Write what describes the dataset, not one scan of it."""
+    descriptions = [(f"desc-{label}", text) for label, text in DESCRIPTIONS.items()]
+    table = [(p.index, p.name, p.network, p.hemisphere) for p in parcels()]
+    citation = files("bids_app").joinpath("data/CITATION.md").read_bytes()
+    readme = files("bids_app").joinpath("data/README_output.md").read_bytes()
+    contents = {
+        ".bidsignore": BIDSIGNORE.encode(),
+        "dataset_description.json": json_bytes(_description(derivative)),
+        "README.md": readme,
+        "descriptions.tsv": _tsv(("desc_id", "description"), descriptions),
+        f"atlas-{ATLAS_LABEL}_dseg.tsv": _tsv(("index", "name", "network", "hemisphere"), table),
+        f"atlas-{ATLAS_LABEL}_dseg.json": json_bytes(_ATLAS_COLUMNS),
+        f"atlas-{ATLAS_LABEL}_description.json": json_bytes(_ATLAS),
+        "logs/CITATION.md": citation,
+    }
+    return write_all({output_dir / name: content for name, content in contents.items()})
+
+
+def _tsv(header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> bytes:
+    """Encode a small table without pandas, which a run with nothing to do has no other use for."""
+    text = io.StringIO()
+    csv.writer(text, delimiter="\t", lineterminator="\n").writerows([header, *rows])
+    return text.getvalue().encode()
+
+
+_ATLAS_COLUMNS = {
+    "name": {"Description": "Name of the parcel as its authors give it."},
+    "network": {"Description": "Network whose tokens the parcel enters."},
+    "hemisphere": {"Levels": {"L": "left", "R": "right", "B": "both"}},
+}
+
+_ATLAS = {
+    "Name": "Semantoks457",
+    "Description": "Schaefer-400 cortex in 7-network order (1-400), Tian S3 subcortex "
+    "(401-450), Buckner 7-network cerebellum (451-457): the order of the model and of all tables.",
+    "License": "Each source keeps its own licence; voxel data are not part of this dataset.",
+    "ReferencesAndLinks": [
+        "https://doi.org/10.1093/cercor/bhx179",
+        "https://doi.org/10.1038/s41593-020-00711-6",
+        "https://doi.org/10.1152/jn.00339.2011",
+    ],
+}
+
+
+def _description(derivative: Path) -> dict[str, Any]:
+    generators = [{"Name": "semantoks", "Version": __version__, "CodeURL": CODE_URL}]
+    return {
+        "Name": "semantoks: parcel series, tokens and embeddings",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "License": "As the source dataset.",
+        "GeneratedBy": generators + _generators_of(derivative),
+        "HowToAcknowledge": "See logs/CITATION.md.",
+        "DatasetLinks": {"preprocessed": derivative.resolve().as_uri()},
+    }
+
+
+def _generators_of(derivative: Path) -> list[dict[str, str]]:
+    """Return name and version of the input's generators; an incomplete input gives none."""
+    try:
+        description = json.loads((derivative / "dataset_description.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return []
+    if not isinstance(description, dict):
+        return []
+    entries = description.get("GeneratedBy") or [description.get("PipelineDescription")]
+    return [
+        {key: str(entry[key]) for key in ("Name", "Version") if entry.get(key)}
+        for entry in entries
+        if isinstance(entry, dict) and entry.get("Name")
+    ]

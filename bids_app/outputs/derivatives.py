@@ -1,0 +1,231 @@
+"""Render one scan as BIDS-Derivatives: names, tables, arrays, sidecars.
+
+The contract (names, columns, units, JSON keys) is docs/outputs.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bids_app import __version__
+from bids_app.atlas.volume import ATLAS_LABEL
+from bids_app.outputs.atomic import json_bytes, table_bytes
+from bids_app.outputs.embedding import embedding_files
+from model.networks import parcel_names, parcels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from bids_app.inputs.scans import BoldScan
+    from bids_app.outputs.result import ScanResult
+    from model.series import ParcelSeries
+
+
+def output_folder(output_dir: Path, scan: BoldScan) -> Path:
+    """Return the ``func`` folder of a scan's outputs."""
+    entities = scan.entities
+    folder = output_dir / f"sub-{entities.sub}"
+    if entities.ses is not None:
+        folder = folder / f"ses-{entities.ses}"
+    return folder / "func"
+
+
+def output_path(output_dir: Path, scan: BoldScan, ending: str, *, desc: str | None = None) -> Path:
+    """Name one output: all source entities, then ``atlas``, ``desc`` and the ending."""
+    stem = scan.entities.stem(atlas=ATLAS_LABEL, desc=desc)
+    return output_folder(output_dir, scan) / f"{stem}_{ending}"
+
+
+def scan_files(result: ScanResult, output_dir: Path) -> dict[Path, bytes]:
+    """Render all tables, arrays and sidecars of one scan.
+
+    Returns
+    -------
+    Content by path, in the order of docs/outputs.md.
+    """
+    scan, common = result.scan, _common_metadata(result)
+    rendered = {
+        ("denoised", "timeseries.tsv"): table_bytes(series_table(result.denoised)),
+        ("denoised", "timeseries.json"): json_bytes(common | _denoised_metadata(result)),
+        ("model", "timeseries.tsv"): table_bytes(series_table(result.model_series)),
+        ("model", "timeseries.json"): json_bytes(
+            common | model_metadata(result.model_series, from_tr_s=result.denoised.tr_s)
+        ),
+        (None, "coverage.tsv"): table_bytes(coverage_table(result)),
+        (None, "coverage.json"): json_bytes(common | _coverage_metadata(result)),
+        **embedding_files(result, common),
+        (None, "outliers.tsv"): table_bytes(outliers_table(result)),
+        (None, "outliers.json"): json_bytes(common | _outliers_metadata(result)),
+    }
+    return {
+        output_path(output_dir, scan, ending, desc=desc): content
+        for (desc, ending), content in rendered.items()
+    }
+
+
+def series_table(series: ParcelSeries) -> pd.DataFrame:
+    """Return (T, 457) named columns; missing parcels are ``n/a`` throughout."""
+    import pandas as pd
+
+    return pd.DataFrame(series.values, columns=list(parcel_names()))
+
+
+def coverage_table(result: ScanResult) -> pd.DataFrame:
+    """Return one row per parcel with voxel counts, share used and the reason if missing."""
+    import pandas as pd
+
+    coverage, rows = result.extracted.coverage, parcels()
+    reasons = [
+        reason or ("constant series" if gone else "")
+        for reason, gone in zip(coverage.reason, result.model_series.missing, strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "index": [p.index for p in rows],
+            "name": [p.name for p in rows],
+            "network": [p.network for p in rows],
+            "hemisphere": [p.hemisphere for p in rows],
+            "n_voxels_atlas": coverage.n_voxels_atlas,
+            "n_voxels_used": coverage.n_voxels_used,
+            "coverage": coverage.fraction,
+            "status": ["missing" if reason else "used" for reason in reasons],
+            "reason": [reason or None for reason in reasons],
+        }
+    )
+
+
+def outliers_table(result: ScanResult) -> pd.DataFrame:
+    """Return one row per acquired volume: motion, and what was done with the volume."""
+    import pandas as pd
+
+    confounds, n_volumes = result.confounds, result.bold.n_volumes
+    dropped = np.arange(n_volumes) < result.cleaned.n_dropped_start
+    outlier = ~confounds.kept if confounds else np.zeros(n_volumes, dtype=bool)
+    unknown = np.full(n_volumes, np.nan)
+    return pd.DataFrame(
+        {
+            "volume": np.arange(n_volumes),
+            "onset": np.arange(n_volumes) * result.denoised.tr_s,
+            "framewise_displacement": confounds.fd_mm if confounds else unknown,
+            "std_dvars": confounds.std_dvars if confounds else unknown,
+            "dropped": dropped.astype(int),
+            "interpolated": (outlier & ~dropped).astype(int),
+            "reason": [reason or None for reason in confounds.outlier_reasons]
+            if confounds
+            else None,
+        }
+    )
+
+
+def _common_metadata(result: ScanResult) -> dict[str, Any]:
+    return {
+        "Sources": result.scan.source_uris(),
+        "Atlas": ATLAS_LABEL,
+        "Space": result.scan.space,
+        "SoftwareVersion": f"semantoks {__version__}",
+        "ConfigurationHash": result.configuration,
+    }
+
+
+def _denoised_metadata(result: ScanResult) -> dict[str, Any]:
+    tr_s = result.denoised.tr_s
+    return {
+        "Description": "Mean signal of each parcel after confound regression and filtering, "
+        "at the scan's own repetition time.",
+        "SamplingFrequency": 1 / tr_s,
+        "RepetitionTime": tr_s,
+        "RepetitionTimeSource": result.tr_source,
+        "StartTime": result.denoised.start_s,
+        "Units": "as in the BOLD image, mean removed",
+        "NumberOfVolumes": {
+            "Original": result.bold.n_volumes,
+            "Dropped": result.cleaned.n_dropped_start,
+            "Interpolated": result.n_interpolated,
+        },
+        "MeanFramewiseDisplacement": result.mean_fd_mm,
+        "DespikedFraction": result.despiked_fraction,
+        "DenoiseStrategy": result.strategy.name,
+        "ConfoundRegressors": list(result.cleaned.regressor_names),
+        "ComputedRegressors": (result.confounds and list(result.confounds.computed)) or None,
+        "DegreesOfFreedomLeft": result.cleaned.dof,
+        "SoftwareFilters": _filters(result),
+        "SkullStripped": result.scan.sidecar.get("SkullStripped"),
+        "Mask": result.extracted.mask_source,
+        "MissingParcels": _missing_names(result.model_series),
+    }
+
+
+def _filters(result: ScanResult) -> dict[str, Any]:
+    cleaned = result.cleaned
+    return {"Butterworth": {"HighPass": cleaned.high_pass_hz, "LowPass": cleaned.low_pass_hz}}
+
+
+def model_metadata(series: ParcelSeries, *, from_tr_s: float) -> dict[str, Any]:
+    """Describe the model's input, which was resampled from another repetition time (s)."""
+    return {
+        "Description": "What the encoder saw: resampled, normalized per parcel and scan.",
+        "SamplingFrequency": 1 / series.tr_s,
+        "RepetitionTime": series.tr_s,
+        "StartTime": series.start_s,
+        "Units": "standard deviations",
+        "Resampling": {
+            "From": from_tr_s,
+            "To": series.tr_s,
+            "Method": "none"
+            if series.tr_s == from_tr_s
+            else "anti-aliased windowed sinc, odd reflection at the ends",
+        },
+        "Normalization": series.unit,
+        "MissingParcels": _missing_names(series),
+    }
+
+
+def _coverage_metadata(result: ScanResult) -> dict[str, Any]:
+    in_atlas, used = (
+        (
+            "Grayordinates of the parcel in the atlas.",
+            "Of these, in the file, finite, not constant.",
+        )
+        if result.scan.is_cifti
+        else (
+            "Voxels of the parcel on the BOLD grid.",
+            "Of these, inside the mask, finite, not constant.",
+        )
+    )
+    return {
+        "Description": "Voxels behind each parcel's series.",
+        "MinimumCoverage": result.signal.min_coverage,
+        "Mask": result.extracted.mask_source,
+        "NonFiniteVoxels": result.extracted.n_nonfinite_voxels,
+        "n_voxels_atlas": {"Description": in_atlas},
+        "n_voxels_used": {"Description": used},
+        "coverage": {"Description": "n_voxels_used / n_voxels_atlas"},
+        "status": {"Levels": {"used": "has a series", "missing": "n/a in all tables"}},
+        "reason": {"Description": "Why the parcel is missing; n/a if it is used."},
+    }
+
+
+def _outliers_metadata(result: ScanResult) -> dict[str, Any]:
+    return {
+        "Description": "Motion of each acquired volume, and what was done with it.",
+        "Thresholds": {
+            "FramewiseDisplacement": result.strategy.fd_threshold_mm,
+            "StdDVARS": result.strategy.std_dvars_threshold,
+        },
+        "volume": {"Description": "0-based index of the acquired volume."},
+        "onset": {"Description": "Index times repetition time.", "Units": "s"},
+        "framewise_displacement": {"Description": "As fMRIPrep gives it.", "Units": "mm"},
+        "std_dvars": {"Description": "Standardized DVARS as fMRIPrep gives it."},
+        "dropped": {"Description": "1: leading non-steady-state volume, not in the series."},
+        "interpolated": {"Description": "1: replaced from its neighbours, time axis intact."},
+        "reason": {"Description": "What made it an outlier: the measures beyond their threshold."},
+    }
+
+
+def _missing_names(series: ParcelSeries) -> list[str]:
+    names = parcel_names()
+    return [names[i] for i in np.flatnonzero(series.missing)]

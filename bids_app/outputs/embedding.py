@@ -1,0 +1,157 @@
+"""Render the embedding of a scan, wherever its series came from: tables, tokens, sidecars."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from bids_app.outputs.atomic import json_bytes, table_bytes
+from model.networks import NETWORKS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from model.series import ScanEmbedding
+    from model.spec import CheckpointCard
+
+
+PARTS = ("mean", "cls", *NETWORKS)
+"""Parts of an embedding in the order of its columns"""
+
+
+class Embedded(Protocol):
+    """An embedding with the checkpoint that made it."""
+
+    @property
+    def embedding(self) -> ScanEmbedding:
+        """What the encoder said."""
+
+    @property
+    def card(self) -> CheckpointCard:
+        """Which encoder."""
+
+    @property
+    def window_s(self) -> float:
+        """Length of a window in seconds."""
+
+
+def embedding_files(
+    result: Embedded, common: dict[str, Any]
+) -> dict[tuple[str | None, str], bytes]:
+    """Render scan, windows and tokens, each with its sidecar.
+
+    Returns
+    -------
+    Content by ``desc`` and ending, in the order of docs/outputs.md.
+    """
+    embedding = result.embedding
+    return {
+        ("scan", "embedding.tsv"): table_bytes(scan_table(embedding)),
+        ("scan", "embedding.json"): json_bytes(common | _scan_metadata(result)),
+        ("windows", "embedding.tsv"): table_bytes(windows_table(embedding, result.window_s)),
+        ("windows", "embedding.json"): json_bytes(common | _windows_metadata(result)),
+        ("tokens", "embedding.npy"): tokens_npy(embedding),
+        ("tokens", "embedding.json"): json_bytes(common | _tokens_metadata(result)),
+    }
+
+
+def embedding_columns(dim: int, parts: Sequence[str] = PARTS) -> list[str]:
+    """Name the columns of an embedding table: mean, CLS, then each network's mean."""
+    return [f"{part}_{i:03d}" for part in parts for i in range(dim)]
+
+
+def model_metadata(card: CheckpointCard) -> dict[str, Any]:
+    """Name the encoder and its weights for a sidecar."""
+    return {
+        "Name": card.name,
+        "Version": card.version,
+        "WeightsSHA256": card.weights_sha256,
+        "Source": card.source,
+        "License": card.licence,
+    }
+
+
+def scan_table(embedding: ScanEmbedding) -> pd.DataFrame:
+    """Return one row: every part averaged over the windows by their share of data."""
+    import pandas as pd
+
+    parts = [embedding.scan_part(part).ravel() for part in ("mean", "cls", "networks")]
+    columns = embedding_columns(embedding.cls.shape[1])
+    return pd.DataFrame(np.concatenate(parts)[None, :], columns=columns)
+
+
+def windows_table(embedding: ScanEmbedding, window_s: float) -> pd.DataFrame:
+    """Return one row per window: onset and duration (s), valid fraction, then the parts."""
+    import pandas as pd
+
+    n_windows, dim = embedding.cls.shape
+    parts = [embedding.mean, embedding.cls, embedding.networks.reshape(n_windows, -1)]
+    table = pd.DataFrame(np.concatenate(parts, axis=1), columns=embedding_columns(dim))
+    onsets = pd.DataFrame(
+        {
+            "onset": embedding.start_s,
+            "duration": window_s * embedding.valid_fraction,
+            "valid_fraction": embedding.valid_fraction,
+        }
+    )
+    return pd.concat([onsets, table], axis=1)
+
+
+def tokens_npy(embedding: ScanEmbedding) -> bytes:
+    """Return the (W, N, K, D) tokens as an ``.npy`` file; NaN where a token saw no data."""
+    tokens = np.where(embedding.valid[..., None], embedding.tokens, np.float32(np.nan))
+    buffer = io.BytesIO()
+    np.save(buffer, tokens, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _embedding_metadata(result: Embedded) -> dict[str, Any]:
+    card, embedding = result.card, result.embedding
+    return {
+        "Model": model_metadata(card),
+        "EmbeddingDimension": int(embedding.cls.shape[1]),
+        "Parts": {
+            "mean": "mean over the valid tokens",
+            "cls": "summary token",
+            **{name: f"mean over the valid tokens of network {name}" for name in NETWORKS},
+        },
+        "ScanVector": list(embedding.readout),
+        "MissingNetworks": list(embedding.missing_networks),
+        "Windows": {
+            "Number": int(embedding.cls.shape[0]),
+            "Length": result.window_s,
+            "Onsets": [float(start) for start in embedding.start_s],
+            "ValidFraction": [float(share) for share in embedding.valid_fraction],
+        },
+    }
+
+
+def _scan_metadata(result: Embedded) -> dict[str, Any]:
+    return _embedding_metadata(result) | {
+        "Description": "Embedding of the whole scan: parts averaged over windows, weighted by "
+        "their share of data. n/a: the network has no signal in this scan."
+    }
+
+
+def _windows_metadata(result: Embedded) -> dict[str, Any]:
+    return _embedding_metadata(result) | {
+        "Description": "Embedding of each window of the scan.",
+        "onset": {"Description": "Start after the first volume of the scan.", "Units": "s"},
+        "duration": {"Description": "Length of the data in the window.", "Units": "s"},
+        "valid_fraction": {"Description": "Share of the window that is data, not padding."},
+    }
+
+
+def _tokens_metadata(result: Embedded) -> dict[str, Any]:
+    return _embedding_metadata(result) | {
+        "Description": "Tokens of each window: one per network and patch of 40 s. NaN: the "
+        "token was masked, as its network is missing or its patch is padding.",
+        "Shape": list(result.embedding.tokens.shape),
+        "DataType": "float32",
+        "Axes": ["window", "network", "patch", "dimension"],
+        "Networks": list(NETWORKS),
+    }

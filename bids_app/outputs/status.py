@@ -1,0 +1,120 @@
+"""What became of each scan: one JSON beside its outputs, written last, read for resuming."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from bids_app import __version__
+from bids_app.errors import InputError
+from bids_app.outputs.atomic import json_bytes, write_bytes
+from bids_app.outputs.derivatives import output_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bids_app.inputs.scans import BoldScan
+
+Status = Literal["embedded", "excluded", "failed"]
+RECORD_KEYS = ("Status", "Reason", "Entities", "Source", "ConfigurationHash", "QC")
+"""What the group level needs of a status."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanOutcome:
+    """How one scan ended in this invocation."""
+
+    scan: BoldScan
+    status: Status
+    reason: str = ""
+    fresh: bool = True
+    """False: an earlier invocation did it, and nothing has changed since."""
+    qc: dict[str, Any] = field(default_factory=dict)
+
+
+def status_path(output_dir: Path, scan: BoldScan) -> Path:
+    """Name the status file of a scan."""
+    return output_path(output_dir, scan, "status.json")
+
+
+def input_fingerprint(scan: BoldScan) -> dict[str, str]:
+    """Identify the files of a scan by size and modification time, without reading them."""
+    paths = (
+        scan.bold_path,
+        scan.mask_path,
+        scan.confounds_path,
+        scan.confounds_meta_path,
+        scan.sidecar_path,
+    )
+    stats = {p.name: p.stat() for p in paths if p is not None and p.exists()}
+    return {name: f"{stat.st_size}:{stat.st_mtime_ns}" for name, stat in sorted(stats.items())}
+
+
+def already_done(output_dir: Path, scan: BoldScan, configuration: str) -> ScanOutcome | None:
+    """Return the outcome of an earlier invocation if it still holds, else None.
+
+    It holds when configuration and input files are the same and every output is there.
+    Failures are always tried again.
+    """
+    path = status_path(output_dir, scan)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        holds = (
+            record["Status"] != "failed"
+            and record["ConfigurationHash"] == configuration
+            and record["Inputs"] == input_fingerprint(scan)
+            and all((path.parent / name).is_file() for name in record["Outputs"])
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not holds:
+        return None
+    return ScanOutcome(
+        scan=scan,
+        status=record["Status"],
+        reason=record["Reason"],
+        fresh=False,
+        qc=record["QC"],
+    )
+
+
+def write_outcome(
+    output_dir: Path, outcome: ScanOutcome, *, configuration: str, outputs: Sequence[Path]
+) -> Path:
+    """Write the status of a scan; its presence says that the listed outputs are whole."""
+    path = status_path(output_dir, outcome.scan)
+    record = {
+        "Status": outcome.status,
+        "Reason": outcome.reason,
+        "Entities": outcome.scan.entities.present(),
+        "Source": outcome.scan.source_uris()[0],
+        "ConfigurationHash": configuration,
+        "SoftwareVersion": f"semantoks {__version__}",
+        "Inputs": input_fingerprint(outcome.scan),
+        "Outputs": [output.name for output in outputs],
+        "QC": outcome.qc,
+    }
+    return write_bytes(path, json_bytes(record))
+
+
+def read_status(path: Path) -> dict[str, Any]:
+    """Read the status of a run.
+
+    Raises
+    ------
+    InputError
+        The file is damaged.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        missing = set(RECORD_KEYS) - set(record)
+        if missing or not isinstance(record["QC"], dict):
+            raise ValueError(f"no {', '.join(sorted(missing)) or 'QC'}")
+    except (OSError, ValueError, TypeError) as err:
+        raise InputError(
+            f"{path}: the status of this run is damaged ({err}).",
+            hint="Delete it and run the participant level again.",
+        ) from err
+    return dict(record)

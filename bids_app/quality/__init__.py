@@ -1,0 +1,1 @@
+"""Numbers and checks of a scan, from arrays."""

@@ -1,0 +1,281 @@
+"""Quality of one run: numbers of its arrays, and flags where a number is out of bounds.
+
+Flags warn, they never exclude. Formulas, thresholds and what they rest on: docs/quality.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bids_app.quality.order import MODEL_ORDER, order_evidence
+from model.networks import NETWORKS, missing_networks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+GOOD_COVERAGE = 0.8
+"""Parcels below are counted."""
+CONSTANT = 1e-4
+"""Spread over magnitude below which a parcel is constant; the least of 22,400 real ones: 9e-4."""
+MEAN_LIMITS = (0.03, 4.0)
+"""Mean over the median of the parcels' means: beyond, one parcel is enough."""
+LOW_MEAN = 0.3
+"""The same ratio: below is dropout in a few parcels, a fault in many."""
+MANY_PARCELS = 0.1
+"""Share of the parcels from which on they are many."""
+MIN_SAMPLES = 60
+"""With fewer samples, correlations do not tell a wrong order (120 s at the model's rate)."""
+DIGITS = 6
+"""Decimals kept: the last bits of a correlation depend on the number of threads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """A bound of one number, and what to say beyond it."""
+
+    code: str
+    key: str
+    text: str
+    """For `str.format` with the value and the limit"""
+    above: float = np.inf
+    below: float = -np.inf
+
+    def exceeded(self, numbers: Mapping[str, Any]) -> str:
+        """Return the text if the number is known and out of bounds, else an empty one."""
+        value = numbers.get(self.key)
+        if value is None or self.below <= value <= self.above:
+            return ""
+        limit = self.above if value > self.above else self.below
+        return self.text.format(value=value, limit=limit)
+
+
+LIMITS = (
+    Limit(
+        code="short_scan",
+        key="duration",
+        below=200.0,
+        text="{value:.0f} s of data, less than a window of {limit:g} s",
+    ),
+    Limit(
+        code="high_motion",
+        key="mean_fd",
+        above=0.5,
+        text="mean framewise displacement {value:.2f} mm, above {limit:g} mm",
+    ),
+    Limit(
+        code="high_motion",
+        key="max_fd",
+        above=5.0,
+        text="largest framewise displacement {value:.1f} mm, above {limit:g} mm",
+    ),
+    Limit(
+        code="many_interpolated",
+        key="interpolated_fraction",
+        above=0.2,
+        text="{value:.0%} of the frames were interpolated, more than {limit:.0%}",
+    ),
+    Limit(
+        code="few_degrees_of_freedom",
+        key="degrees_of_freedom",
+        below=20,
+        text="{value} degrees of freedom are left after denoising, fewer than {limit}",
+    ),
+    Limit(
+        code="low_tsnr",
+        key="tsnr",
+        below=20.0,
+        text="median temporal signal-to-noise ratio of the parcels {value:.1f}, below {limit:g}",
+    ),
+    Limit(
+        code="mirrored",
+        key="mirror_margin",
+        below=-0.002,
+        text="the brain mask holds less of the atlas than of its mirror image ({value:.1%}): are "
+        "left and right where the header says?",
+    ),
+    Limit(
+        code="constant_parcels",
+        key="n_constant_parcels",
+        above=0,
+        text="{value} parcels are constant to rounding",
+    ),
+    Limit(
+        code="implausible_parcels",
+        key="n_implausible_parcels",
+        above=0,
+        text="{value} parcels have a mean far from the others', or repeat another parcel",
+    ),
+)
+_HOMOTOPIC = Limit(
+    code="wrong_order",
+    key="homotopic_correlation",
+    below=0.06,
+    text="correlation of mirror parcels {value:.2f}, below {limit:g}: are the parcels in order?",
+)
+_CONTRAST = Limit(
+    code="wrong_order",
+    key="network_contrast",
+    below=0.03,
+    text="correlation within networks minus between {value:.2f}, below {limit:g}: are the "
+    "parcels in order?",
+)
+
+
+def coverage_numbers(
+    fraction: FloatArray, *, missing: BoolArray, in_atlas: BoolArray
+) -> dict[str, Any]:
+    """Summarize the (P,) share of voxels used; mean and minimum over parcels with a series.
+
+    Parcels that the atlas lacks in this space are missing, but not of low coverage.
+    """
+    used = fraction[~missing]
+    return {
+        "n_missing_parcels": int(missing.sum()),
+        "n_low_coverage_parcels": int((in_atlas & (fraction < GOOD_COVERAGE)).sum()),
+        "coverage_mean": _rounded(used.mean()),
+        "coverage_min": _rounded(used.min()),
+    }
+
+
+def motion_numbers(fd_mm: FloatArray, std_dvars: FloatArray) -> dict[str, Any]:
+    """Summarize (T,) framewise displacement and DVARS; what is NaN throughout is left out."""
+    numbers = {}
+    if not np.isnan(fd_mm).all():
+        numbers = {"mean_fd": _rounded(np.nanmean(fd_mm)), "max_fd": _rounded(np.nanmax(fd_mm))}
+    if not np.isnan(std_dvars).all():
+        numbers["mean_std_dvars"] = _rounded(np.nanmean(std_dvars))
+    return numbers
+
+
+def parcel_numbers(extracted: FloatArray, *, lost: BoolArray) -> dict[str, Any]:
+    """Look for faults of extraction in (T, P) series before denoising.
+
+    Parameters
+    ----------
+    extracted
+        Parcel means as in the image, without the dropped volumes; NaN columns are missing.
+    lost
+        (P,) true where denoising or normalization found nothing to keep.
+
+    Returns
+    -------
+    ``n_constant_parcels``, ``n_implausible_parcels``, and, where the series have a level to
+    compare with (their mean was not removed), ``tsnr``.
+    """
+    present = np.isfinite(extracted).all(axis=0)
+    values = extracted[:, present]
+    mean, std = values.mean(axis=0), values.std(axis=0)
+    constant = (std <= CONSTANT * np.abs(values).max(axis=0)) | lost[present]
+    implausible = _repeated(values) & ~constant
+    numbers: dict[str, Any] = {"n_constant_parcels": int(constant.sum())}
+    level = float(np.median(mean))
+    if level > np.median(std):
+        implausible |= _far_from(level, mean)
+        measured = (mean > 0) & ~constant
+        if measured.any():
+            numbers["tsnr"] = _rounded(np.median(mean[measured] / std[measured]))
+    return numbers | {"n_implausible_parcels": int(implausible.sum())}
+
+
+def place_numbers(mirror_margin: float | None) -> dict[str, Any]:
+    """Return ``mirror_margin`` (`bids_app.quality.place`); empty without a comparison."""
+    return {} if mirror_margin is None else {"mirror_margin": _rounded(mirror_margin)}
+
+
+def order_numbers(model_series: npt.NDArray[np.floating]) -> dict[str, Any]:
+    """Summarize `order_evidence` of (T, P) series; empty where too few parcels are present."""
+    evidence = order_evidence(model_series)
+    if evidence is None:
+        return {}
+    return {
+        "homotopic_correlation": _rounded(evidence.homotopic_correlation),
+        "network_contrast": _rounded(evidence.network_contrast),
+        "order_margin": _rounded(evidence.margin),
+        "best_order": evidence.best_order,
+    }
+
+
+def flags(
+    numbers: Mapping[str, Any],
+    *,
+    n_samples: int,
+    missing: BoolArray,
+    in_atlas: BoolArray,
+) -> dict[str, str]:
+    """Say what a user should look at before using the run.
+
+    Parameters
+    ----------
+    numbers
+        Of the functions above, and the run's ``duration`` (s), ``interpolated_fraction``,
+        ``degrees_of_freedom``, ``mask`` and ``tr_source``. What is absent raises no flag.
+    n_samples
+        Samples of the model series.
+    missing
+        (P,) true where a parcel has no series.
+    in_atlas
+        (P,) false where the atlas lacks the parcel in this space, which is no fault of the scan.
+
+    Returns
+    -------
+    Text by code; empty for a run without remark.
+    """
+    found = [(limit.code, limit.exceeded(numbers)) for limit in LIMITS]
+    found.append(("low_coverage", _coverage_text(numbers, missing, in_atlas)))
+    if n_samples >= MIN_SAMPLES:
+        found.append(("wrong_order", _order_text(numbers)))
+    if numbers.get("mask") == "derived":
+        found.append(("derived_mask", "no brain mask was found; it was derived from the data"))
+    if numbers.get("tr_source", "").endswith("header"):
+        text = f"repetition time from the {numbers['tr_source']} alone, no sidecar confirms it"
+        found.append(("tr_from_header", text))
+    texts: dict[str, str] = {}
+    for code, text in sorted(found):
+        if text:
+            texts[code] = f"{texts[code]}; {text}" if code in texts else text
+    return texts
+
+
+def _far_from(level: float, mean: FloatArray) -> BoolArray:
+    """(P,) true where a mean cannot be that of a parcel beside the others."""
+    low, high = MEAN_LIMITS
+    far = (mean < low * level) | (mean > high * level)
+    dim = mean < LOW_MEAN * level
+    return np.asarray(far | dim if dim.mean() > MANY_PARCELS else far)
+
+
+def _repeated(values: FloatArray) -> BoolArray:
+    """(P,) true where another column of (T, P) is the same throughout."""
+    _, group, count = np.unique(values, axis=1, return_inverse=True, return_counts=True)
+    return np.asarray(count[group.ravel()] > 1)
+
+
+def _coverage_text(numbers: Mapping[str, Any], missing: BoolArray, in_atlas: BoolArray) -> str:
+    count, of = numbers["n_low_coverage_parcels"], int(in_atlas.sum())
+    texts = []
+    if count > MANY_PARCELS * of:
+        texts.append(f"{count} of {of} parcels have less than {GOOD_COVERAGE:.0%} of their voxels")
+    lost = missing_networks(missing & in_atlas)
+    if lost.any():
+        names = ", ".join(name for name, gone in zip(NETWORKS, lost, strict=True) if gone)
+        texts.append(f"networks out of view: {names}")
+    return "; ".join(texts)
+
+
+def _order_text(numbers: Mapping[str, Any]) -> str:
+    texts = [limit.exceeded(numbers) for limit in (_HOMOTOPIC, _CONTRAST)]
+    best = numbers.get("best_order", MODEL_ORDER)
+    if best != MODEL_ORDER:
+        texts.append(f"networks fit better in the order {best} than in the model's")
+    return "; ".join(text for text in texts if text)
+
+
+def _rounded(value: np.floating[Any] | float) -> float:
+    return round(float(value), DIGITS)

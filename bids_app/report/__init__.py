@@ -1,0 +1,1 @@
+"""One page per participant, drawn from the tables and statuses beside it."""

@@ -1,0 +1,228 @@
+"""Read parcel series that others made: tables, numpy arrays, and the published HDF5 layout."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bids_app.errors import ScanError
+from bids_app.series.columns import (
+    Mapping457,
+    declared_orders,
+    map_by_name,
+    map_by_order,
+)
+from bids_app.series.timing import series_tr
+from model.series import ParcelSeries
+from model.shards.published_series import open_store, read_row, read_subjects
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Float64Array = npt.NDArray[np.float64]
+
+TABLES = {".tsv": "\t", ".csv": ","}
+ARRAYS = (".npy", ".npz")
+HDF5 = (".h5", ".hdf5")
+
+# What the readers raise on files that are not what their ending says.
+_DAMAGE = (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ForeignSeries:
+    """A parcel series that was made elsewhere, in the model's order."""
+
+    series: ParcelSeries
+    mapping: Mapping457
+    tr_source: str
+    """``--tr`` or ``sidecar``"""
+
+
+def series_keys(path: Path) -> tuple[str | None, ...]:
+    """Name the series in a file: arrays of an ``.npz``, subjects of an HDF5 file.
+
+    Returns
+    -------
+    ``(None,)`` for a file that holds one series. A subject of several rows in an HDF5 file
+    is named once per row.
+
+    Raises
+    ------
+    ScanError
+        The file cannot be read.
+    """
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return tuple(arrays.files)
+        if suffix in HDF5:
+            with open_store(path) as store:
+                return tuple(read_subjects(store))
+    except _DAMAGE as err:
+        raise _unreadable(path, err) from err
+    return (None,)
+
+
+def read_series(
+    path: Path,
+    *,
+    tr_s: float | None,
+    index: int = 0,
+    order: str | None = None,
+    ignore_others: bool = False,
+) -> ForeignSeries:
+    """Read one series and put its columns where the model expects them.
+
+    Parameters
+    ----------
+    path
+        ``.tsv`` or ``.csv`` (frames by parcels), ``.npy`` or ``.npz`` (either way round), or
+        ``.h5`` in the published layout.
+    tr_s
+        Repetition time in seconds; None: the JSON file of the same stem has it.
+    index
+        Which series of the file, in the order of `series_keys`.
+    order
+        Order of unnamed columns, one of `declared_orders`.
+    ignore_others
+        Leave out named columns that are no parcel of the model.
+
+    Returns
+    -------
+    Series in unit ``residual``: each parcel's level and scale are arbitrary.
+
+    Raises
+    ------
+    ScanError
+        The file is damaged, the mapping uncertain, the axes ambiguous, or the repetition
+        time unknown or contradictory.
+    SeriesError
+        Values are missing in some frames of a parcel, or infinite.
+    """
+    if order is not None and order not in declared_orders():
+        raise ScanError(f"--order {order}: expected one of {', '.join(declared_orders())}.")
+    tr_s, tr_source = series_tr(path, override_s=tr_s)
+    suffix = path.suffix.lower()
+    try:
+        if suffix in TABLES:
+            values, mapping = _read_table(path, order=order, ignore_others=ignore_others)
+        elif suffix in ARRAYS:
+            values, mapping = _read_array(path, index=index, order=order)
+        elif suffix in HDF5:
+            values, mapping = _read_hdf5(path, row=index)
+        else:
+            known = ", ".join([*TABLES, *ARRAYS, *HDF5])
+            raise ScanError(f"{path.name}: expected a file ending in {known}.")
+    except _DAMAGE as err:
+        raise _unreadable(path, err) from err
+    spread = mapping.spread(values).astype(np.float32)
+    series = ParcelSeries(values=spread, tr_s=tr_s, unit="residual")
+    return ForeignSeries(series=series, mapping=mapping, tr_source=tr_source)
+
+
+def _read_table(
+    path: Path, *, order: str | None, ignore_others: bool
+) -> tuple[Float64Array, Mapping457]:
+    import pandas as pd
+
+    separator = TABLES[path.suffix.lower()]
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        header = [name.strip() for name in next(csv.reader(lines, delimiter=separator), [])]
+    if not header:
+        raise ScanError(f"{path.name}: the table is empty.")
+    numbered = header in [[str(i + first) for i in range(len(header))] for first in (0, 1)]
+    named = not numbered and not all(_is_number(name) for name in header)
+    table = pd.read_csv(
+        path,
+        sep=separator,
+        header=None,
+        skiprows=1 if named or numbered else 0,
+        na_values=["n/a"],
+        index_col=False,
+    )
+    if table.shape[1] != len(header):
+        raise ScanError(f"{path.name}: {len(header)} names for {table.shape[1]} columns.")
+    if not named and not numbered:
+        return _by_order(table.to_numpy(dtype=np.float64), order, where=path.name)
+    mapping = (
+        map_by_name(header, order=order, ignore_others=ignore_others, where=path.name)
+        if named
+        else map_by_order(order, n_columns=len(header), where=path.name)
+    )
+    used = np.flatnonzero(mapping.target >= 0)
+    values = np.full(table.shape, np.nan)
+    values[:, used] = table.iloc[:, used].to_numpy(dtype=np.float64)
+    return values, mapping
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text == "n/a"
+    return True
+
+
+def _read_array(path: Path, *, index: int, order: str | None) -> tuple[Float64Array, Mapping457]:
+    loaded = np.load(path, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        values = loaded
+    else:
+        with loaded as arrays:
+            values = arrays[arrays.files[index]]
+    if values.ndim != 2 or np.iscomplexobj(values):
+        raise ScanError(
+            f"{path.name}: expected real numbers on two axes, found {values.dtype} {values.shape}."
+        )
+    return _by_order(values, order, where=path.name)
+
+
+def _by_order(
+    values: npt.NDArray[Any], order: str | None, *, where: str
+) -> tuple[Float64Array, Mapping457]:
+    """Turn an array to (T, C) and map it; refuse where both axes, or none, may be parcels."""
+    if order is None:
+        return values, map_by_order(None, n_columns=min(values.shape), where=where)
+    n_parcels = len(declared_orders()[order])
+    counts = {len(columns) for columns in declared_orders().values()}
+    candidates = [axis for axis in (0, 1) if values.shape[axis] in counts]
+    if len(candidates) == 2:
+        raise ScanError(
+            f"{where}: {values.shape}: both axes may be the parcels.",
+            hint="Write it as a TSV with the names of the parcels.",
+        )
+    if not candidates or values.shape[candidates[0]] != n_parcels:
+        raise ScanError(
+            f"{where}: {values.shape}: --order {order} means {n_parcels} parcels, and no axis "
+            "has that length.",
+            hint="Take out what is not a parcel of that order, or declare another one.",
+        )
+    turned = values.T if candidates == [0] else values
+    return np.asarray(turned, dtype=np.float64), map_by_order(
+        order, n_columns=n_parcels, where=where
+    )
+
+
+def _read_hdf5(path: Path, *, row: int) -> tuple[Float64Array, Mapping457]:
+    with open_store(path) as store:
+        values, provided, declared = read_row(store, row)
+    if declared is not None and declared != len(values):
+        raise ScanError(
+            f"{path.name}: row {row}: ts_len says {declared} frames, the padding with NaN "
+            f"leaves {len(values)}."
+        )
+    if len(values) == 0:
+        raise ScanError(f"{path.name}: row {row} holds no data, only NaN.")
+    mapping = Mapping457(target=np.flatnonzero(provided), evidence="HDF5 layout")
+    return values[:, provided].astype(np.float64), mapping
+
+
+def _unreadable(path: Path, err: Exception) -> ScanError:
+    return ScanError(f"{path.name}: cannot be read ({' '.join(str(err).split())}).")

@@ -1,0 +1,198 @@
+"""One invocation on series that others made: map, embed, write, tell what became of each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import uuid
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from bids_app import __version__
+from bids_app.errors import OptionsError, ScanError
+from bids_app.outputs.atomic import write_all, write_bytes
+from bids_app.outputs.dataset import check_output_folder, write_dataset_files
+from bids_app.outputs.status import ScanOutcome, already_done, write_outcome
+from bids_app.participant import check_length, outcome_of_fault
+from bids_app.participant_level import closing_report
+from bids_app.series.read import read_series
+from bids_app.series.result import SeriesResult, series_files
+from bids_app.series.scan import SeriesScan, common_folder, find_series
+from bids_app.workers.agenda import embed_all
+from bids_app.workers.cost import process_memory_mb, series_memory_mb
+from model.preprocess import prepare, window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from bids_app.embedder import Embedder
+    from bids_app.inputs.scans import BoldScan
+    from bids_app.workers.agenda import Summary
+    from model.spec import CheckpointCard, InputSpec, Normalization
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesOptions:
+    """Settings that change numbers, apart from the checkpoint."""
+
+    tr_s: float | None
+    """Repetition time in seconds; None: each file's sidecar has it."""
+    order: str | None
+    """Order of unnamed columns."""
+    ignore_others: bool
+    """Leave out named columns that are no parcel of the model."""
+    normalization: Normalization | None
+    """None: as the checkpoint was trained."""
+
+    def spec(self, card: CheckpointCard) -> InputSpec:
+        """Return the checkpoint's input contract with the chosen normalization."""
+        return replace(card.input, normalization=self.normalization or card.input.normalization)
+
+    def configuration(self, card: CheckpointCard) -> str:
+        """Return ``SETTINGS-READING``: scans with the same first part may share a table."""
+        shared = {
+            "version": __version__,
+            "input": "parcel series",
+            "checkpoint": card.weights_sha256,
+            "normalization": self.spec(card).normalization,
+        }
+        return f"{_digest(shared, 16)}-{_digest(asdict(self), 8)}"
+
+
+def embed_foreign(scan: SeriesScan, options: SeriesOptions, embedder: Embedder) -> SeriesResult:
+    """Take one series from its file to its embedding.
+
+    Raises
+    ------
+    ScanError, SeriesError
+        The series cannot be read or mapped with certainty.
+    ScanExcludedError
+        The series is shorter than one patch of the model.
+    """
+    if scan.problem is not None:
+        raise ScanError(scan.problem)
+    spec = options.spec(embedder.card)
+    foreign = read_series(
+        scan.bold_path,
+        tr_s=options.tr_s,
+        index=scan.index,
+        order=options.order,
+        ignore_others=options.ignore_others,
+    )
+    series = foreign.series
+    check_length(scan.name, n_frames=series.n_frames, tr_s=series.tr_s, spec=spec)
+    model_series = prepare(series, spec)
+    check_length(scan.name, n_frames=model_series.n_frames, tr_s=spec.tr_s, spec=spec)
+    return SeriesResult(
+        scan=scan,
+        foreign=foreign,
+        model_series=model_series,
+        embedding=embedder(window(model_series, spec)),
+        card=embedder.card,
+        configuration=options.configuration(embedder.card),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SeriesLevel:
+    """An `bids_app.workers.agenda.Invocation` on parcel series."""
+
+    options: SeriesOptions
+    embedder: Embedder
+    output_dir: Path
+    log_dir: Path
+    overwrite: bool
+
+    @property
+    def configuration(self) -> str:
+        """Identify what determines the numbers of all series."""
+        return self.options.configuration(self.embedder.card)
+
+    def earlier(self, scan: BoldScan) -> ScanOutcome | None:
+        """Return how an earlier invocation ended a series, if that still holds."""
+        return None if self.overwrite else already_done(self.output_dir, scan, self.configuration)
+
+    def needed_mb(self, scan: BoldScan) -> float:
+        """Estimate the memory that a series needs: its file may be read as a whole."""
+        return series_memory_mb(scan.bold_path)
+
+    def embed(self, scan: BoldScan) -> ScanOutcome:
+        """Embed a series and write its files; a bad one ends as an outcome."""
+        if not isinstance(scan, SeriesScan):
+            raise TypeError(scan)
+        outcome, files = self._attempt(scan)
+        outputs = write_all(files)
+        write_outcome(self.output_dir, outcome, configuration=self.configuration, outputs=outputs)
+        return outcome
+
+    def closing_job(
+        self, participant: str, *, anything_new: bool
+    ) -> Callable[[Any, str], bool] | None:
+        """Return what writes the participant's report, unless it is there and up to date."""
+        return closing_report(self.output_dir, participant, anything_new=anything_new)
+
+    def _attempt(self, scan: SeriesScan) -> tuple[ScanOutcome, dict[Path, bytes]]:
+        """Embed one series and render its files; on any fault give the outcome that tells it."""
+        try:
+            result = embed_foreign(scan, self.options, self.embedder)
+            outcome = ScanOutcome(scan=scan, status="embedded", qc=result.qc())
+            files = series_files(result, self.output_dir)
+        except Exception as err:  # noqa: BLE001 a bug met by one series must not cost the others
+            return outcome_of_fault(scan, err, log_dir=self.log_dir), {}
+        for code, text in outcome.qc["flags"].items():
+            log.warning("%s: %s: %s", scan.name, code, text)
+        return outcome, files
+
+
+def run_series(
+    paths: Sequence[Path],
+    output_dir: Path,
+    options: SeriesOptions,
+    embedder: Embedder,
+    *,
+    overwrite: bool,
+    n_cpus: int,
+    memory_mb: float,
+) -> Summary:
+    """Embed all series of the files; a bad one ends as an outcome, never the loop.
+
+    Parameters
+    ----------
+    n_cpus, memory_mb
+        Processes at a time, and what all may need together.
+
+    Raises
+    ------
+    AppError
+        The output cannot be written, or two series would have the same name.
+    """
+    for path in paths:
+        check_output_folder(output_dir, bids_dir=path, derivative=path)
+        if output_dir.resolve() in path.resolve().parents:
+            raise OptionsError(
+                f"{path} lies inside the output folder {output_dir}.",
+                hint="Name another output folder.",
+            )
+    scans = find_series(paths)
+    write_dataset_files(output_dir, derivative=common_folder(paths))
+    log_dir = output_dir / "logs" / uuid.uuid4().hex[:12]
+    settings = json.dumps(asdict(options), indent=2) + "\n"
+    write_bytes(log_dir / "config.json", settings.encode())
+    level = SeriesLevel(
+        options=options,
+        embedder=embedder,
+        output_dir=output_dir,
+        log_dir=log_dir,
+        overwrite=overwrite,
+    )
+    process_mb = process_memory_mb(embedder.checkpoint)
+    return embed_all(scans, level, process_mb=process_mb, n_cpus=n_cpus, memory_mb=memory_mb)
+
+
+def _digest(settings: Mapping[str, object], length: int) -> str:
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]

@@ -1,0 +1,131 @@
+"""Which series the input files hold, and what each is called. Names only, no values."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_app.errors import OptionsError, ScanError
+from bids_app.inputs.entities import Entities, split_name
+from bids_app.inputs.scans import BoldScan
+from bids_app.series.read import series_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+# They say how the input was made, not which run it is.
+_NOT_KEPT = ("desc", "echo", "part", "hemi")
+_EXTENSION = re.compile(r"\.(tsv|csv|npy|npz|h5|hdf5)$", re.IGNORECASE)
+_MODEL_INPUT = "is the model's own input (desc-model), normalized already; pass desc-denoised"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesScan(BoldScan):
+    """One series of an input file, in the place of an image."""
+
+    key: str | None
+    """Its name in a file that holds several."""
+    index: int
+    """Its place among the series of the file."""
+
+    @property
+    def name(self) -> str:
+        """Name of the series without suffix and extension."""
+        return self.entities.stem()
+
+    def source_uris(self) -> list[str]:
+        """Return the BIDS URI of the file; after ``#`` the series in it."""
+        (uri,) = super().source_uris()
+        return [uri if self.key is None else f"{uri}#{self.key}"]
+
+
+def common_folder(paths: Sequence[Path]) -> Path:
+    """Return the deepest folder that holds all files."""
+    return Path(os.path.commonpath([path.resolve().parent for path in paths]))
+
+
+def find_series(paths: Sequence[Path]) -> list[SeriesScan]:
+    """List all series of the files, each under a name of its own.
+
+    Raises
+    ------
+    OptionsError
+        Two series would be called the same, or a name holds no letter and no digit.
+    """
+    root = common_folder(paths)
+    scans = [scan for path in paths for scan in _series_of(path.resolve(), root)]
+    seen: dict[str, SeriesScan] = {}
+    for scan in scans:
+        other = seen.setdefault(scan.name, scan)
+        if other is not scan:
+            raise OptionsError(
+                f"{_origin(other)} and {_origin(scan)} would both be called {scan.name}.",
+                hint="Name files and series sub-<label>[_ses-<label>][_task-<label>]… (BIDS).",
+            )
+    return scans
+
+
+def entities_of(name: str) -> Entities:
+    """Read the name of a series: BIDS entities, or any text as the participant's label.
+
+    Parameters
+    ----------
+    name
+        File name, or key in a file. What is no BIDS name becomes ``sub-`` with its letters and
+        digits: ``100307_REST1`` is ``sub-100307REST1``.
+
+    Raises
+    ------
+    OptionsError
+        There is no letter and no digit in it.
+    """
+    stem = _EXTENSION.sub("", name)
+    parsed = split_name(name) or split_name(f"{stem}_timeseries.tsv")
+    if parsed is not None:
+        known = {f.name for f in fields(Entities)}.difference(_NOT_KEPT)
+        return Entities(**{key: value for key, value in parsed[0].items() if key in known})
+    label = re.sub(r"[^0-9A-Za-z]", "", stem)
+    if not label:
+        raise OptionsError(f"{name!r}: expected a name with letters or digits.")
+    return Entities(sub=label)
+
+
+def _series_of(path: Path, root: Path) -> Iterable[SeriesScan]:
+    sidecar = path.with_suffix(".json")
+    problem = None
+    keys: tuple[str | None, ...] = (None,)
+    try:
+        keys = series_keys(path)
+    except ScanError as err:
+        problem = str(err)
+    if "_desc-model_" in path.name:
+        problem = f"{path.name} {_MODEL_INPUT}"
+    repeated = Counter(keys)
+    number: Counter[str | None] = Counter()
+    for index, key in enumerate(keys):
+        entities = entities_of(path.name if key is None else key)
+        number[key] += 1
+        if repeated[key] > 1:
+            entities = replace(entities, ses=str(number[key]))
+        yield SeriesScan(
+            entities=entities,
+            bold_path=path,
+            mask_path=None,
+            confounds_path=None,
+            confounds_meta_path=None,
+            sidecar_path=sidecar if sidecar.is_file() else None,
+            sidecar={},
+            tr_s=None,
+            root=root,
+            problem=problem,
+            key=key,
+            index=index,
+        )
+
+
+def _origin(scan: SeriesScan) -> str:
+    return scan.bold_path.name if scan.key is None else f"{scan.bold_path.name}#{scan.key}"

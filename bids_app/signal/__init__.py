@@ -1,0 +1,1 @@
+"""From the values of an image to cleaned parcel series."""

@@ -1,0 +1,334 @@
+"""Mean signal of each of the 457 parcels, in one pass over the voxels, and its coverage."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bids_app.errors import ScanError
+from bids_app.images.nifti import blocks
+from model.networks import parcel_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bids_app.images.nifti import BoldImage
+
+log = logging.getLogger(__name__)
+
+MaskSource = Literal["file", "derived", "grayordinates"]
+IntArray = npt.NDArray[np.int64]
+
+NOT_IN_ATLAS = "not in atlas"
+NO_VOXEL = "no voxel on this grid"
+OUTSIDE_MASK = "outside the mask"
+NOT_FINITE = "not finite"
+NO_VARIANCE = "no variance"
+BELOW_MIN_COVERAGE = "below min coverage"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Coverage:
+    """How much of each parcel carries signal."""
+
+    n_voxels_atlas: IntArray
+    """(P,) voxels of the parcel on the BOLD grid"""
+    n_voxels_used: IntArray
+    """(P,) those inside the mask, finite, and with non-zero variance"""
+    fraction: npt.NDArray[np.float64]
+    """(P,) used / atlas; 0 where the parcel has no voxel"""
+    reason: tuple[str, ...]
+    """(P,) why a parcel is missing; empty where it is used"""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parcellated:
+    """Parcel means of one scan at its native TR."""
+
+    values: npt.NDArray[np.float64]
+    """(T, P); NaN throughout a column means that the parcel is missing"""
+    coverage: Coverage
+    mask_source: MaskSource
+    """``derived``: there was no mask file, and the voxels with variance were taken;
+    ``grayordinates``: the file lists gray matter only, there is no mask"""
+    n_nonfinite_voxels: int
+    """Voxels of atlas and mask left out because a volume holds NaN or infinity there"""
+    mirror_margin: float | None = None
+    """`bids_app.quality.place.mirror_margin`; None where there is no mask file"""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Voxels:
+    """Voxels of a volume (flat, Fortran order), block after block, each sorted by parcel."""
+
+    flat: npt.NDArray[np.intp]
+    """(V,) position in the volume"""
+    parcel: npt.NDArray[np.intp]
+    """(V,) 0-based parcel"""
+
+    def keep(self, chosen: npt.NDArray[np.bool_]) -> _Voxels:
+        return _Voxels(flat=self.flat[chosen], parcel=self.parcel[chosen])
+
+    def count(self) -> IntArray:
+        """(P,) voxels per parcel."""
+        return np.bincount(self.parcel, minlength=len(parcel_names())).astype(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Part:
+    """Those of some `_Voxels` that lie in one block."""
+
+    span: slice
+    """Their place among the V voxels"""
+    place: npt.NDArray[np.intp]
+    """(v,) position in the block"""
+    present: npt.NDArray[np.intp]
+    """(p,) 0-based parcels that they belong to, ascending"""
+    starts: npt.NDArray[np.intp]
+    """(p,) where in `place` each parcel begins"""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Pass:
+    """What one pass over the volumes finds, in stored values."""
+
+    sums: npt.NDArray[np.float64]
+    """(T, P) sums over the voxels that vary"""
+    varies: npt.NDArray[np.bool_]
+    """(V,) false where all volumes hold the same value"""
+    finite: npt.NDArray[np.bool_]
+    """(V,) false where some volume holds NaN or infinity; then `sums` are useless"""
+
+
+def parcellate(
+    bold: BoldImage,
+    labels: npt.NDArray[np.integer[Any]],
+    mask: npt.NDArray[np.bool_] | None,
+    *,
+    absent: Mapping[int, str],
+    min_coverage: float,
+) -> Parcellated:
+    """Average the voxels of each parcel that lie in the mask and carry signal.
+
+    Parameters
+    ----------
+    bold
+        The image; its volumes are read once, twice where voxels are not finite.
+    labels
+        (X, Y, Z) parcel index 1-457 on the grid of `bold`, 0 elsewhere.
+    mask
+        (X, Y, Z) true inside the brain; None: the voxels with variance are taken.
+    absent
+        Parcel indices that the atlas does not have in this space.
+    min_coverage
+        Share of a parcel's voxels (0 to 1) below which it counts as missing.
+
+    Returns
+    -------
+    Always 457 columns in model order; those without signal are NaN, with a reason.
+
+    Raises
+    ------
+    ScanError
+        Mask and atlas do not meet, a volume is mostly not finite, no voxel varies, or no
+        parcel reaches `min_coverage`.
+
+    Notes
+    -----
+    Sums are accumulated in float64 over stored values; slope and intercept are applied to the
+    means. Voxels without variance are found in the same pass, by comparison with the first
+    volume, and their constant is subtracted at the end: zeros outside the field of view would
+    otherwise dilute the mean.
+    """
+    if labels.shape != bold.shape:
+        msg = f"labels {labels.shape} are not on the grid of the image {bold.shape}"
+        raise ValueError(msg)
+    in_atlas = _sorted_voxels(labels, per_block=bold.block_voxels)
+    in_mask = in_atlas
+    if mask is not None:
+        in_mask = in_atlas.keep(mask.ravel(order="F")[in_atlas.flat])
+    if not in_mask.flat.size:
+        raise ScanError(
+            f"{bold.path}: none of the atlas' {in_atlas.flat.size} voxels on this grid lies "
+            "inside the brain mask.",
+            hint="Are image and mask in the space that their names say?",
+        )
+    finite, found = _stream_finite(bold, in_mask)
+    used = finite.keep(found.varies)
+    if not used.flat.size:
+        raise _no_variance(bold, finite.flat.size)
+    coverage = _coverage(
+        [in_atlas.count(), in_mask.count(), finite.count(), used.count()],
+        absent=absent,
+        min_coverage=min_coverage,
+    )
+    missing = np.array([bool(reason) for reason in coverage.reason])
+    if missing.all():
+        raise ScanError(
+            f"{bold.path}: no parcel is covered: the best of {missing.size} has "
+            f"{coverage.fraction.max():.0%} of its voxels with signal, expected at least "
+            f"{min_coverage:.0%}.",
+            hint="Check that image, mask and atlas are in the same space, or lower "
+            "--min-coverage.",
+        )
+    values = np.full(found.sums.shape, np.nan)
+    means = found.sums[:, ~missing] / coverage.n_voxels_used[~missing]
+    values[:, ~missing] = means * bold.slope + bold.inter
+    return Parcellated(
+        values=values,
+        coverage=coverage,
+        mask_source="derived" if mask is None else "file",
+        n_nonfinite_voxels=in_mask.flat.size - finite.flat.size,
+    )
+
+
+def _sorted_voxels(labels: npt.NDArray[np.integer[Any]], *, per_block: int) -> _Voxels:
+    flat_labels = labels.ravel(order="F")
+    flat = np.flatnonzero(flat_labels)
+    # Numbers of 16 bits are sorted several times as fast.
+    found = flat_labels[flat].astype(np.int16)
+    order = np.lexsort((found, (flat // per_block).astype(np.uint16)))
+    return _Voxels(flat=flat[order], parcel=found[order].astype(np.intp) - 1)
+
+
+def _parts(voxels: _Voxels, *, per_block: int, n_blocks: int) -> list[_Part]:
+    """Return the voxels of each block; a block may have none."""
+    edges = np.searchsorted(voxels.flat // per_block, np.arange(n_blocks + 1)).tolist()
+    parts = []
+    for number, (begin, end) in enumerate(pairwise(edges)):
+        span = slice(begin, end)
+        present, starts = np.unique(voxels.parcel[span], return_index=True)
+        place = voxels.flat[span] - number * per_block
+        parts.append(_Part(span=span, place=place, present=present, starts=starts))
+    return parts
+
+
+def _stream_finite(bold: BoldImage, voxels: _Voxels) -> tuple[_Voxels, _Pass]:
+    """Stream over the voxels that are finite throughout; a second pass only where some are not."""
+    found = _stream(bold, voxels)
+    n_bad = int((~found.finite).sum())
+    if not n_bad:
+        return voxels, found
+    if n_bad == voxels.flat.size:
+        raise ScanError(
+            f"{bold.path}: each of the {n_bad} voxels of atlas and mask is NaN or infinite in "
+            "some volume.",
+            hint="The image is damaged; rerun fMRIPrep for this scan.",
+        )
+    log.warning(
+        "%s: %d of %d voxels are not finite in some volume and are left out",
+        bold.path.name,
+        n_bad,
+        voxels.flat.size,
+    )
+    finite = voxels.keep(found.finite)
+    return finite, _stream(bold, finite)
+
+
+def _stream(bold: BoldImage, voxels: _Voxels) -> _Pass:
+    """Sum stored values per parcel, block by block; memory does not grow with T."""
+    per_block = bold.block_voxels
+    n_blocks = math.ceil(math.prod(bold.shape) / per_block)
+    parts = _parts(voxels, per_block=per_block, n_blocks=n_blocks)
+    sums = np.zeros((bold.n_volumes, len(parcel_names())))
+    first = np.zeros(voxels.flat.size, dtype=bold.dtype)
+    # Of each part those that have not varied yet: soon few, and only they are compared.
+    constant = [np.arange(part.place.size) for part in parts]
+    finite = np.ones(voxels.flat.size, dtype=bool)
+    n_bad = np.zeros(bold.n_volumes, dtype=np.int64)
+    # A NaN is meant to spread into its parcel's sum: that is how it is noticed.
+    with np.errstate(invalid="ignore", over="ignore"):
+        for t, number, block in blocks(bold):
+            part = parts[number]
+            stored = block.take(part.place)
+            if t == 0:
+                first[part.span] = stored
+            left = constant[number]
+            constant[number] = left[stored[left] == first[part.span][left]]
+            found = np.add.reduceat(stored, part.starts, dtype=np.float64)
+            sums[t, part.present] += found
+            if not np.isfinite(found).all():
+                bad = ~np.isfinite(stored)
+                finite[part.span] &= ~bad
+                n_bad[t] += bad.sum()
+    _check_volumes(bold, n_bad, n_voxels=voxels.flat.size)
+    varies = np.ones(voxels.flat.size, dtype=bool)
+    for part, left in zip(parts, constant, strict=True):
+        varies[part.span][left] = False
+    if not finite.all():
+        return _Pass(sums=sums, varies=varies, finite=finite)
+    without_signal = np.bincount(
+        voxels.parcel[~varies], weights=first[~varies].astype(np.float64), minlength=sums.shape[1]
+    )
+    return _Pass(sums=sums - without_signal, varies=varies, finite=finite)
+
+
+def _check_volumes(bold: BoldImage, n_bad: IntArray, *, n_voxels: int) -> None:
+    """Refuse an image with a volume that is not finite in most voxels."""
+    worst = int(n_bad.argmax())
+    if n_bad[worst] > n_voxels / 2:
+        raise ScanError(
+            f"{bold.path}: volume {worst} (counted from 0) of {bold.n_volumes} is NaN or "
+            f"infinite in {n_bad[worst]} of {n_voxels} voxels of atlas and mask.",
+            hint="The image is damaged; rerun fMRIPrep for this scan.",
+        )
+
+
+def _coverage(
+    counts: list[IntArray], *, absent: Mapping[int, str], min_coverage: float
+) -> Coverage:
+    """Compare voxel counts after each step: on the grid, in the mask, finite, with variance."""
+    in_atlas, in_mask, finite, used = counts
+    steps = {
+        NOT_IN_ATLAS: np.isin(np.arange(1, used.size + 1), list(absent)),
+        NO_VOXEL: in_atlas == 0,
+        OUTSIDE_MASK: in_mask == 0,
+        NOT_FINITE: finite == 0,
+    }
+    return judge_coverage(in_atlas, used, lost=steps, min_coverage=min_coverage)
+
+
+def judge_coverage(
+    in_atlas: IntArray,
+    used: IntArray,
+    *,
+    lost: Mapping[str, npt.NDArray[np.bool_]],
+    min_coverage: float,
+) -> Coverage:
+    """Give each parcel its share of used elements, and the first reason why it is missing.
+
+    Parameters
+    ----------
+    in_atlas, used
+        (P,) voxels or grayordinates of the parcel, and those of them that carry signal.
+    lost
+        Reason to (P,) parcels that a step left nothing of, in the order of the steps; no
+        variance and too little coverage come after them.
+    min_coverage
+        Share below which a parcel is missing.
+    """
+    fraction = np.divide(used, in_atlas, out=np.zeros(used.size), where=in_atlas > 0)
+    reasons = {**lost, NO_VARIANCE: used == 0, BELOW_MIN_COVERAGE: fraction < min_coverage}
+    reason = np.select(list(reasons.values()), list(reasons), default="")
+    return Coverage(
+        n_voxels_atlas=in_atlas,
+        n_voxels_used=used,
+        fraction=fraction,
+        reason=tuple(reason.tolist()),
+    )
+
+
+def _no_variance(bold: BoldImage, n_voxels: int) -> ScanError:
+    if bold.n_volumes == 1:
+        return ScanError(f"{bold.path}: expected a time series, found a single volume.")
+    return ScanError(
+        f"{bold.path}: none of {n_voxels} voxels of atlas and mask changes over "
+        f"{bold.n_volumes} volumes: the image is constant there (all zero?).",
+        hint="The image is empty or damaged; rerun fMRIPrep for this scan.",
+    )

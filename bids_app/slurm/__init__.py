@@ -1,0 +1,1 @@
+"""Array jobs of a SLURM cluster over the participants of a study."""

@@ -1,0 +1,119 @@
+"""What of a study is left to do, and about what it needs: from names, headers and statuses."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from bids_app.atlas.volume import atlas_home, available_spaces
+from bids_app.embedder import names_gpu
+from bids_app.errors import AtlasError
+from bids_app.inputs.locate import locate_derivative, participant_labels
+from bids_app.outputs.dataset import check_output_folder
+from bids_app.participant import earlier_outcome
+from bids_app.participant_level import open_pipeline
+from bids_app.run import discover, installed_atlas
+from bids_app.slurm.script import Participant, participant_of
+from bids_app.workers.agenda import file_size
+from bids_app.workers.cost import REPORT_MB, process_memory_mb, scan_memory_mb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bids_app.inputs.discovery import Discovery
+    from bids_app.inputs.scans import BoldScan
+    from bids_app.options import RunOptions
+    from bids_app.participant import Pipeline
+
+_AT_ONCE = 500
+"""Participants that are looked up together: pybids keeps all their file names in memory."""
+_MARGIN = 1.25
+"""Requested over estimated memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """The selected participants."""
+
+    n_participants: int
+    n_scans: int
+    to_do: tuple[Participant, ...]
+    """Those with a run that is not done"""
+    process_mb: float
+    """What a process needs without a scan"""
+
+    def task_memory_mb(self, n_cpus: int) -> int:
+        """Return the memory to ask for: the largest scan in each process, with a margin."""
+        scan_mb = max(REPORT_MB, *(one.memory_mb for one in self.to_do))
+        needed_mb = self.process_mb + n_cpus * (self.process_mb + scan_mb)
+        return 100 * math.ceil(_MARGIN * needed_mb / 100)
+
+
+def survey(options: RunOptions, *, atlas_needed: bool) -> Survey:
+    """Look through the selected participants, some at a time.
+
+    Parameters
+    ----------
+    atlas_needed
+        False where the tasks bring their own atlas: without one here, nothing can be told
+        about earlier invocations, and all participants are to do.
+
+    Raises
+    ------
+    AppError
+        As the participant level would.
+    """
+    derivative = locate_derivative(options.bids_dir, options.derivatives)
+    check_output_folder(options.output_dir, bids_dir=options.bids_dir, derivative=derivative)
+    if names_gpu(options.device):
+        # It is the nodes' GPU: where jobs are submitted there often is none.
+        options = replace(options, device="auto")
+    pipeline = _pipeline(options, atlas_needed=atlas_needed)
+    to_do, n_participants, n_scans = [], 0, 0
+    discovery: Discovery | None = None
+    for discovery in _discoveries(options, derivative):
+        by_label: dict[str, list[BoldScan]] = {}
+        for scan in discovery.scans:
+            by_label.setdefault(scan.entities.sub, []).append(scan)
+        n_participants, n_scans = n_participants + len(by_label), n_scans + len(discovery.scans)
+        for label, scans in by_label.items():
+            left = [scan for scan in scans if not _is_done(scan, pipeline, options)]
+            if left:
+                runs = [(file_size(scan.bold_path), scan_memory_mb(scan)) for scan in left]
+                to_do.append(participant_of(label, runs))
+    if discovery is not None and not n_scans:
+        raise discovery.nothing_chosen()
+    return Survey(
+        n_participants=n_participants,
+        n_scans=n_scans,
+        to_do=tuple(to_do),
+        process_mb=process_memory_mb(options.checkpoint),
+    )
+
+
+def _pipeline(options: RunOptions, *, atlas_needed: bool) -> Pipeline | None:
+    if atlas_needed:
+        return open_pipeline(options, installed_atlas(options))
+    try:
+        folder = options.atlas or atlas_home()
+        return open_pipeline(options, folder) if available_spaces(folder) else None
+    except AtlasError:  # there is no home to look in
+        return None
+
+
+def _discoveries(options: RunOptions, derivative: Path) -> Iterator[Discovery]:
+    labels = options.selection.participants(participant_labels(derivative))
+    for first in range(0, len(labels), _AT_ONCE):
+        some = labels[first : first + _AT_ONCE]
+        selection = replace(
+            options.selection, participant_labels=some, exclude_participant_labels=()
+        )
+        yield discover(replace(options, selection=selection))[1]
+
+
+def _is_done(scan: BoldScan, pipeline: Pipeline | None, options: RunOptions) -> bool:
+    if pipeline is None or options.overwrite:
+        return False
+    return earlier_outcome(scan, pipeline, options.output_dir) is not None

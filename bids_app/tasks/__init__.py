@@ -1,0 +1,1 @@
+"""Task blocks and network importance of scans that are embedded already."""

@@ -1,0 +1,1 @@
+"""Go on training on a cohort of one's own."""

@@ -1,0 +1,1 @@
+"""The encoder in the evaluation suite brainmarks."""

@@ -1,0 +1,1 @@
+"""The command `semantoks-model`: the whole method, from checkpoints to scaling."""

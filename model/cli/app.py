@@ -1,0 +1,295 @@
+"""The command `semantoks-model`: look at checkpoints, import them, store series, pretrain."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from model.cli.probing import finetune, probe
+from model.cli.shards import shards_group
+from model.errors import SemantoksError
+
+
+class _Group(click.Group):
+    """The one boundary where errors become messages and exit codes."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SemantoksError as err:
+            message = f"{err.message}\n{err.hint}".rstrip()
+            raise click.ClickException(message) from err
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Checkpoints and training of the encoder; arrays only, no BIDS."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+
+@main.command()
+@click.argument("checkpoint", required=False, type=click.Path(path_type=Path))
+def info(checkpoint: Path | None) -> None:
+    """Load CHECKPOINT strictly and print its card.
+
+    CHECKPOINT is a folder with card.json and weights.safetensors, or a published .pth; the
+    checkpoint that comes with the package where none is named.
+    """
+    # torch is imported inside commands, so that --help need not wait for it.
+    from model.checkpoint import load_encoder
+
+    encoder = load_encoder(checkpoint)
+    n_parameters = sum(p.numel() for p in encoder.parameters())
+    click.echo(f"{n_parameters:,} parameters; hash, keys and shapes fit.", err=True)
+    click.echo(encoder.own_card().to_json(), nl=False)
+
+
+@main.command("import-checkpoint")
+@click.argument("pth", type=click.Path(path_type=Path))
+@click.argument("out_folder", type=click.Path(path_type=Path))
+@click.option("--heads", type=click.IntRange(min=1), help="Attention heads, if PTH does not tell.")
+def import_checkpoint(pth: Path, out_folder: Path, heads: int | None) -> None:
+    """Convert the published checkpoint PTH to OUT_FOLDER (card.json, weights.safetensors).
+
+    Nothing in PTH is executed. Only the teacher encoder is kept; what is dropped is listed by
+    name in the card.
+    """
+    from model.checkpoint import import_published, save_checkpoint
+    from model.files.write import refuse_occupied
+
+    refuse_occupied(out_folder)
+    encoder = import_published(pth, heads=heads)
+    card = encoder.own_card()
+    save_checkpoint(
+        out_folder,
+        encoder,
+        name=card.name,
+        version=card.version,
+        input=card.input,
+        readout=card.readout,
+        source=card.source,
+        licence=card.licence,
+        training=card.training,
+        dropped_keys=card.dropped_keys,
+    )
+    click.echo(out_folder)
+    click.echo(f"{len(card.dropped_keys)} keys or parts dropped; see its card.json.", err=True)
+
+
+_DEVICE = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda",
+    help="Where to train; auto takes a GPU if there is one.",
+)
+
+
+@main.command()
+@click.argument("recipe", required=False)
+@click.argument("out", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--init", metavar="bundled|CHECKPOINT", help="Start from these weights.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Adapt to a cohort: OUTPUT_DIR of the participant level, or a folder of shards.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Replace one value of RECIPE; repeat for more.",
+)
+@_DEVICE
+def pretrain(
+    recipe: str | None,
+    out: Path | None,
+    init: str | None,
+    data: Path | None,
+    overrides: tuple[str, ...],
+    device: str,
+) -> None:
+    """Pretrain an encoder as RECIPE says, into the folder OUT.
+
+    RECIPE is a TOML file, or the name of one that comes with the package (tiny, bundled,
+    published, adapt). With --data, RECIPE may be left out (adapt) and OUT too (./adapted).
+    The same command in the same folder goes on where a killed run stopped.
+    """
+    if data is not None and out is None:
+        recipe, out = "adapt", Path(recipe or "adapted")
+    if recipe is None or out is None:
+        raise click.UsageError("RECIPE and OUT are needed, unless --data is given.")
+    if init is not None:
+        overrides = (*overrides, f"run.init={init}")
+    from model.pretraining.command import run_pretraining
+
+    _end_when_told_to(out)
+    _announce(run_pretraining(recipe, out, overrides, data=data, device=device, report=_progress))
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@_DEVICE
+def resume(out: Path, device: str) -> None:
+    """Go on with the killed run in the folder OUT, with the settings it was started with."""
+    from model.pretraining.command import resume_pretraining
+
+    _end_when_told_to(out)
+    _announce(resume_pretraining(out, device=device, report=_progress))
+
+
+main.add_command(shards_group)
+main.add_command(probe)
+main.add_command(finetune)
+
+
+def _end_when_told_to(out: Path) -> None:
+    """Let SIGTERM, of a cluster or of ``torchrun``, end a training with a message."""
+
+    def end(_signal: int, _frame: object) -> None:
+        raise SemantoksError(
+            "the training was told to end (SIGTERM).",
+            hint=f"semantoks-model resume {out} goes on from the last saved state.",
+        )
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def _announce(checkpoint: Path) -> None:
+    """Print the result once, however many processes ``torchrun`` started."""
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(checkpoint)
+
+
+def _progress(line: str) -> None:
+    click.echo(line, err=True)
+
+
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path, exists=True))
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, exists=True),
+    help="Other embeddings of the same scans; differences are taken subject by subject.",
+)
+@click.option(
+    "--across",
+    type=click.Path(path_type=Path, exists=True),
+    help="The same scans by another pipeline: identify one with the other.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="What made the outputs of SOURCE (or the word bundled): adds random weights.",
+)
+@click.option(
+    "--robustness",
+    is_flag=True,
+    help="Perturb the series of SOURCE and embed them again; needs --checkpoint. Takes minutes.",
+)
+@click.option("--connectivity/--no-connectivity", default=True, show_default=True)
+@click.option("--subject-column", default="participant_id", show_default=True)
+@click.option("--session-column", default="session_id", show_default=True)
+@click.option("--pipeline-column", help="Column that says by which pipeline a row was made.")
+@click.option("--window-column", help="Column with the number of a window: rows are windows.")
+@click.option(
+    "--where", multiple=True, metavar="COLUMN=VALUE", help="Use only such rows; repeatable."
+)
+@click.option("--features", metavar="REGEX", help="Names of the columns that are the vector.")
+@click.option(
+    "--condition-column",
+    help="Column of a table that says what was done to a scan: how far does it move a vector?",
+)
+@click.option("--reference", metavar="VALUE", help="What that column holds for scans as they are.")
+@click.option("--motion-column", help="Mean motion: how much of it do the vectors predict?")
+@click.option("--site-column", help="Site or scanner: how often do the vectors predict it?")
+@click.option("--n-resamples", type=click.IntRange(min=100), default=2000, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+def evaluate(source: Path, out: Path, where: tuple[str, ...], **options: Any) -> None:
+    """Measure embeddings without labels: who is who across sessions; write tables into OUT.
+
+    SOURCE is an output folder of semantoks, or a table (.tsv, .csv, .parquet) with a row per scan.
+    """
+    from model.evaluation.command import EvaluationOptions, run_evaluation
+    from model.evaluation.report import identification_lines
+    from model.evaluation.source import SourceOptions
+
+    pairs = [text.partition("=") for text in where]
+    if not all(column and equals for column, equals, _ in pairs):
+        raise click.BadParameter("expected COLUMN=VALUE.", param_hint="--where")
+    columns = ("subject_column", "session_column", "pipeline_column", "window_column", "features")
+    found, notes = run_evaluation(
+        source,
+        out,
+        EvaluationOptions(
+            source=SourceOptions(
+                where=tuple((column, value) for column, _, value in pairs),
+                **{name: options.pop(name) for name in columns},
+            ),
+            **options,
+        ),
+    )
+    for note in notes:
+        click.echo(note, err=True)
+    click.echo(identification_lines(found))
+
+
+@main.command()
+@click.argument("config", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+def scale(config: Path, out: Path) -> None:
+    """Train and measure a grid of data sizes and seeds, as the TOML file CONFIG says, into OUT.
+
+    A call that was stopped is continued by the same call; rows that failed are tried again.
+    """
+    from model.scaling.command import run_scaling
+
+    rows = run_scaling(config, out)
+    n_failed = sum(row["status"] == "failed" for row in rows)
+    click.echo(out / "scaling.tsv")
+    if n_failed:
+        raise click.ClickException(f"{n_failed} of {len(rows)} rows failed; see their JSON.")
+
+
+@main.command()
+@click.argument("output_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("root", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--name", required=True, help="Name of the data set.")
+@click.option(
+    "--participants",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Table with participant_id and the target.",
+)
+@click.option("--target", required=True, metavar="COLUMN", help="Column with the classes.")
+@click.option(
+    "--desc",
+    "description",
+    type=click.Choice(["denoised", "model"]),
+    default="denoised",
+    show_default=True,
+    help="model: what the encoder saw; semantoks-series writes no other.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the split by subject.",
+)
+def brainmarks(output_dir: Path, root: Path, **options: Any) -> None:
+    """Export the series in OUTPUT_DIR as a data set of brainmarks below ROOT.
+
+    ROOT is BRAINMARKS_DATA_ROOT for `python -m brainmarks.main_logistic` (docs/brainmarks.md).
+    """
+    from model.brainmarks.export import ExportOptions, export_brainmarks
+
+    for part, n_scans in export_brainmarks(output_dir, root, ExportOptions(**options)).items():
+        click.echo(f"{part}\t{n_scans} scans")

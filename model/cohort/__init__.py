@@ -1,0 +1,1 @@
+"""What the app wrote about a cohort, as arrays."""

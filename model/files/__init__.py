@@ -1,0 +1,1 @@
+"""Files of results and settings: read strictly, written whole or not at all."""

@@ -1,0 +1,1 @@
+"""Parcel series of cohorts, stored for training."""

@@ -1,0 +1,189 @@
+"""Where stored series come from: our participant outputs, the published HDF5, the simulator."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from model.cohort.outputs import embedded_runs, model_series
+from model.errors import SemantoksError
+from model.networks import parcel_names
+from model.preprocess import prepare
+from model.series import ParcelSeries
+from model.shards.published_series import open_store, read_row, read_subjects
+from model.shards.shards import ShardError
+from model.shards.write import NewScan
+from model.simulation.draws import generator_of
+from model.simulation.layout import layout
+from model.simulation.simulate import simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from model.cohort.outputs import Run
+    from model.series import BoolArray
+    from model.simulation.simulate import SimulationConfig
+    from model.spec import InputSpec
+
+Description = Literal["model", "denoised"]
+
+NO_SESSION = "n/a"
+
+
+def scans_of_outputs(
+    output_dir: Path, spec: InputSpec, *, description: Description = "model"
+) -> Iterator[NewScan]:
+    """Read the parcel series that the participant level wrote (docs/outputs.md).
+
+    Parameters
+    ----------
+    output_dir
+        OUTPUT_DIR of ``semantoks`` or ``semantoks-series``.
+    spec
+        TR and normalization of the result.
+    description
+        ``model``: what the encoder saw, taken as it is. ``denoised``: the series before
+        resampling and normalization, which are done here.
+
+    Raises
+    ------
+    OutputsError
+        No embedded run there, runs of several configurations, or a file that is damaged.
+    ShardError
+        The series are of another TR or normalization.
+    """
+    read = {"model": _model_series, "denoised": _denoised_series}[description]
+    for run in embedded_runs(output_dir):
+        session = run.entities.get("ses")
+        source = run.file(f"desc-{description}_timeseries.tsv")
+        yield NewScan(
+            subject=f"sub-{run.entities['sub']}",
+            session=NO_SESSION if session is None else f"ses-{session}",
+            scan=run.name,
+            source=source.relative_to(output_dir).as_posix(),
+            series=read(run, spec),
+        )
+
+
+def _model_series(run: Run, spec: InputSpec) -> ParcelSeries:
+    series = model_series(run)
+    if (series.tr_s, series.unit) != (spec.tr_s, spec.normalization):
+        raise ShardError(
+            f"{run.name}: expected TR {spec.tr_s} s and normalization {spec.normalization}, found "
+            f"{series.tr_s} s and {series.unit}.",
+            hint="Take the denoised series instead: --desc denoised.",
+        )
+    return series
+
+
+def _denoised_series(run: Run, spec: InputSpec) -> ParcelSeries | str:
+    ending = "desc-denoised_timeseries"
+    names, values = run.numbers(f"{ending}.tsv")
+    if tuple(names) != parcel_names():
+        raise ShardError(f"{run.name}_{ending}.tsv: its columns are not the parcels in order.")
+    tr_s = float(run.metadata(f"{ending}.json")["RepetitionTime"])
+    return _prepared(values, spec, tr_s, kept=_kept(run, len(values)))
+
+
+def _kept(run: Run, n_frames: int) -> BoolArray:
+    """(T,) false where ``outliers.tsv`` says that a volume was interpolated."""
+    path = run.file("outliers.tsv")
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [r for r in csv.DictReader(file, delimiter="\t") if r["dropped"] == "0"]
+    except (OSError, KeyError) as err:
+        raise ShardError(f"{path}: not as docs/outputs.md says ({err}).") from err
+    if len(rows) != n_frames:
+        raise ShardError(f"{path}: {len(rows)} volumes used, the series has {n_frames}.")
+    return np.array([row["interpolated"] == "0" for row in rows])
+
+
+def scans_of_hdf5(path: Path, spec: InputSpec, *, tr_s: float) -> Iterator[NewScan]:
+    """Read the layout of the published training (`model.shards.published_series`).
+
+    Rows with one ``long_subject_id`` are sessions of one subject. Parts that the file lacks are
+    missing parcels.
+
+    Raises
+    ------
+    ShardError
+        The file has another layout.
+    """
+    try:
+        with open_store(path) as store:
+            seen: dict[str, int] = {}
+            for row, subject in enumerate(read_subjects(store)):
+                seen[subject] = seen.get(subject, 0) + 1
+                found = read_row(store, row)
+                yield NewScan(
+                    subject=subject,
+                    session=f"ses-{seen[subject]}",
+                    scan=f"{subject}_ses-{seen[subject]}",
+                    source=f"{path.name} row {row}",
+                    series=_prepared(found.values[: found.declared_frames], spec, tr_s),
+                )
+    except (OSError, LookupError, ValueError) as err:
+        raise ShardError(f"{path}: not the published HDF5 layout ({err}).") from err
+
+
+def _prepared(
+    values: npt.NDArray[np.floating],
+    spec: InputSpec,
+    tr_s: float,
+    *,
+    kept: BoolArray | None = None,
+) -> ParcelSeries | str:
+    """Despike, resample and normalize, or say why that cannot be done."""
+    if not len(values):
+        return "holds no data, only NaN"
+    try:
+        series = ParcelSeries(
+            values=values.astype(np.float32), tr_s=tr_s, unit="residual", kept=kept
+        )
+        return prepare(series, spec)
+    except SemantoksError as err:
+        return err.message
+
+
+def scans_of_simulator(
+    config: SimulationConfig,
+    spec: InputSpec,
+    *,
+    n_subjects: int,
+    n_sessions: int,
+    population: int,
+    seed: int,
+) -> Iterator[NewScan]:
+    """Simulate scans, ``population`` subjects at a time from one population and pipeline.
+
+    A batch of training that mixes populations can tell subjects apart by theirs: let
+    ``population`` be all, or large.
+    """
+    missing_parcel = layout().network
+    for first in range(0, n_subjects, population):
+        scans = simulate(
+            config,
+            spec,
+            n_subjects=min(population, n_subjects - first),
+            n_sessions=n_sessions,
+            generator=generator_of([seed, first]),
+        )
+        values = scans.values.masked_fill(
+            scans.missing_networks[missing_parcel][:, None], float("nan")
+        )
+        for i, sessions in enumerate(values, start=first):
+            for session, series in enumerate(sessions, start=1):
+                yield NewScan(
+                    subject=f"sub-{i + 1:06d}",
+                    session=f"ses-{session}",
+                    scan=f"sub-{i + 1:06d}_ses-{session}",
+                    source=f"simulator seed {seed} population {first // population}",
+                    series=ParcelSeries(
+                        values=series.T.numpy(), tr_s=spec.tr_s, unit=spec.normalization
+                    ),
+                )

@@ -1,0 +1,1 @@
+"""Task blocks as windows, and what each network says by itself."""

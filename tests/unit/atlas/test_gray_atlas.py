@@ -1,0 +1,70 @@
+"""The installed atlas on grayordinates."""
+
+from __future__ import annotations
+
+import gray_builders as gray
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bids_app.atlas.grayordinates import find_gray_atlas, load_gray_atlas
+from bids_app.atlas.volume import available_spaces, parcels_by_space
+from bids_app.errors import AtlasError
+
+
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory):
+    return find_gray_atlas(gray.make_gray_atlas(tmp_path_factory.mktemp("gray")), "91k")
+
+
+def test_the_installed_atlas_is_complete_and_counts_its_grayordinates(atlas):
+    assert (atlas.space, atlas.density, dict(atlas.absent)) == ("fsLR", "91k", {})
+    assert atlas.tables.count().tolist() == [3] * 450 + [4] * 7
+    assert parcels_by_space(atlas.path.parents[1]) == {"fsLR": 457}
+
+
+def test_grayordinates_rank_between_the_volumes(tmp_path):
+    import builders
+
+    gray.make_gray_atlas(tmp_path)
+    for space in ("MNI152NLin2009cAsym", "MNI152NLin6Asym"):
+        builders.make_atlas(tmp_path, space=space)
+    assert available_spaces(tmp_path) == ("MNI152NLin6Asym", "fsLR", "MNI152NLin2009cAsym")
+
+
+def edit_labels(path, change):
+    image = nib.load(path)
+    labels = change(np.asarray(image.dataobj).copy())
+    nib.save(nib.Cifti2Image(labels, image.header, image.nifti_header), path)
+
+
+def swap(labels, one=401, other=402):
+    return np.where(labels == one, other, np.where(labels == other, one, labels))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (swap, "not those that were installed"),
+        (lambda labels: np.where(labels == 7, 0, labels), "without a voxel: 7 "),
+        (lambda labels: labels + 0.5, "whole numbers"),
+        (lambda labels: np.where(labels == 7, 458, labels), "not expected: 458"),
+    ],
+)
+def test_a_changed_atlas_is_refused(tmp_path, change, message):
+    path = find_gray_atlas(gray.make_gray_atlas(tmp_path), "91k").path
+    edit_labels(path, change)
+    with pytest.raises(AtlasError, match=message):
+        load_gray_atlas(path)
+
+
+def test_an_absent_and_a_damaged_atlas_are_told(tmp_path):
+    with pytest.raises(AtlasError) as caught:
+        find_gray_atlas(tmp_path, "91k")
+    assert "--space fsLR" in caught.value.hint
+    path = find_gray_atlas(gray.make_gray_atlas(tmp_path), "91k").path
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(AtlasError, match="cannot be read"):
+        load_gray_atlas(path)
+    with pytest.raises(AtlasError, match="expected a name like"):
+        load_gray_atlas(tmp_path / "x.dlabel.nii")

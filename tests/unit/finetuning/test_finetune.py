@@ -1,0 +1,386 @@
+"""Fine-tuning: rates by layer, frozen start, best state restored, adapters, files that load."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib.util import find_spec
+
+import builders
+import numpy as np
+import pandas as pd
+import probe_builders
+import pytest
+import torch
+from click.testing import CliRunner
+
+from model.checkpoint import load_encoder
+from model.cli.app import main
+from model.embed import embed_windows
+from model.encoder import build_encoder
+from model.errors import CheckpointError, ConfigError
+from model.finetuning import train as training
+from model.finetuning.adapters import add_adapters, merge_adapters, require_library
+from model.finetuning.config import FinetuneConfig
+from model.finetuning.predictor import (
+    HEAD_CARD,
+    load_predictor,
+    make_predictor,
+    predict,
+    read_out,
+    scores_of,
+)
+from model.finetuning.rates import parameter_groups
+from model.finetuning.train import Crops, best_of, train
+from model.networks import network_columns
+from model.preprocess import window
+from model.probing.participants import Labels
+from model.probing.samples import ProbeError, Samples
+from model.series import ParcelSeries
+from model.spec import EncoderSpec, InputSpec
+
+N = 20
+SPEC = EncoderSpec(dim=16, depth=2, heads=2)
+CONFIG = FinetuneConfig(target="x", task="classification", batch_size=4, n_crops=1)
+NAMES = tuple(f"sub-{i:02d}" for i in range(N))
+needs_peft = pytest.mark.skipif(find_spec("peft") is None, reason="peft is not installed")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def values():
+    return probe_builders.simulate_cohort(N)
+
+
+@pytest.fixture(scope="module")
+def labels():
+    of = {name: float(i % 2) for i, name in enumerate(NAMES)}
+    return Labels(column="x", task="classification", classes=("a", "b"), values=of)
+
+
+def crops_of(values, labels, chosen):
+    names = tuple(NAMES[i] for i in chosen)
+    windows = np.stack([values[i, 0, :100].T for i in chosen])
+    return Crops(
+        windows=Samples(values=windows, subjects=names, scans=names),
+        masked=np.zeros((len(names), 9, 5), bool),
+        targets=labels.of(names),
+    )
+
+
+@pytest.fixture
+def parts(values, labels):
+    return crops_of(values, labels, range(12)), crops_of(values, labels, range(12, 20))
+
+
+def predictor_of(seed=0):
+    encoder = build_encoder(SPEC, seed=seed)
+    return make_predictor(encoder, readout=("networks",), n_outputs=2, seed=seed)
+
+
+def fit(predictor, parts, labels, **settings):
+    return train(predictor, *parts, labels, replace(CONFIG, **settings), scale=(0.0, 1.0))
+
+
+def weights(module):
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+# Rates
+
+
+def test_every_parameter_learns_at_the_rate_of_its_layer():
+    predictor = predictor_of()
+    groups = parameter_groups(predictor, depth=2, learning_rate=1.0, layer_decay=0.5)
+    rate = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert len(rate) == len(list(predictor.parameters()))
+    encoder = predictor.encoder
+    assert rate[id(predictor.head.linear.weight)] == rate[id(encoder.norm.weight)] == 1.0
+    assert rate[id(encoder.blocks[1].attention.qkv.weight)] == 0.5
+    assert rate[id(encoder.blocks[0].mlp[0].weight)] == 0.25
+    assert {rate[id(p)] for p in encoder.tokenizers.parameters()} == {0.125}
+    assert rate[id(encoder.cls_token)] == rate[id(encoder.network_embedding)] == 0.125
+
+
+def test_a_whitened_encoder_has_a_layer_for_every_parameter():
+    encoder = build_encoder(replace(SPEC, whitened=True), seed=0)
+    predictor = make_predictor(encoder, readout=("cls",), n_outputs=2, seed=0)
+    groups = parameter_groups(predictor, depth=2, learning_rate=1.0, layer_decay=0.5)
+    assert sum(len(group["params"]) for group in groups) == len(list(predictor.parameters()))
+
+
+def test_a_parameter_of_no_known_layer_stops_the_run():
+    predictor = predictor_of()
+    predictor.encoder.register_parameter("surprise", torch.nn.Parameter(torch.zeros(1)))
+    with pytest.raises(ValueError, match="surprise"):
+        parameter_groups(predictor, depth=2, learning_rate=1.0, layer_decay=0.5)
+
+
+# Readout
+
+
+@pytest.mark.parametrize("readout", [("mean", "cls"), ("networks",), ("networks", "mean")])
+def test_features_are_those_of_the_scan_vector(values, readout):
+    series = values[0, 0, :60].copy()
+    series[:, network_columns("Cerebellum")] = np.nan
+    # Short, so that patches are padded; and without a network.
+    windows = window(ParcelSeries(values=series, tr_s=2.0, unit="robust"), InputSpec())
+    encoder = build_encoder(SPEC, seed=0).eval()
+    expected = embed_windows(windows, encoder, readout=readout).scan_vector()
+    x, masked = (torch.from_numpy(np.array(a)) for a in (windows.values, windows.token_mask))
+    with torch.inference_mode():
+        ours = read_out(encoder(x, masked), masked, readout)
+    np.testing.assert_allclose(ours[0].numpy(), expected, atol=1e-5)
+
+
+# Training
+
+
+def test_only_the_head_learns_in_the_frozen_epochs(parts, labels, monkeypatch):
+    predictor = predictor_of()
+    encoders, heads = [weights(predictor.encoder)], [weights(predictor.head)]
+
+    def validate(model, *_, **__):
+        encoders.append(weights(model.encoder))
+        heads.append(weights(model.head))
+        return {"validation_loss": 1.0, "validation_score": 0.5}
+
+    monkeypatch.setattr(training, "_validate", validate)
+    epochs = fit(predictor, parts, labels, epochs=3, frozen_epochs=2)
+    assert [epoch.frozen for epoch in epochs] == [True, True, False]
+    assert same(encoders[0], encoders[2])
+    assert not same(encoders[2], encoders[3])
+    assert not same(heads[0], heads[1])
+
+
+def test_all_layers_learn_afterwards(parts, labels):
+    predictor = predictor_of()
+    before = weights(predictor.encoder)
+    fit(predictor, parts, labels, epochs=2, frozen_epochs=0)
+    moved = [name for name, value in weights(predictor.encoder).items()
+             if not torch.equal(value, before[name])]  # fmt: skip
+    unmoved = set(before) - set(moved)
+    # The norms of the structured kernels are buffers; without a mask its token has no part,
+    # but for its decay.
+    assert all(name.endswith("kernel_norm") or name == "mask_token" for name in unmoved)
+
+
+def test_the_best_state_is_restored_and_not_the_last(parts, labels, monkeypatch):
+    predictor = predictor_of()
+    scores = iter([0.5, 0.9, 0.6, 0.7])
+    states = []
+
+    def validate(model, *_, **__):
+        states.append(weights(model))
+        return {"validation_loss": 1.0, "validation_score": next(scores)}
+
+    monkeypatch.setattr(training, "_validate", validate)
+    epochs = fit(predictor, parts, labels, epochs=4, frozen_epochs=1, learning_rate=1e-2)
+    assert best_of(epochs).epoch == 1
+    assert same(states[1], weights(predictor))
+    assert not same(states[1], states[3])
+
+
+def test_training_stops_when_validation_has_not_improved_for_long(parts, labels, monkeypatch):
+    def validate(*_, **__):
+        return {"validation_loss": 1.0, "validation_score": 0.5}
+
+    monkeypatch.setattr(training, "_validate", validate)
+    epochs = fit(predictor_of(), parts, labels, epochs=20, frozen_epochs=3, patience=2)
+    # The patience starts with the first epoch in which the encoder may learn.
+    assert len(epochs) == 5
+
+
+def test_equal_scores_are_told_apart_by_the_loss():
+    def epoch(number, score, loss):
+        return training.Epoch(
+            epoch=number, frozen=False, train_loss=0, validation_loss=loss, validation_score=score
+        )
+
+    assert best_of([epoch(0, 0.8, 0.5), epoch(1, 0.8, 0.4), epoch(2, 0.7, 0.1)]).epoch == 1
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(parts, labels):
+    predictor = predictor_of()
+    with torch.no_grad():
+        predictor.head.linear.bias.fill_(float("nan"))
+    with pytest.raises(ProbeError, match="the loss is nan"):
+        fit(predictor, parts, labels)
+
+
+def test_the_same_seed_trains_the_same_weights(parts, labels):
+    first, again, other = predictor_of(), predictor_of(), predictor_of()
+    for predictor, seed in ((first, 0), (again, 0), (other, 1)):
+        fit(predictor, parts, labels, epochs=2, frozen_epochs=0, seed=seed)
+    assert same(weights(first), weights(again))
+    assert not same(weights(first), weights(other))
+
+
+# Adapters
+
+
+@needs_peft
+def test_merged_adapters_compute_what_the_adapted_encoder_did(parts, labels):
+    predictor = predictor_of()
+    plain, names = weights(predictor.encoder), set(predictor.encoder.state_dict())
+    handle = add_adapters(predictor.encoder, rank=2, seed=0)
+    fit(predictor, parts, labels, epochs=3, frozen_epochs=0, learning_rate=1e-2)
+    validation = parts[1]
+    adapted = scores_of(predictor, validation.windows.values, validation.masked, batch_size=4)
+    predictor.encoder = merge_adapters(handle)
+    merged = scores_of(predictor, validation.windows.values, validation.masked, batch_size=4)
+    np.testing.assert_allclose(merged, adapted, atol=1e-5)
+    after = weights(predictor.encoder)
+    assert set(after) == names
+    changed = {name for name in names if not torch.equal(after[name], plain[name])}
+    linear = ("attention.qkv.weight", "attention.proj.weight", "mlp.0.weight", "mlp.2.weight")
+    assert changed == {f"blocks.{block}.{name}" for block in (0, 1) for name in linear}
+
+
+@needs_peft
+def test_adapters_leave_little_to_learn():
+    predictor = predictor_of()
+    add_adapters(predictor.encoder, rank=2, seed=0)
+    learning = [name for name, p in predictor.encoder.named_parameters() if p.requires_grad]
+    assert len(learning) == 2 * 4 * 2
+    assert all(".lora_" in name for name in learning)
+
+
+def test_without_the_library_adapters_are_refused_with_the_way_to_it(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "peft", None)
+    with pytest.raises(ConfigError, match="need the library peft"):
+        require_library()
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory, values):
+    folder = tmp_path_factory.mktemp("cohort")
+    probe_builders.write_cohort(folder / "out", values)
+    probe_builders.write_participants(folder / "participants.tsv", N)
+    builders.make_checkpoint(folder / "checkpoint")
+    return folder
+
+
+def call(cohort, out, *words, target="planted", task="classification"):
+    arguments = ["finetune", cohort / "out", cohort / "participants.tsv", out]
+    arguments += ["--target", target, "--task", task, "--checkpoint", cohort / "checkpoint"]
+    arguments += ["--n-crops", 2, "--batch-size", 4, "--learning-rate", 3e-3, *words]
+    return CliRunner().invoke(main, [str(word) for word in arguments])
+
+
+@pytest.fixture(scope="module")
+def finetuned(cohort, tmp_path_factory):
+    out = tmp_path_factory.mktemp("finetuned") / "run"
+    answer = call(cohort, out, "--epochs", 8, "--frozen-epochs", 2)
+    assert answer.exit_code == 0, answer.output
+    return out
+
+
+def test_a_planted_label_is_learned(finetuned):
+    content = json.loads((finetuned / "results.json").read_text())
+    by_method = {row["method"]: row for row in content["rows"]}
+    assert set(by_method) == {"probe", "finetuned"}
+    assert by_method["finetuned"]["scores"]["auc"] >= 0.75
+    assert content["config"]["layer_decay"] == 0.9
+
+
+def test_the_checkpoint_is_an_ordinary_one_that_says_where_it_comes_from(finetuned, cohort):
+    base, ours = load_encoder(cohort / "checkpoint"), load_encoder(finetuned / "checkpoint")
+    assert ours.card.training["base_weights_sha256"] == base.card.weights_sha256
+    assert ours.card.name == "tiny-random-planted"
+    assert ours.card.input == base.card.input
+    assert not torch.equal(ours.norm.weight, base.norm.weight)
+
+
+def test_the_saved_head_gives_the_predictions_of_the_results(finetuned, cohort):
+    predictor, card = load_predictor(finetuned)
+    table = pd.read_csv(finetuned / "predictions.tsv", sep="\t")
+    row = table[table["method"] == "finetuned"].iloc[0]
+    path = next((cohort / "out" / row["participant_id"]).rglob("*_timeseries.tsv"))
+    series = ParcelSeries(values=pd.read_csv(path, sep="\t").to_numpy(), tr_s=2.0, unit="robust")
+    # Two crops of 120 samples are what the windows of that scan are, too.
+    scores = predict(predictor, card, window(series, InputSpec()))
+    assert card.classes == ("a", "b")
+    np.testing.assert_allclose(scores, row[["score_a", "score_b"]].astype(float), atol=1e-4)
+
+
+def test_the_course_of_the_training_is_told(finetuned):
+    table = pd.read_csv(finetuned / "epochs.tsv", sep="\t")
+    assert table["frozen"].tolist()[:3] == [True, True, False]
+    content = json.loads((finetuned / "results.json").read_text())
+    best = next(row["setting"] for row in content["rows"] if row["method"] == "finetuned")
+    assert best in table["epoch"].to_numpy()
+    assert "<svg" in (finetuned / "epochs.svg").read_text()
+
+
+def test_a_head_of_another_run_is_refused(finetuned, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(finetuned, copy)
+    card = json.loads((copy / HEAD_CARD).read_text()) | {"encoder_sha256": "other"}
+    (copy / HEAD_CARD).write_text(json.dumps(card))
+    with pytest.raises(CheckpointError, match="of different runs"):
+        load_predictor(copy)
+
+
+def test_a_number_is_learned_in_its_units(cohort, tmp_path):
+    answer = call(
+        cohort, tmp_path / "run", "--epochs", 6, "--frozen-epochs", 1,
+        target="number", task="regression",
+    )  # fmt: skip
+    assert answer.exit_code == 0, answer.output
+    table = pd.read_csv(tmp_path / "run" / "predictions.tsv", sep="\t")
+    assert table["predicted"].between(-10, 20).all()
+    _, card = load_predictor(tmp_path / "run")
+    assert card.spread > 3
+
+
+@needs_peft
+def test_adapters_end_in_an_ordinary_checkpoint(cohort, tmp_path):
+    answer = call(cohort, tmp_path / "run", "--epochs", 2, "--frozen-epochs", 1, "--lora-rank", 2)
+    assert answer.exit_code == 0, answer.output
+    card = load_encoder(tmp_path / "run" / "checkpoint").card
+    assert card.training["method"] == "LoRA, rank 2, merged"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--layer-decay", 1.5), "at most 1"),
+        (("--learning-rate", -1), "positive"),
+        (("--epochs", 5), "would not learn"),
+        (("--device", "cuda:99"), "device cuda:99"),
+        (("--shares", 0.96, 0.02, 0.02), "too few subjects"),
+    ],
+)
+def test_wrong_settings_are_one_clear_error_and_leave_nothing(cohort, tmp_path, words, message):
+    answer = call(cohort, tmp_path / "run", *words)
+    assert answer.exit_code == 1
+    assert message in answer.output
+    assert "Traceback" not in answer.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_embeddings_cannot_be_fine_tuned_on(cohort, tmp_path):
+    table = tmp_path / "group.parquet"
+    table.touch()
+    arguments = ["finetune", table, cohort / "participants.tsv", tmp_path / "run"]
+    arguments += ["--target", "planted", "--task", "classification"]
+    answer = CliRunner().invoke(main, [str(word) for word in arguments])
+    assert answer.exit_code == 1
+    assert "needs series" in answer.output

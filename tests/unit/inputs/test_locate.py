@@ -1,0 +1,153 @@
+"""Which folder is the derivative, and what a folder is instead."""
+
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from derivative_trees import RUN, discover, fill
+
+from bids_app.errors import InputError, NeverMadeError
+from bids_app.inputs.locate import locate_derivative
+
+
+@contextmanager
+def unprivileged():
+    """Be a user to whom file permissions apply; root reads everything."""
+    was_root = os.geteuid() == 0
+    if was_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if was_root:
+            os.seteuid(0)
+
+
+def test_folders_without_a_bids_label_are_warned_of_and_named_if_there_is_nothing_else(
+    tmp_path, caplog
+):
+    for label in ("CC_01", "A-1"):
+        (tmp_path / f"sub-{label}" / "func").mkdir(parents=True)
+    (tmp_path / "sub-1.html").touch()
+    with pytest.raises(InputError, match=r"2 sub-\* folders.*sub-A-1"):
+        locate_derivative(tmp_path)
+    discover(fill(tmp_path, RUN))
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["2"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named_unless_it_is_another_participant_s():
+    with tempfile.TemporaryDirectory() as folder:
+        root = fill(Path(folder), RUN, RUN.replace("sub-1", "sub-2"))
+        discover(root)  # the libraries must be loaded before the user changes
+        for path in (root, root / "sub-2", root / "sub-2" / "func", root / "sub-1"):
+            path.chmod(0o755)
+        (root / "sub-1" / "func").chmod(0)
+        try:
+            with unprivileged():
+                with pytest.raises(InputError, match=r"sub-1/func: cannot be listed") as caught:
+                    discover(locate_derivative(root))
+                others = discover(locate_derivative(root), exclude_participant_labels=["1"])
+        finally:
+            (root / "sub-1" / "func").chmod(0o755)
+    assert "--exclude-participant-label" in caught.value.hint
+    assert len(others.scans) == 1
+
+
+@pytest.mark.parametrize(
+    "below",
+    [
+        "",
+        "fmriprep",
+        "derivatives/fmriprep",
+        "derivatives/fmriprep-23.2.0",
+        "derivatives/B/fmriprep",
+        "derivatives/fmriprep/fmriprep",
+        "derivatives/fMRIPrep",
+        "derivatives/nibabies-24.0",
+    ],
+)
+def test_the_derivative_is_found_from_the_dataset_above_it(tmp_path, below):
+    fill(tmp_path / below, RUN)
+    assert locate_derivative(tmp_path) == tmp_path / below
+
+
+def test_a_raw_dataset_leads_to_its_derivative(tmp_path):
+    fill(tmp_path, "sub-1_task-x_bold.nii.gz")
+    fill(tmp_path / "derivatives" / "fmriprep", RUN)
+    assert locate_derivative(tmp_path) == tmp_path / "derivatives" / "fmriprep"
+
+
+def test_the_derivatives_option_wins_over_the_dataset(tmp_path):
+    fill(tmp_path / "a" / "fmriprep", RUN)
+    fill(tmp_path / "b", "sub-1_task-x_bold.nii.gz")
+    found = locate_derivative(tmp_path / "b", tmp_path / "a")
+    assert found == tmp_path / "a" / "fmriprep"
+
+
+def test_several_derivatives_are_listed_and_none_is_chosen(tmp_path):
+    for version in ("A", "B"):
+        fill(tmp_path / "derivatives" / version / "fmriprep", RUN)
+    with pytest.raises(InputError, match=r"A/fmriprep.*B/fmriprep"):
+        locate_derivative(tmp_path)
+
+
+def test_a_link_to_the_derivative_is_not_a_second_one(tmp_path):
+    fill(tmp_path / "derivatives" / "fmriprep-23.2.0", RUN)
+    (tmp_path / "derivatives" / "fmriprep").symlink_to("fmriprep-23.2.0")
+    assert locate_derivative(tmp_path) == tmp_path / "derivatives" / "fmriprep"
+
+
+def test_a_file_is_said_to_be_no_folder(tmp_path):
+    fill(tmp_path, RUN)
+    with pytest.raises(InputError, match="not a folder"):
+        locate_derivative(tmp_path / "sub-1" / "func" / RUN)
+
+
+def test_a_raw_dataset_alone_is_said_to_be_raw(tmp_path):
+    fill(tmp_path, "sub-1_task-x_bold.nii.gz")
+    with pytest.raises(InputError, match="raw BIDS"):
+        locate_derivative(tmp_path)
+
+
+def test_a_raw_dataset_beside_its_derivative_names_the_path_that_would_work(tmp_path):
+    fill(tmp_path / "raw", "sub-1_task-x_bold.nii.gz")
+    fill(tmp_path / "fmriprep", RUN)
+    with pytest.raises(InputError, match=f"would work: {tmp_path}/fmriprep"):
+        locate_derivative(tmp_path / "raw")
+
+
+def test_the_folder_of_one_participant_names_the_folder_above(tmp_path):
+    fill(tmp_path / "out", RUN)
+    with pytest.raises(InputError, match=f"would work: {tmp_path}/out$"):
+        locate_derivative(tmp_path / "out" / "sub-1")
+
+
+def test_fmriprep_1_1_is_recognized_by_its_names(tmp_path):
+    func = tmp_path / "sub-1" / "func"
+    func.mkdir(parents=True)
+    (func / "sub-1_task-x_bold_space-T1w_preproc.nii.gz").write_text("")
+    with pytest.raises(InputError, match=r"1\.1"):
+        locate_derivative(tmp_path)
+
+
+def test_a_derivative_without_bold_was_never_made(tmp_path):
+    fill(tmp_path, "sub-1_task-x_desc-hmc_boldref.nii.gz")
+    (tmp_path / "dataset_description.json").write_text('{"DatasetType": "derivative"}')
+    with pytest.raises(NeverMadeError, match="--level minimal") as caught:
+        locate_derivative(tmp_path)
+    assert caught.value.exit_code == 66
+
+
+def test_a_derivative_without_bold_is_known_by_its_names_too(tmp_path):
+    fill(tmp_path, "sub-1_task-x_desc-hmc_boldref.nii.gz")
+    with pytest.raises(NeverMadeError):
+        locate_derivative(tmp_path)
+
+
+def test_an_empty_and_an_absent_folder_say_what_they_are(tmp_path):
+    with pytest.raises(InputError, match="is empty"):
+        locate_derivative(tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        locate_derivative(tmp_path / "nowhere")

@@ -1,0 +1,401 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from bids_app.errors import InputError
+from bids_app.inputs.entities import Entities
+from bids_app.inputs.scans import BoldScan
+from bids_app.options import SignalOptions
+from bids_app.outputs.atomic import write_all
+from bids_app.outputs.derivatives import scan_files
+from bids_app.outputs.result import ScanResult
+from bids_app.outputs.status import ScanOutcome, write_outcome
+from bids_app.report.page import write_report
+from bids_app.signal.denoise import Denoised
+from bids_app.signal.parcellate import Coverage, Parcellated
+from bids_app.signal.strategy import Strategy
+from model.networks import network_columns, parcel_names
+from model.series import ParcelSeries, ScanEmbedding
+from model.spec import CheckpointCard, EncoderSpec, InputSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+N_PARCELS = 457
+CEREBELLUM = network_columns("Cerebellum")
+ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+def make_scan(root: Path, *, task: str, space: str = "MNI152NLin6Asym") -> BoldScan:
+    entities = Entities(sub="01", task=task, space=space)
+    bold = root / "in" / "sub-01" / "func" / f"{entities.stem(desc='preproc')}_bold.nii.gz"
+    return BoldScan(
+        entities=entities,
+        bold_path=bold,
+        mask_path=None,
+        confounds_path=None,
+        confounds_meta_path=None,
+        sidecar_path=None,
+        sidecar={},
+        tr_s=None,
+        root=root / "in",
+    )
+
+
+def make_result(
+    scan: BoldScan,
+    *,
+    tr_s: float = 2.0,
+    n_volumes: int = 60,
+    n_windows: int = 2,
+    missing: Sequence[int] = (),
+    mask_source: str = "file",
+) -> ScanResult:
+    """Fabricate a scan: noise of the right shapes, two dummies, one outlier."""
+    rng = np.random.default_rng(0)
+    gone = np.isin(np.arange(N_PARCELS), missing)
+    kept = np.arange(n_volumes - 2) != 10
+    values = rng.normal(0, 5, (n_volumes - 2, N_PARCELS))
+    values[:, gone] = np.nan
+    model_values = rng.normal(size=(50, N_PARCELS))
+    model_values[:, gone] = np.nan
+    valid = np.ones((n_windows, 9, 5), dtype=bool)
+    valid[-1, :, 3:] = False
+    valid[:, 8] &= not gone[CEREBELLUM].all()
+    used = np.where(gone, 0, rng.integers(12, 21, N_PARCELS))
+    return ScanResult(
+        scan=scan,
+        bold=SimpleNamespace(n_volumes=n_volumes),
+        tr_source="header",
+        extracted=Parcellated(
+            values=values,
+            coverage=Coverage(
+                n_voxels_atlas=np.full(N_PARCELS, 20),
+                n_voxels_used=used,
+                fraction=used / 20,
+                reason=tuple("outside the field of view" if g else "" for g in gone),
+            ),
+            mask_source=mask_source,
+            n_nonfinite_voxels=3,
+        ),
+        confounds=SimpleNamespace(
+            kept=np.r_[True, True, kept],
+            fd_mm=np.r_[np.nan, rng.gamma(2, 0.1, n_volumes - 1)],
+            std_dvars=np.full(n_volumes, np.nan),
+            outlier_reasons=("",) * n_volumes,
+            computed=(),
+        ),
+        despiked_fraction=0.001,
+        cleaned=Denoised(
+            values=values,
+            kept=kept,
+            n_dropped_start=2,
+            regressor_names=("trans_x", "csf"),
+            dof=40,
+            high_pass_hz=0.01,
+            low_pass_hz=0.1,
+        ),
+        denoised=ParcelSeries(
+            values=values, tr_s=tr_s, unit="residual", start_s=2 * tr_s, kept=kept
+        ),
+        model_series=ParcelSeries(values=model_values, tr_s=2.0, unit="robust", start_s=4.0),
+        embedding=ScanEmbedding(
+            cls=rng.normal(size=(n_windows, 8)),
+            tokens=rng.normal(size=(n_windows, 9, 5, 8)),
+            valid=valid,
+            start_s=4.0 + 50.0 * np.arange(n_windows),
+            valid_fraction=np.r_[np.ones(n_windows - 1), 0.6],
+            readout=("networks",),
+        ),
+        card=CheckpointCard(
+            name="tiny",
+            version="3",
+            weights_sha256="ab" * 32,
+            parcels_sha256="0" * 64,
+            input=InputSpec(),
+            encoder=EncoderSpec(),
+            readout=("networks",),
+            source="a test",
+            licence="CC0",
+            training={},
+        ),
+        strategy=Strategy(name="default", motion="basic", fd_threshold_mm=0.5),
+        signal=SignalOptions(
+            despike=True,
+            high_pass_hz=0.01,
+            low_pass_hz=0.1,
+            min_coverage=0.5,
+            dummy_scans=None,
+            tr_s=None,
+            normalization=None,
+        ),
+        configuration="0123456789abcdef-01234567",
+    )
+
+
+def write_embedded(out: Path, result: ScanResult) -> None:
+    outputs = write_all(scan_files(result, out))
+    outcome = ScanOutcome(scan=result.scan, status="embedded", qc=result.qc())
+    write_outcome(out, outcome, configuration=result.configuration, outputs=outputs)
+
+
+def write_unembedded(out: Path, scan: BoldScan, status: str, reason: str) -> Path:
+    outcome = ScanOutcome(scan=scan, status=status, reason=reason)
+    return write_outcome(out, outcome, configuration="", outputs=[])
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory) -> Path:
+    """Outputs of one participant: a whole run, one with gaps, a failed and an excluded one."""
+    out = tmp_path_factory.mktemp("derivatives")
+    write_embedded(out, make_result(make_scan(out, task="rest")))
+    write_embedded(
+        out,
+        make_result(
+            make_scan(out, task="movie"),
+            tr_s=0.72,
+            n_windows=1,
+            missing=CEREBELLUM,
+            mask_source="derived",
+        ),
+    )
+    write_unembedded(out, make_scan(out, task="broken"), "failed", f"gzip ends early {ATTACK}")
+    write_unembedded(out, make_scan(out, task="short"), "excluded", "too short: 8 frames")
+    return out
+
+
+@pytest.fixture(scope="module")
+def page(output) -> str:
+    return write_report(output, "01").read_text(encoding="utf-8")
+
+
+class Tags(HTMLParser):
+    """All tags of a page with their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def values(self, attribute: str) -> list[str]:
+        return [attrs[attribute] or "" for _, attrs in self.found if attribute in attrs]
+
+
+def section(page: str, name: str) -> str:
+    return page.split(f'<section id="{name}">')[1].split("</section>")[0]
+
+
+def test_the_page_stands_in_the_root_named_after_the_participant(output) -> None:
+    path = write_report(output, "01")
+    assert path == output / "sub-01.html"
+    assert [p.name for p in output.iterdir() if p.is_file()] == ["sub-01.html"]
+
+
+def test_the_page_loads_nothing(page) -> None:
+    tags = Tags(page)
+    assert not {"script", "link", "iframe", "object", "embed"} & {tag for tag, _ in tags.found}
+    assert not tags.values("src")
+    assert not re.search(r"@import|url\((?!#)", page)
+    pictures = [attrs["href"] for tag, attrs in tags.found if tag == "image"]
+    assert len(pictures) == 22
+    assert all(picture.startswith("data:image/png;base64,") for picture in pictures)
+    assert any("default-src 'none'" in content for content in tags.values("content"))
+
+
+def test_every_section_and_every_run_is_there_once_and_linked(page) -> None:
+    ids = Tags(page).values("id")
+    assert len(ids) == len(set(ids))
+    runs = {"task-rest", "task-movie", "task-broken", "task-short"}
+    assert {"Summary", "Methods", "About", "Errors"} | runs <= set(ids)
+    links = {link[1:] for link in Tags(page).values("href") if link.startswith("#")}
+    assert runs < links
+    assert links <= set(ids)
+
+
+def test_an_embedded_run_has_all_its_figures(page) -> None:
+    titles = ("Denoised parcels", "Model input", "Coverage", "Functional connectivity")
+    for title in (*titles, "Embedding", "Settings"):
+        assert page.count(f"<h3>{title}</h3>") == 2, title
+
+
+def test_language_title_and_alternative_texts_are_given(page) -> None:
+    tags = Tags(page)
+    assert ("html", {"lang": "en"}) in tags.found
+    assert "<title>sub-01 | semantoks</title>" in page
+    figures = [attrs for tag, attrs in tags.found if tag == "svg"]
+    assert len(figures) == 10
+    assert all(attrs.get("role") == "img" and attrs.get("aria-label") for attrs in figures)
+
+
+def test_figures_take_their_colours_from_the_page(page) -> None:
+    assert "currentColor" in page
+    assert "var(--line)" in page
+
+
+def test_the_summary_counts_and_lists_runs(page) -> None:
+    summary = section(page, "Summary")
+    assert "<b>2</b>embedded" in summary
+    assert "<b>1</b>excluded" in summary
+    assert "<b>1</b>failed" in summary
+    assert "too short: 8 frames" in summary
+    assert ">Cerebellum</td>" in summary
+    assert ">1.9</td>" in summary  # 57 of 60 volumes of 2 s
+
+
+def test_reasons_of_failures_are_shown_as_text(page) -> None:
+    assert "gzip ends early &lt;script&gt;" in section(page, "Errors")
+    assert ATTACK not in page
+    assert "<img" not in page
+
+
+def test_a_run_without_a_network_says_so(page) -> None:
+    run = page.split("id='task-movie'")[1].split("id='task-rest'")[0]
+    assert "Networks without signal: Cerebellum" in run
+    assert "7 missing: outside the field of view" in run
+    assert f"<li>{parcel_names()[CEREBELLUM[0]]}</li>" in run
+    assert "No brain mask was found: it was derived" in run
+    assert "40% of it is padding" in run
+
+
+def test_flags_stand_in_the_summary_and_with_their_text_on_top_of_the_run(page) -> None:
+    assert "derived mask" in section(page, "Summary")
+    assert "<b>2</b>flagged" in page
+    run = page.split("id='task-movie'")[1].split("id='task-rest'")[0]
+    flags = run.split("aria-label='Flags'")[1].split("</ul>")[0]
+    assert "<b>derived mask:</b> no brain mask was found" in flags
+    assert "Cerebellum" in flags
+    assert run.index("aria-label='Flags'") < run.index("<h3>Denoised parcels</h3>")
+
+
+def test_quality_numbers_are_listed_and_unknown_ones_left_out(page) -> None:
+    assert page.count("<h3>Quality</h3>") == 2
+    assert "<dt>correlation of mirror parcels</dt>" in page
+    assert "standardized DVARS, mean" not in page
+
+
+def test_a_run_of_an_earlier_version_without_flags_is_still_shown(output, tmp_path) -> None:
+    shutil.copytree(output / "sub-01", tmp_path / "sub-01")
+    for path in (tmp_path / "sub-01").rglob("*_status.json"):
+        record = json.loads(path.read_text())
+        record["QC"].pop("flags", None)
+        path.write_text(json.dumps(record))
+    page = write_report(tmp_path, "01").read_text(encoding="utf-8")
+    assert "<b>0</b>flagged" in page
+    assert "aria-label='Flags'" not in page
+
+
+def test_unknown_traces_are_named_as_unknown(page) -> None:
+    assert "not in the confounds" in page
+
+
+def test_methods_hold_the_numbers_used(page) -> None:
+    methods = section(page, "Methods")
+    assert "framewise displacement above 0.5 mm" in methods
+    assert "band-pass 0.01-0.1 Hz" in methods
+    assert "<b>task-movie:</b> Series were resampled from 0.72 s to 2 s" in methods
+    assert "less than 50%" in methods
+    assert "https://doi.org/10.1038/s41592-018-0235-4" in methods
+
+
+def test_about_names_checkpoint_and_configuration(page) -> None:
+    about = section(page, "About")
+    assert "tiny 3" in about
+    assert "sha256:" + "ab" * 32 in about
+    assert "0123456789abcdef-01234567" in about
+
+
+def test_the_same_tables_give_the_same_bytes(output, page, tmp_path) -> None:
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(output / "sub-01", copy / "sub-01")
+    assert write_report(copy, "01").read_text(encoding="utf-8") == page
+
+
+def test_no_errors_are_reported_as_none(tmp_path) -> None:
+    write_unembedded(tmp_path, make_scan(tmp_path, task="short"), "excluded", "too short")
+    page = write_report(tmp_path, "01").read_text(encoding="utf-8")
+    assert section(page, "Errors").strip().endswith("<p>None.</p>")
+    assert "No run was embedded." in section(page, "Methods")
+
+
+def test_labels_in_a_status_cannot_inject_markup(tmp_path) -> None:
+    scan = make_scan(tmp_path, task="rest")
+    path = write_unembedded(tmp_path, scan, "failed", "damaged")
+    record = json.loads(path.read_text())
+    record["Entities"]["task"] = record["Source"] = record["ConfigurationHash"] = f"'\">{ATTACK}"
+    path.write_text(json.dumps(record))
+    tags = Tags(write_report(tmp_path, "01").read_text(encoding="utf-8"))
+    assert not {"img", "script"} & {tag for tag, _ in tags.found}
+    assert not tags.values("onerror")
+
+
+def test_a_run_in_two_spaces_gets_two_anchors(tmp_path) -> None:
+    for space in ("MNI152NLin6Asym", "MNI152NLin2009cAsym"):
+        scan = make_scan(tmp_path, task="rest", space=space)
+        write_unembedded(tmp_path, scan, "failed", "damaged")
+    ids = Tags(write_report(tmp_path, "01").read_text(encoding="utf-8")).values("id")
+    assert "task-rest_space-MNI152NLin6Asym" in ids
+    assert "task-rest_space-MNI152NLin2009cAsym" in ids
+
+
+def test_a_lost_table_is_reported_and_the_page_still_written(output, tmp_path) -> None:
+    shutil.copytree(output / "sub-01", tmp_path / "sub-01")
+    for table in (tmp_path / "sub-01").rglob("*_coverage.tsv"):
+        table.unlink()
+    page = write_report(tmp_path, "01").read_text(encoding="utf-8")
+    assert "coverage.tsv" in section(page, "Errors")
+    assert "<b>2</b>embedded" in page
+
+
+def test_a_participant_without_runs_is_a_clear_error(tmp_path) -> None:
+    with pytest.raises(InputError, match=r"sub-07.*_status\.json.*participant level"):
+        write_report(tmp_path, "07")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"Status": "lost", "Entities": {}}'])
+def test_a_damaged_status_is_named(tmp_path, content) -> None:
+    scan = make_scan(tmp_path, task="rest")
+    path = write_unembedded(tmp_path, scan, "failed", "damaged")
+    path.write_text(content)
+    with pytest.raises(InputError, match=path.name):
+        write_report(tmp_path, "01")
+
+
+def test_a_report_needs_no_figure_library(output) -> None:
+    code = (
+        "import sys; from pathlib import Path; from bids_app.report.page import write_report\n"
+        f"write_report(Path({str(output)!r}), '01')\n"
+        "sys.exit(bool({'matplotlib', 'PIL', 'torch', 'scipy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_filters_and_outliers_that_are_off_are_described_as_off(tmp_path) -> None:
+    result = make_result(make_scan(tmp_path, task="rest"))
+    open_band = replace(result.signal, high_pass_hz=None, low_pass_hz=None)
+    cleaned = replace(result.cleaned, regressor_names=(), high_pass_hz=None, low_pass_hz=None)
+    plain = replace(
+        result, signal=open_band, cleaned=cleaned, strategy=Strategy(name="none"), confounds=None
+    )
+    write_embedded(tmp_path, plain)
+    page = write_report(tmp_path, "01").read_text(encoding="utf-8")
+    assert "no confounds were regressed out" in page
+    assert "no filter" in page
+    assert "none defined" in page
+    assert "framewise displacement not known" in page

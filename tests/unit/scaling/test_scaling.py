@@ -1,0 +1,223 @@
+"""Scaling: rows are separate, resumable, marked where they failed; the law is found again."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from model.cli.app import main
+from model.errors import ConfigError
+from model.pretraining.batches import draw_batch
+from model.pretraining.config import load_config
+from model.pretraining.record import TrainingError
+from model.scaling import command
+from model.scaling.fit import fit_law
+from model.scaling.plan import load_plan
+
+RECIPE = (Path(str(files("model"))) / "data/pretraining/tiny.toml").read_text()
+PLAN = """\
+recipe = "recipe.toml"
+sizes = [16, 8]
+seeds = [1, 2]
+
+[held_out]
+n_subjects = 4
+n_samples = 140
+seed = 7
+"""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def plan(tmp_path):
+    (tmp_path / "recipe.toml").write_text(RECIPE.replace("n_steps = 20", "n_steps = 3"))
+    (tmp_path / "plan.toml").write_text(PLAN)
+    return tmp_path / "plan.toml"
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Make the training of one row fail."""
+    real = command.run_pretraining
+
+    def fail(recipe, folder, overrides):
+        if overrides == ("run.n_subjects=8", "run.seed=2"):
+            raise TrainingError("expected a finite loss, found nan")
+        return real(recipe, folder, overrides)
+
+    monkeypatch.setattr(command, "run_pretraining", fail)
+    return monkeypatch, real
+
+
+def rows_of(out):
+    return {path.stem: json.loads(path.read_text()) for path in sorted(out.glob("rows/*.json"))}
+
+
+def scale(plan):
+    return CliRunner().invoke(main, ["scale", str(plan), str(plan.parent / "out")])
+
+
+def test_every_row_has_its_scores_and_says_what_it_was(plan):
+    answer = scale(plan)
+    assert answer.exit_code == 0, answer.output
+    rows = rows_of(plan.parent / "out")
+    assert len(rows) == 6
+    row = rows["size-000008_seed-2"]
+    assert row["status"] == "done"
+    assert row["overrides"] == ["run.n_subjects=8", "run.seed=2"]
+    assert row["recipe"]["run"]["n_steps"] == 3
+    assert len({r["subjects_sha256"] for r in rows.values()}) == 5  # no subjects: no seed
+    assert 0 <= row["scores"]["simulated"]["window, raw, identification"] <= 100
+    summary = json.loads((plan.parent / "out" / "scaling.json").read_text())
+    assert summary["failed"] == []
+    assert {law["n_rows"] for law in summary["laws"]} == {4}
+    assert (plan.parent / "out" / "scaling.png").stat().st_size > 1000
+    assert len((plan.parent / "out" / "scaling.tsv").read_text().splitlines()) == 7
+
+
+def test_a_failed_row_has_no_score_and_the_others_go_on(plan, failing):
+    monkeypatch, real = failing
+    answer = scale(plan)
+    assert answer.exit_code == 1
+    assert "1 of 6 rows failed" in answer.output
+    assert "Traceback" not in answer.output
+    rows = rows_of(plan.parent / "out")
+    failed = rows["size-000008_seed-2"]
+    assert failed["status"] == "failed"
+    assert "finite loss" in failed["reason"]
+    assert "scores" not in failed
+    assert rows["size-000016_seed-2"]["status"] == "done"
+    times = {p: p.stat().st_mtime_ns for p in (plan.parent / "out" / "rows").iterdir()}
+    monkeypatch.setattr(command, "run_pretraining", real)
+    assert scale(plan).exit_code == 0
+    changed = [p.stem for p, t in times.items() if p.stat().st_mtime_ns != t]
+    assert changed == ["size-000008_seed-2"]
+
+
+def test_a_killed_analysis_goes_on_with_the_row_it_was_at(plan, monkeypatch):
+    real = command.run_pretraining
+
+    def killed(recipe, folder, overrides):
+        if overrides == ("run.n_subjects=16", "run.seed=1"):
+            raise KeyboardInterrupt
+        return real(recipe, folder, overrides)
+
+    monkeypatch.setattr(command, "run_pretraining", killed)
+    assert scale(plan).exit_code != 0
+    before = rows_of(plan.parent / "out")
+    assert "size-000016_seed-1" not in before
+    monkeypatch.setattr(command, "run_pretraining", real)
+    assert scale(plan).exit_code == 0
+    after = rows_of(plan.parent / "out")
+    assert len(after) == 6
+    assert before.items() <= after.items()
+
+
+def test_another_plan_in_the_same_folder_is_refused(plan):
+    scale(plan)
+    plan.write_text(PLAN.replace("seeds = [1, 2]", "seeds = [1, 3]"))
+    answer = scale(plan)
+    assert answer.exit_code == 1
+    assert "other settings" in answer.output
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[16, 8]", "[12, 8]", "whole number of batches"),
+        ("[16, 8]", "[8]", "two or more"),
+        ("[16, 8]", "[8, 8]", "differ"),
+        ("[1, 2]", "[]", "differ"),
+        ("[1, 2]", '["a"]', "each a whole number"),
+        ("[1, 2]", "[true]", "each a whole number"),
+        ("[16, 8]", "8", "a list"),
+        ("[16, 8]", "[0, 8]", "from 1 on"),
+        ("n_samples = 140", "n_samples = 50", "at least a window of 100"),
+        ("seed = 7", "seed = -7", "from 0 to"),
+        ("seed = 7", "sed = 7", "sed"),
+        ("recipe.toml", "absent.toml", r"absent\.toml"),
+        ("n_subjects = 4", "n_subjects = 1", "at least 2"),
+        ("sizes", "size", "unknown keys"),
+    ],
+)
+def test_a_plan_that_cannot_be_run_is_refused_before_any_work(plan, old, new, message):
+    plan.write_text(PLAN.replace(old, new))
+    with pytest.raises(ConfigError, match=message):
+        load_plan(plan)
+
+
+def test_the_shipped_plan_is_valid():
+    shipped = load_plan(Path(str(files("model"))) / "data/scaling/simulated.toml")
+    assert len(shipped.sizes) >= 4
+    assert len(shipped.seeds) >= 3
+    assert max(shipped.sizes) == shipped.recipe.run.n_steps * shipped.recipe.run.batch_size
+
+
+def batches(plan, n_subjects, steps):
+    config = load_config(
+        plan.parent / "recipe.toml",
+        overrides=(f"run.n_subjects={n_subjects}", "views.parcels_zeroed=[0.0, 0.0]"),
+    )
+    return [draw_batch(config, step).views for step in steps]
+
+
+def test_the_subjects_of_a_pool_come_round_again_in_other_views(plan):
+    first, second, third = batches(plan, 16, (0, 1, 2))
+
+    def alike(a, b):
+        a, b = (torch.corrcoef(x[0, 0]).nan_to_num().flatten() for x in (a, b))
+        return torch.corrcoef(torch.stack([a, b]))[0, 1]
+
+    assert alike(first, third) > alike(first, second) + 0.2
+    assert not torch.equal(first, third)
+
+
+def test_a_larger_pool_holds_the_smaller_one(plan):
+    assert torch.equal(*batches(plan, 8, (0,)), *batches(plan, 16, (0,)))
+
+
+def test_the_law_that_made_the_gains_is_found_again():
+    rng = np.random.default_rng(0)
+    gains = {
+        n: list(3.0 + 2.0 * np.log10(n) + 0.3 * rng.normal(size=5)) for n in (10, 100, 1000, 10000)
+    }
+    law = fit_law(gains)
+    assert law.per_decade == pytest.approx(2.0, abs=0.2)
+    assert law.at_one == pytest.approx(3.0, abs=0.6)
+    low, high = law.per_decade_interval
+    assert low < 2.0 < high
+    assert high - low < 0.6
+    assert law.r_squared > 0.98
+
+
+def test_a_law_from_single_seeds_has_no_interval():
+    law = fit_law({10: [1.0, 2.0], 100: [3.0], 1000: [5.0, 4.0]})
+    assert law.per_decade == pytest.approx(1.5)
+    assert law.per_decade_interval is None
+    assert law.band == []
+
+
+def test_outputs_that_are_not_there_leave_no_plan_behind(plan):
+    plan.write_text(PLAN.replace("[held_out]", 'outputs = "nowhere"\n[held_out]'))
+    answer = scale(plan)
+    assert answer.exit_code == 1
+    assert "no embedded run" in answer.output
+    assert not (plan.parent / "out").exists()
+
+
+@pytest.mark.parametrize("gains", [{}, {10: [1.0, 2.0]}, {10: [1.0], 100: []}])
+def test_fewer_than_two_sizes_have_no_law(gains):
+    assert fit_law(gains) is None

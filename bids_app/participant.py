@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from bids_app.embedder import Embedder
     from bids_app.images.cifti import CiftiSeries
     from bids_app.images.nifti import BoldImage
-    from bids_app.inputs.scans import BoldScan
+    from bids_app.inputs.scans import Scan
     from bids_app.options import SignalOptions
     from bids_app.signal.parcellate import Parcellated
     from bids_app.signal.strategy import Strategy
@@ -77,7 +77,7 @@ class Source:
     """Read the values and average them by parcel; takes the minimum coverage"""
 
 
-def open_source(scan: BoldScan, shelf: AtlasShelf) -> Source:
+def open_source(scan: Scan, shelf: AtlasShelf) -> Source:
     """Open the image of a scan and the atlas on its grid or surface.
 
     Raises
@@ -110,7 +110,7 @@ def open_source(scan: BoldScan, shelf: AtlasShelf) -> Source:
     return Source(bold=bold, atlas=atlas, extract=extract)
 
 
-def embed_scan(scan: BoldScan, source: Source, pipeline: Pipeline) -> ScanResult:
+def embed_scan(scan: Scan, source: Source, pipeline: Pipeline) -> ScanResult:
     """Take one scan from its BOLD image to its embedding.
 
     Raises
@@ -166,7 +166,7 @@ def embed_scan(scan: BoldScan, source: Source, pipeline: Pipeline) -> ScanResult
     )
 
 
-def earlier_outcome(scan: BoldScan, pipeline: Pipeline, output_dir: Path) -> ScanOutcome | None:
+def earlier_outcome(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOutcome | None:
     """Return how an earlier invocation ended a scan, if that still holds, else None.
 
     Raises
@@ -190,9 +190,7 @@ def earlier_outcome(scan: BoldScan, pipeline: Pipeline, output_dir: Path) -> Sca
     return already_done(output_dir, scan, pipeline.configuration(atlas))
 
 
-def run_scan(
-    scan: BoldScan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path
-) -> ScanOutcome:
+def run_scan(scan: Scan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path) -> ScanOutcome:
     """Embed a scan and write its files, the status last; a bad scan ends as an outcome.
 
     Raises
@@ -216,7 +214,7 @@ def run_scan(
     return outcome
 
 
-def outcome_of_fault(scan: BoldScan, err: Exception, *, log_dir: Path) -> ScanOutcome:
+def outcome_of_fault(scan: Scan, err: Exception, *, log_dir: Path) -> ScanOutcome:
     """Say how a scan ended that something stopped; what no scan foresees leaves its traceback.
 
     Raises

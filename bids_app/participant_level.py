@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bids_app.inputs.scans import BoldScan
+    from bids_app.inputs.scans import Scan
     from bids_app.options import RunOptions
     from bids_app.outputs.status import ScanOutcome
     from bids_app.workers.agenda import Invocation
@@ -36,15 +36,15 @@ class ParticipantLevel:
     log_dir: Path
     overwrite: bool
 
-    def earlier(self, scan: BoldScan) -> ScanOutcome | None:
+    def earlier(self, scan: Scan) -> ScanOutcome | None:
         """Return how an earlier invocation ended a run, if that still holds."""
         return None if self.overwrite else earlier_outcome(scan, self.pipeline, self.output_dir)
 
-    def needed_mb(self, scan: BoldScan) -> float:
+    def needed_mb(self, scan: Scan) -> float:
         """Estimate the memory that a run needs, from the header of its image."""
         return scan_memory_mb(scan)
 
-    def embed(self, scan: BoldScan) -> ScanOutcome:
+    def embed(self, scan: Scan) -> ScanOutcome:
         """Embed a run and write its files."""
         return run_scan(scan, self.pipeline, output_dir=self.output_dir, log_dir=self.log_dir)
 

@@ -13,7 +13,7 @@ from bids_app.participant_level import ParticipantLevel
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bids_app.inputs.scans import BoldScan
+    from bids_app.inputs.scans import Scan
     from bids_app.outputs.status import ScanOutcome
 
 
@@ -42,7 +42,7 @@ def complain(_: None, number: int) -> None:
 class Deadly(ParticipantLevel):
     """The participant level; its process is killed half-way through the runs of sub-02."""
 
-    def embed(self, scan: BoldScan) -> ScanOutcome:
+    def embed(self, scan: Scan) -> ScanOutcome:
         if scan.entities.sub == "02":
             from bids_app.outputs import atomic
 

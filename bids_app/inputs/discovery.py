@@ -20,7 +20,7 @@ from bids_app.inputs.selection import SPACES
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bids_app.inputs.scans import BoldScan
+    from bids_app.inputs.scans import Scan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Discovery:
     """What a derivative holds for a selection."""
 
     root: Path
-    scans: list[BoldScan]
+    scans: list[Scan]
     """In the order of paths."""
     rows: list[RunRow]
     """Every BOLD file of the selection, in the order of paths; both hemispheres are one."""

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoldScan:
+class Scan:
     """One preprocessed BOLD series with the files that belong to it."""
 
     entities: Entities
@@ -184,9 +184,9 @@ def _n_volumes(path: Path) -> int | None:
     return int(shape[3]) if len(shape) == 4 else None
 
 
-def _scan(root: Path, one: Candidate) -> BoldScan:
+def _scan(root: Path, one: Candidate) -> Scan:
     found = one.companions
-    return BoldScan(
+    return Scan(
         entities=one.entities,
         bold_path=one.path,
         mask_path=found.mask_path,

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from bids_app.inputs.scans import BoldScan
+    from bids_app.inputs.scans import Scan
     from bids_app.outputs.result import ScanResult
     from model.series import ParcelSeries
 
 
-def output_folder(output_dir: Path, scan: BoldScan) -> Path:
+def output_folder(output_dir: Path, scan: Scan) -> Path:
     """Return the ``func`` folder of a scan's outputs."""
     entities = scan.entities
     folder = output_dir / f"sub-{entities.sub}"
@@ -34,7 +34,7 @@ def output_folder(output_dir: Path, scan: BoldScan) -> Path:
     return folder / "func"
 
 
-def output_path(output_dir: Path, scan: BoldScan, ending: str, *, desc: str | None = None) -> Path:
+def output_path(output_dir: Path, scan: Scan, ending: str, *, desc: str | None = None) -> Path:
     """Name one output: all source entities, then ``atlas``, ``desc`` and the ending."""
     stem = scan.entities.stem(atlas=ATLAS_LABEL, desc=desc)
     return output_folder(output_dir, scan) / f"{stem}_{ending}"

@@ -13,7 +13,7 @@ from bids_app.signal.parcellate import NOT_IN_ATLAS
 if TYPE_CHECKING:
     from bids_app.images.cifti import CiftiSeries
     from bids_app.images.nifti import BoldImage
-    from bids_app.inputs.scans import BoldScan
+    from bids_app.inputs.scans import Scan
     from bids_app.options import SignalOptions
     from bids_app.signal.confounds import Confounds
     from bids_app.signal.denoise import Denoised
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class ScanResult:
     """The products of each step of `bids_app.participant.embed_scan`, and its settings."""
 
-    scan: BoldScan
+    scan: Scan
     bold: BoldImage | CiftiSeries
     tr_source: str
     extracted: Parcellated

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bids_app.inputs.scans import BoldScan
+    from bids_app.inputs.scans import Scan
 
 Status = Literal["embedded", "excluded", "failed"]
 RECORD_KEYS = ("Status", "Reason", "Entities", "Source", "ConfigurationHash", "QC")
@@ -26,7 +26,7 @@ RECORD_KEYS = ("Status", "Reason", "Entities", "Source", "ConfigurationHash", "Q
 class ScanOutcome:
     """How one scan ended in this invocation."""
 
-    scan: BoldScan
+    scan: Scan
     status: Status
     reason: str = ""
     fresh: bool = True
@@ -34,12 +34,12 @@ class ScanOutcome:
     qc: dict[str, Any] = field(default_factory=dict)
 
 
-def status_path(output_dir: Path, scan: BoldScan) -> Path:
+def status_path(output_dir: Path, scan: Scan) -> Path:
     """Name the status file of a scan."""
     return output_path(output_dir, scan, "status.json")
 
 
-def input_fingerprint(scan: BoldScan) -> dict[str, str]:
+def input_fingerprint(scan: Scan) -> dict[str, str]:
     """Identify the files of a scan by size and modification time, without reading them."""
     paths = (
         scan.bold_path,
@@ -52,7 +52,7 @@ def input_fingerprint(scan: BoldScan) -> dict[str, str]:
     return {name: f"{stat.st_size}:{stat.st_mtime_ns}" for name, stat in sorted(stats.items())}
 
 
-def already_done(output_dir: Path, scan: BoldScan, configuration: str) -> ScanOutcome | None:
+def already_done(output_dir: Path, scan: Scan, configuration: str) -> ScanOutcome | None:
     """Return the outcome of an earlier invocation if it still holds, else None.
 
     It holds when configuration and input files are the same and every output is there.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_app.embedder import Embedder
-    from bids_app.inputs.scans import BoldScan
+    from bids_app.inputs.scans import Scan
     from bids_app.workers.agenda import Summary
     from model.spec import CheckpointCard, InputSpec, Normalization
 
@@ -112,15 +112,15 @@ class SeriesLevel:
         """Identify what determines the numbers of all series."""
         return self.options.configuration(self.embedder.card)
 
-    def earlier(self, scan: BoldScan) -> ScanOutcome | None:
+    def earlier(self, scan: Scan) -> ScanOutcome | None:
         """Return how an earlier invocation ended a series, if that still holds."""
         return None if self.overwrite else already_done(self.output_dir, scan, self.configuration)
 
-    def needed_mb(self, scan: BoldScan) -> float:
+    def needed_mb(self, scan: Scan) -> float:
         """Estimate the memory that a series needs: its file may be read as a whole."""
         return series_memory_mb(scan.bold_path)
 
-    def embed(self, scan: BoldScan) -> ScanOutcome:
+    def embed(self, scan: Scan) -> ScanOutcome:
         """Embed a series and write its files; a bad one ends as an outcome."""
         if not isinstance(scan, SeriesScan):
             raise TypeError(scan)

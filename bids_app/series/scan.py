@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bids_app.errors import OptionsError, ScanError
 from bids_app.inputs.entities import Entities, split_name
-from bids_app.inputs.scans import BoldScan
+from bids_app.inputs.scans import Scan
 from bids_app.series.read import series_keys
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _MODEL_INPUT = "is the model's own input (desc-model), normalized already; pass 
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeriesScan(BoldScan):
+class SeriesScan(Scan):
     """One series of an input file, in the place of an image."""
 
     key: str | None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from bids_app.inputs.scans import BoldScan
+    from bids_app.inputs.scans import Scan
     from bids_app.signal.strategy import Strategy
 
 _FD, _DVARS = "framewise_displacement", "std_dvars"
@@ -59,7 +59,7 @@ class Confounds:
 
 
 def load_confounds(
-    scan: BoldScan, strategy: Strategy, *, dummy_scans: int | None, n_volumes: int
+    scan: Scan, strategy: Strategy, *, dummy_scans: int | None, n_volumes: int
 ) -> Confounds:
     """Load the confounds of one scan.
 

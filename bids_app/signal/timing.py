@@ -11,7 +11,7 @@ from bids_app.images.nifti import LONGEST_TR_S
 
 if TYPE_CHECKING:
     from bids_app.images.nifti import BoldImage
-    from bids_app.inputs.scans import BoldScan
+    from bids_app.inputs.scans import Scan
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ NOTICE_S = 0.001
 
 
 def repetition_time(
-    scan: BoldScan, bold: BoldImage | CiftiSeries, *, override_s: float | None
+    scan: Scan, bold: BoldImage | CiftiSeries, *, override_s: float | None
 ) -> tuple[float, str]:
     """Return the repetition time in seconds and where it was found.
 
@@ -57,7 +57,7 @@ def repetition_time(
     return tr_s, source
 
 
-def start_time(scan: BoldScan, *, tr_s: float) -> float:
+def start_time(scan: Scan, *, tr_s: float) -> float:
     """Return when, after a volume's onset, its values count as measured, in seconds.
 
     fMRIPrep writes ``StartTime`` where it corrected slice timing: half the time in which the
@@ -79,7 +79,7 @@ def start_time(scan: BoldScan, *, tr_s: float) -> float:
 
 
 def _leading(
-    scan: BoldScan, bold: BoldImage | CiftiSeries, override_s: float | None
+    scan: Scan, bold: BoldImage | CiftiSeries, override_s: float | None
 ) -> tuple[float, str]:
     """Return the repetition time of the first that gives one: user, sidecar, header."""
     if override_s is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_app.inputs.discovery import Discovery
-    from bids_app.inputs.scans import BoldScan
+    from bids_app.inputs.scans import Scan
     from bids_app.options import RunOptions
     from bids_app.participant import Pipeline
 
@@ -74,7 +74,7 @@ def survey(options: RunOptions, *, atlas_needed: bool) -> Survey:
     to_do, n_participants, n_scans = [], 0, 0
     discovery: Discovery | None = None
     for discovery in _discoveries(options, derivative):
-        by_label: dict[str, list[BoldScan]] = {}
+        by_label: dict[str, list[Scan]] = {}
         for scan in discovery.scans:
             by_label.setdefault(scan.entities.sub, []).append(scan)
         n_participants, n_scans = n_participants + len(by_label), n_scans + len(discovery.scans)
@@ -113,7 +113,7 @@ def _discoveries(options: RunOptions, derivative: Path) -> Iterator[Discovery]:
         yield discover(replace(options, selection=selection))[1]
 
 
-def _is_done(scan: BoldScan, pipeline: Pipeline | None, options: RunOptions) -> bool:
+def _is_done(scan: Scan, pipeline: Pipeline | None, options: RunOptions) -> bool:
     if pipeline is None or options.overwrite:
         return False
     return earlier_outcome(scan, pipeline, options.output_dir) is not None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from bids_app.inputs.scans import BoldScan
+    from bids_app.inputs.scans import Scan
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +40,13 @@ class Invocation(Protocol):
     def log_dir(self) -> Path:
         """Folder of this invocation's log."""
 
-    def earlier(self, scan: BoldScan) -> ScanOutcome | None:
+    def earlier(self, scan: Scan) -> ScanOutcome | None:
         """Return how an earlier invocation ended a run, if that still holds."""
 
-    def needed_mb(self, scan: BoldScan) -> float:
+    def needed_mb(self, scan: Scan) -> float:
         """Estimate the memory that a run needs beside its process."""
 
-    def embed(self, scan: BoldScan) -> ScanOutcome:
+    def embed(self, scan: Scan) -> ScanOutcome:
         """Embed a run and write its files."""
 
     def closing_job(
@@ -73,7 +73,7 @@ class Summary:
         return int(bool(self.broken_reports) or any(o.status == "failed" for o in self.outcomes))
 
 
-def embed_run(invocation: Invocation, scan: BoldScan) -> ScanOutcome:
+def embed_run(invocation: Invocation, scan: Scan) -> ScanOutcome:
     """Do the job of one run."""
     return invocation.embed(scan)
 
@@ -83,7 +83,7 @@ class Agenda:
 
     def __init__(
         self,
-        scans: Sequence[BoldScan],
+        scans: Sequence[Scan],
         invocation: Invocation,
         *,
         room_mb: float,
@@ -157,7 +157,7 @@ class Agenda:
                 self._note(earlier)
         return self._run
 
-    def _needed_mb(self, scan: BoldScan) -> float:
+    def _needed_mb(self, scan: Scan) -> float:
         needed_mb = self.invocation.needed_mb(scan)
         if needed_mb > self._room_mb:
             log.warning(
@@ -169,7 +169,7 @@ class Agenda:
             )
         return needed_mb
 
-    def _failure(self, scan: BoldScan, lost: Lost) -> ScanOutcome:
+    def _failure(self, scan: Scan, lost: Lost) -> ScanOutcome:
         """Record a run whose process was killed, and remove what it left half-written."""
         output_dir = self.invocation.output_dir
         remove_partial(output_folder(output_dir, scan), lost.tag)
@@ -212,7 +212,7 @@ class Agenda:
 
 
 def embed_all(
-    scans: Sequence[BoldScan],
+    scans: Sequence[Scan],
     invocation: Invocation,
     *,
     process_mb: float,
@@ -272,7 +272,7 @@ def work_off(agenda: Agenda, *, n_cpus: int, memory_mb: float, base_mb: float) -
         agenda.write_table()
 
 
-def _key(scan: BoldScan) -> tuple[Path, str]:
+def _key(scan: Scan) -> tuple[Path, str]:
     """Identify a run; a file of series holds several."""
     return scan.bold_path, scan.name
 

@@ -15,7 +15,7 @@ from model.networks import parcel_names
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bids_app.inputs.scans import BoldScan
+    from bids_app.inputs.scans import Scan
 
 REPORT_MB = 50.0
 """A participant's report, drawn from the tables of one run at a time."""
@@ -42,7 +42,7 @@ def process_memory_mb(checkpoint: Path | None) -> float:
     return _PROCESS_MB + 2 * weights.stat().st_size / _BYTES_PER_MB
 
 
-def scan_memory_mb(scan: BoldScan) -> float:
+def scan_memory_mb(scan: Scan) -> float:
     """Return about what a scan needs, beside its process, from the header of its image."""
     try:
         shape, itemsize = _header(scan)
@@ -75,7 +75,7 @@ def image_memory_mb(shape: tuple[int, ...], *, itemsize: int, is_cifti: bool) ->
     return _SCAN_MB + (n_places * at_once + series) / _BYTES_PER_MB
 
 
-def _header(scan: BoldScan) -> tuple[tuple[int, ...], int]:
+def _header(scan: Scan) -> tuple[tuple[int, ...], int]:
     """Return the shape, time last, and the bytes of a stored value."""
     import nibabel as nib
 

@@ -15,7 +15,7 @@ import pytest
 
 from bids_app.errors import InputError
 from bids_app.inputs.entities import Entities
-from bids_app.inputs.scans import BoldScan
+from bids_app.inputs.scans import Scan
 from bids_app.options import SignalOptions
 from bids_app.outputs.atomic import write_all
 from bids_app.outputs.derivatives import scan_files
@@ -39,10 +39,10 @@ CEREBELLUM = network_columns("Cerebellum")
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
-def make_scan(root: Path, *, task: str, space: str = "MNI152NLin6Asym") -> BoldScan:
+def make_scan(root: Path, *, task: str, space: str = "MNI152NLin6Asym") -> Scan:
     entities = Entities(sub="01", task=task, space=space)
     bold = root / "in" / "sub-01" / "func" / f"{entities.stem(desc='preproc')}_bold.nii.gz"
-    return BoldScan(
+    return Scan(
         entities=entities,
         bold_path=bold,
         mask_path=None,
@@ -56,7 +56,7 @@ def make_scan(root: Path, *, task: str, space: str = "MNI152NLin6Asym") -> BoldS
 
 
 def make_result(
-    scan: BoldScan,
+    scan: Scan,
     *,
     tr_s: float = 2.0,
     n_volumes: int = 60,
@@ -152,7 +152,7 @@ def write_embedded(out: Path, result: ScanResult) -> None:
     write_outcome(out, outcome, configuration=result.configuration, outputs=outputs)
 
 
-def write_unembedded(out: Path, scan: BoldScan, status: str, reason: str) -> Path:
+def write_unembedded(out: Path, scan: Scan, status: str, reason: str) -> Path:
     outcome = ScanOutcome(scan=scan, status=status, reason=reason)
     return write_outcome(out, outcome, configuration="", outputs=[])
 

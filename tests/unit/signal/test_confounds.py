@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bids_app.errors import ScanError, ScanExcludedError
 from bids_app.inputs.companions import find_companions
 from bids_app.inputs.entities import parse_name
-from bids_app.inputs.scans import BoldScan
+from bids_app.inputs.scans import Scan
 from bids_app.signal.confounds import flag_short_segments, from_table, load_confounds
 from bids_app.signal.strategy import Strategy, load_strategy
 
@@ -40,7 +40,7 @@ def make_scan(folder, stem="test-v21_desc-confounds_timeseries", *, meta=True):
     bold.touch()
     entities = parse_name(bold.name)[0]
     found = vars(find_companions(bold, entities, folder.iterdir()))
-    return BoldScan(entities=entities, bold_path=bold, root=folder, **found)
+    return Scan(entities=entities, bold_path=bold, root=folder, **found)
 
 
 def rewrite(scan, change):
@@ -288,7 +288,7 @@ def test_a_compressed_table_is_read_and_a_truncated_one_is_an_error(tmp_path):
     content = gzip.compress(scan.confounds_path.read_bytes())
     packed = scan.confounds_path.with_suffix(".tsv.gz")
     packed.write_bytes(content)
-    same = BoldScan(**{**vars(scan), "confounds_path": packed})
+    same = Scan(**{**vars(scan), "confounds_path": packed})
     np.testing.assert_array_equal(load(same, "36P").regressors, load(scan, "36P").regressors)
     packed.write_bytes(content[: len(content) // 2])
     with pytest.raises(ScanError, match="not readable as a table"):
@@ -361,7 +361,7 @@ def test_an_annexed_table_is_an_error_that_says_datalad_get(tmp_path):
 
 def test_without_a_table_only_none_is_possible(tmp_path):
     scan = make_scan(tmp_path)
-    bare = BoldScan(**{**vars(scan), "confounds_path": None, "confounds_meta_path": None})
+    bare = Scan(**{**vars(scan), "confounds_path": None, "confounds_meta_path": None})
     with pytest.raises(ScanError, match="no desc-confounds_timeseries"):
         load(bare, "24P")
     ours = load(bare, "none", dummy_scans=2)

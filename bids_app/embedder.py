@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bids_app.errors import OptionsError
+from bids_app.errors import OptionsError, ScanExcludedError
 from model.card import bundled_folder, read_card
+from model.errors import TooShortError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from model.encoder import Encoder
-    from model.series import ScanEmbedding, Windows
-    from model.spec import CheckpointCard
+    from model.series import EmbeddedSeries, ParcelSeries, ScanEmbedding, Windows
+    from model.spec import CheckpointCard, Normalization
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +54,51 @@ class Embedder:
             log.info("--device auto: using %s", device)
         return load_encoder(self.checkpoint, device=device)
 
-    def __call__(self, windows: Windows) -> ScanEmbedding:
-        """Embed the windows of one scan.
+    def check_length(self, name: str, *, n_frames: int, tr_s: float) -> None:
+        """Exclude a scan that is shorter than one patch of the model, before any work on it.
+
+        Raises
+        ------
+        ScanExcludedError
+            It is.
+        """
+        from model.preprocess import check_length
+
+        with _excluding(name):
+            check_length(n_frames, tr_s=tr_s, spec=self.card.input)
+
+    def embed(
+        self, name: str, series: ParcelSeries, *, normalization: Normalization | None
+    ) -> EmbeddedSeries:
+        """Take the denoised series of one scan to its embedding (`model.embed.embed_residual`).
+
+        Parameters
+        ----------
+        name
+            Of the scan, for messages.
+        series
+            (T, P) in unit ``residual``, at its own TR, with the frames that were kept.
+        normalization
+            None: as the checkpoint was trained.
+
+        Raises
+        ------
+        ScanExcludedError
+            The series is shorter than one patch of the model, before or after resampling.
+        SeriesError
+            No parcel or no network has a signal.
+        CheckpointError
+            The weights do not fit the card (found when they are loaded).
+        """
+        from model.embed import embed_residual
+
+        with _excluding(name):
+            return embed_residual(
+                series, self.encoder, normalization=normalization, batch_size=self.batch_size
+            )
+
+    def embed_windows(self, windows: Windows) -> ScanEmbedding:
+        """Embed windows that were cut in another way, such as of task blocks.
 
         Raises
         ------
@@ -66,6 +112,15 @@ class Embedder:
     def __getstate__(self) -> dict[str, Any]:
         """Leave the weights behind."""
         return {key: value for key, value in vars(self).items() if key != "encoder"}
+
+
+@contextmanager
+def _excluding(name: str) -> Iterator[None]:
+    """Turn the model's "too short" into the exclusion of the scan."""
+    try:
+        yield
+    except TooShortError as err:
+        raise ScanExcludedError(f"{name}: {err}") from err
 
 
 def open_embedder(checkpoint: Path | None, *, device: str, batch_size: int) -> Embedder:

@@ -26,7 +26,6 @@ from bids_app.signal.parcellate import parcellate
 from bids_app.signal.timing import repetition_time, start_time
 from model.despike import despike
 from model.errors import CheckpointError, SemantoksError
-from model.preprocess import prepare, window
 from model.series import ParcelSeries
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from bids_app.options import SignalOptions
     from bids_app.signal.parcellate import Parcellated
     from bids_app.signal.strategy import Strategy
-    from model.spec import InputSpec
 
 log = logging.getLogger(__name__)
 
@@ -121,9 +119,8 @@ def embed_scan(scan: Scan, source: Source, pipeline: Pipeline) -> ScanResult:
         The scan holds too little usable data.
     """
     signal, card, bold = pipeline.signal, pipeline.embedder.card, source.bold
-    spec = replace(card.input, normalization=signal.normalization or card.input.normalization)
     tr_s, tr_source = repetition_time(scan, bold, override_s=signal.tr_s)
-    check_length(scan.name, n_frames=bold.n_volumes, tr_s=tr_s, spec=spec)
+    pipeline.embedder.check_length(scan.name, n_frames=bold.n_volumes, tr_s=tr_s)
     extracted = source.extract(signal.min_coverage)
     confounds = load_confounds(
         scan, pipeline.strategy, dummy_scans=signal.dummy_scans, n_volumes=bold.n_volumes
@@ -145,9 +142,7 @@ def embed_scan(scan: Scan, source: Source, pipeline: Pipeline) -> ScanResult:
         start_s=start_time(scan, tr_s=tr_s) + cleaned.n_dropped_start * tr_s,
         kept=cleaned.kept,
     )
-    model_series = prepare(denoised, spec)
-    check_length(scan.name, n_frames=model_series.n_frames, tr_s=spec.tr_s, spec=spec)
-    embedding = pipeline.embedder(window(model_series, spec))
+    embedded = pipeline.embedder.embed(scan.name, denoised, normalization=signal.normalization)
     return ScanResult(
         scan=scan,
         bold=bold,
@@ -157,8 +152,8 @@ def embed_scan(scan: Scan, source: Source, pipeline: Pipeline) -> ScanResult:
         despiked_fraction=despiked_fraction,
         cleaned=cleaned,
         denoised=denoised,
-        model_series=model_series,
-        embedding=embedding,
+        model_series=embedded.series,
+        embedding=embedded.embedding,
         card=card,
         strategy=pipeline.strategy,
         signal=signal,
@@ -232,19 +227,3 @@ def outcome_of_fault(scan: Scan, err: Exception, *, log_dir: Path) -> ScanOutcom
         write_bytes(crash, "".join(traceback.format_exception(err)).encode())
         reason = f"unexpected {type(err).__name__}: {reason} (traceback in {crash})"
     return ScanOutcome(scan=scan, status="failed", reason=reason)
-
-
-def check_length(name: str, *, n_frames: int, tr_s: float, spec: InputSpec) -> None:
-    """Exclude a series that is shorter than one patch of the model.
-
-    Raises
-    ------
-    ScanExcludedError
-        It is.
-    """
-    duration_s, needed_s = n_frames * tr_s, spec.patch_samples * spec.tr_s
-    if duration_s < needed_s:
-        raise ScanExcludedError(
-            f"{name}: {n_frames} frames at TR {tr_s:g} s are {duration_s:g} s of data; "
-            f"expected at least {needed_s:g} s, one patch of the model."
-        )

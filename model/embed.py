@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -11,8 +10,8 @@ import torch
 
 from model.errors import ConfigError, SeriesError
 from model.networks import NETWORKS
-from model.preprocess import prepare, window
-from model.series import ParcelSeries, ScanEmbedding, Windows
+from model.preprocess import to_windows
+from model.series import EmbeddedSeries, ParcelSeries, ScanEmbedding, Windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,11 +63,46 @@ def embed_series(
     ConfigError
         If the encoder has no card.
     """
-    spec = encoder.own_card(needed_for="the input it expects").input
-    if normalization is not None:
-        spec = replace(spec, normalization=normalization)
-    series = prepare(ParcelSeries(values=np.asarray(values), tr_s=tr_s, unit="residual"), spec)
-    return embed_windows(window(series, spec), encoder, readout=readout, batch_size=batch_size)
+    series = ParcelSeries(values=np.asarray(values), tr_s=tr_s, unit="residual")
+    return embed_residual(
+        series, encoder, readout=readout, normalization=normalization, batch_size=batch_size
+    ).embedding
+
+
+def embed_residual(
+    series: ParcelSeries,
+    encoder: Encoder,
+    *,
+    readout: tuple[ReadoutPart, ...] | None = None,
+    normalization: Normalization | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> EmbeddedSeries:
+    """Take a denoised series to its embedding: the one path of app, Python and evaluation.
+
+    Parameters
+    ----------
+    series
+        (T, P) in unit ``residual``, at any TR; frames that are not ``kept`` were interpolated.
+    encoder, readout, normalization, batch_size
+        As in `embed_series`.
+
+    Returns
+    -------
+    The series as the encoder saw it, and the embedding.
+
+    Raises
+    ------
+    TooShortError
+        The series is shorter than one patch of the model, before or after resampling.
+    SeriesError
+        It is normalized already, or no network has a signal.
+    ConfigError
+        The encoder has no card.
+    """
+    card = encoder.own_card(needed_for="the input it expects")
+    prepared, windows = to_windows(series, card.input_with(normalization))
+    found = embed_windows(windows, encoder, readout=readout, batch_size=batch_size)
+    return EmbeddedSeries(series=prepared, embedding=found)
 
 
 def embed_windows(

@@ -25,6 +25,10 @@ class SeriesError(SemantoksError):
     """A parcel series cannot be what it claims to be, or cannot be embedded."""
 
 
+class TooShortError(SeriesError):
+    """A series is shorter than one patch of the model."""
+
+
 class CheckpointError(SemantoksError):
     """A checkpoint is absent, damaged, or for other input than ours."""
 

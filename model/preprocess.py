@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.despike import despike
-from model.errors import SeriesError
+from model.errors import SeriesError, TooShortError
 from model.nearness import predict_missing
 from model.networks import parcel_names
 from model.series import BoolArray, ParcelSeries, Windows
@@ -40,6 +40,65 @@ OUTLIER_MADS = 4.0
 """Frames further than this many scaled MADs from the median do not enter mean and std."""
 SOFT_LIMITS = (3.0, 5.0)
 """Robust z-scores are unchanged up to the first number and never reach the second."""
+
+
+def to_windows(
+    series: ParcelSeries, spec: InputSpec, *, continue_short: bool = False
+) -> tuple[ParcelSeries, Windows]:
+    """Take a denoised series all the way to what the encoder takes.
+
+    Parameters
+    ----------
+    series
+        (T, P) in unit ``residual`` (or ``bold``), at any TR; ``kept`` is respected.
+    spec
+        As `model.spec.CheckpointCard.input_with` gives it.
+    continue_short
+        Continue a series that is shorter than one patch with its mean, instead of refusing it.
+
+    Returns
+    -------
+    The series as the encoder sees it (T', P), and its windows (W, P, L).
+
+    Raises
+    ------
+    TooShortError
+        The series is shorter than one patch, before or after resampling.
+    SeriesError
+        As `prepare` and `window`.
+    """
+    if not continue_short:
+        check_length(series.n_frames, tr_s=series.tr_s, spec=spec)
+    prepared = prepare(series, spec)
+    if continue_short:
+        prepared = _at_least_a_patch(prepared, spec)
+    return prepared, window(prepared, spec)
+
+
+def check_length(n_frames: int, *, tr_s: float, spec: InputSpec) -> None:
+    """Refuse a series that is shorter than one patch of the model.
+
+    Raises
+    ------
+    TooShortError
+        It is.
+    """
+    duration_s = n_frames * tr_s
+    if duration_s < spec.patch_s:
+        raise TooShortError(
+            f"{n_frames} frames at TR {tr_s:g} s are {duration_s:g} s of data; "
+            f"expected at least {spec.patch_s:g} s, one patch of the model."
+        )
+
+
+def _at_least_a_patch(series: ParcelSeries, spec: InputSpec) -> ParcelSeries:
+    """Continue a normalized series with its mean to one patch, as the paper does with clips."""
+    lacking = spec.patch_samples - series.n_frames
+    if lacking <= 0:
+        return series
+    values = np.pad(series.values, ((0, lacking), (0, 0)))
+    values[:, series.missing] = np.nan
+    return series.with_values(values, kept=None)
 
 
 def prepare(series: ParcelSeries, spec: InputSpec) -> ParcelSeries:
@@ -226,8 +285,10 @@ def window(series: ParcelSeries, spec: InputSpec) -> Windows:
 
     Raises
     ------
+    TooShortError
+        The scan is shorter than one patch.
     SeriesError
-        Another TR or unit than the checkpoint's, or a scan shorter than one patch.
+        Another TR or unit than the checkpoint's.
     """
     _check_input(series, spec)
     n_samples = series.n_frames
@@ -263,10 +324,4 @@ def _check_input(series: ParcelSeries, spec: InputSpec) -> None:
         )
     if series.missing.all():
         raise SeriesError(f"all {len(parcel_names())} parcels are missing.")
-    if series.n_frames < spec.patch_samples:
-        raise SeriesError(
-            f"expected at least {spec.patch_samples * spec.tr_s:g} s "
-            f"({spec.patch_samples} samples of {spec.tr_s:g} s), found "
-            f"{series.n_frames * series.tr_s:g} s ({series.n_frames} samples).",
-            hint="The scan is too short to be embedded.",
-        )
+    check_length(series.n_frames, tr_s=spec.tr_s, spec=spec)

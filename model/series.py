@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -186,3 +186,11 @@ class ScanEmbedding:
             )
             parts["networks"] = np.where(np.isnan(parts["networks"]), predicted, parts["networks"])
         return np.concatenate([parts[p].ravel() for p in self.readout]).astype(np.float32)
+
+
+class EmbeddedSeries(NamedTuple):
+    """A parcel series as the encoder saw it, and what the encoder says about it."""
+
+    series: ParcelSeries
+    """(T, P) at the model's TR, in the unit of its normalization"""
+    embedding: ScanEmbedding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from model.errors import CheckpointError, ConfigError
@@ -74,6 +74,16 @@ class InputSpec:
     def n_patches(self) -> int:
         """Patches in a window (K)."""
         return self.window_samples // self.patch_samples
+
+    @property
+    def patch_s(self) -> float:
+        """Length of a patch in seconds."""
+        return self.patch_samples * self.tr_s
+
+    @property
+    def window_s(self) -> float:
+        """Length of a window in seconds."""
+        return self.window_samples * self.tr_s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +155,10 @@ class CheckpointCard:
                 f"input gives {given[0]} patches of {given[1]} samples, encoder takes "
                 f"{taken[0]} of {taken[1]}."
             )
+
+    def input_with(self, normalization: Normalization | None) -> InputSpec:
+        """Return the input contract with another normalization; None: as trained."""
+        return replace(self.input, normalization=normalization or self.input.normalization)
 
     @classmethod
     def load(cls, path: Path) -> CheckpointCard:

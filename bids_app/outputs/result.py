@@ -46,7 +46,7 @@ class ScanResult:
     @property
     def window_s(self) -> float:
         """Length of a window in seconds."""
-        return self.card.input.window_samples * self.card.input.tr_s
+        return self.card.input.window_s
 
     @property
     def n_interpolated(self) -> int:

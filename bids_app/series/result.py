@@ -39,7 +39,7 @@ class SeriesResult:
     @property
     def window_s(self) -> float:
         """Length of a window in seconds."""
-        return self.card.input.window_samples * self.card.input.tr_s
+        return self.card.input.window_s
 
     def qc(self) -> dict[str, Any]:
         """Summarize the series for the status file and the group table, with its flags."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import uuid
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from bids_app import __version__
@@ -14,14 +14,13 @@ from bids_app.errors import OptionsError, ScanError
 from bids_app.outputs.atomic import write_all, write_bytes
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.status import ScanOutcome, already_done, write_outcome
-from bids_app.participant import check_length, outcome_of_fault
+from bids_app.participant import outcome_of_fault
 from bids_app.participant_level import closing_report
 from bids_app.series.read import read_series
 from bids_app.series.result import SeriesResult, series_files
 from bids_app.series.scan import SeriesScan, common_folder, find_series
 from bids_app.workers.agenda import embed_all
 from bids_app.workers.cost import process_memory_mb, series_memory_mb
-from model.preprocess import prepare, window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from bids_app.embedder import Embedder
     from bids_app.inputs.scans import Scan
     from bids_app.workers.agenda import Summary
-    from model.spec import CheckpointCard, InputSpec, Normalization
+    from model.spec import CheckpointCard, Normalization
 
 log = logging.getLogger(__name__)
 
@@ -48,17 +47,13 @@ class SeriesOptions:
     normalization: Normalization | None
     """None: as the checkpoint was trained."""
 
-    def spec(self, card: CheckpointCard) -> InputSpec:
-        """Return the checkpoint's input contract with the chosen normalization."""
-        return replace(card.input, normalization=self.normalization or card.input.normalization)
-
     def configuration(self, card: CheckpointCard) -> str:
         """Return ``SETTINGS-READING``: scans with the same first part may share a table."""
         shared = {
             "version": __version__,
             "input": "parcel series",
             "checkpoint": card.weights_sha256,
-            "normalization": self.spec(card).normalization,
+            "normalization": card.input_with(self.normalization).normalization,
         }
         return f"{_digest(shared, 16)}-{_digest(asdict(self), 8)}"
 
@@ -75,7 +70,6 @@ def embed_foreign(scan: SeriesScan, options: SeriesOptions, embedder: Embedder) 
     """
     if scan.problem is not None:
         raise ScanError(scan.problem)
-    spec = options.spec(embedder.card)
     foreign = read_series(
         scan.bold_path,
         tr_s=options.tr_s,
@@ -83,15 +77,12 @@ def embed_foreign(scan: SeriesScan, options: SeriesOptions, embedder: Embedder) 
         order=options.order,
         ignore_others=options.ignore_others,
     )
-    series = foreign.series
-    check_length(scan.name, n_frames=series.n_frames, tr_s=series.tr_s, spec=spec)
-    model_series = prepare(series, spec)
-    check_length(scan.name, n_frames=model_series.n_frames, tr_s=spec.tr_s, spec=spec)
+    embedded = embedder.embed(scan.name, foreign.series, normalization=options.normalization)
     return SeriesResult(
         scan=scan,
         foreign=foreign,
-        model_series=model_series,
-        embedding=embedder(window(model_series, spec)),
+        model_series=embedded.series,
+        embedding=embedded.embedding,
         card=embedder.card,
         configuration=options.configuration(embedder.card),
     )

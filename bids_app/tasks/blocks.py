@@ -121,7 +121,9 @@ def _embed_run(
     reasons = [_event(one.event) | {"reason": one.reason} for one in lost]
     if not blocks:
         return pd.DataFrame(), reasons
-    embedding = embedder(block_windows(series, blocks, place=options.place, spec=spec))
+    embedding = embedder.embed_windows(
+        block_windows(series, blocks, place=options.place, spec=spec)
+    )
     return _block_table(run, blocks, embedding), reasons
 
 
@@ -208,7 +210,7 @@ def _metadata(options: BlockOptions, embedder: Embedder) -> dict[str, Any]:
             "Response": asdict(options.response),
             "MergeGap": options.merge_gap_s,
             "Conditions": list(options.conditions) or None,
-            "PatchDuration": card.input.patch_samples * card.input.tr_s,
+            "PatchDuration": card.input.patch_s,
         },
     }
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from model.embed import embed_many_windows
 from model.errors import SeriesError
-from model.preprocess import prepare, window
+from model.preprocess import to_windows
 from model.series import ParcelSeries, Windows
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class ScanTransform:
         """
         bold = np.asarray(sample["bold"], dtype=np.float32)
         series = ParcelSeries(values=bold, tr_s=float(sample["tr"]), unit="residual")
-        windows = window(_at_least_a_patch(prepare(series, self.spec), self.spec), self.spec)
+        _, windows = to_windows(series, self.spec, continue_short=True)
         n_windows = len(windows.values)
         if n_windows > self.max_windows:
             raise SeriesError(
@@ -130,13 +130,3 @@ class ScanEncoder(nn.Module):
         device = self.encoder.cls_token.device
         patches = torch.from_numpy(grids.astype(np.float32)).flatten(1, 2).to(device)
         return torch.from_numpy(vectors)[:, None].to(device), None, patches
-
-
-def _at_least_a_patch(series: ParcelSeries, spec: InputSpec) -> ParcelSeries:
-    """Continue a clip that is shorter than one patch with its mean, as the paper does."""
-    lacking = spec.patch_samples - series.n_frames
-    if lacking <= 0:
-        return series
-    values = np.pad(series.values, ((0, lacking), (0, 0)))
-    values[:, series.missing] = np.nan
-    return series.with_values(values, kept=None)

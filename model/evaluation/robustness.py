@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from model.embed import embed_windows
-from model.preprocess import prepare, window
+from model.embed import embed_residual
 from model.statistics.bootstrap import mean_interval, resample
 from model.statistics.measures import TINY, pair_scores
 from model.statistics.pairing import EvaluationError, pairings
@@ -134,9 +133,10 @@ def _vectors(scans: Sequence[ParcelSeries], encoder: Encoder, spec: InputSpec) -
     """(R, N x D) means per network; what the encoder predicts where a network is masked."""
     found = []
     for series in scans:
-        windows = window(prepare(series, spec), spec)
-        embedding = embed_windows(windows, encoder, readout=("networks",))
-        found.append(embedding.scan_vector())
+        embedded = embed_residual(
+            series, encoder, readout=("networks",), normalization=spec.normalization
+        )
+        found.append(embedded.embedding.scan_vector())
     return np.array(found, dtype=np.float64)
 
 

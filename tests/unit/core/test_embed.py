@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from model.embed import embed_many_windows, embed_series, embed_windows
+from model.embed import embed_many_windows, embed_residual, embed_series, embed_windows
 from model.encoder import build_encoder
-from model.errors import ConfigError, SeriesError
+from model.errors import ConfigError, SeriesError, TooShortError
 from model.networks import NETWORKS, network_columns
-from model.series import Windows
+from model.preprocess import window
+from model.series import ParcelSeries, Windows
 from model.spec import CheckpointCard, EncoderSpec, InputSpec
 
 INPUT = InputSpec(normalization="zscore")
@@ -250,6 +251,28 @@ def test_a_series_of_another_shape_is_refused(encoder, shape):
         embed_series(np.zeros(shape), tr_s=2.0, encoder=encoder)
 
 
-def test_a_series_that_is_too_short_is_refused(encoder):
-    with pytest.raises(SeriesError):
-        embed_series(series(8), tr_s=2.0, encoder=encoder)
+@pytest.mark.parametrize(("n_frames", "tr_s"), [(8, 2.0), (19, 2.0), (49, 0.8)])
+def test_a_series_shorter_than_a_patch_is_refused(encoder, n_frames, tr_s):
+    """49 frames at 0.8 s are 39.2 s, and 20 samples: what was measured decides."""
+    with pytest.raises(TooShortError, match="expected at least 40 s, one patch"):
+        embed_series(series(n_frames), tr_s=tr_s, encoder=encoder)
+
+
+def test_the_series_that_the_encoder_saw_comes_with_the_embedding(encoder):
+    given = ParcelSeries(values=series(), tr_s=1.0, unit="residual", start_s=3.0)
+    seen, embedding = embed_residual(given, encoder)
+    assert (seen.tr_s, seen.unit, seen.n_frames) == (2.0, "zscore", 120)
+    assert embedding.start_s[0] == 3.0
+    again = embed_windows(window(seen, INPUT), encoder)
+    np.testing.assert_array_equal(embedding.tokens, again.tokens)
+
+
+def test_interpolated_frames_stay_out_of_mean_and_spread(encoder):
+    values, kept = series(), np.ones(240, dtype=bool)
+    kept[100:110] = False
+    bridged = values.copy()
+    bridged[~kept] = 30.0
+    given = ParcelSeries(values=bridged, tr_s=2.0, unit="residual", kept=kept)
+    seen, _ = embed_residual(given, encoder)
+    assert np.abs(seen.values[kept].mean(axis=0)).max() < 1e-6
+    np.testing.assert_allclose(seen.values[kept].std(axis=0), 1, atol=1e-6)

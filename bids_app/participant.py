@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_app.atlas.volume import GRAY_DENSITY
+from bids_app.atlas.spaces import FSLR
 from bids_app.errors import AppError, ScanError, ScanExcludedError
 from bids_app.images.cifti import open_cifti
 from bids_app.images.nifti import load_mask, open_bold
@@ -87,7 +87,7 @@ def open_source(scan: Scan, shelf: AtlasShelf) -> Source:
     """
     if scan.is_cifti:
         series = open_cifti(scan.bold_path)
-        gray = shelf.grayordinates(scan.entities.den or GRAY_DENSITY)
+        gray = shelf.grayordinates(scan.entities.den or FSLR.densities[0])
         return Source(
             bold=series,
             atlas=gray,
@@ -174,7 +174,7 @@ def earlier_outcome(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOut
     try:
         # For CIFTI the header would tell nothing, and takes long to read.
         atlas = (
-            pipeline.shelf.grayordinates(scan.entities.den or GRAY_DENSITY)
+            pipeline.shelf.grayordinates(scan.entities.den or FSLR.densities[0])
             if scan.is_cifti
             else open_source(scan, pipeline.shelf).atlas
         )

@@ -6,13 +6,14 @@ import logging
 import uuid
 from typing import TYPE_CHECKING
 
+from bids_app.atlas.spaces import SPACES
 from bids_app.atlas.volume import atlas_home, available_spaces, parcels_by_space
 from bids_app.errors import AtlasError
 from bids_app.inputs.locate import locate_derivative
 from bids_app.inputs.scans import find_scans
-from bids_app.inputs.selection import SPACES
 from bids_app.outputs.atomic import write_bytes
 from bids_app.workers.cost import process_memory_mb
+from model.networks import parcel_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,7 @@ def discover(options: RunOptions) -> tuple[Path, Discovery]:
     """
     derivative = locate_derivative(options.bids_dir, options.derivatives)
     # Without an atlas the table still tells what could be embedded with one.
-    spaces = _parcels_by_space(options) or SPACES
+    spaces = _parcels_by_space(options) or dict.fromkeys(SPACES, len(parcel_names()))
     return derivative, find_scans(derivative, options.selection, preferred_spaces=spaces)
 
 

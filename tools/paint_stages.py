@@ -27,7 +27,8 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import binary_closing, binary_fill_holes
 
-from bids_app.atlas.volume import PREFERRED_SPACE, Atlas, find_atlas
+from bids_app.atlas.spaces import SPACES
+from bids_app.atlas.volume import Atlas, find_atlas
 from bids_app.demo.head import Grid
 from bids_app.demo.tree import write_image
 from bids_app.inputs.entities import Entities
@@ -67,7 +68,7 @@ CLOSING = 4
     type=click.Path(path_type=Path, exists=True, file_okay=False),
 )
 @click.option(
-    "--space", default=PREFERRED_SPACE, show_default=True, type=click.Choice(sorted(REFERENCES))
+    "--space", default=next(iter(SPACES)), show_default=True, type=click.Choice(sorted(REFERENCES))
 )
 @click.option("--subjects", "n_subjects", type=click.IntRange(min=1), help="Only the first N.")
 def main(out: Path, atlas_folder: Path, data: Path, space: str, n_subjects: int | None) -> None:

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_app.atlas.labels import Affine, LabelArray, check_label_table, check_labels
+from bids_app.atlas.spaces import FSLR
 from bids_app.atlas.volume import (
     ABSENT_KEY,
     ATLAS_LABEL,
     GRAY_NAME,
-    GRAY_SPACE,
     HASH_KEY,
     how_to_install,
     installed_grayordinates,
@@ -95,9 +95,9 @@ def find_gray_atlas(folder: Path, density: str) -> GrayAtlas:
     installed = installed_grayordinates(folder)
     if density not in installed:
         raise AtlasError(
-            f"no {ATLAS_LABEL} atlas for space {GRAY_SPACE} at {density} in {folder} (installed: "
+            f"no {ATLAS_LABEL} atlas for space {FSLR.name} at {density} in {folder} (installed: "
             f"{', '.join(installed) or 'none'}).",
-            hint=how_to_install(folder, GRAY_SPACE),
+            hint=how_to_install(folder, FSLR.name),
         )
     return load_gray_atlas(installed[density])
 
@@ -114,7 +114,7 @@ def load_gray_atlas(path: Path) -> GrayAtlas:
     name = GRAY_NAME.fullmatch(path.name)
     if name is None:
         raise AtlasError(
-            f"{path}: expected a name like tpl-{GRAY_SPACE}_atlas-{ATLAS_LABEL}_den-91k_"
+            f"{path}: expected a name like tpl-{FSLR.name}_atlas-{ATLAS_LABEL}_den-91k_"
             "dseg.dlabel.nii."
         )
     check_label_table(path.parents[1] / f"atlas-{ATLAS_LABEL}_dseg.tsv")
@@ -131,7 +131,7 @@ def load_gray_atlas(path: Path) -> GrayAtlas:
         )
     return GrayAtlas(
         name=ATLAS_LABEL,
-        space=GRAY_SPACE,
+        space=FSLR.name,
         density=name[1],
         tables=tables,
         absent=MappingProxyType(sidecar[ABSENT_KEY]),

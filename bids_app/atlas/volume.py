@@ -29,6 +29,7 @@ from bids_app.atlas.labels import (
     resample_nearest,
     voxel_sha256,
 )
+from bids_app.atlas.spaces import FSLR, atlas_key, preference
 from bids_app.errors import AtlasError
 from bids_app.images.nifti import same_grid
 from model.networks import parcel_names, parcels
@@ -39,14 +40,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ATLAS_LABEL = "Semantoks457"
-PREFERRED_SPACE = "MNI152NLin6Asym"
 HASH_KEY, ABSENT_KEY = "VoxelSHA256", "AbsentParcels"
 IMAGE_NAME = re.compile(rf"tpl-(\w+)_atlas-{ATLAS_LABEL}_res-(\w+)_dseg\.nii\.gz")
-GRAY_SPACE, GRAY_DENSITY = "fsLR", "91k"
-"""Surfaces and voxels together: CIFTI's grayordinates (`bids_app.atlas.grayordinates`)."""
-DENSER = "170k"
-"""The other density, with an atlas of its own: `space_key` tells them apart."""
-GRAY_NAME = re.compile(rf"tpl-{GRAY_SPACE}_atlas-{ATLAS_LABEL}_den-(\w+)_dseg\.dlabel\.nii")
+GRAY_NAME = re.compile(rf"tpl-{FSLR.name}_atlas-{ATLAS_LABEL}_den-(\w+)_dseg\.dlabel\.nii")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,24 +89,15 @@ def atlas_home() -> Path:
     return cache / "semantoks" / "atlas"
 
 
-def space_key(space: str, density: str | None) -> str:
-    """Name what has an atlas of its own: the space, or ``fsLR_den-170k``."""
-    return f"{space}_den-{density}" if (space, density) == (GRAY_SPACE, DENSER) else space
-
-
-_PREFERRED = (PREFERRED_SPACE, GRAY_SPACE, space_key(GRAY_SPACE, DENSER))
-
-
 def available_spaces(folder: Path) -> tuple[str, ...]:
     """Return the installed spaces in the order of `parcels_by_space`."""
     return tuple(parcels_by_space(folder))
 
 
 def parcels_by_space(folder: Path) -> dict[str, int]:
-    """Return how many parcels each installed space has by `space_key`, those with most first.
+    """Return how many parcels each installed atlas has by `atlas_key`, those with most first.
 
-    Between spaces with equally many MNI152NLin6Asym comes first (the space of the volumes that
-    published models were trained on), then fsLR, then the alphabet.
+    Between equally many `bids_app.atlas.spaces.preference` decides, then the alphabet.
 
     Raises
     ------
@@ -119,17 +106,16 @@ def parcels_by_space(folder: Path) -> dict[str, int]:
     """
     images = {space: next(iter(found.values())) for space, found in _installed(folder).items()}
     for density, path in installed_grayordinates(folder).items():
-        images[space_key(GRAY_SPACE, density)] = path
+        images[atlas_key(FSLR.name, density)] = path
     present = {
         space: len(parcel_names()) - len(read_sidecar(path)[ABSENT_KEY])
         for space, path in images.items()
     }
 
-    def order(space: str) -> tuple[int, int, str]:
-        rank = _PREFERRED.index(space) if space in _PREFERRED else len(_PREFERRED)
-        return -present[space], rank, space
+    def order(key: str) -> tuple[int, int, str]:
+        return -present[key], preference(key), key
 
-    return {space: present[space] for space in sorted(present, key=order)}
+    return {key: present[key] for key in sorted(present, key=order)}
 
 
 def find_atlas(folder: Path, space: str, *, affine: Affine) -> Atlas:
@@ -229,7 +215,7 @@ def on_grid(atlas: Atlas, shape: tuple[int, int, int], affine: Affine) -> LabelA
 
 def installed_grayordinates(folder: Path) -> dict[str, Path]:
     """Map density to the atlas on grayordinates in a folder."""
-    found = sorted(folder.glob(f"tpl-{GRAY_SPACE}/*_dseg.dlabel.nii"))
+    found = sorted(folder.glob(f"tpl-{FSLR.name}/*_dseg.dlabel.nii"))
     return {name[1]: path for path in found if (name := GRAY_NAME.fullmatch(path.name))}
 
 

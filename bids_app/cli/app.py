@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from bids_app.atlas.spaces import SPACES
 from bids_app.cli.encoder import ENCODER_OPTIONS, add_options
 from bids_app.logs import levels_of, set_up_logging
 from bids_app.workers.machine import available_cpus, available_memory_mb
@@ -205,7 +206,7 @@ def encoding_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--space",
     default="auto",
     show_default=True,
-    type=click.Choice(["auto", "MNI152NLin6Asym", "MNI152NLin2009cAsym", "fsLR"]),
+    type=click.Choice(["auto", *SPACES]),
     help="Space of the BOLD series, fsLR for CIFTI; auto takes, for each run, the one whose "
     "atlas covers most parcels.",
 )

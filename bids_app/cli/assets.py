@@ -74,18 +74,19 @@ def atlas(
     from bids_app.atlas.setup import sources
     from bids_app.atlas.setup.build import atlas_files, build_atlas
     from bids_app.atlas.setup.gray_build import build_gray_atlas, gray_files
+    from bids_app.atlas.spaces import FSLR, SPACES
     from bids_app.outputs.atomic import write_all
 
     if download == (folder is not None):
         raise click.UsageError("give either --from DIR or --download.")
-    if unknown := set(spaces) - set(sources.SPACES):
+    if unknown := set(spaces) - set(SPACES):
         raise click.BadParameter(
-            f"{', '.join(sorted(unknown))}: one of {', '.join(sources.SPACES)}.",
+            f"{', '.join(sorted(unknown))}: one of {', '.join(SPACES)}.",
             param_hint="--space",
         )
     with _errors_end_the_command():
         target = _target(home)
-        chosen = [space for space in sources.SPACES if not spaces or space in spaces]
+        chosen = [space for space in SPACES if not spaces or space in spaces]
         needed = _of_all(sources.sources_of, chosen)
         further = [] if minimal else _of_all(sources.further_sources_of, chosen)
         contents = (
@@ -96,11 +97,15 @@ def atlas(
         images = [
             build_atlas(space, resolution, contents)
             for space in chosen
-            if space in sources.VOLUME_SPACES
+            if SPACES[space].is_volume
             for resolution in sources.RESOLUTIONS
         ]
-        densities = ("91k", "170k") if sources.is_complete("fsLR", contents) else ("91k",)
-        grays = [build_gray_atlas(contents, density=d) for d in densities if "fsLR" in chosen]
+        n_densities = len(FSLR.densities) if sources.is_complete(FSLR.name, contents) else 1
+        grays = [
+            build_gray_atlas(contents, density=d)
+            for d in FSLR.densities[:n_densities]
+            if FSLR.name in chosen
+        ]
         files = atlas_files(images, target, description=DESCRIPTION, licence=LICENCE)
         for gray in grays:
             files |= gray_files(gray, target, description=DESCRIPTION, licence=LICENCE)
@@ -113,7 +118,7 @@ def atlas(
                 f"    {image.n_overlap} cerebellar voxels keep their cortical or subcortical label"
             )
     for gray in grays:
-        click.echo(f"  fsLR {gray.density}: {_summary(gray.absent)}")
+        click.echo(f"  {FSLR.name} {gray.density}: {_summary(gray.absent)}")
     if missing := [source.name for source in further if source not in contents]:
         click.echo(f"Not found, and what needs them left out: {', '.join(missing)}")
         click.echo("  docs/atlas.md says what that is, and where they come from.")

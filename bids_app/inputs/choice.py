@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bids_app.atlas.volume import DENSER, GRAY_DENSITY, GRAY_SPACE, space_key
+from bids_app.atlas.spaces import FSLR, SPACES, atlas_key
 from bids_app.images.cifti import ENDING as CIFTI
 from bids_app.inputs.companions import NOT_FETCHED, Companions
-from bids_app.inputs.selection import SPACES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,11 +54,11 @@ def why_never_taken(
     reasons = (
         (not path.parent.match(f"{place}/func"), f"misplaced: its name belongs into {place}/func"),
         (path.name.endswith(".func.gii"), f"surface series (space-{space})"),
-        (is_cifti and space != GRAY_SPACE, f"CIFTI series in space-{space}, not {GRAY_SPACE}"),
-        (not is_cifti and space == GRAY_SPACE, f"space-{space}, but not a {CIFTI} file"),
+        (is_cifti and space != FSLR.name, f"CIFTI series in space-{space}, not {FSLR.name}"),
+        (not is_cifti and space == FSLR.name, f"space-{space}, but not a {CIFTI} file"),
         (
-            is_cifti and den not in (None, GRAY_DENSITY, DENSER),
-            f"den-{den}: only den-{GRAY_DENSITY} and den-{DENSER} have an atlas",
+            is_cifti and den not in (None, *FSLR.densities),
+            f"den-{den}: only den-{' and den-'.join(FSLR.densities)} have an atlas",
         ),
         (
             entities.echo is not None and not selection.bids_filters.get("echo"),
@@ -116,7 +115,7 @@ def _rank(entities: Entities, spaces: Mapping[str, int]) -> tuple[int, int]:
 
 
 def _key(entities: Entities) -> str:
-    return space_key(entities.space or "", entities.den)
+    return atlas_key(entities.space or "", entities.den)
 
 
 def _verdict(one: Candidate, winners: Sequence[Candidate], spaces: Mapping[str, int]) -> Candidate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from bids_app.atlas.spaces import SPACES
 from bids_app.errors import (
     AppError,
     AtlasError,
@@ -15,7 +16,6 @@ from bids_app.errors import (
 from bids_app.inputs.choice import NO_ATLAS
 from bids_app.inputs.companions import NOT_FETCHED
 from bids_app.inputs.locate import has_confounds
-from bids_app.inputs.selection import SPACES
 
 if TYPE_CHECKING:
     from pathlib import Path

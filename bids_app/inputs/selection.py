@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bids_app.atlas.spaces import SPACES
 from bids_app.errors import NothingSelectedError, OptionsError
 from bids_app.inputs.entities import same_run_label
 
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from bids_app.inputs.entities import Entities
-
-SPACES = {"MNI152NLin6Asym": 457, "fsLR": 457, "MNI152NLin2009cAsym": 457}
-"""Spaces that can be read at all, and the parcels ``semantoks-assets`` can give them; those
-that need fewer files first."""
 
 
 @dataclass(frozen=True, kw_only=True)

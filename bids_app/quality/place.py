@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_app.atlas.labels import resample_nearest
+from bids_app.atlas.spaces import SPACES
 from bids_app.errors import ScanError
 
 if TYPE_CHECKING:
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
     from bids_app.atlas.volume import Atlas
     from bids_app.images.nifti import BoldImage
 
-FIRST_VOXEL_MM = {
-    "MNI152NLin6Asym": (-91.0, -126.0, -72.0),
-    "MNI152NLin2009cAsym": (-96.0, -132.0, -78.0),
-}
-"""Centre of the leftmost, hindmost, lowest voxel of TemplateFlow's 1 mm grids. fMRIPrep begins
-its grids there for any voxel size."""
 TOLERANCE_MM = 2.0
 """The templates' own grids of 2 and 1.6 mm begin up to 1.8 mm from that of 1 mm."""
 MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
@@ -53,9 +48,10 @@ def space_of_grid(shape: tuple[int, int, int], affine: Affine) -> str | None:
     """Name the template at whose corner a grid begins, in whatever orientation; None: neither."""
     corners = np.stack(np.meshgrid(*[(0, n - 1) for n in shape]), axis=-1).reshape(-1, 3)
     first = (corners @ affine[:3, :3].T + affine[:3, 3]).min(axis=0)
-    for space, expected in FIRST_VOXEL_MM.items():
-        if np.abs(first - expected).max() <= TOLERANCE_MM:
-            return space
+    for space in SPACES.values():
+        expected = space.first_voxel_mm
+        if expected is not None and np.abs(first - expected).max() <= TOLERANCE_MM:
+            return space.name
     return None
 
 

@@ -22,7 +22,8 @@ from bids_app.atlas.setup.sources import (
     VOLUME_OF_GRAYORDINATES,
     further_sources_of,
 )
-from bids_app.atlas.volume import ABSENT_KEY, ATLAS_LABEL, GRAY_DENSITY, GRAY_SPACE, HASH_KEY
+from bids_app.atlas.spaces import FSLR
+from bids_app.atlas.volume import ABSENT_KEY, ATLAS_LABEL, HASH_KEY
 from bids_app.outputs.atomic import json_bytes
 from model.networks import parcels
 
@@ -79,9 +80,9 @@ def build_gray_atlas(contents: Mapping[Source, bytes], *, density: str) -> GrayI
     check_names(names, source=GRAYORDINATES.name)
     labels = cortex_first(combined, source=GRAYORDINATES.name)
     sources = [GRAYORDINATES]
-    if density != GRAY_DENSITY:
+    if density != FSLR.densities[0]:
         axis, labels = denser(axis, labels, contents)
-        sources += further_sources_of(GRAY_SPACE)
+        sources += further_sources_of(FSLR.name)
     source = CEREBELLUM[VOLUME_OF_GRAYORDINATES]
     cerebellum, grid = parse_labels(contents[source], source=source.name)
     sampled = resample_nearest(cerebellum, grid, axis.volume_shape, axis.affine)
@@ -89,7 +90,7 @@ def build_gray_atlas(contents: Mapping[Source, bytes], *, density: str) -> GrayI
     networks = np.zeros_like(labels)
     networks[inside] = sampled[tuple(axis.voxel[inside].T)]
     labels, _ = add_cerebellum(labels, networks)
-    check_labels(labels, absent={}, source=f"{GRAY_SPACE}, {density}")
+    check_labels(labels, absent={}, source=f"{FSLR.name}, {density}")
     return GrayImage(
         density=density, axis=axis, labels=labels, absent={}, sources=(*sources, source)
     )
@@ -104,8 +105,8 @@ def gray_files(
     -------
     Path to content, for `bids_app.outputs.atomic.write_all`; equal images give equal bytes.
     """
-    stem = f"tpl-{GRAY_SPACE}_atlas-{ATLAS_LABEL}_den-{image.density}_dseg"
-    path = folder / f"tpl-{GRAY_SPACE}" / stem
+    stem = f"tpl-{FSLR.name}_atlas-{ATLAS_LABEL}_den-{image.density}_dseg"
+    path = folder / f"tpl-{FSLR.name}" / stem
     sidecar = {
         "Name": ATLAS_LABEL,
         "Description": description,

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bids_app.atlas.spaces import FSLR
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-VOLUME_SPACES = ("MNI152NLin6Asym", "MNI152NLin2009cAsym")
-SPACES = (*VOLUME_SPACES, "fsLR")
 RESOLUTIONS = ("1", "2")
 NO_BUCKNER = (
     "no Buckner atlas in this space, and TemplateFlow's transform was not at hand at set-up"
@@ -209,7 +209,7 @@ VOXELS_170K = Source(
 
 def sources_of(space: str) -> list[Source]:
     """Return the files without which the atlas of a space cannot be built."""
-    if space == "fsLR":
+    if space == FSLR.name:
         return [GRAYORDINATES, CEREBELLUM[VOLUME_OF_GRAYORDINATES]]
     images = [CORTEX_SUBCORTEX[space, resolution] for resolution in RESOLUTIONS]
     return [CORTEX_SUBCORTEX_NAMES, *images, *([CEREBELLUM[space]] if space in CEREBELLUM else [])]
@@ -217,7 +217,7 @@ def sources_of(space: str) -> list[Source]:
 
 def further_sources_of(space: str) -> list[Source]:
     """Return the files that complete it: MNI152NLin2009cAsym's cerebellum, fsLR's 170k."""
-    if space == "fsLR":
+    if space == FSLR.name:
         return [*SPHERES.values(), VOXELS_170K]
     if space not in CEREBELLUM_WARP:
         return []

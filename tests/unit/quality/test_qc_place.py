@@ -20,6 +20,7 @@ from bids_app.atlas.setup import fetch as atlas_fetch
 from bids_app.atlas.setup import sources
 from bids_app.atlas.setup.build import build_atlas
 from bids_app.atlas.setup.gray_build import build_gray_atlas
+from bids_app.atlas.spaces import SPACES
 from bids_app.atlas.volume import Atlas
 from bids_app.errors import ScanError
 from bids_app.images.cifti import open_cifti
@@ -117,7 +118,7 @@ N_SCANS = 6
 
 @pytest.fixture(scope="module")
 def contents(shared_data):
-    needed = [source for space in sources.SPACES for source in sources.sources_of(space)]
+    needed = [source for space in SPACES for source in sources.sources_of(space)]
     return atlas_fetch.read_from_folder(shared_data / "atlases", needed)
 
 

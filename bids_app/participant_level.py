@@ -12,7 +12,7 @@ from bids_app.embedder import open_embedder
 from bids_app.errors import OutputError
 from bids_app.outputs.atomic import write_bytes
 from bids_app.participant import Pipeline, earlier_outcome, run_scan
-from bids_app.report.page import report_path, write_report
+from bids_app.report.page import is_current, write_report
 from bids_app.workers.cost import scan_memory_mb
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def closing_report(
     output_dir: Path, participant: str, *, anything_new: bool
 ) -> Callable[[Any, str], bool] | None:
     """Return `report_participant` unless a report is there and no run ended after it."""
-    path = report_path(output_dir, participant)
-    return None if not anything_new and _newer_than_runs(path) else report_participant
+    current = not anything_new and is_current(output_dir, participant)
+    return None if current else report_participant
 
 
 def report_participant(level: Invocation, participant: str) -> bool:
@@ -95,12 +95,3 @@ def open_pipeline(options: RunOptions, atlas_folder: Path) -> Pipeline:
             options.checkpoint, device=options.device, batch_size=options.batch_size
         ),
     )
-
-
-def _newer_than_runs(report: Path) -> bool:
-    """Tell whether a report is there and no run of its participant ended after it."""
-    if not report.exists():
-        return False
-    statuses = report.with_suffix("").rglob("*_status.json")
-    written_ns = report.stat().st_mtime_ns
-    return all(status.stat().st_mtime_ns <= written_ns for status in statuses)

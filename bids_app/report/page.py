@@ -13,6 +13,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from bids_app import __version__
+from bids_app.errors import InputError
 from bids_app.outputs.atomic import write_bytes
 from bids_app.report.methods import methods_section
 from bids_app.report.panels import run_section
@@ -20,7 +21,7 @@ from bids_app.report.quality import flag_names
 from bids_app.report.runs import read_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from bids_app.report.runs import ReportRun
@@ -44,6 +45,51 @@ _COLUMNS = (
 def report_path(output_dir: Path, participant: str) -> Path:
     """Name the report of a participant."""
     return output_dir / f"sub-{participant}.html"
+
+
+def is_current(output_dir: Path, participant: str) -> bool:
+    """Tell whether the report of a participant is there and no scan of theirs ended after it."""
+    path = report_path(output_dir, participant)
+    if not path.exists():
+        return False
+    written_ns = path.stat().st_mtime_ns
+    statuses = (output_dir / f"sub-{participant}").rglob("*_status.json")
+    return all(status.stat().st_mtime_ns <= written_ns for status in statuses)
+
+
+def participants_to_report(
+    output_dir: Path, wanted: Collection[str] | None = None
+) -> tuple[str, ...]:
+    """Find the participants of an output folder that have a status, of whom a page can be made.
+
+    Parameters
+    ----------
+    output_dir
+        Folder that participant level wrote.
+    wanted
+        Labels without ``sub-``; None: all.
+
+    Raises
+    ------
+    InputError
+        There is none, or one that is wanted has none.
+    """
+    found = {folder.name.removeprefix("sub-"): folder for folder in output_dir.glob("sub-*/")}
+    labels = sorted(found) if wanted is None else list(dict.fromkeys(wanted))
+    lacking = [
+        label
+        for label in labels
+        if label not in found or next(found[label].rglob("*_status.json"), None) is None
+    ]
+    with_status = tuple(label for label in labels if label not in lacking)
+    if not with_status or (wanted is not None and lacking):
+        named = ", ".join(f"sub-{label}" for label in lacking) or "no participant"
+        raise InputError(
+            f"{output_dir}: expected a *_status.json of every participant to report on, found "
+            f"none ({named}).",
+            hint="Run the participant level first: reports are made from what it wrote.",
+        )
+    return with_status
 
 
 def write_report(output_dir: Path, participant: str) -> Path:

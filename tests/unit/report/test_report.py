@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from bids_app.outputs.atomic import write_all
 from bids_app.outputs.derivatives import scan_files
 from bids_app.outputs.result import ScanResult
 from bids_app.outputs.status import ScanOutcome, write_outcome
-from bids_app.report.page import write_report
+from bids_app.report.page import is_current, participants_to_report, write_report
 from bids_app.signal.denoise import Denoised
 from bids_app.signal.parcellate import Coverage, Parcellated
 from bids_app.signal.strategy import Strategy
@@ -368,6 +369,27 @@ def test_a_participant_without_runs_is_a_clear_error(tmp_path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_report_is_current_until_a_scan_ends_after_it(tmp_path) -> None:
+    status = write_unembedded(tmp_path, make_scan(tmp_path, task="rest"), "failed", "damaged")
+    assert not is_current(tmp_path, "01")
+    page = write_report(tmp_path, "01")
+    assert is_current(tmp_path, "01")
+    later_ns = page.stat().st_mtime_ns + 1
+    os.utime(status, ns=(later_ns, later_ns))
+    assert not is_current(tmp_path, "01")
+
+
+def test_participants_with_a_status_can_be_reported_on_and_others_are_named(tmp_path) -> None:
+    with pytest.raises(InputError, match="no participant.*participant level"):
+        participants_to_report(tmp_path)
+    write_unembedded(tmp_path, make_scan(tmp_path, task="rest"), "failed", "damaged")
+    (tmp_path / "sub-02").mkdir()
+    assert participants_to_report(tmp_path) == ("01",)
+    assert participants_to_report(tmp_path, ["01"]) == ("01",)
+    with pytest.raises(InputError, match=r"\(sub-02, sub-03\)"):
+        participants_to_report(tmp_path, ["01", "02", "03"])
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"Status": "lost", "Entities": {}}'])
 def test_a_damaged_status_is_named(tmp_path, content) -> None:
     scan = make_scan(tmp_path, task="rest")
@@ -379,7 +401,7 @@ def test_a_damaged_status_is_named(tmp_path, content) -> None:
 
 def test_a_report_needs_no_figure_library(output) -> None:
     code = (
-        "import sys; from pathlib import Path; from bids_app.report.page import write_report\n"
+        "import sys; from pathlib import Path; from bids_app.report.page import is_current, participants_to_report, write_report\n"
         f"write_report(Path({str(output)!r}), '01')\n"
         "sys.exit(bool({'matplotlib', 'PIL', 'torch', 'scipy'} & set(sys.modules)))"
     )

@@ -32,15 +32,15 @@ from published_structure import published_structure
 
 import model.linear
 from model.pretraining.batches import draw_pieces
-from model.pretraining.cohort import Cohort
-from model.pretraining.config import load_config, recipe_path
 from model.pretraining.learner import Learner
 from model.pretraining.parallel import Crew
+from model.pretraining.recipes import load_config, recipe_path
 from model.pretraining.step import Trainer
 from model.pretraining.teacher import make_teacher
 from model.series import ParcelSeries
+from model.shards.crops import Cohort
 from model.shards.shards import Shards
-from model.shards.write import NewScan, write_shards
+from model.shards.store import NewScan, write_shards
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,8 +9,8 @@ import numpy as np
 
 from model.networks import parcel_names
 from model.series import ParcelSeries
+from model.shards.store import NewScan, write_shards
 from model.shards.subjects import split_subjects, write_lists
-from model.shards.write import NewScan, write_shards
 from model.spec import InputSpec
 
 if TYPE_CHECKING:

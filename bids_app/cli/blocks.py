@@ -66,7 +66,7 @@ def main(output_dir: Path, bids_dir: Path, **arguments: Any) -> NoReturn:
 def _run(output_dir: Path, bids_dir: Path, arguments: dict[str, Any]) -> int:
     from bids_app.errors import OptionsError
     from bids_app.tasks.blocks import BlockOptions, embed_blocks
-    from model.tasks.blocks import Response
+    from model.tasks.block_windows import Response
 
     if (arguments["hrf_delay"] is None) == (not arguments["double_gamma"]):
         raise OptionsError(

@@ -14,7 +14,7 @@ from bids_app.outputs.embedding import embedding_columns, model_metadata
 from bids_app.tasks.events import events_of, find_events, read_events
 from model.cohort.outputs import embedded_runs, model_series
 from model.errors import SeriesError
-from model.tasks.blocks import block_windows, find_blocks, merge_events
+from model.tasks.block_windows import block_windows, find_blocks, merge_events
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bids_app.embedder import Embedder
     from model.cohort.outputs import Run
     from model.series import ScanEmbedding
-    from model.tasks.blocks import Block, Construction, Event, Place, Response
+    from model.tasks.block_windows import Block, Construction, Event, Place, Response
 
 
 _FIRST = ("participant_id", "session_id", "task_id")

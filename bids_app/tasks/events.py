@@ -9,7 +9,7 @@ import pandas as pd
 
 from bids_app.errors import InputError, ScanError
 from bids_app.inputs.entities import same_run_label
-from model.tasks.blocks import Event
+from model.tasks.block_windows import Event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

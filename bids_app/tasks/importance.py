@@ -13,7 +13,7 @@ from bids_app.outputs.embedding import embedding_columns, model_metadata
 from model.cohort.outputs import embedded_runs, model_series
 from model.networks import NETWORKS
 from model.preprocess import window
-from model.tasks.importance import embed_single_networks
+from model.tasks.single_networks import embed_single_networks
 
 if TYPE_CHECKING:
     from pathlib import Path

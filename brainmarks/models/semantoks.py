@@ -1,4 +1,4 @@
-"""Found and imported by the registry of brainmarks; the model is in `model.brainmarks.encoder`."""
+"""Found and imported by the registry of brainmarks; see `model.brainmarks.scan_encoder`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from brainmarks.models.registry import register_model
 
-from model.brainmarks.encoder import MAX_WINDOWS, ScanEncoder, ScanTransform
+from model.brainmarks.scan_encoder import MAX_WINDOWS, ScanEncoder, ScanTransform
 from model.checkpoint import load_encoder
 
 if TYPE_CHECKING:

@@ -127,7 +127,7 @@ def pretrain(
         raise click.UsageError("RECIPE and OUT are needed, unless --data is given.")
     if init is not None:
         overrides = (*overrides, f"run.init={init}")
-    from model.pretraining.command import run_pretraining
+    from model.pretraining.pretrain import run_pretraining
 
     _end_when_told_to(out)
     _announce(run_pretraining(recipe, out, overrides, data=data, device=device, report=_progress))
@@ -138,7 +138,7 @@ def pretrain(
 @_DEVICE
 def resume(out: Path, device: str) -> None:
     """Go on with the killed run in the folder OUT, with the settings it was started with."""
-    from model.pretraining.command import resume_pretraining
+    from model.pretraining.pretrain import resume_pretraining
 
     _end_when_told_to(out)
     _announce(resume_pretraining(out, device=device, report=_progress))
@@ -217,8 +217,8 @@ def evaluate(source: Path, out: Path, where: tuple[str, ...], **options: Any) ->
 
     SOURCE is an output folder of semantoks, or a table (.tsv, .csv, .parquet) with a row per scan.
     """
-    from model.evaluation.command import EvaluationOptions, run_evaluation
-    from model.evaluation.report import identification_lines
+    from model.evaluation.evaluate import EvaluationOptions, run_evaluation
+    from model.evaluation.results import identification_lines
     from model.evaluation.source import SourceOptions
 
     pairs = [text.partition("=") for text in where]
@@ -249,7 +249,7 @@ def scale(config: Path, out: Path) -> None:
 
     A call that was stopped is continued by the same call; rows that failed are tried again.
     """
-    from model.scaling.command import run_scaling
+    from model.scaling.scale import run_scaling
 
     rows = run_scaling(config, out)
     n_failed = sum(row["status"] == "failed" for row in rows)
@@ -289,7 +289,7 @@ def brainmarks(output_dir: Path, root: Path, **options: Any) -> None:
 
     ROOT is BRAINMARKS_DATA_ROOT for `python -m brainmarks.main_logistic` (docs/brainmarks.md).
     """
-    from model.brainmarks.export import ExportOptions, export_brainmarks
+    from model.brainmarks.arrow import ExportOptions, export_brainmarks
 
     for part, n_scans in export_brainmarks(output_dir, root, ExportOptions(**options)).items():
         click.echo(f"{part}\t{n_scans} scans")

@@ -58,8 +58,8 @@ def probe(data: Path, participants: Path, out: Path, **options: Any) -> None:
     (embeddings: probe and linear). OUT is a new folder for results.json, results.tsv,
     predictions.tsv and results.svg. docs/probing.md describes methods and numbers.
     """
-    from model.probing.command import run_probe
     from model.probing.config import ProbeConfig
+    from model.probing.probe import run_probe
 
     checkpoint, device = options.pop("checkpoint"), options.pop("device")
     config = ProbeConfig(**options)
@@ -87,8 +87,8 @@ def finetune(data: Path, participants: Path, out: Path, **options: Any) -> None:
     DATA is an output folder of semantoks. OUT is a new folder for checkpoint/ (for --checkpoint
     anywhere), the head, results.json and the course of the training. docs/probing.md describes it.
     """
-    from model.finetuning.command import run_finetune
     from model.finetuning.config import FinetuneConfig
+    from model.finetuning.finetune import run_finetune
 
     checkpoint, device = options.pop("checkpoint"), options.pop("device")
     config = FinetuneConfig(**options)

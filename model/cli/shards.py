@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from model.shards.write import NewScan
+    from model.shards.store import NewScan
     from model.spec import InputSpec, Normalization
 
 _NORMALIZATION = click.option(
@@ -42,7 +42,7 @@ def shards_group() -> None:
 @_NORMALIZATION
 def from_outputs(output_dir: Path, shards: Path, desc: str, normalization: Normalization) -> None:
     """Store the series in OUTPUT_DIR of the participant level as the new folder SHARDS."""
-    from model.shards.sources import scans_of_outputs
+    from model.shards.incoming import scans_of_outputs
 
     spec = _spec(normalization)
     scans = scans_of_outputs(output_dir, spec, description=desc)  # type: ignore[arg-type]
@@ -56,7 +56,7 @@ def from_outputs(output_dir: Path, shards: Path, desc: str, normalization: Norma
 @_NORMALIZATION
 def from_hdf5(file: Path, shards: Path, tr_s: float, normalization: Normalization) -> None:
     """Store the series of FILE, in the HDF5 layout of the published training."""
-    from model.shards.sources import scans_of_hdf5
+    from model.shards.incoming import scans_of_hdf5
 
     spec = _spec(normalization)
     _write(shards, scans_of_hdf5(file, spec, tr_s=tr_s), spec, made_from=f"HDF5 {file.name}")
@@ -84,7 +84,7 @@ def from_simulator(
     normalization: Normalization,
 ) -> None:
     """Store simulated series."""
-    from model.shards.sources import scans_of_simulator
+    from model.shards.incoming import scans_of_simulator
     from model.simulation.simulate import SimulationConfig
 
     spec = _spec(normalization)
@@ -137,7 +137,7 @@ def _spec(normalization: Normalization) -> InputSpec:
 
 
 def _write(shards: Path, scans: Iterable[NewScan], spec: InputSpec, *, made_from: str) -> None:
-    from model.shards.write import write_shards
+    from model.shards.store import write_shards
 
     made = write_shards(shards, scans, spec, made_from=made_from)
     for scan, reason in made.excluded.items():

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from model.checkpoint import load_encoder
 from model.errors import CheckpointError, ConfigError
 from model.files.strict import from_dict
-from model.probing.linear import LinearHead, make_head
+from model.probing.head import LinearHead, make_head
 from model.spec import ReadoutPart  # noqa: TC001 - from_dict reads the annotations
 
 if TYPE_CHECKING:

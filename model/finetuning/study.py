@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from model.errors import ConfigError
 from model.finetuning.train import Crops
-from model.probing.evaluate import Row, evaluate, target_scale
 from model.probing.features import (
     crop_extractor,
     crops,
@@ -18,6 +17,7 @@ from model.probing.features import (
 )
 from model.probing.methods import make_methods
 from model.probing.protocol import labels_of
+from model.probing.scoring import Row, evaluate, target_scale
 from model.probing.splits import split_of
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from model.finetuning.predictor import scores_of
 from model.finetuning.rates import parameter_groups
 from model.pretraining.views import ViewsConfig, augment
 from model.probing.config import MAIN_METRIC
-from model.probing.evaluate import by_subject, measure_subjects
-from model.probing.linear import batches, loss_of
+from model.probing.head import batches, loss_of
 from model.probing.samples import ProbeError
+from model.probing.scoring import by_subject, measure_subjects
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -25,8 +25,8 @@ from model.simulation.simulate import simulate
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from model.pretraining.cohort import Cohort, Crop
     from model.pretraining.settings import PretrainConfig
+    from model.shards.crops import Cohort, Crop
 
 Cut = Callable[[slice, torch.Generator], tuple[Tensor, Tensor]]
 """Cuts views (V, B, P, L) and absent networks (V, B, N) of some subjects of a batch."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from model.pretraining.batches import describe_batch, draw_held_out, stream_batches
 from model.pretraining.curves import draw_curves
-from model.pretraining.record import (
+from model.pretraining.run_folder import (
     Log,
     TrainingError,
     read_log,
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from model.pretraining.batches import Batch
-    from model.pretraining.cohort import Cohort
     from model.pretraining.settings import RunConfig
     from model.pretraining.step import Trainer
+    from model.shards.crops import Cohort
 
 VALIDATION = "validation_"
 """Prefix of held-out losses in the log."""

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from model.probing.baselines import PENALTIES, fit_linear, fit_svm, learn_scaling
-from model.probing.linear import RATES, train_probe
+from model.probing.head import RATES, train_probe
 from model.probing.tangent import learn_tangent
 from model.statistics.connectivity import fisher_z
 

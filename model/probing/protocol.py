@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.probing.config import ProtocolConfig
-    from model.probing.evaluate import Row
     from model.probing.participants import Labels
+    from model.probing.scoring import Row
     from model.probing.splits import Split
 
 _LOG = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from model.probing.config import Task
-    from model.probing.evaluate import Row
     from model.probing.participants import Labels
+    from model.probing.scoring import Row
 
     Summary = dict[str, dict[str, dict[str, float]]]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from model.probing.config import Task
-    from model.probing.evaluate import Row
+    from model.probing.scoring import Row
     from model.probing.splits import Split
 
 CONFIDENCE = 0.95

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from model.scaling.fit import Law
+    from model.scaling.law import Law
 
     Gains = Mapping[int, list[float]]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.errors import ConfigError
 from model.files.strict import COUNT, SEED, Limits, check_limits, from_dict
-from model.pretraining.config import load_config
+from model.pretraining.recipes import load_config
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builders
 import numpy as np
 
-from model.shards.sources import scans_of_outputs
+from model.shards.incoming import scans_of_outputs
 from model.spec import InputSpec
 
 

@@ -11,8 +11,8 @@ import torch
 from click.testing import CliRunner
 from torch.utils.data import default_collate
 
-from model.brainmarks.encoder import MAX_WINDOWS, SPACE, ScanEncoder, ScanTransform
-from model.brainmarks.export import standardize
+from model.brainmarks.arrow import standardize
+from model.brainmarks.scan_encoder import MAX_WINDOWS, SPACE, ScanEncoder, ScanTransform
 from model.checkpoint import load_encoder
 from model.cli.app import main
 from model.embed import embed_series

@@ -16,10 +16,10 @@ from shard_builders import make_shards
 
 from model.errors import ConfigError
 from model.pretraining.batches import Batch, draw_batch, draw_pieces
-from model.pretraining.command import resume_pretraining, run_pretraining
-from model.pretraining.config import load_config, recipe_path
 from model.pretraining.learner import Learner
 from model.pretraining.parallel import Crew
+from model.pretraining.pretrain import resume_pretraining, run_pretraining
+from model.pretraining.recipes import load_config, recipe_path
 from model.pretraining.step import Trainer
 
 TINY = recipe_path("tiny")
@@ -30,7 +30,7 @@ PIECES = ("run.micro_batches=2", *OBJECTIVE)
 FINAL_STEP = (
     "import sys, torch\n"
     "from model.pretraining.batches import draw_batch\n"
-    "from model.pretraining.config import load_config, recipe_path\n"
+    "from model.pretraining.recipes import load_config, recipe_path\n"
     "from model.pretraining.learner import Learner\n"
     "from model.pretraining.parallel import assemble\n"
     "from model.pretraining.step import Trainer\n"

@@ -15,14 +15,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import model.encoder
 from model.checkpoint import load_encoder
 from model.errors import CheckpointError, ConfigError, SemantoksError
-from model.pretraining import command
+from model.pretraining import pretrain
 from model.pretraining.batches import draw_batch
-from model.pretraining.command import run_pretraining
-from model.pretraining.config import load_config, recipe_path
 from model.pretraining.learner import Learner
 from model.pretraining.parallel import Crew
+from model.pretraining.pretrain import run_pretraining
 from model.pretraining.provenance import git_revision
-from model.pretraining.record import Log, TrainingError
+from model.pretraining.recipes import load_config, recipe_path
+from model.pretraining.run_folder import Log, TrainingError
 from model.pretraining.step import Trainer
 from model.spec import CheckpointCard
 
@@ -126,7 +126,7 @@ def test_settings_and_provenance_are_saved_before_work_starts(tmp_path, monkeypa
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "train", stop)
+    monkeypatch.setattr(pretrain, "train", stop)
     with pytest.raises(KeyboardInterrupt):
         run_pretraining(TINY, tmp_path / "out", SHORT)
     assert json.loads((tmp_path / "out/config.json").read_text())["run"]["n_steps"] == 6
@@ -352,7 +352,7 @@ def test_a_disk_that_is_full_is_told(tmp_path, monkeypatch):
     def full(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("model.pretraining.record.torch.save", full)
+    monkeypatch.setattr("model.pretraining.run_folder.torch.save", full)
     with pytest.raises(TrainingError, match="No space left"):
         run_pretraining(TINY, tmp_path / "run", SHORT)
 

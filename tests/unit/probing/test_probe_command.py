@@ -18,11 +18,11 @@ from model.checkpoint import load_encoder
 from model.cli.app import main
 from model.pretraining.whitening import whiten
 from model.probing.config import METHODS, ProbeConfig
-from model.probing.evaluate import evaluate
 from model.probing.features import find_runs
 from model.probing.inputs import series_features
 from model.probing.methods import make_methods
 from model.probing.participants import Labels
+from model.probing.scoring import evaluate
 from model.probing.splits import draw_split
 from model.simulation.simulate import SimulationConfig
 from model.spec import InputSpec

@@ -9,15 +9,15 @@ import pytest
 import torch
 from scipy import stats
 
-from model.probing import linear
+from model.probing import head
 from model.probing.baselines import fit_linear, learn_scaling
 from model.probing.config import METHODS
-from model.probing.evaluate import evaluate
-from model.probing.linear import batches, train_probe
+from model.probing.head import batches, train_probe
 from model.probing.methods import features_of, make_methods
 from model.probing.metrics import UndefinedError, measure
 from model.probing.participants import Labels
 from model.probing.samples import Learned, ProbeError, Samples, refuse_copies
+from model.probing.scoring import evaluate
 from model.probing.splits import LeakError, draw_split
 from model.probing.summary import interval
 from model.probing.tangent import learn_tangent
@@ -330,4 +330,4 @@ def test_every_method_has_its_features(rng):
 
 
 def test_rates_are_those_of_the_paper():
-    assert linear.RATES == (0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+    assert head.RATES == (0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)

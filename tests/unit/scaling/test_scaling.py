@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from model.cli.app import main
 from model.errors import ConfigError
 from model.pretraining.batches import draw_batch
-from model.pretraining.config import load_config
-from model.pretraining.record import TrainingError
-from model.scaling import command
-from model.scaling.fit import fit_law
+from model.pretraining.recipes import load_config
+from model.pretraining.run_folder import TrainingError
+from model.scaling import scale as scaling
+from model.scaling.law import fit_law
 from model.scaling.plan import load_plan
 
 RECIPE = (Path(str(files("model"))) / "data/pretraining/tiny.toml").read_text()
@@ -51,14 +51,14 @@ def plan(tmp_path):
 @pytest.fixture
 def failing(monkeypatch):
     """Make the training of one row fail."""
-    real = command.run_pretraining
+    real = scaling.run_pretraining
 
     def fail(recipe, folder, overrides):
         if overrides == ("run.n_subjects=8", "run.seed=2"):
             raise TrainingError("expected a finite loss, found nan")
         return real(recipe, folder, overrides)
 
-    monkeypatch.setattr(command, "run_pretraining", fail)
+    monkeypatch.setattr(scaling, "run_pretraining", fail)
     return monkeypatch, real
 
 
@@ -101,25 +101,25 @@ def test_a_failed_row_has_no_score_and_the_others_go_on(plan, failing):
     assert "scores" not in failed
     assert rows["size-000016_seed-2"]["status"] == "done"
     times = {p: p.stat().st_mtime_ns for p in (plan.parent / "out" / "rows").iterdir()}
-    monkeypatch.setattr(command, "run_pretraining", real)
+    monkeypatch.setattr(scaling, "run_pretraining", real)
     assert scale(plan).exit_code == 0
     changed = [p.stem for p, t in times.items() if p.stat().st_mtime_ns != t]
     assert changed == ["size-000008_seed-2"]
 
 
 def test_a_killed_analysis_goes_on_with_the_row_it_was_at(plan, monkeypatch):
-    real = command.run_pretraining
+    real = scaling.run_pretraining
 
     def killed(recipe, folder, overrides):
         if overrides == ("run.n_subjects=16", "run.seed=1"):
             raise KeyboardInterrupt
         return real(recipe, folder, overrides)
 
-    monkeypatch.setattr(command, "run_pretraining", killed)
+    monkeypatch.setattr(scaling, "run_pretraining", killed)
     assert scale(plan).exit_code != 0
     before = rows_of(plan.parent / "out")
     assert "size-000016_seed-1" not in before
-    monkeypatch.setattr(command, "run_pretraining", real)
+    monkeypatch.setattr(scaling, "run_pretraining", real)
     assert scale(plan).exit_code == 0
     after = rows_of(plan.parent / "out")
     assert len(after) == 6

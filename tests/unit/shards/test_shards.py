@@ -14,10 +14,10 @@ from shard_builders import make_shards, noise_scans, write_output
 from model.cohort.outputs import OutputsError
 from model.preprocess import normalize, resample
 from model.series import ParcelSeries
+from model.shards.incoming import scans_of_hdf5, scans_of_outputs, scans_of_simulator
 from model.shards.published_series import PARTS
 from model.shards.shards import ShardError, Shards
-from model.shards.sources import scans_of_hdf5, scans_of_outputs, scans_of_simulator
-from model.shards.write import NewScan, write_shards
+from model.shards.store import NewScan, write_shards
 from model.simulation.simulate import SimulationConfig
 from model.spec import InputSpec
 

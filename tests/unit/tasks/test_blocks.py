@@ -13,7 +13,7 @@ from model.networks import NETWORKS, network_columns
 from model.preprocess import window
 from model.series import ParcelSeries
 from model.spec import EncoderSpec, InputSpec
-from model.tasks.blocks import (
+from model.tasks.block_windows import (
     CONSTRUCTIONS,
     Event,
     Response,
@@ -22,7 +22,7 @@ from model.tasks.blocks import (
     find_blocks,
     merge_events,
 )
-from model.tasks.importance import embed_single_networks
+from model.tasks.single_networks import embed_single_networks
 
 SPEC = InputSpec()
 DELAY = Response(delay_s=5.0)

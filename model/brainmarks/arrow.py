@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from model.brainmarks.encoder import SPACE
+from model.brainmarks.scan_encoder import SPACE
 from model.cohort.outputs import OutputsError, embedded_runs
 from model.errors import ConfigError, SemantoksError
 from model.files.write import json_bytes, new_folder, refuse_occupied, write_whole

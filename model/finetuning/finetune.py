@@ -21,9 +21,9 @@ from model.finetuning.report import curves_svg, epochs_tsv
 from model.finetuning.study import open_study
 from model.finetuning.train import best_of, train
 from model.probing.config import MAIN_METRIC
-from model.probing.evaluate import Row, by_subject, measure_subjects
 from model.probing.protocol import provenance, row_record
 from model.probing.report import predictions_tsv, text_table
+from model.probing.scoring import Row, by_subject, measure_subjects
 from model.probing.summary import summarize
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def run_finetune(
     Parameters
     ----------
     data, participants, checkpoint, device
-        As for `model.probing.command.run_probe`; data is an output folder, the checkpoint is
+        As for `model.probing.probe.run_probe`; data is an output folder, the checkpoint is
         where to start, the device where to train.
     out
         New folder for ``checkpoint/`` and the head, ``results.json``, ``predictions.tsv``,

@@ -12,10 +12,10 @@ from model.errors import ConfigError, SemantoksError
 from model.preprocess import window
 from model.pretraining.provenance import SHARDS_FOLDER
 from model.series import ParcelSeries
+from model.shards.incoming import scans_of_outputs
 from model.shards.shards import DESCRIPTION, Shards
-from model.shards.sources import scans_of_outputs
+from model.shards.store import write_shards
 from model.shards.subjects import SubjectsError, split_subjects, write_lists
-from model.shards.write import write_shards
 from model.statistics.bootstrap import mean_interval, resample
 from model.statistics.measures import pair_scores, standardise
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.encoder import Encoder
-    from model.pretraining.cohort import Cohort
+    from model.shards.crops import Cohort
     from model.shards.shards import StoredScan
     from model.spec import InputSpec, ReadoutPart
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.adaptation.adapt import (
+from model.checkpoint import save_checkpoint
+from model.errors import ConfigError
+from model.pretraining.adapt import (
     AdaptationError,
     check_size,
     compare,
     prepare_cohort,
     state_result,
 )
-from model.checkpoint import save_checkpoint
-from model.errors import ConfigError
 from model.pretraining.batches import draw_held_out
-from model.pretraining.cohort import Cohort
-from model.pretraining.config import load_config, load_parent, load_saved, recipe_path
 from model.pretraining.learner import Learner
 from model.pretraining.loop import train
 from model.pretraining.parallel import assemble
@@ -27,10 +25,12 @@ from model.pretraining.provenance import (
     describe_data,
     describe_parent,
 )
-from model.pretraining.record import TrainingError, read_log
+from model.pretraining.recipes import load_config, load_parent, load_saved, recipe_path
+from model.pretraining.run_folder import TrainingError, read_log
 from model.pretraining.settings import UNTRAINED
 from model.pretraining.step import Trainer
 from model.pretraining.whitening import whiten
+from model.shards.crops import Cohort
 from model.shards.shards import Shards
 from model.shards.subjects import LISTS, read_lists
 
@@ -59,7 +59,7 @@ def run_pretraining(
     Parameters
     ----------
     recipe
-        TOML as `model.pretraining.config.load_config` reads it, or the name of a shipped one.
+        TOML as `model.pretraining.recipes.load_config` reads it, or the name of a shipped one.
     out
         Gets ``config.json`` and ``provenance.json`` before work starts, then ``log.jsonl``,
         ``state.pt`` and ``curves.png``, and in the end ``checkpoint/``.

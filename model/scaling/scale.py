@@ -13,9 +13,9 @@ from model.checkpoint import load_encoder
 from model.encoder import build_encoder
 from model.errors import ConfigError, SemantoksError
 from model.files.write import json_bytes, tsv_bytes, write_whole
-from model.pretraining.command import run_pretraining
+from model.pretraining.pretrain import run_pretraining
 from model.pretraining.provenance import git_revision
-from model.scaling.fit import Law, fit_law
+from model.scaling.law import Law, fit_law
 from model.scaling.measure import RepeatedScans, measure, repeated_scans
 from model.scaling.plan import UNTRAINED, Plan, load_plan, row_name, row_settings
 

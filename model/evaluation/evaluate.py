@@ -18,7 +18,7 @@ from model.evaluation.baselines import (
 from model.evaluation.compare import Finding, Resampling, findings
 from model.evaluation.connectivity import FISHER, PEARSON, TANGENT, WITHIN
 from model.evaluation.leakage import leakage
-from model.evaluation.report import write_report, write_robustness
+from model.evaluation.results import write_report, write_robustness
 from model.evaluation.source import SourceOptions, keyed_runs, read_rows, read_source
 from model.evaluation.vectors import ByLevel, Vectors, one_below_other, side_by_side
 from model.statistics.pairing import EvaluationError, single_session_subjects

@@ -14,7 +14,7 @@ from model.preprocess import prepare
 from model.series import ParcelSeries
 from model.shards.published_series import open_store, read_row, read_subjects
 from model.shards.shards import ShardError
-from model.shards.write import NewScan
+from model.shards.store import NewScan
 from model.simulation.draws import generator_of
 from model.simulation.layout import layout
 from model.simulation.simulate import simulate

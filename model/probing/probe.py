@@ -10,7 +10,6 @@ from model.cohort.group_table import read_group_table
 from model.errors import ConfigError
 from model.files.write import json_bytes, new_folder, refuse_occupied
 from model.probing.config import METHODS, TABLE_METHODS
-from model.probing.evaluate import evaluate
 from model.probing.features import find_runs, subject_of
 from model.probing.inputs import series_features, table_features
 from model.probing.methods import WHITENED, features_of, make_methods
@@ -18,6 +17,7 @@ from model.probing.participants import some
 from model.probing.protocol import labels_of, provenance, row_record
 from model.probing.report import figure_svg, predictions_tsv, rows_tsv, text_table
 from model.probing.samples import ProbeError
+from model.probing.scoring import evaluate
 from model.probing.splits import make_splits
 from model.probing.summary import summarize
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.probing.config import ProbeConfig
-    from model.probing.evaluate import Row
     from model.probing.inputs import Features
     from model.probing.participants import Labels
+    from model.probing.scoring import Row
     from model.probing.splits import Split
 
 _LOG = logging.getLogger(__name__)

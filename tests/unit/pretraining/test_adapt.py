@@ -12,15 +12,15 @@ import torch
 from click.testing import CliRunner
 from shard_builders import make_shards, noise_scans, write_output
 
-from model.adaptation.adapt import compare, state_result
 from model.cli import app as cli
 from model.encoder import build_encoder
 from model.errors import ConfigError
-from model.pretraining import command
+from model.pretraining import pretrain
+from model.pretraining.adapt import compare, state_result
 from model.pretraining.batches import describe_batch, draw_batch, draw_held_out
-from model.pretraining.cohort import Cohort
-from model.pretraining.command import run_pretraining
-from model.pretraining.config import load_config
+from model.pretraining.pretrain import run_pretraining
+from model.pretraining.recipes import load_config
+from model.shards.crops import Cohort
 from model.shards.shards import ShardError, Shards
 from model.shards.subjects import SubjectsError
 from model.spec import EncoderSpec, InputSpec
@@ -49,7 +49,7 @@ def start(tmp_path_factory):
 
 def config_of(shards, start, *more):
     overrides = (f"data.shards={shards}", f"run.init={start}", *FEW, *more)
-    return load_config(command.recipe_path("adapt"), overrides=overrides)
+    return load_config(pretrain.recipe_path("adapt"), overrides=overrides)
 
 
 def cohort_of(shards, *, n_sessions=1, spec=None):
@@ -154,7 +154,7 @@ def test_other_lists_than_the_run_was_started_with_are_refused(shards, tmp_path)
     copy = shutil.copytree(shards, tmp_path / "copy")
     overrides = (f"data.shards={copy}", "run.init=random", *FEW)
     recipe = tmp_path / "recipe.toml"
-    text = command.recipe_path("adapt").read_text()
+    text = pretrain.recipe_path("adapt").read_text()
     recipe.write_text(f"{text}\n[encoder]\ndim = 16\ndepth = 1\nheads = 2\n[input]\n")
     overrides = (*overrides, 'run.readout=["mean"]')
     run_pretraining(recipe, tmp_path / "out", overrides)

@@ -1,1 +1,0 @@
-"""Go on training on a cohort of one's own."""

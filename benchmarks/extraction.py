@@ -153,7 +153,7 @@ def ours(bold: Path, folder: Path, *, name: str = OURS) -> dict[str, float]:
     import nibabel  # noqa: F401 not part of the work
 
     from bids_app.images.nifti import load_mask, open_bold
-    from bids_app.signal.parcellate import parcellate
+    from bids_app.images.nifti_parcels import parcellate
 
     labels = np.load(folder / "labels.npy")
     values: list[npt.NDArray[np.float64]] = []

@@ -12,7 +12,9 @@ import numpy as np
 from bids_app.atlas.spaces import FSLR
 from bids_app.errors import AppError, ScanError, ScanExcludedError
 from bids_app.images.cifti import open_cifti
+from bids_app.images.cifti_parcels import parcellate_grayordinates
 from bids_app.images.nifti import load_mask, open_bold
+from bids_app.images.nifti_parcels import parcellate
 from bids_app.options import configuration_hash
 from bids_app.outputs.atomic import write_all, write_bytes
 from bids_app.outputs.derivatives import scan_files
@@ -21,8 +23,6 @@ from bids_app.outputs.status import ScanOutcome, already_done, status_path, writ
 from bids_app.quality.place import check_space, mirror_margin
 from bids_app.signal.confounds import load_confounds
 from bids_app.signal.denoise import denoise
-from bids_app.signal.grayordinates import parcellate_grayordinates
-from bids_app.signal.parcellate import parcellate
 from bids_app.signal.timing import repetition_time, start_time
 from model.despike import despike
 from model.errors import CheckpointError, SemantoksError
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from bids_app.embedder import Embedder
     from bids_app.images.cifti import CiftiSeries
     from bids_app.images.nifti import BoldImage
+    from bids_app.images.nifti_parcels import Parcellated
     from bids_app.inputs.scans import Scan
     from bids_app.options import SignalOptions
-    from bids_app.signal.parcellate import Parcellated
     from bids_app.signal.strategy import Strategy
 
 log = logging.getLogger(__name__)

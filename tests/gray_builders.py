@@ -19,8 +19,8 @@ from bids_app.atlas.setup.build import atlas_files
 from bids_app.atlas.setup.gray_build import GrayImage, gray_files
 from bids_app.atlas.setup.sources import SPHERES, VOXELS_170K
 from bids_app.images.cifti import open_cifti
+from bids_app.images.cifti_parcels import parcellate_grayordinates
 from bids_app.outputs.atomic import write_all
-from bids_app.signal.grayordinates import parcellate_grayordinates
 from model.networks import parcel_names
 
 if TYPE_CHECKING:

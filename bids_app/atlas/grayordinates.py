@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bids_app.atlas.labels import Affine, LabelArray, check_label_table, check_labels
+from bids_app.atlas.labels import Affine, LabelArray, check_label_table, check_labels, load_image
 from bids_app.atlas.spaces import FSLR
 from bids_app.atlas.volume import (
     ABSENT_KEY,
@@ -27,7 +27,6 @@ from bids_app.atlas.volume import (
     read_sidecar,
 )
 from bids_app.errors import AtlasError
-from bids_app.images.cifti import load_image
 from model.networks import parcel_names
 
 if TYPE_CHECKING:

@@ -24,6 +24,8 @@ LabelArray = npt.NDArray[np.int32]
 Affine = npt.NDArray[np.float64]
 
 LABEL_COLUMNS = ("index", "name", "network", "hemisphere")
+GRID_TOLERANCE_MM = 1e-3
+"""Displacement of a corner voxel up to which two grids are the same (float32 headers)."""
 LISTED = 5
 """Items named in one message; the rest are counted."""
 
@@ -87,6 +89,28 @@ def labels_of(image: Any, *, source: str) -> tuple[LabelArray, Affine]:
     labels = values.astype(np.int32)
     labels.setflags(write=False)
     return labels, np.array(image.affine, dtype=np.float64)
+
+
+def load_image(path: Path) -> Any:
+    """Load a file with nibabel; the values stay in it.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged or cannot be read, in whichever way nibabel says that.
+    """
+    from xml.parsers.expat import ExpatError
+
+    import nibabel as nib
+    from nibabel.cifti2.cifti2 import Cifti2HeaderError
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+
+    damaged = (Cifti2HeaderError, ImageFileError, HeaderDataError, ExpatError)
+    try:
+        return nib.load(path)
+    except (OSError, EOFError, ValueError, LookupError, *damaged) as err:
+        raise ValueError(str(err)) from err
 
 
 def _load(path: Path) -> Any:
@@ -171,6 +195,21 @@ def voxel_sha256(labels: LabelArray, affine: Affine) -> str:
     digest.update(affine.astype("<f4").tobytes())
     digest.update(labels.astype("<i4").tobytes())
     return digest.hexdigest()
+
+
+def same_grid(
+    shape: tuple[int, ...],
+    affine: npt.NDArray[np.float64],
+    other_shape: tuple[int, ...],
+    other_affine: npt.NDArray[np.float64],
+) -> bool:
+    """Tell whether two grids have the same shape and put every voxel in the same place."""
+    if tuple(shape) != tuple(other_shape):
+        return False
+    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in shape]), axis=-1).reshape(-1, len(shape))
+    difference = (affine - other_affine)[:3]
+    moved = corners @ difference[:, :3].T + difference[:, 3]
+    return bool(np.linalg.norm(moved, axis=1).max() <= GRID_TOLERANCE_MM)
 
 
 def resample_nearest(

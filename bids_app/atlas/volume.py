@@ -27,11 +27,11 @@ from bids_app.atlas.labels import (
     read_affine,
     read_labels,
     resample_nearest,
+    same_grid,
     voxel_sha256,
 )
 from bids_app.atlas.spaces import FSLR, atlas_key, preference
 from bids_app.errors import AtlasError
-from bids_app.images.nifti import same_grid
 from model.networks import parcel_names, parcels
 
 if TYPE_CHECKING:

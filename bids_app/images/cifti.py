@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bids_app.atlas.labels import load_image
 from bids_app.errors import ScanError
 
 if TYPE_CHECKING:
@@ -133,28 +134,6 @@ def _truncated(series: CiftiSeries, found: int, expected: int) -> ScanError:
         f"{series.n_volumes} volumes ({expected} bytes), found {found} bytes.",
         hint="Copy the file again, or rerun fMRIPrep for this scan.",
     )
-
-
-def load_image(path: Path) -> Any:
-    """Load a file with nibabel; the values stay in it.
-
-    Raises
-    ------
-    ValueError
-        The file is damaged or cannot be read, in whichever way nibabel says that.
-    """
-    from xml.parsers.expat import ExpatError
-
-    import nibabel as nib
-    from nibabel.cifti2.cifti2 import Cifti2HeaderError
-    from nibabel.filebasedimages import ImageFileError
-    from nibabel.spatialimages import HeaderDataError
-
-    damaged = (Cifti2HeaderError, ImageFileError, HeaderDataError, ExpatError)
-    try:
-        return nib.load(path)
-    except (OSError, EOFError, ValueError, LookupError, *damaged) as err:
-        raise ValueError(str(err)) from err
 
 
 def _load(path: Path) -> Any:

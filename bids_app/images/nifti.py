@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bids_app.atlas.labels import same_grid
 from bids_app.errors import ScanError
 
 try:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GRID_TOLERANCE_MM = 1e-3
-"""Displacement of a corner voxel up to which two grids are the same (float32 headers)."""
 BLOCK_BYTES = 1 << 21
 """Decompressed at a time: it is averaged while it lies in the processor's cache."""
 SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
@@ -174,21 +173,6 @@ def load_mask(path: Path, bold: BoldImage) -> npt.NDArray[np.bool_]:
         found = np.unique(values)
         log.warning("%s: not binary (%d values); all above zero is inside", path, found.size)
     return inside
-
-
-def same_grid(
-    shape: tuple[int, ...],
-    affine: npt.NDArray[np.float64],
-    other_shape: tuple[int, ...],
-    other_affine: npt.NDArray[np.float64],
-) -> bool:
-    """Tell whether two grids have the same shape and put every voxel in the same place."""
-    if tuple(shape) != tuple(other_shape):
-        return False
-    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in shape]), axis=-1).reshape(-1, len(shape))
-    difference = (affine - other_affine)[:3]
-    moved = corners @ difference[:, :3].T + difference[:, 3]
-    return bool(np.linalg.norm(moved, axis=1).max() <= GRID_TOLERANCE_MM)
 
 
 def _load_nifti(path: Path) -> Any:

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bids_app.images.nifti_parcels import NOT_IN_ATLAS
 from bids_app.quality import measures as qc
-from bids_app.signal.parcellate import NOT_IN_ATLAS
 
 if TYPE_CHECKING:
     from bids_app.images.cifti import CiftiSeries
     from bids_app.images.nifti import BoldImage
+    from bids_app.images.nifti_parcels import Parcellated
     from bids_app.inputs.scans import Scan
     from bids_app.options import SignalOptions
     from bids_app.signal.confounds import Confounds
     from bids_app.signal.denoise import Denoised
-    from bids_app.signal.parcellate import Parcellated
     from bids_app.signal.strategy import Strategy
     from model.series import ParcelSeries, ScanEmbedding
     from model.spec import CheckpointCard

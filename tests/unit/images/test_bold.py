@@ -12,9 +12,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_app.atlas.labels import same_grid
 from bids_app.errors import ScanError
 from bids_app.images import nifti as bold_module
-from bids_app.images.nifti import blocks, load_mask, open_bold, same_grid
+from bids_app.images.nifti import blocks, load_mask, open_bold
 
 AFFINE = np.array([[-2.0, 0, 0, 9], [0, 2, 0, -11], [0, 0, 2.5, -7], [0, 0, 0, 1]])
 SHAPE = (3, 4, 5)

@@ -24,9 +24,9 @@ from bids_app.atlas.spaces import SPACES
 from bids_app.atlas.volume import Atlas
 from bids_app.errors import ScanError
 from bids_app.images.cifti import open_cifti
+from bids_app.images.cifti_parcels import match
 from bids_app.quality import measures as qc
 from bids_app.quality.place import MIRROR, check_space, mirror_margin, space_of_grid
-from bids_app.signal.grayordinates import match
 
 LIN6, LIN2009 = "MNI152NLin6Asym", "MNI152NLin2009cAsym"
 GRIDS = {

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from bids_app.errors import InputError
+from bids_app.images.nifti_parcels import Coverage, Parcellated
 from bids_app.inputs.entities import Entities
 from bids_app.inputs.scans import Scan
 from bids_app.options import SignalOptions
@@ -24,7 +25,6 @@ from bids_app.outputs.result import ScanResult
 from bids_app.outputs.status import ScanOutcome, write_outcome
 from bids_app.report.page import is_current, participants_to_report, write_report
 from bids_app.signal.denoise import Denoised
-from bids_app.signal.parcellate import Coverage, Parcellated
 from bids_app.signal.strategy import Strategy
 from model.networks import network_columns, parcel_names
 from model.series import ParcelSeries, ScanEmbedding

@@ -12,8 +12,8 @@ from nibabel.cifti2.cifti2_axes import BrainModelAxis
 from bids_app.atlas.grayordinates import find_gray_atlas
 from bids_app.errors import ScanError
 from bids_app.images.cifti import open_cifti
-from bids_app.signal.grayordinates import NOT_IN_FILE, match
-from bids_app.signal.parcellate import BELOW_MIN_COVERAGE, NO_VARIANCE, NOT_FINITE
+from bids_app.images.cifti_parcels import NOT_IN_FILE, match
+from bids_app.images.nifti_parcels import BELOW_MIN_COVERAGE, NO_VARIANCE, NOT_FINITE
 
 
 @pytest.fixture(scope="module")

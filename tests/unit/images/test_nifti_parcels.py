@@ -13,7 +13,7 @@ from bids_app.atlas.volume import Atlas, on_grid
 from bids_app.errors import ScanError
 from bids_app.images import nifti as bold_module
 from bids_app.images.nifti import open_bold
-from bids_app.signal.parcellate import parcellate
+from bids_app.images.nifti_parcels import parcellate
 
 N_PARCELS, N_FRAMES = 457, 7
 SHAPE = (12, 14, 12)

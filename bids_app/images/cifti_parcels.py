@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bids_app.errors import ScanError
 from bids_app.images.cifti import blocks
-from bids_app.signal.parcellate import (
+from bids_app.images.nifti_parcels import (
     NOT_FINITE,
     NOT_IN_ATLAS,
     Coverage,

@@ -33,6 +33,7 @@ def embed_series(
     *,
     tr_s: float,
     encoder: Encoder,
+    interpolated: npt.ArrayLike | None = None,
     readout: tuple[ReadoutPart, ...] | None = None,
     normalization: Normalization | None = None,
     batch_size: int = BATCH_SIZE,
@@ -49,6 +50,11 @@ def embed_series(
         Repetition time in seconds.
     encoder
         As from `model.checkpoint.load_encoder`.
+    interpolated
+        (T,) true where a frame was not measured but interpolated, such as in motion: it does
+        not enter mean and spread. None: all frames were measured. For a ``desc-denoised``
+        table of the app, whose first volumes may have been dropped, ``outliers.tsv`` beside it
+        tells: ``outliers.interpolated[outliers.dropped == 0]``.
     readout
         Parts of the default scan vector, in order; None: the card's.
     normalization
@@ -63,7 +69,12 @@ def embed_series(
     ConfigError
         If the encoder has no card.
     """
-    series = ParcelSeries(values=np.asarray(values), tr_s=tr_s, unit="residual")
+    series = ParcelSeries(
+        values=np.asarray(values),
+        tr_s=tr_s,
+        unit="residual",
+        kept=None if interpolated is None else ~np.asarray(interpolated, dtype=bool),
+    )
     return embed_residual(
         series, encoder, readout=readout, normalization=normalization, batch_size=batch_size
     ).embedding

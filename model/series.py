@@ -65,6 +65,11 @@ class ParcelSeries:
             )
         object.__setattr__(self, "values", _frozen(values, np.float32))
         if self.kept is not None:
+            if np.shape(self.kept) != (len(values),):
+                raise SeriesError(
+                    f"expected one value per frame ({len(values)}) of what was interpolated, "
+                    f"found {np.shape(self.kept)}."
+                )
             object.__setattr__(self, "kept", _frozen(self.kept, bool))
 
     @property

@@ -17,7 +17,8 @@ from bids_app.series.columns import (
     map_by_name,
     map_by_order,
 )
-from bids_app.series.timing import series_tr
+from bids_app.series.timing import series_start, series_tr
+from model.cohort.outputs import kept_frames
 from model.series import ParcelSeries
 from model.shards.published_series import open_store, read_row, read_subjects
 
@@ -29,6 +30,7 @@ Float64Array = npt.NDArray[np.float64]
 TABLES = {".tsv": "\t", ".csv": ","}
 ARRAYS = (".npy", ".npz")
 HDF5 = (".h5", ".hdf5")
+_OWN_DENOISED = "_desc-denoised_timeseries.tsv"
 
 # What the readers raise on files that are not what their ending says.
 _DAMAGE = (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile)
@@ -42,6 +44,12 @@ class ForeignSeries:
     mapping: Mapping457
     tr_source: str
     """``--tr`` or ``sidecar``"""
+
+    @property
+    def n_interpolated(self) -> int | None:
+        """Frames that were interpolated; None where nothing tells."""
+        kept = self.series.kept
+        return None if kept is None else int((~kept).sum())
 
 
 def series_keys(path: Path) -> tuple[str | None, ...]:
@@ -70,6 +78,17 @@ def series_keys(path: Path) -> tuple[str | None, ...]:
     return (None,)
 
 
+def own_outliers(path: Path) -> Path | None:
+    """Return the outliers table beside our own ``desc-denoised`` series; None: there is none.
+
+    It says which frames were interpolated, which must not enter mean and spread.
+    """
+    if not path.name.endswith(_OWN_DENOISED):
+        return None
+    table = path.with_name(path.name.removesuffix(_OWN_DENOISED) + "_outliers.tsv")
+    return table if table.is_file() else None
+
+
 def read_series(
     path: Path,
     *,
@@ -96,7 +115,9 @@ def read_series(
 
     Returns
     -------
-    Series in unit ``residual``: each parcel's level and scale are arbitrary.
+    Series in unit ``residual``: each parcel's level and scale are arbitrary. Our own
+    ``desc-denoised`` series, with the outliers table beside it, knows which of its frames were
+    interpolated and when the first one was acquired.
 
     Raises
     ------
@@ -105,6 +126,8 @@ def read_series(
         time unknown or contradictory.
     SeriesError
         Values are missing in some frames of a parcel, or infinite.
+    OutputsError
+        The outliers table beside our own series is damaged, or of another run.
     """
     if order is not None and order not in declared_orders():
         raise ScanError(f"--order {order}: expected one of {', '.join(declared_orders())}.")
@@ -123,7 +146,14 @@ def read_series(
     except _DAMAGE as err:
         raise _unreadable(path, err) from err
     spread = mapping.spread(values).astype(np.float32)
-    series = ParcelSeries(values=spread, tr_s=tr_s, unit="residual")
+    outliers = own_outliers(path)
+    series = ParcelSeries(
+        values=spread,
+        tr_s=tr_s,
+        unit="residual",
+        start_s=0.0 if outliers is None else series_start(path),
+        kept=None if outliers is None else kept_frames(outliers, n_frames=len(spread)),
+    )
     return ForeignSeries(series=series, mapping=mapping, tr_source=tr_source)
 
 

@@ -121,6 +121,7 @@ def _common_metadata(result: SeriesResult) -> dict[str, Any]:
             "NumberOfFrames": result.foreign.series.n_frames,
             "RepetitionTime": result.foreign.series.tr_s,
             "RepetitionTimeSource": result.foreign.tr_source,
+            "InterpolatedFrames": result.foreign.n_interpolated,
         },
     }
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bids_app.errors import OptionsError, ScanError
 from bids_app.inputs.entities import Entities, split_name
 from bids_app.inputs.scans import Scan
-from bids_app.series.read import series_keys
+from bids_app.series.read import own_outliers, series_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,9 +38,9 @@ class SeriesScan(Scan):
         return self.entities.stem()
 
     def source_uris(self) -> list[str]:
-        """Return the BIDS URI of the file; after ``#`` the series in it."""
-        (uri,) = super().source_uris()
-        return [uri if self.key is None else f"{uri}#{self.key}"]
+        """Return the BIDS URIs of the file, after ``#`` the series in it, and of its outliers."""
+        uri, *others = super().source_uris()
+        return [uri if self.key is None else f"{uri}#{self.key}", *others]
 
 
 def common_folder(paths: Sequence[Path]) -> Path:
@@ -115,7 +115,7 @@ def _series_of(path: Path, root: Path) -> Iterable[SeriesScan]:
             entities=entities,
             bold_path=path,
             mask_path=None,
-            confounds_path=None,
+            confounds_path=own_outliers(path),
             confounds_meta_path=None,
             sidecar_path=sidecar if sidecar.is_file() else None,
             sidecar={},

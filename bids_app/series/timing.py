@@ -42,14 +42,33 @@ def series_tr(path: Path, *, override_s: float | None) -> tuple[float, str]:
     return tr_s, "--tr" if override_s is not None else "sidecar"
 
 
-def _sidecar_tr(sidecar: Path) -> float | None:
-    if not sidecar.is_file():
-        return None
+def series_start(path: Path) -> float:
+    """Return when the first frame was acquired, in seconds, as ``StartTime`` of the sidecar says.
+
+    Raises
+    ------
+    ScanError
+        The sidecar is damaged.
+    """
+    start = _sidecar(path.with_suffix(".json")).get("StartTime")
+    if isinstance(start, int | float) and not isinstance(start, bool):
+        return float(start)
+    return 0.0
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    """Read a JSON file; empty where there is none."""
+    if not path.is_file():
+        return {}
     try:
-        content = json.loads(sidecar.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
-        raise ScanError(f"{sidecar.name}: not a readable JSON file ({err}).") from err
-    found = content if isinstance(content, dict) else {}
+        raise ScanError(f"{path.name}: not a readable JSON file ({err}).") from err
+    return content if isinstance(content, dict) else {}
+
+
+def _sidecar_tr(sidecar: Path) -> float | None:
+    found = _sidecar(sidecar)
     tr_s, rate_hz = _positive(found, "RepetitionTime"), _positive(found, "SamplingFrequency")
     if tr_s is not None and rate_hz is not None:
         names = ("RepetitionTime", "1 / SamplingFrequency")

@@ -20,6 +20,8 @@ from model.series import ParcelSeries
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from model.series import BoolArray
+
 ID_COLUMNS = {"sub": "participant_id", "ses": "session_id", "task": "task_id", "run": "run_id"}
 """Columns of the group table by entity; the others keep their entity's name."""
 
@@ -131,6 +133,40 @@ def model_series(run: Run) -> ParcelSeries:
         )
     except (KeyError, TypeError, ValueError) as err:
         raise _damaged(path.with_suffix(".json"), err) from err
+
+
+def kept_frames(outliers: Path, *, n_frames: int) -> BoolArray:
+    """Tell which frames of a denoised series were measured, from the table beside it.
+
+    Parameters
+    ----------
+    outliers
+        ``<source>_outliers.tsv``: a row per acquired volume, with ``dropped`` and
+        ``interpolated``.
+    n_frames
+        Frames of the series, which holds the volumes that were not dropped.
+
+    Returns
+    -------
+    (T,) false where a frame was interpolated.
+
+    Raises
+    ------
+    OutputsError
+        The table is damaged, or of another series.
+    """
+    try:
+        with outliers.open(encoding="utf-8", newline="") as file:
+            rows = [r for r in csv.DictReader(file, delimiter="\t") if r["dropped"] == "0"]
+        kept = np.array([row["interpolated"] == "0" for row in rows])
+    except (OSError, ValueError, KeyError) as err:
+        raise OutputsError(f"{outliers}: not as docs/outputs.md says ({err}).") from err
+    if len(kept) != n_frames:
+        raise OutputsError(
+            f"{outliers}: {len(kept)} volumes used, the series has {n_frames} frames.",
+            hint="Both must come from the same run.",
+        )
+    return kept
 
 
 def _number(cell: str) -> float:

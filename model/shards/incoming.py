@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from model.cohort.outputs import embedded_runs, model_series
+from model.cohort.outputs import embedded_runs, kept_frames, model_series
 from model.errors import SemantoksError
 from model.networks import parcel_names
 from model.preprocess import prepare
@@ -87,20 +86,8 @@ def _denoised_series(run: Run, spec: InputSpec) -> ParcelSeries | str:
     if tuple(names) != parcel_names():
         raise ShardError(f"{run.name}_{ending}.tsv: its columns are not the parcels in order.")
     tr_s = float(run.metadata(f"{ending}.json")["RepetitionTime"])
-    return _prepared(values, spec, tr_s, kept=_kept(run, len(values)))
-
-
-def _kept(run: Run, n_frames: int) -> BoolArray:
-    """(T,) false where ``outliers.tsv`` says that a volume was interpolated."""
-    path = run.file("outliers.tsv")
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = [r for r in csv.DictReader(file, delimiter="\t") if r["dropped"] == "0"]
-    except (OSError, KeyError) as err:
-        raise ShardError(f"{path}: not as docs/outputs.md says ({err}).") from err
-    if len(rows) != n_frames:
-        raise ShardError(f"{path}: {len(rows)} volumes used, the series has {n_frames}.")
-    return np.array([row["interpolated"] == "0" for row in rows])
+    kept = kept_frames(run.file("outliers.tsv"), n_frames=len(values))
+    return _prepared(values, spec, tr_s, kept=kept)
 
 
 def scans_of_hdf5(path: Path, spec: InputSpec, *, tr_s: float) -> Iterator[NewScan]:

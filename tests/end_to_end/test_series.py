@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bids_app.cli.series import main
+from model.checkpoint import load_encoder
+from model.embed import embed_series
 from model.networks import parcel_names
 
 if TYPE_CHECKING:
@@ -65,18 +67,70 @@ def test_each_file_becomes_a_run_and_the_group_table_takes_them(
     assert table.filter(regex="^Cerebellum_").isna().all(axis=None)
 
 
+@pytest.fixture
+def scrubbed(tmp_path, semantoks) -> Path:
+    """Outputs of one run of which volumes were dropped and interpolated, at a TR of 0.8 s."""
+    data = builders.make_dataset(tmp_path / "in", tasks={"rest": 0.8}, n_volumes=300)
+    table = builders.read_confounds(data.scans[0])
+    table.loc[[40, 41, 42, 43, 120, 200, 201], "framewise_displacement"] = 2.0
+    table.to_csv(data.scans[0].confounds, sep="\t", index=False, na_rep="n/a")
+    out = tmp_path / "main"
+    assert semantoks(data.root, out, "participant", "--dummy-scans", "3").exit_code == 0
+    return out
+
+
+def read_one(out: Path, ending: str) -> pd.DataFrame:
+    (path,) = out.glob(f"sub-*/**/*_{ending}")
+    return pd.read_csv(path, sep="\t", na_values="n/a")
+
+
 def test_our_own_denoised_series_give_the_embedding_of_the_main_command(
-    tmp_path, embed, semantoks
+    tmp_path, embed, scrubbed
 ) -> None:
-    data = builders.make_dataset(tmp_path / "in")
-    # Without scrubbing: which frames were interpolated is not in the table.
-    words = ("participant", "--denoise-strategy", "24P")
-    assert semantoks(data.root, tmp_path / "main", *words).exit_code == 0
-    (denoised,) = (tmp_path / "main").rglob("*_desc-denoised_timeseries.tsv")
+    """To the digits of the tables: interpolated frames and StartTime are read with the series."""
+    (denoised,) = scrubbed.rglob("*_desc-denoised_timeseries.tsv")
     answer = embed(denoised, tmp_path / "again")
     assert answer.exit_code == 0, answer.output
-    first, again = scan_row(tmp_path / "main"), scan_row(tmp_path / "again")
-    np.testing.assert_allclose(again, first, atol=1e-3)
+    outliers = read_one(scrubbed, "outliers.tsv")
+    assert outliers["dropped"].sum() == 3
+    assert outliers["interpolated"].sum() >= 7
+    for ending in ("desc-scan_embedding.tsv", "desc-windows_embedding.tsv"):
+        first, again = read_one(scrubbed, ending), read_one(tmp_path / "again", ending)
+        assert first["Vis_000"].abs().max() > 0.1
+        np.testing.assert_allclose(again, first, atol=1e-6, rtol=0)
+    (sidecar,) = (tmp_path / "again").glob("sub-*/**/*_desc-model_timeseries.json")
+    meta = json.loads(sidecar.read_text())
+    assert meta["InputSeries"]["InterpolatedFrames"] == outliers["interpolated"].sum()
+    assert meta["Sources"] == [
+        f"bids:preprocessed:{denoised.name}",
+        f"bids:preprocessed:{denoised.name.replace('desc-denoised_timeseries', 'outliers')}",
+    ]
+
+
+def test_our_own_denoised_series_give_the_same_embedding_in_python(scrubbed, checkpoint) -> None:
+    outliers = read_one(scrubbed, "outliers.tsv")
+    embedding = embed_series(
+        read_one(scrubbed, "desc-denoised_timeseries.tsv"),
+        tr_s=0.8,
+        encoder=load_encoder(checkpoint),
+        interpolated=outliers.interpolated[outliers.dropped == 0],
+    )
+    scan, windows = (read_one(scrubbed, f"desc-{d}_embedding.tsv") for d in ("scan", "windows"))
+    parts = [embedding.scan_part(p).ravel() for p in ("mean", "cls", "networks")]
+    np.testing.assert_allclose(np.concatenate(parts), scan.iloc[0], atol=1e-6, rtol=0)
+    found = [embedding.mean, embedding.cls, embedding.networks.reshape(len(windows), -1)]
+    np.testing.assert_allclose(
+        np.concatenate(found, axis=1), windows.iloc[:, 3:], atol=1e-6, rtol=0
+    )
+
+
+def test_outliers_of_another_run_are_refused(tmp_path, embed, scrubbed) -> None:
+    (path,) = scrubbed.rglob("*_outliers.tsv")
+    path.write_text("\n".join(path.read_text().splitlines()[:-2]) + "\n")
+    (denoised,) = scrubbed.rglob("*_desc-denoised_timeseries.tsv")
+    assert embed(denoised, tmp_path / "again").exit_code == 1
+    (status,) = statuses(tmp_path / "again").values()
+    assert "295 volumes used, the series has 297 frames" in status["Reason"]
 
 
 def test_the_parcel_table_says_which_parcels_were_there(tmp_path, embed) -> None:

@@ -251,6 +251,11 @@ def test_a_series_of_another_shape_is_refused(encoder, shape):
         embed_series(np.zeros(shape), tr_s=2.0, encoder=encoder)
 
 
+def test_what_was_interpolated_is_one_value_per_frame(encoder):
+    with pytest.raises(SeriesError, match=r"one value per frame \(240\).*found \(239,\)"):
+        embed_series(series(), tr_s=2.0, encoder=encoder, interpolated=np.zeros(239))
+
+
 @pytest.mark.parametrize(("n_frames", "tr_s"), [(8, 2.0), (19, 2.0), (49, 0.8)])
 def test_a_series_shorter_than_a_patch_is_refused(encoder, n_frames, tr_s):
     """49 frames at 0.8 s are 39.2 s, and 20 samples: what was measured decides."""

@@ -25,7 +25,7 @@ from stages import SERIES, load_scans
 
 from model.checkpoint import load_encoder
 from model.encoder import Encoder, build_encoder
-from model.evaluation.connectivity import connectivity
+from model.evaluation.baselines import connectivity
 from model.evaluation.encoded import encode
 from model.evaluation.vectors import ByLevel, Vectors
 from model.preprocess import prepare, window

@@ -27,8 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from stages import N_CORTEX, SERIES, TR_S, load_scans
 
-from model.nearness import positions
-from model.networks import NETWORKS, parcels
+from model.networks import NETWORKS, parcel_places, parcels
 from model.preprocess import prepare
 from model.simulation.simulate import SimulationConfig, simulate
 from model.spec import InputSpec
@@ -124,7 +123,7 @@ def kinds_of_edges() -> dict[str, npt.NDArray[np.bool_]]:
     twin = np.array([p.name.replace("_RH_", "_LH_") for p in table])
     i, j = np.triu_indices(N_CORTEX, 1)
     within, one_side = network[i] == network[j], side[i] == side[j]
-    apart = np.abs(positions()[i] - positions()[j])
+    apart = np.abs(parcel_places()[i] - parcel_places()[j])
     near = within & one_side
     return {
         "any": np.ones(len(i), dtype=bool),

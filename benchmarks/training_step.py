@@ -32,11 +32,10 @@ from published_structure import published_structure
 
 import model.linear
 from model.pretraining.batches import draw_pieces
-from model.pretraining.learner import Learner
+from model.pretraining.learner import Learner, make_teacher
 from model.pretraining.parallel import Crew
 from model.pretraining.recipes import load_config, recipe_path
 from model.pretraining.step import Trainer
-from model.pretraining.teacher import make_teacher
 from model.series import ParcelSeries
 from model.shards.crops import Cohort
 from model.shards.shards import Shards

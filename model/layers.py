@@ -86,7 +86,7 @@ class NetworkWhitening(nn.Module):
     """Give every direction of a network's tokens the same weight.
 
     Directions in which scans differ a lot drown those in which they differ a little, though
-    both tell people apart. `model.pretraining.whitening` fits it to simulated scans.
+    both tell people apart. `model.pretraining.untrained` fits it to simulated scans.
     """
 
     def __init__(self, n_networks: int, dim: int) -> None:

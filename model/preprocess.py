@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from model.despike import despike
 from model.errors import SeriesError, TooShortError
-from model.nearness import predict_missing
-from model.networks import parcel_names
+from model.networks import parcel_names, predict_missing
 from model.series import BoolArray, ParcelSeries, Windows
 from model.spec import Normalization
 
@@ -280,7 +279,7 @@ def window(series: ParcelSeries, spec: InputSpec) -> Windows:
     Windows (W, P, L), evenly spread, the first at the first sample and the last at the last.
     A scan shorter than a window gives windows of as many whole patches as it holds, padded
     with zeros that are marked invalid, so that no patch is padded in part. Parcels that are
-    missing hold what the rest of their network predicts (`model.nearness.predict_missing`),
+    missing hold what the rest of their network predicts (`model.networks.predict_missing`),
     and zeros where the network is missing too.
 
     Raises

@@ -87,8 +87,8 @@ def finetune(data: Path, participants: Path, out: Path, **options: Any) -> None:
     DATA is an output folder of semantoks. OUT is a new folder for checkpoint/ (for --checkpoint
     anywhere), the head, results.json and the course of the training. docs/probing.md describes it.
     """
-    from model.finetuning.config import FinetuneConfig
     from model.finetuning.finetune import run_finetune
+    from model.finetuning.train import FinetuneConfig
 
     checkpoint, device = options.pop("checkpoint"), options.pop("device")
     config = FinetuneConfig(**options)

@@ -15,9 +15,8 @@ from model.statistics.bootstrap import (
     mean_interval,
     resample,
 )
-from model.statistics.measures import GOOD_ICC, mean_scores, reliability
+from model.statistics.measures import GOOD_ICC, alpha_req, lidar, mean_scores, rankme, reliability
 from model.statistics.pairing import Pairing, pairings
-from model.statistics.spectrum import alpha_req, lidar, rankme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,12 +11,15 @@ import numpy as np
 
 from model.cohort.outputs import model_series
 from model.evaluation.baselines import (
+    FISHER,
+    PEARSON,
+    TANGENT,
+    WITHIN,
     check_checkpoint,
     connectivity_vectors,
     random_vectors,
 )
 from model.evaluation.compare import Finding, Resampling, findings
-from model.evaluation.connectivity import FISHER, PEARSON, TANGENT, WITHIN
 from model.evaluation.leakage import leakage
 from model.evaluation.results import write_report, write_robustness
 from model.evaluation.source import SourceOptions, keyed_runs, read_rows, read_source

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, astuple, fields
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from model.checkpoint import load_encoder, save_checkpoint
-from model.files.write import json_bytes, new_folder, refuse_occupied
-from model.finetuning.adapters import add_adapters, merge_adapters, require_library
+from model.errors import ConfigError
+from model.files.figures import svg_bytes
+from model.files.write import json_bytes, new_folder, refuse_occupied, tsv_bytes
 from model.finetuning.predictor import (
     CHECKPOINT_FOLDER,
     HeadCard,
@@ -17,22 +20,21 @@ from model.finetuning.predictor import (
     save_head,
     scores_of,
 )
-from model.finetuning.report import curves_svg, epochs_tsv
 from model.finetuning.study import open_study
-from model.finetuning.train import best_of, train
+from model.finetuning.train import Epoch, best_of, train
 from model.probing.config import MAIN_METRIC
 from model.probing.protocol import provenance, row_record
-from model.probing.report import predictions_tsv, text_table
 from model.probing.scoring import Row, by_subject, measure_subjects
-from model.probing.summary import summarize
+from model.probing.summary import predictions_tsv, summarize, text_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from model.encoder import Encoder
-    from model.finetuning.config import FinetuneConfig
     from model.finetuning.study import Study
-    from model.finetuning.train import Epoch
+    from model.finetuning.train import FinetuneConfig
+
 
 METHOD = "finetuned"
 
@@ -171,3 +173,64 @@ def _score_saved(folder: Path, study: Study, epochs: list[Epoch], *, device: str
         scores=measure_subjects(predicted, study.labels, of="test"),
         predictions=predicted,
     )
+
+
+TARGETS = r"blocks\.\d+\.(attention\.(qkv|proj)|mlp\.[02])"
+"""The transformer's linear layers; tokenizers and norms stay as they are."""
+SCALE = 2
+"""Alpha over rank."""
+
+
+def require_library() -> None:
+    """Raise `ConfigError` if peft cannot be imported."""
+    try:
+        import peft  # noqa: F401
+    except ImportError as err:
+        raise ConfigError(
+            f"adapters need the library peft ({err}).",
+            hint="In the checkout: pip install '.[lora]'",
+        ) from err
+
+
+def add_adapters(encoder: Encoder, *, rank: int, seed: int) -> Any:
+    """Put adapters into an encoder, in place; nothing else of it learns any more.
+
+    Returns
+    -------
+    peft's handle, for `merge_adapters`.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules=TARGETS)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return get_peft_model(encoder, config)
+
+
+def merge_adapters(handle: Any) -> Encoder:
+    """Add the adapters to the weights they stand beside: an ordinary encoder again."""
+    encoder: Encoder = handle.merge_and_unload(safe_merge=True)
+    return encoder
+
+
+def epochs_tsv(epochs: Sequence[Epoch]) -> bytes:
+    """Return one line per epoch."""
+    return tsv_bytes([f.name for f in fields(Epoch)], [astuple(epoch) for epoch in epochs])
+
+
+def curves_svg(epochs: Sequence[Epoch], metric: str) -> bytes:
+    """Draw losses and validation score by epoch; a line marks the epoch that was kept."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 2.6), layout="constrained")
+    losses, scores = figure.subplots(1, 2)
+    number = [epoch.epoch for epoch in epochs]
+    losses.plot(number, [epoch.train_loss for epoch in epochs], label="training")
+    losses.plot(number, [epoch.validation_loss for epoch in epochs], label="validation")
+    losses.set(xlabel="epoch", ylabel="loss")
+    losses.legend(frameon=False)
+    scores.plot(number, [epoch.validation_score for epoch in epochs], color="C1")
+    scores.set(xlabel="epoch", ylabel=f"validation {metric}")
+    for axes in (losses, scores):
+        axes.axvline(best_of(epochs).epoch, color="0.6", linestyle=":")
+    return svg_bytes(figure)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from model.errors import ConfigError
 from model.finetuning.predictor import scores_of
-from model.finetuning.rates import parameter_groups
 from model.pretraining.views import ViewsConfig, augment
-from model.probing.config import MAIN_METRIC
+from model.probing.config import MAIN_METRIC, ProtocolConfig
 from model.probing.head import batches, loss_of
 from model.probing.samples import ProbeError
 from model.probing.scoring import by_subject, measure_subjects
@@ -25,10 +25,54 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
-    from model.finetuning.config import FinetuneConfig
     from model.finetuning.predictor import Predictor
     from model.probing.participants import Labels
     from model.probing.samples import Samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(ProtocolConfig):
+    """A run on one split; rates, epochs and decay as in the paper."""
+
+    repetition: int = 0
+    """Which of the splits that a probe with the same seed draws."""
+    epochs: int = 50
+    """At most."""
+    frozen_epochs: int = 5
+    """At the start, in which only the head learns; fewer than all."""
+    patience: int = 10
+    """Epochs without a better validation, after the frozen ones, that end the training."""
+    batch_size: int = 16
+    learning_rate: float = 1e-4
+    """Of the head, at the first step; a cosine takes it to 0."""
+    layer_decay: float = 0.9
+    """Factor on the rate from each layer to the one below."""
+    weight_decay: float = 0.05
+    clip_norm: float = 1.0
+    lora_rank: int = 0
+    """Of adapters on the transformer's linear layers; 0: all weights learn."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size < 2:
+            raise ConfigError("batch_size must be at least 2: the head normalizes by batch.")
+        if min(self.epochs, self.patience) < 1 or min(self.repetition, self.frozen_epochs) < 0:
+            raise ConfigError(
+                "epochs and patience must be at least 1, repetition and frozen_epochs at least 0."
+            )
+        if self.epochs <= self.frozen_epochs:
+            raise ConfigError(
+                f"{self.epochs} epochs, of which {self.frozen_epochs} are frozen: the encoder "
+                "would not learn.",
+                hint="Raise --epochs, or lower --frozen-epochs.",
+            )
+        if not (self.learning_rate > 0 and 0 < self.layer_decay <= 1 and self.clip_norm > 0):
+            raise ConfigError(
+                "learning_rate and clip_norm must be positive, layer_decay above 0 and at most 1."
+            )
+        if self.weight_decay < 0 or self.lora_rank < 0:
+            raise ConfigError("weight_decay and lora_rank must not be negative.")
+
 
 _LOG = logging.getLogger(__name__)
 
@@ -189,3 +233,54 @@ def _tensor(targets: npt.NDArray[np.float64], predictor: Predictor) -> Tensor:
     """Return indices as integers, numbers as floats: by that `loss_of` tells the tasks."""
     y = torch.from_numpy(targets)
     return y.float() if predictor.head.linear.out_features == 1 else y.long()
+
+
+_FIRST = (
+    "encoder.tokenizers.",
+    "encoder.mask_token",
+    "encoder.cls_token",
+    "encoder.network_embedding",
+)
+_LAST = ("encoder.norm.", "encoder.whitening.", "head.")
+
+
+def parameter_groups(
+    model: nn.Module, *, depth: int, learning_rate: float, layer_decay: float
+) -> list[dict[str, Any]]:
+    """Group the parameters that learn by their layer, for an optimizer.
+
+    Parameters
+    ----------
+    model
+        With children ``encoder`` and ``head``.
+    depth
+        Blocks of the encoder.
+    learning_rate
+        Of the last layer: final norm, whitening and head.
+    layer_decay
+        Factor from each layer to the one below: blocks, then tokenizers and embeddings.
+
+    Raises
+    ------
+    ValueError
+        A parameter belongs to no known layer.
+    """
+    layers: dict[int, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            layers.setdefault(_layer_of(name, depth=depth), []).append(parameter)
+    return [
+        {"params": layers[layer], "lr": learning_rate * layer_decay ** (depth + 1 - layer)}
+        for layer in sorted(layers)
+    ]
+
+
+def _layer_of(name: str, *, depth: int) -> int:
+    if name.startswith(_FIRST):
+        return 0
+    if name.startswith("encoder.blocks."):
+        return int(name.split(".")[2]) + 1
+    if name.startswith(_LAST):
+        return depth + 1
+    msg = f"parameter {name} belongs to no layer"
+    raise ValueError(msg)

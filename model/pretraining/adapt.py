@@ -10,7 +10,7 @@ import numpy as np
 from model.embed import embed_windows
 from model.errors import ConfigError, SemantoksError
 from model.preprocess import window
-from model.pretraining.provenance import SHARDS_FOLDER
+from model.pretraining.run_folder import SHARDS_FOLDER
 from model.series import ParcelSeries
 from model.shards.incoming import scans_of_outputs
 from model.shards.shards import DESCRIPTION, Shards

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from model.networks import NETWORKS
-from model.pretraining.masks import slice_masks
-from model.pretraining.views import augment, draw_views
+from model.pretraining.views import augment, draw_views, slice_masks
 from model.simulation.draws import CPU, HELD_OUT, PIECE, POOL, generator_of
 from model.simulation.simulate import simulate
 

@@ -1,21 +1,51 @@
-"""Student and teacher, what the losses see of them, and the losses of one step."""
+"""Student and teacher, what the losses see of them, the losses, and signs of collapse."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import copy
+import math
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from model.encoder import Encoder, ProjectionHead
-from model.pretraining.first_weights import begin
 from model.pretraining.losses import cls_loss, token_loss, ttr_loss
-from model.pretraining.teacher import make_teacher
+from model.pretraining.untrained import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from torch import Tensor
+
     from model.pretraining.settings import ObjectiveConfig, PretrainConfig
+
+
+_Module = TypeVar("_Module", bound="nn.Module")
+
+
+def make_teacher(student: _Module) -> _Module:
+    """Copy an encoder or a head; the copy has no gradients."""
+    teacher = copy.deepcopy(student)
+    teacher.requires_grad_(requires_grad=False)
+    return teacher
+
+
+def momentum_at(step: int, *, n_steps: int, base: float) -> float:
+    """Return the teacher's momentum, from ``base`` at step 0 along a cosine to 1."""
+    return 1 - (1 - base) * (math.cos(math.pi * step / n_steps) + 1) / 2
+
+
+@torch.no_grad()
+def update_teacher(teacher: nn.Module, student: nn.Module, *, momentum: float) -> None:
+    """Move the teacher's parameters towards the student's: ``t <- m t + (1 - m) s``, in place.
+
+    Buffers stay: the norm of the structured kernels is fixed at construction, and a teacher
+    made by `make_teacher` has the student's.
+    """
+    pairs = zip(teacher.parameters(), student.parameters(), strict=True)
+    for kept, followed in pairs:
+        kept.lerp_(followed, 1 - momentum)
 
 
 class Projections(NamedTuple):
@@ -178,3 +208,41 @@ def compute_losses(
         )
         total = total + objective.token_weight * losses["token"]
     return {**losses, "total": total}
+
+
+@torch.no_grad()
+def indicators(teacher: Projections) -> dict[str, Tensor]:
+    """Measure the teacher on one batch.
+
+    Returns
+    -------
+    ``rankme_cls`` and ``rankme_networks``: effective rank of the summary tokens (2 B rows) and
+    of the networks' means (18 B rows), not projected; 1 is collapse, the smaller of rows and
+    dimension the most there can be. ``teacher_std``: spread of the projected summaries over the
+    batch; 0 is collapse, 1 is even on the sphere.
+    """
+    assert teacher.features is not None, "asked for with them"  # noqa: S101 - our guarantee
+    summary, networks = teacher.features[:, :, 0], teacher.features[:, :, 1:]
+    projected = teacher.summary.flatten(0, 1)
+    return {
+        "rankme_cls": rankme(summary.flatten(0, 1)),
+        "rankme_networks": rankme(networks.flatten(0, 2)),
+        "teacher_std": projected.std(dim=0).square().sum().sqrt(),
+    }
+
+
+def rankme(rows: Tensor) -> Tensor:
+    """Return the effective rank of (R, D) rows, the exponential of their spectrum's entropy.
+
+    Notes
+    -----
+    Garrido et al. 2023, arXiv 2210.02885; by the eigenvalues of the smaller Gram matrix.
+    """
+    rows = rows.double()
+    gram = rows.T @ rows if rows.shape[0] > rows.shape[1] else rows @ rows.T
+    if not gram.isfinite().all():  # the decomposition would raise
+        return torch.full((), torch.nan, device=rows.device)
+    values = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
+    share = values / values.sum()
+    rank: Tensor = torch.special.entr(share).sum().exp()
+    return rank

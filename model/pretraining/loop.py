@@ -1,4 +1,4 @@
-"""The loop over steps, with progress, a log, saved states and exact resume."""
+"""The loop over steps, with progress, a log, saved states, curves and exact resume."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING
 
 from model.pretraining.batches import describe_batch, draw_held_out, stream_batches
-from model.pretraining.curves import draw_curves
 from model.pretraining.run_folder import (
     Log,
     TrainingError,
@@ -26,6 +25,58 @@ if TYPE_CHECKING:
     from model.pretraining.settings import RunConfig
     from model.pretraining.step import Trainer
     from model.shards.crops import Cohort
+
+
+CURVES_FILE = "curves.png"
+PANELS = {
+    "total loss, weighted": ("total",),
+    "CLS": ("cls", "validation_cls"),
+    "temporal regularizer": ("ttr", "validation_ttr"),
+    "masked tokens": ("token", "validation_token"),
+    "gradient norm": ("gradient_norm",),
+    "RankMe (1: collapse)": ("rankme_cls", "rankme_networks"),
+    "teacher std (0: collapse)": ("teacher_std",),
+}
+FROM_ZERO = {"gradient_norm", "rankme_cls", "teacher_std"}
+"""Whose distance from zero is what a reader looks for."""
+
+
+def draw_curves(rows: Sequence[dict[str, float]], folder: Path) -> None:
+    """Draw what the log holds to ``curves.png``.
+
+    Parameters
+    ----------
+    rows
+        One per step; a quantity may be there in some only.
+    folder
+        Gets the figure, whole or not at all.
+    """
+    # Not at the top: drawing takes a second to import, and most commands do not draw.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(12, 6))
+    figure.subplots_adjust(left=0.05, right=0.98, bottom=0.08, top=0.93, wspace=0.25, hspace=0.4)
+    axes = figure.subplots(2, 4).ravel()
+    for ax, (title, names) in zip(axes, PANELS.items(), strict=False):
+        for name in names:
+            points = [(row["step"], row[name]) for row in rows if name in row]
+            if points:
+                dots = "." if name.startswith("validation") or len(points) < 50 else ""
+                ax.plot(*zip(*points, strict=True), lw=0.8, marker=dots, label=name)
+        ax.set_title(title, fontsize=9)
+        ax.set_xlabel("step", fontsize=8)
+        ax.tick_params(labelsize=7)
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        if names[0] in FROM_ZERO and ax.lines:
+            ax.set_ylim(bottom=0)
+        if ax.lines:
+            ax.legend(fontsize=7, frameon=False)
+    axes[-1].set_axis_off()
+    scratch = folder / f".{CURVES_FILE}.part"
+    figure.savefig(scratch, format="png", dpi=100)
+    scratch.replace(folder / CURVES_FILE)
+
 
 VALIDATION = "validation_"
 """Prefix of held-out losses in the log."""

@@ -18,18 +18,19 @@ from model.pretraining.batches import draw_held_out
 from model.pretraining.learner import Learner
 from model.pretraining.loop import train
 from model.pretraining.parallel import assemble
-from model.pretraining.provenance import (
+from model.pretraining.recipes import load_config, load_parent, load_saved, recipe_path
+from model.pretraining.run_folder import (
     CONFIG_FILE,
     SHARDS_FOLDER,
+    TrainingError,
     claim,
     describe_data,
     describe_parent,
+    read_log,
 )
-from model.pretraining.recipes import load_config, load_parent, load_saved, recipe_path
-from model.pretraining.run_folder import TrainingError, read_log
 from model.pretraining.settings import UNTRAINED
 from model.pretraining.step import Trainer
-from model.pretraining.whitening import whiten
+from model.pretraining.untrained import whiten
 from model.shards.crops import Cohort
 from model.shards.shards import Shards
 from model.shards.subjects import LISTS, read_lists

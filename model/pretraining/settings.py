@@ -14,7 +14,7 @@ from model.pretraining.losses import (  # noqa: TC001 - from_dict reads the anno
     TokenReduction,
     TtrRate,
 )
-from model.pretraining.masks import MaskCounts, slice_counts
+from model.pretraining.views import MaskCounts, slice_counts
 from model.spec import EncoderSpec, InputSpec, ReadoutPart
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class RunConfig:
     None: tokens as they are, as published."""
     init: str = RANDOM
     """First weights of the encoder: ``random`` (as published), ``high-pass`` (random too, by
-    `model.pretraining.first_weights`), ``bundled``, or a checkpoint's path."""
+    `model.pretraining.untrained`), ``bundled``, or a checkpoint's path."""
     precision: Precision = "fp32"
     """Of the forward pass; parameters, losses and the optimiser are in fp32 always."""
     micro_batches: int = 1

@@ -15,11 +15,10 @@ from model.probing.inputs import series_features, table_features
 from model.probing.methods import WHITENED, features_of, make_methods
 from model.probing.participants import some
 from model.probing.protocol import labels_of, provenance, row_record
-from model.probing.report import figure_svg, predictions_tsv, rows_tsv, text_table
 from model.probing.samples import ProbeError
 from model.probing.scoring import evaluate
 from model.probing.splits import make_splits
-from model.probing.summary import summarize
+from model.probing.summary import figure_svg, predictions_tsv, rows_tsv, summarize, text_table
 
 if TYPE_CHECKING:
     from pathlib import Path

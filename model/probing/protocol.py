@@ -10,7 +10,7 @@ import numpy as np
 import sklearn
 import torch
 
-from model.pretraining.provenance import git_revision
+from model.pretraining.run_folder import git_revision
 from model.probing.participants import read_labels, sha256_of
 
 if TYPE_CHECKING:

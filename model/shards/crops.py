@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.nearness import predict_missing
-from model.networks import missing_networks
+from model.networks import missing_networks, predict_missing
 from model.shards.shards import SHOWN, ShardError, Shards, StoredScan
 from model.shards.subjects import SubjectsError
 from model.simulation.draws import ORDER

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.nearness import positions
-from model.networks import NETWORKS, parcels
+from model.networks import NETWORKS, parcel_places, parcels
 
 SMOOTHNESS_PARCELS = 8.0
 """Distance over which fields within a network decay by e."""
@@ -20,7 +19,7 @@ HOMOTOPIC_CORRELATION = 0.7
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layout:
-    """What the label table says about nearness."""
+    """What the label table says about distances."""
 
     network: Tensor
     """(P,) index of each parcel's network"""
@@ -36,7 +35,7 @@ def layout() -> Layout:
     table = parcels()
     network = np.array([NETWORKS.index(p.network) for p in table])
     side = np.array([p.hemisphere for p in table])
-    position = positions()
+    position = parcel_places()
     apart = np.abs(position[:, None] - position[None, :])
     one_side = side[:, None] == side[None, :]
     near = np.exp(-apart / SMOOTHNESS_PARCELS)

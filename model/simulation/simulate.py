@@ -9,7 +9,7 @@ identity away without looking at connectivity is never drawn per subject: filter
 haemodynamics and group pattern are drawn per batch; scanner, global-signal step, noise and
 spikes per session.
 
-No atlas geometry enters: nearness is distance in the label table's order, and homotopic
+No atlas geometry enters: distance is that in the label table's order, and homotopic
 parcels are those whose names differ in the hemisphere only.
 """
 

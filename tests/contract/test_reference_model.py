@@ -15,8 +15,8 @@ import torch
 
 from model.checkpoint import import_published
 from model.encoder import Encoder, ProjectionHead
+from model.pretraining.learner import momentum_at, update_teacher
 from model.pretraining.losses import cls_loss, token_loss, ttr_loss
-from model.pretraining.teacher import momentum_at, update_teacher
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "reference_model"
 EXPECTED = json.loads((GOLDEN / "small.json").read_text())

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from model.checkpoint import load_encoder
 from model.cli.app import main
-from model.pretraining.whitening import whiten
+from model.pretraining.untrained import whiten
 from model.probing.config import METHODS, ProbeConfig
 from model.probing.features import find_runs
 from model.probing.inputs import series_features
@@ -212,7 +212,7 @@ def test_sites_that_all_have_one_class_leave_nothing_to_score(tmp_path, cohort):
 
 
 def test_a_failed_fit_is_a_row_without_a_number_and_exit_code_1(probe, tmp_path, monkeypatch):
-    monkeypatch.setattr("model.probing.baselines.MAX_ITERATIONS", 1)
+    monkeypatch.setattr("model.probing.methods.MAX_ITERATIONS", 1)
     answer = probe("planted", "--repetitions", 1, *only("linear", "fc-svm"))
     assert answer.exit_code == 1
     assert "1 fits failed" in answer.output

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.covariance import ledoit_wolf
 
-from model.evaluation.compare import Resampling, findings
-from model.evaluation.connectivity import (
+from model.evaluation.baselines import (
     FISHER,
     PEARSON,
     TANGENT,
@@ -17,13 +16,22 @@ from model.evaluation.connectivity import (
     connectivity,
     tangent,
 )
+from model.evaluation.compare import Resampling, findings
 from model.evaluation.leakage import motion_r2, site_accuracy
 from model.evaluation.vectors import Vectors, one_below_other, side_by_side
 from model.statistics.bootstrap import mean_interval, resample
 from model.statistics.connectivity import shrunk_covariance
-from model.statistics.measures import identification, mean_scores, pair_scores, reliability, score
+from model.statistics.measures import (
+    alpha_req,
+    identification,
+    lidar,
+    mean_scores,
+    pair_scores,
+    rankme,
+    reliability,
+    score,
+)
 from model.statistics.pairing import EvaluationError, Key, pairings, single_session_subjects
-from model.statistics.spectrum import alpha_req, lidar, rankme
 
 FEW = Resampling(n_resamples=200, seed=0)
 

@@ -20,8 +20,7 @@ from model.embed import embed_windows
 from model.encoder import build_encoder
 from model.errors import CheckpointError, ConfigError
 from model.finetuning import train as training
-from model.finetuning.adapters import add_adapters, merge_adapters, require_library
-from model.finetuning.config import FinetuneConfig
+from model.finetuning.finetune import add_adapters, merge_adapters, require_library
 from model.finetuning.predictor import (
     HEAD_CARD,
     load_predictor,
@@ -30,8 +29,7 @@ from model.finetuning.predictor import (
     read_out,
     scores_of,
 )
-from model.finetuning.rates import parameter_groups
-from model.finetuning.train import Crops, best_of, train
+from model.finetuning.train import Crops, FinetuneConfig, best_of, parameter_groups, train
 from model.networks import network_columns
 from model.preprocess import window
 from model.probing.participants import Labels

@@ -7,7 +7,7 @@ import torch
 
 from model.encoder import build_encoder
 from model.networks import network_columns
-from model.pretraining.first_weights import pass_no_constant
+from model.pretraining.untrained import pass_no_constant
 from model.spec import EncoderSpec
 
 SPEC = EncoderSpec(dim=32, depth=1, heads=2)

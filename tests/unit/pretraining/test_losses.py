@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.encoder import ProjectionHead
+from model.pretraining.learner import make_teacher, momentum_at, update_teacher
 from model.pretraining.losses import cls_loss, coding_rate, token_loss, ttr_loss
-from model.pretraining.teacher import make_teacher, momentum_at, update_teacher
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:

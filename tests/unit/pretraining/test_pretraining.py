@@ -20,9 +20,8 @@ from model.pretraining.batches import draw_batch
 from model.pretraining.learner import Learner
 from model.pretraining.parallel import Crew
 from model.pretraining.pretrain import run_pretraining
-from model.pretraining.provenance import git_revision
 from model.pretraining.recipes import load_config, recipe_path
-from model.pretraining.run_folder import Log, TrainingError
+from model.pretraining.run_folder import Log, TrainingError, git_revision
 from model.pretraining.step import Trainer
 from model.spec import CheckpointCard
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.pretraining.schedules import learning_rate, regularizer_weight, weight_decay
+from model.pretraining.step import learning_rate, regularizer_weight, weight_decay
 
 
 def test_the_learning_rate_warms_up_linearly_and_ends_near_zero():

@@ -14,15 +14,15 @@ import model.pretraining.untrained
 from model.checkpoint import load_encoder
 from model.encoder import build_encoder
 from model.evaluation.baselines import RANDOM_SEEDS, random_vectors
-from model.pretraining.first_weights import pass_no_constant
 from model.pretraining.untrained import (
     SHRINKAGE,
     before_training,
+    pass_no_constant,
     shrinkage_of,
     untrained,
     untrained_whitened,
+    whiten,
 )
-from model.pretraining.whitening import whiten
 from model.series import ParcelSeries
 from model.spec import EncoderSpec
 from model.statistics.pairing import Key

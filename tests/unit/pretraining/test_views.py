@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.pretraining.masks import slice_masks
-from model.pretraining.views import ViewsConfig, augment, crop, draw_views
+from model.pretraining.views import ViewsConfig, augment, crop, draw_views, slice_masks
 
 STILL = ViewsConfig(
     pairing="scan", parcels_zeroed=(0, 0), time_zeroed=(0, 0), scale=(1, 1), noise=0.0

@@ -9,7 +9,7 @@ import torch
 from model.checkpoint import load_encoder
 from model.encoder import build_encoder
 from model.errors import ConfigError
-from model.pretraining.whitening import fit, whiten
+from model.pretraining.untrained import fit, whiten
 from model.simulation.simulate import SimulationConfig
 from model.spec import EncoderSpec, InputSpec
 

@@ -10,14 +10,12 @@ import torch
 from scipy import stats
 
 from model.probing import head
-from model.probing.baselines import fit_linear, learn_scaling
 from model.probing.config import METHODS
 from model.probing.head import batches, train_probe
-from model.probing.methods import features_of, make_methods
-from model.probing.metrics import UndefinedError, measure
+from model.probing.methods import features_of, fit_linear, learn_scaling, make_methods
 from model.probing.participants import Labels
 from model.probing.samples import Learned, ProbeError, Samples, refuse_copies
-from model.probing.scoring import evaluate
+from model.probing.scoring import UndefinedError, evaluate, measure
 from model.probing.splits import LeakError, draw_split
 from model.probing.summary import interval
 from model.probing.tangent import learn_tangent
@@ -166,7 +164,7 @@ def test_a_probe_that_diverges_has_no_score(rng):
 
 
 def test_a_fit_that_does_not_converge_has_no_score(rng, monkeypatch):
-    monkeypatch.setattr("model.probing.baselines.MAX_ITERATIONS", 1)
+    monkeypatch.setattr("model.probing.methods.MAX_ITERATIONS", 1)
     labels = cohort()
     (method,) = methods_of(labels, features(rng, labels), ["linear"])
     row = evaluate(method, labels, split_of(labels))

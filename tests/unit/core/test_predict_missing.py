@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from model.nearness import expected_correlation, positions, predict_missing
-from model.networks import NETWORKS, network_columns, parcel_names
+from model.networks import (
+    NETWORKS,
+    expected_correlation,
+    network_columns,
+    parcel_names,
+    parcel_places,
+    predict_missing,
+)
 from model.pretraining.views import ViewsConfig, augment
 
 N_PARCELS = len(parcel_names())
@@ -42,7 +48,7 @@ def test_homotopic_parcels_share_a_place():
     names = parcel_names()
     left = names.index("7Networks_LH_Vis_3")
     right = names.index("7Networks_RH_Vis_3")
-    assert positions()[left] == positions()[right]
+    assert parcel_places()[left] == parcel_places()[right]
 
 
 def test_the_guess_is_the_regression_on_the_rest_of_the_network():

@@ -1,4 +1,4 @@
-"""How the code is built, in figures: `python tools/house.py counts` and `python tools/house.py walk`.
+"""How the code is built, in figures: `python tools/house.py counts`, `python tools/house.py walk`.
 
 counts: files and lines by room, names, circles of imports, from the source; nothing is run.
 walk:   what one invocation on one scan passes through: modules of ours in which a function runs,

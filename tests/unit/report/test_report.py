@@ -380,7 +380,7 @@ def test_a_report_is_current_until_a_scan_ends_after_it(tmp_path) -> None:
 
 
 def test_participants_with_a_status_can_be_reported_on_and_others_are_named(tmp_path) -> None:
-    with pytest.raises(InputError, match="no participant.*participant level"):
+    with pytest.raises(InputError, match=r"no participant.*participant level"):
         participants_to_report(tmp_path)
     write_unembedded(tmp_path, make_scan(tmp_path, task="rest"), "failed", "damaged")
     (tmp_path / "sub-02").mkdir()
@@ -401,7 +401,7 @@ def test_a_damaged_status_is_named(tmp_path, content) -> None:
 
 def test_a_report_needs_no_figure_library(output) -> None:
     code = (
-        "import sys; from pathlib import Path; from bids_app.report.page import is_current, participants_to_report, write_report\n"
+        "import sys; from pathlib import Path; from bids_app.report.page import write_report\n"
         f"write_report(Path({str(output)!r}), '01')\n"
         "sys.exit(bool({'matplotlib', 'PIL', 'torch', 'scipy'} & set(sys.modules)))"
     )

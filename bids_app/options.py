@@ -14,8 +14,8 @@ from bids_app.errors import OptionsError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bids_app.atlas.grayordinates import GrayAtlas
-    from bids_app.atlas.volume import Atlas
+    from bids_app.atlas.grayordinates import GrayordinateAtlas
+    from bids_app.atlas.volumes import VolumeAtlas
     from bids_app.inputs.selection import Selection
     from bids_app.signal.strategy import Strategy
     from model.spec import CheckpointCard, Normalization
@@ -94,7 +94,11 @@ class RunOptions:
 
 
 def configuration_hash(
-    *, strategy: Strategy, signal: SignalOptions, card: CheckpointCard, atlas: Atlas | GrayAtlas
+    *,
+    strategy: Strategy,
+    signal: SignalOptions,
+    card: CheckpointCard,
+    atlas: VolumeAtlas | GrayordinateAtlas,
 ) -> str:
     """Identify what determines the numbers of a scan.
 

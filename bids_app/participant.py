@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bids_app.atlas.grayordinates import GrayAtlas
-    from bids_app.atlas.shelf import AtlasShelf
-    from bids_app.atlas.volume import Atlas
+    from bids_app.atlas.grayordinates import GrayordinateAtlas
+    from bids_app.atlas.installed import InstalledAtlas
+    from bids_app.atlas.volumes import VolumeAtlas
     from bids_app.embedder import Embedder
     from bids_app.images.cifti import CiftiSeries
     from bids_app.images.nifti import BoldImage
@@ -50,12 +50,12 @@ log = logging.getLogger(__name__)
 class Pipeline:
     """What all scans of an invocation share."""
 
-    shelf: AtlasShelf
+    atlas: InstalledAtlas
     strategy: Strategy
     signal: SignalOptions
     embedder: Embedder
 
-    def configuration(self, atlas: Atlas | GrayAtlas) -> str:
+    def configuration(self, atlas: VolumeAtlas | GrayordinateAtlas) -> str:
         """Identify what determines the numbers of a scan in the atlas' space."""
         return configuration_hash(
             strategy=self.strategy,
@@ -70,12 +70,12 @@ class Source:
     """The image of a scan with the atlas that fits it: volumes or grayordinates, headers only."""
 
     bold: BoldImage | CiftiSeries
-    atlas: Atlas | GrayAtlas
+    atlas: VolumeAtlas | GrayordinateAtlas
     extract: Callable[[float], Parcellated]
     """Read the values and average them by parcel; takes the minimum coverage"""
 
 
-def open_source(scan: Scan, shelf: AtlasShelf) -> Source:
+def open_source(scan: Scan, installed: InstalledAtlas) -> Source:
     """Open the image of a scan and the atlas on its grid or surface.
 
     Raises
@@ -87,7 +87,7 @@ def open_source(scan: Scan, shelf: AtlasShelf) -> Source:
     """
     if scan.is_cifti:
         series = open_cifti(scan.bold_path)
-        gray = shelf.grayordinates(scan.entities.den or FSLR.densities[0])
+        gray = installed.grayordinates(scan.entities.den or FSLR.densities[0])
         return Source(
             bold=series,
             atlas=gray,
@@ -95,10 +95,10 @@ def open_source(scan: Scan, shelf: AtlasShelf) -> Source:
         )
     bold = open_bold(scan.bold_path)
     check_space(bold, scan.space)
-    atlas = shelf.volume(scan.space, affine=bold.affine)
+    atlas = installed.volume(scan.space, affine=bold.affine)
 
     def extract(share: float) -> Parcellated:
-        labels = shelf.labels(atlas, bold.shape, bold.affine)
+        labels = installed.labels(atlas, bold.shape, bold.affine)
         mask = None if scan.mask_path is None else load_mask(scan.mask_path, bold)
         found = parcellate(bold, labels, mask, absent=atlas.absent, min_coverage=share)
         if mask is None:
@@ -174,9 +174,9 @@ def earlier_outcome(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOut
     try:
         # For CIFTI the header would tell nothing, and takes long to read.
         atlas = (
-            pipeline.shelf.grayordinates(scan.entities.den or FSLR.densities[0])
+            pipeline.atlas.grayordinates(scan.entities.den or FSLR.densities[0])
             if scan.is_cifti
-            else open_source(scan, pipeline.shelf).atlas
+            else open_source(scan, pipeline.atlas).atlas
         )
     except AppError:
         raise
@@ -191,14 +191,14 @@ def run_scan(scan: Scan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path)
     Raises
     ------
     AppError, CheckpointError
-        Atlas, checkpoint or output cannot be used: no other scan would fare better.
+        VolumeAtlas, checkpoint or output cannot be used: no other scan would fare better.
     """
     configuration = ""
     outputs: list[Path] = []
     try:
         if scan.problem is not None:
             raise ScanError(f"{scan.name}: {scan.problem}")
-        source = open_source(scan, pipeline.shelf)
+        source = open_source(scan, pipeline.atlas)
         configuration = pipeline.configuration(source.atlas)
         result = embed_scan(scan, source, pipeline)
         outputs = write_all(scan_files(result, output_dir))

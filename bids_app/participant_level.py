@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bids_app.atlas.shelf import AtlasShelf
+from bids_app.atlas.installed import InstalledAtlas
 from bids_app.embedder import open_embedder
 from bids_app.errors import OutputError
 from bids_app.outputs.atomic import write_bytes
@@ -88,7 +88,7 @@ def open_pipeline(options: RunOptions, atlas_folder: Path) -> Pipeline:
         The checkpoint cannot be used.
     """
     return Pipeline(
-        shelf=AtlasShelf(atlas_folder),
+        atlas=InstalledAtlas(atlas_folder),
         strategy=options.strategy,
         signal=options.signal,
         embedder=open_embedder(

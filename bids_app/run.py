@@ -6,8 +6,8 @@ import logging
 import uuid
 from typing import TYPE_CHECKING
 
+from bids_app.atlas.folder import atlas_home, available_spaces, parcels_by_space
 from bids_app.atlas.spaces import SPACES
-from bids_app.atlas.volume import atlas_home, available_spaces, parcels_by_space
 from bids_app.errors import AtlasError
 from bids_app.inputs.locate import locate_derivative
 from bids_app.inputs.scans import find_scans

@@ -27,14 +27,16 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import binary_closing, binary_fill_holes
 
+from bids_app.atlas.installed import InstalledAtlas
 from bids_app.atlas.spaces import SPACES
-from bids_app.atlas.volume import Atlas, find_atlas
 from bids_app.demo.head import Grid
 from bids_app.demo.tree import write_image
 from bids_app.inputs.entities import Entities
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from bids_app.atlas.volumes import VolumeAtlas
 
 SHARED = Path(os.environ.get("SEMANTOKS_TEST_DATA", Path(__file__).parents[2] / "shared/data"))
 SERIES = "timeseries/stages_dev_schaefer400x7n_aseg19.npz"
@@ -74,7 +76,7 @@ CLOSING = 4
 def main(out: Path, atlas_folder: Path, data: Path, space: str, n_subjects: int | None) -> None:
     """Write the derivative to OUT, and the painted series to OUT/sourcedata/truth."""
     reference = nib.load(data / "atlases/mni" / REFERENCES[space])
-    atlas = find_atlas(atlas_folder, space, affine=reference.affine)
+    atlas = InstalledAtlas(atlas_folder).volume(space, affine=reference.affine)
     if atlas.labels.shape != reference.shape or not np.allclose(atlas.affine, reference.affine):
         raise click.ClickException(f"{atlas.path}: not on the grid of {REFERENCES[space]}")
     texture = np.asarray(reference.dataobj, dtype=np.float32)
@@ -147,7 +149,7 @@ def write_scan(
     *,
     series: npt.NDArray[np.float32],
     confounds: pd.DataFrame,
-    atlas: Atlas,
+    atlas: VolumeAtlas,
     texture: npt.NDArray[np.float32],
     brain: npt.NDArray[np.bool_],
 ) -> None:

@@ -15,17 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bids_app.atlas.labels import Affine, LabelArray, check_label_table, check_labels, load_image
-from bids_app.atlas.spaces import FSLR
-from bids_app.atlas.volume import (
+from bids_app.atlas.folder import (
     ABSENT_KEY,
     ATLAS_LABEL,
-    GRAY_NAME,
+    GRAYORDINATE_NAME,
     HASH_KEY,
-    how_to_install,
-    installed_grayordinates,
     read_sidecar,
 )
+from bids_app.atlas.labels import Affine, LabelArray, check_label_table, check_labels, load_image
+from bids_app.atlas.spaces import FSLR
 from bids_app.errors import AtlasError
 from model.networks import parcel_names
 
@@ -68,7 +66,7 @@ class LabelTables:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class GrayAtlas:
+class GrayordinateAtlas:
     """The atlas on grayordinates, complete and in model order."""
 
     name: str
@@ -83,25 +81,7 @@ class GrayAtlas:
     path: Path
 
 
-def find_gray_atlas(folder: Path, density: str) -> GrayAtlas:
-    """Load the grayordinate atlas of a density, such as ``91k``, that is installed in a folder.
-
-    Raises
-    ------
-    AtlasError
-        None is installed, or it is incomplete, in another order, or changed.
-    """
-    installed = installed_grayordinates(folder)
-    if density not in installed:
-        raise AtlasError(
-            f"no {ATLAS_LABEL} atlas for space {FSLR.name} at {density} in {folder} (installed: "
-            f"{', '.join(installed) or 'none'}).",
-            hint=how_to_install(folder, FSLR.name),
-        )
-    return load_gray_atlas(installed[density])
-
-
-def load_gray_atlas(path: Path) -> GrayAtlas:
+def load_grayordinate_atlas(path: Path) -> GrayordinateAtlas:
     """Load a grayordinate atlas and check it against model, table and hash.
 
     Raises
@@ -110,7 +90,7 @@ def load_gray_atlas(path: Path) -> GrayAtlas:
         Names in the table are missing, swapped or others than the model's; labels are out of
         range, missing or changed since installation.
     """
-    name = GRAY_NAME.fullmatch(path.name)
+    name = GRAYORDINATE_NAME.fullmatch(path.name)
     if name is None:
         raise AtlasError(
             f"{path}: expected a name like tpl-{FSLR.name}_atlas-{ATLAS_LABEL}_den-91k_"
@@ -128,7 +108,7 @@ def load_gray_atlas(path: Path) -> GrayAtlas:
             f"{sidecar[HASH_KEY]}, found {found}.",
             hint="The file was changed or damaged; install the atlas again.",
         )
-    return GrayAtlas(
+    return GrayordinateAtlas(
         name=ATLAS_LABEL,
         space=FSLR.name,
         density=name[1],

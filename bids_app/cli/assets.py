@@ -135,8 +135,9 @@ def atlas(
 )
 def info(home: Path | None) -> None:
     """List the installed atlases, each verified against its hash."""
-    from bids_app.atlas.grayordinates import load_gray_atlas
-    from bids_app.atlas.volume import installed_grayordinates, installed_images, load_atlas
+    from bids_app.atlas.folder import installed_grayordinates, installed_images
+    from bids_app.atlas.grayordinates import load_grayordinate_atlas
+    from bids_app.atlas.volumes import load_volume_atlas
 
     with _errors_end_the_command():
         folder = _target(home)
@@ -144,11 +145,11 @@ def info(home: Path | None) -> None:
         if not (paths or gray_paths):
             click.echo(f"No atlas in {folder}. Install it with: semantoks-assets atlas --download")
         for path in paths:
-            image = load_atlas(path)
+            image = load_volume_atlas(path)
             click.echo(f"{image.space} {image.resolution} mm: {_summary(image.absent)}")
             click.echo(f"  {path}, voxels sha256 {image.sha256}")
         for path in gray_paths.values():
-            gray = load_gray_atlas(path)
+            gray = load_grayordinate_atlas(path)
             click.echo(f"{gray.space} {gray.density}: {_summary(gray.absent)}")
             click.echo(f"  {path}, labels sha256 {gray.sha256}")
 
@@ -159,7 +160,7 @@ def _of_all(files_of: Callable[[str], list[Source]], spaces: Iterable[str]) -> l
 
 
 def _target(home: Path | None) -> Path:
-    from bids_app.atlas.volume import atlas_home
+    from bids_app.atlas.folder import atlas_home
 
     return atlas_home() if home is None else home / "atlas"
 

@@ -125,7 +125,7 @@ def measure_recovery(out: Path, scan: Entities) -> Recovery:
 
     import pandas as pd
 
-    from bids_app.atlas.volume import ATLAS_LABEL
+    from bids_app.atlas.folder import ATLAS_LABEL
 
     stem = scan.stem(atlas=ATLAS_LABEL, desc="denoised")
     table = out.joinpath(

@@ -21,7 +21,7 @@ from bids_app.images.nifti_parcels import (
 from model.networks import parcel_names
 
 if TYPE_CHECKING:
-    from bids_app.atlas.grayordinates import GrayAtlas, LabelTables
+    from bids_app.atlas.grayordinates import GrayordinateAtlas, LabelTables
     from bids_app.atlas.labels import LabelArray
     from bids_app.images.cifti import CiftiSeries
 
@@ -64,7 +64,7 @@ def match(series: CiftiSeries, tables: LabelTables) -> LabelArray:
 
 
 def parcellate_grayordinates(
-    series: CiftiSeries, atlas: GrayAtlas, *, min_coverage: float
+    series: CiftiSeries, atlas: GrayordinateAtlas, *, min_coverage: float
 ) -> Parcellated:
     """Average the grayordinates of each parcel that carry signal.
 
@@ -191,7 +191,7 @@ def _labels_of_voxels(
 
 
 def _coverage(
-    labels: LabelArray, found: _Pass, atlas: GrayAtlas, *, min_coverage: float
+    labels: LabelArray, found: _Pass, atlas: GrayordinateAtlas, *, min_coverage: float
 ) -> Coverage:
     """Compare counts after each step: in the atlas, in the file, finite, with variance."""
     in_atlas = atlas.tables.count()

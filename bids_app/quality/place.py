@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from bids_app.atlas.labels import Affine
-    from bids_app.atlas.volume import Atlas
+    from bids_app.atlas.volumes import VolumeAtlas
     from bids_app.images.nifti import BoldImage
 
 TOLERANCE_MM = 2.0
@@ -55,7 +55,7 @@ def space_of_grid(shape: tuple[int, int, int], affine: Affine) -> str | None:
     return None
 
 
-def mirror_margin(atlas: Atlas, mask: npt.NDArray[np.bool_], affine: Affine) -> float | None:
+def mirror_margin(atlas: VolumeAtlas, mask: npt.NDArray[np.bool_], affine: Affine) -> float | None:
     """Compare how much of the atlas, and of its mirror image, lies in the brain mask.
 
     Parameters
@@ -83,7 +83,7 @@ def mirror_margin(atlas: Atlas, mask: npt.NDArray[np.bool_], affine: Affine) -> 
 
 
 @lru_cache(maxsize=4)  # the scans of a study share a grid or two
-def _inside(atlas: Atlas, shape: tuple[int, ...], grid: bytes) -> npt.NDArray[np.bool_]:
+def _inside(atlas: VolumeAtlas, shape: tuple[int, ...], grid: bytes) -> npt.NDArray[np.bool_]:
     """(X, Y, Z) where the atlas is on a grid, whose (4, 4) affine is given as bytes."""
     affine = np.frombuffer(grid).reshape(4, 4)
     return np.asarray(resample_nearest(atlas.labels, atlas.affine, shape, affine) > 0)

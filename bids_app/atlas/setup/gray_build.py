@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bids_app.atlas.folder import ABSENT_KEY, ATLAS_LABEL, HASH_KEY
 from bids_app.atlas.grayordinates import labels_of_cifti, tables_of
 from bids_app.atlas.labels import check_labels, parse_labels, resample_nearest
 from bids_app.atlas.setup.build import (
@@ -23,7 +24,6 @@ from bids_app.atlas.setup.sources import (
     further_sources_of,
 )
 from bids_app.atlas.spaces import FSLR
-from bids_app.atlas.volume import ABSENT_KEY, ATLAS_LABEL, HASH_KEY
 from bids_app.outputs.atomic import json_bytes
 from model.networks import parcels
 

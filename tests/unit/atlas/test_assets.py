@@ -24,17 +24,12 @@ from atlas_source_builders import (
 from click.testing import CliRunner
 from itk_builders import composite
 
-from bids_app.atlas.grayordinates import find_gray_atlas
+from bids_app.atlas.folder import available_spaces, installed_images, parcels_by_space
+from bids_app.atlas.installed import InstalledAtlas
 from bids_app.atlas.setup import fetch as atlas_fetch
 from bids_app.atlas.setup import sources as atlas_sources
 from bids_app.atlas.setup.sources import sources_of
-from bids_app.atlas.volume import (
-    available_spaces,
-    find_atlas,
-    installed_images,
-    load_atlas,
-    parcels_by_space,
-)
+from bids_app.atlas.volumes import load_volume_atlas
 from bids_app.cli.assets import main
 from model.networks import parcel_names
 
@@ -107,7 +102,7 @@ def test_command_installs_all_spaces_and_says_what_is_missing(tmp_path, source_f
     folder = tmp_path / "home/atlas"
     assert available_spaces(folder) == (LIN6, GRAY, LIN2009)
     assert len(installed_images(folder)) == 4
-    assert find_gray_atlas(folder, "91k").absent == {}
+    assert InstalledAtlas(folder).grayordinates("91k").absent == {}
     sidecar = json.loads(next(folder.glob("tpl-MNI152NLin6Asym/*res-2_dseg.json")).read_text())
     assert [f["Name"] for f in sidecar["SourceFiles"]] == [
         "Schaefer2018_400Parcels_7Networks_order_Tian_Subcortex_S3_MNI152NLin6Asym_2mm.nii",
@@ -143,7 +138,7 @@ def test_the_hash_tells_an_atlas_with_the_cerebellum_from_one_without(tmp_path, 
     for home, more in (("a", []), ("b", ["--without-templateflow"])):
         folder = tmp_path / home
         assert run("atlas", "--from", complete_folder, "--home", folder, *more).exit_code == 0
-        hashes.append(find_atlas(folder / "atlas", LIN2009, affine=np.eye(4)).sha256)
+        hashes.append(InstalledAtlas(folder / "atlas").volume(LIN2009, affine=np.eye(4)).sha256)
         spaces = parcels_by_space(folder / "atlas")
         assert (spaces[LIN2009], len(spaces)) == ((457, 4) if home == "a" else (450, 3))
     assert hashes[0] != hashes[1]
@@ -254,7 +249,9 @@ def counts(path):
 @pytest.mark.parametrize("mm", ["1", "2"])
 def test_real_labels_have_the_voxels_of_their_sources(real, shared_data, space, mm):
     (original,) = (shared_data / "atlases/tian").glob(f"*_{space}_{mm}mm.nii.gz")
-    atlas = load_atlas(real / f"tpl-{space}/tpl-{space}_atlas-Semantoks457_res-{mm}_dseg.nii.gz")
+    atlas = load_volume_atlas(
+        real / f"tpl-{space}/tpl-{space}_atlas-Semantoks457_res-{mm}_dseg.nii.gz"
+    )
     built, expected = np.bincount(atlas.labels.ravel(), minlength=458), counts(original)
     np.testing.assert_array_equal(built[1:401], expected[51:451])
     np.testing.assert_array_equal(built[401:451], expected[1:51])
@@ -276,7 +273,7 @@ def test_real_cerebellum_has_the_voxels_of_buckner_less_the_overlap(real, shared
 def test_real_cortex_agrees_with_the_schaefer_release(real, shared_data):
     name = "Schaefer2018_400Parcels_7Networks_order_FSLMNI152_2mm.nii.gz"
     schaefer = nib.load(shared_data / "atlases/schaefer" / name)
-    atlas = find_atlas(real, LIN6, affine=schaefer.affine)
+    atlas = InstalledAtlas(real).volume(LIN6, affine=schaefer.affine)
     cortex = (atlas.labels > 0) & (atlas.labels <= 400)
     assert atlas.resolution == "2"
     np.testing.assert_array_equal(
@@ -287,7 +284,7 @@ def test_real_cortex_agrees_with_the_schaefer_release(real, shared_data):
 def test_real_grid_of_fmriprep_takes_the_two_millimetre_atlas(real, shared_data):
     name = "tpl-MNI152NLin2009cAsym_res-02_desc-fMRIPrep_boldref.nii.gz"
     reference = nib.load(shared_data / "atlases/mni" / name)
-    atlas = find_atlas(real, LIN2009, affine=reference.affine)
+    atlas = InstalledAtlas(real).volume(LIN2009, affine=reference.affine)
     assert (atlas.resolution, atlas.labels.shape) == ("2", reference.shape)
 
 

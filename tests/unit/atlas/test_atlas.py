@@ -9,15 +9,10 @@ import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
+from bids_app.atlas.folder import atlas_home, available_spaces, installed_images
+from bids_app.atlas.installed import InstalledAtlas
 from bids_app.atlas.setup.build import AtlasImage, atlas_files
-from bids_app.atlas.volume import (
-    atlas_home,
-    available_spaces,
-    find_atlas,
-    installed_images,
-    load_atlas,
-    on_grid,
-)
+from bids_app.atlas.volumes import load_volume_atlas, on_grid
 from bids_app.errors import AtlasError
 from bids_app.outputs.atomic import write_all
 
@@ -59,7 +54,7 @@ def rewrite(path, labels, *, dtype=np.int16, affine=None):
 
 
 def test_installed_atlas_is_what_was_built(tmp_path):
-    atlas = load_atlas(install(tmp_path))
+    atlas = load_volume_atlas(install(tmp_path))
     np.testing.assert_array_equal(atlas.labels, all_labels())
     np.testing.assert_array_equal(atlas.affine, grid(2.0))
     assert (atlas.name, atlas.space, atlas.resolution) == ("Semantoks457", LIN6, "2")
@@ -75,12 +70,12 @@ def test_hash_differs_where_labels_or_place_differ(tmp_path):
     swapped = all_labels()
     swapped[all_labels() == 3], swapped[all_labels() == 4] = 4, 3
     hashes = {
-        load_atlas(install(tmp_path / "a")).sha256,
-        load_atlas(install(tmp_path / "b", affine=moved)).sha256,
-        load_atlas(install(tmp_path / "c", labels=swapped)).sha256,
+        load_volume_atlas(install(tmp_path / "a")).sha256,
+        load_volume_atlas(install(tmp_path / "b", affine=moved)).sha256,
+        load_volume_atlas(install(tmp_path / "c", labels=swapped)).sha256,
     }
     assert len(hashes) == 3
-    assert load_atlas(install(tmp_path / "d")).sha256 in hashes
+    assert load_volume_atlas(install(tmp_path / "d")).sha256 in hashes
 
 
 def edit_table(path, edit):
@@ -95,14 +90,14 @@ def test_swapped_names_are_named(tmp_path):
     with pytest.raises(
         AtlasError, match=r"row 1 should be 1 7Networks_LH_Vis_1 .* not 1 7Net.*_2"
     ):
-        load_atlas(path)
+        load_volume_atlas(path)
 
 
 def test_swapped_rows_are_named(tmp_path):
     path = install(tmp_path)
     edit_table(path, lambda rows: [*rows[:5], rows[6], rows[5], *rows[7:]])
     with pytest.raises(AtlasError, match="row 5 should be 5 7Networks_LH_Vis_5"):
-        load_atlas(path)
+        load_volume_atlas(path)
 
 
 ORDERS = {
@@ -118,7 +113,7 @@ def test_an_atlas_in_another_order_is_refused_by_its_table_and_by_its_voxels(tmp
     path, order = install(tmp_path), np.array([0, *ORDERS[name]])
     rewrite(path, np.argsort(order)[all_labels()])
     with pytest.raises(AtlasError, match="not those that were installed"):
-        load_atlas(path)
+        load_volume_atlas(path)
     edit_table(
         path,
         lambda rows: [
@@ -127,35 +122,35 @@ def test_an_atlas_in_another_order_is_refused_by_its_table_and_by_its_voxels(tmp
         ],
     )
     with pytest.raises(AtlasError, match="labels are not the model's 457 in their order"):
-        load_atlas(path)
+        load_volume_atlas(path)
 
 
 def test_missing_label_is_named(tmp_path):
     path = install(tmp_path)
     edit_table(path, lambda rows: rows[:400] + rows[401:])
     with pytest.raises(AtlasError, match=r"found 456 rows\): missing 7Networks_RH_Default_"):
-        load_atlas(path)
+        load_volume_atlas(path)
 
 
 def test_unknown_label_is_named(tmp_path):
     path = install(tmp_path)
     edit_table(path, lambda rows: [row.replace("aGP-lh", "aGP-left") for row in rows])
     with pytest.raises(AtlasError, match="missing aGP-lh, unknown 'aGP-left'"):
-        load_atlas(path)
+        load_volume_atlas(path)
 
 
 def test_repeated_rows_are_refused(tmp_path):
     path = install(tmp_path)
     edit_table(path, lambda rows: [*rows, rows[-1]])
     with pytest.raises(AtlasError, match="found 458 rows"):
-        load_atlas(path)
+        load_volume_atlas(path)
 
 
 def test_absent_table_is_told(tmp_path):
     path = install(tmp_path)
     (tmp_path / "atlas-Semantoks457_dseg.tsv").unlink()
     with pytest.raises(AtlasError, match="label table cannot be read"):
-        load_atlas(path)
+        load_volume_atlas(path)
 
 
 def test_parcel_without_a_voxel_is_named(tmp_path):
@@ -164,7 +159,7 @@ def test_parcel_without_a_voxel_is_named(tmp_path):
     labels[labels == 410] = 0
     rewrite(path, labels)
     with pytest.raises(AtlasError, match="expected 457 parcels; labels without a voxel: 410 "):
-        load_atlas(path)
+        load_volume_atlas(path)
 
 
 def test_labels_out_of_range_are_named(tmp_path):
@@ -173,19 +168,21 @@ def test_labels_out_of_range_are_named(tmp_path):
     labels[0, 0, 0] = 458
     rewrite(path, labels)
     with pytest.raises(AtlasError, match="not expected: 458"):
-        load_atlas(path)
+        load_volume_atlas(path)
 
 
 def test_declared_absence_is_kept_with_its_reason(tmp_path):
     labels = np.where(all_labels() > 450, 0, all_labels())
-    atlas = load_atlas(install(tmp_path, space=LIN2009, labels=labels, absent=NO_CEREBELLUM))
+    atlas = load_volume_atlas(
+        install(tmp_path, space=LIN2009, labels=labels, absent=NO_CEREBELLUM)
+    )
     assert dict(atlas.absent) == NO_CEREBELLUM
 
 
 def test_parcel_declared_absent_but_present_is_refused(tmp_path):
     path = install(tmp_path, absent=NO_CEREBELLUM)
     with pytest.raises(AtlasError, match="expected 450 parcels; labels not expected: 451, 452"):
-        load_atlas(path)
+        load_volume_atlas(path)
 
 
 def test_fractional_labels_are_refused(tmp_path):
@@ -194,7 +191,7 @@ def test_fractional_labels_are_refused(tmp_path):
     labels[2, 3, 4] = 17.5
     rewrite(path, labels, dtype=np.float32)
     with pytest.raises(AtlasError, match=r"whole numbers; 1 voxels are not, such as 17\.5"):
-        load_atlas(path)
+        load_volume_atlas(path)
 
 
 @pytest.mark.parametrize("what", ["labels", "affine"])
@@ -207,7 +204,7 @@ def test_voxels_changed_since_installation_are_noticed(tmp_path, what):
         affine[0] *= -1
     rewrite(path, labels, affine=affine)
     with pytest.raises(AtlasError, match="not those that were installed"):
-        load_atlas(path)
+        load_volume_atlas(path)
 
 
 @pytest.mark.parametrize("content", [None, "{", "{}", "[]", '{"VoxelSHA256": "x"}'])
@@ -224,12 +221,12 @@ def test_damaged_image_is_told(tmp_path):
     path = install(tmp_path)
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(AtlasError, match="cannot be read"):
-        load_atlas(path)
+        load_volume_atlas(path)
 
 
 def test_other_names_are_no_atlas(tmp_path):
     with pytest.raises(AtlasError, match="expected a name like"):
-        load_atlas(tmp_path / "schaefer.nii.gz")
+        load_volume_atlas(tmp_path / "schaefer.nii.gz")
 
 
 def test_spaces_are_ordered_by_parcels_then_by_preference(tmp_path):
@@ -248,7 +245,7 @@ def test_resolution_follows_the_lattice_of_the_data(tmp_path):
     shifted = grid(2.0)
     shifted[1, 3] += 0.5
     chosen = {
-        name: find_atlas(tmp_path, LIN6, affine=affine).resolution
+        name: InstalledAtlas(tmp_path).volume(LIN6, affine=affine).resolution
         for name, affine in {
             "same": grid(2.0),
             "flipped and cropped": flipped,
@@ -270,7 +267,7 @@ def test_absent_space_tells_the_command(tmp_path):
     folder = tmp_path / "atlas"
     install(folder)
     with pytest.raises(AtlasError) as caught:
-        find_atlas(folder, LIN2009, affine=grid(2.0))
+        InstalledAtlas(folder).volume(LIN2009, affine=grid(2.0))
     assert caught.value.exit_code == 78
     assert "installed: MNI152NLin6Asym" in str(caught.value)
     command = f"semantoks-assets atlas --download --space {LIN2009} --home {tmp_path}"
@@ -279,7 +276,7 @@ def test_absent_space_tells_the_command(tmp_path):
 
 @pytest.fixture
 def atlas(tmp_path):
-    return load_atlas(install(tmp_path))
+    return load_volume_atlas(install(tmp_path))
 
 
 def test_identical_grid_returns_the_labels_themselves(atlas):
@@ -359,5 +356,5 @@ def test_label_table_is_readable_by_others(tmp_path):
     assert table.columns.tolist() == ["index", "name", "network", "hemisphere"]
     assert table["index"].tolist() == list(range(1, 458))
     sidecar = json.loads(path.with_name(path.name.replace("nii.gz", "json")).read_text())
-    assert sidecar["VoxelSHA256"] == load_atlas(path).sha256
+    assert sidecar["VoxelSHA256"] == load_volume_atlas(path).sha256
     assert installed_images(tmp_path) == [path]

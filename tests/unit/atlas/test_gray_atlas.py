@@ -7,14 +7,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_app.atlas.grayordinates import find_gray_atlas, load_gray_atlas
-from bids_app.atlas.volume import available_spaces, parcels_by_space
+from bids_app.atlas.folder import available_spaces, parcels_by_space
+from bids_app.atlas.grayordinates import load_grayordinate_atlas
+from bids_app.atlas.installed import InstalledAtlas
 from bids_app.errors import AtlasError
 
 
 @pytest.fixture(scope="module")
 def atlas(tmp_path_factory):
-    return find_gray_atlas(gray.make_gray_atlas(tmp_path_factory.mktemp("gray")), "91k")
+    return InstalledAtlas(gray.make_gray_atlas(tmp_path_factory.mktemp("gray"))).grayordinates(
+        "91k"
+    )
 
 
 def test_the_installed_atlas_is_complete_and_counts_its_grayordinates(atlas):
@@ -52,19 +55,19 @@ def swap(labels, one=401, other=402):
     ],
 )
 def test_a_changed_atlas_is_refused(tmp_path, change, message):
-    path = find_gray_atlas(gray.make_gray_atlas(tmp_path), "91k").path
+    path = InstalledAtlas(gray.make_gray_atlas(tmp_path)).grayordinates("91k").path
     edit_labels(path, change)
     with pytest.raises(AtlasError, match=message):
-        load_gray_atlas(path)
+        load_grayordinate_atlas(path)
 
 
 def test_an_absent_and_a_damaged_atlas_are_told(tmp_path):
     with pytest.raises(AtlasError) as caught:
-        find_gray_atlas(tmp_path, "91k")
+        InstalledAtlas(tmp_path).grayordinates("91k")
     assert "--space fsLR" in caught.value.hint
-    path = find_gray_atlas(gray.make_gray_atlas(tmp_path), "91k").path
+    path = InstalledAtlas(gray.make_gray_atlas(tmp_path)).grayordinates("91k").path
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(AtlasError, match="cannot be read"):
-        load_gray_atlas(path)
+        load_grayordinate_atlas(path)
     with pytest.raises(AtlasError, match="expected a name like"):
-        load_gray_atlas(tmp_path / "x.dlabel.nii")
+        load_grayordinate_atlas(tmp_path / "x.dlabel.nii")

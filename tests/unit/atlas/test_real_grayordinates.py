@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from gray_builders import expected, extracted
 from nibabel.cifti2.cifti2_axes import SeriesAxis
 
-from bids_app.atlas.grayordinates import find_gray_atlas
+from bids_app.atlas.installed import InstalledAtlas
 from bids_app.cli.assets import main as assets
 from bids_app.images.cifti import count_volumes, open_cifti
 from model.networks import parcel_names, parcels
@@ -22,7 +22,7 @@ def real_atlas(shared_data, tmp_path_factory):
     words = ["atlas", "--from", str(shared_data / "atlases"), "--home", str(home)]
     result = CliRunner().invoke(assets, [*words, "--space", "fsLR"])
     assert result.exit_code == 0, result.output
-    return find_gray_atlas(home / "atlas", "91k")
+    return InstalledAtlas(home / "atlas").grayordinates("91k")
 
 
 @pytest.fixture(scope="module")

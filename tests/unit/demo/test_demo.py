@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from bids_app.atlas.volume import load_atlas
+from bids_app.atlas.volumes import load_volume_atlas
 from bids_app.demo import compare as demo
 from bids_app.demo.head import random_for
 from bids_app.inputs.entities import Entities
@@ -107,7 +107,7 @@ def test_the_example_holds_scans_atlas_and_truth(tmp_path):
     assert len(list(tmp_path.glob("fmriprep/sub-*/ses-*/func/*_desc-preproc_bold.nii.gz"))) == 2
     assert all(demo.truth_path(tmp_path, scan).exists() for scan in scans)
     (image,) = tmp_path.glob("atlas/tpl-*/*_dseg.nii.gz")
-    assert load_atlas(image).space == demo.SPACE
+    assert load_volume_atlas(image).space == demo.SPACE
 
 
 def test_a_folder_that_is_not_empty_is_refused_and_left_alone(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bids_app.atlas.volume import find_atlas
+from bids_app.atlas.installed import InstalledAtlas
 from bids_app.demo.confounds import confound_table
 from bids_app.demo.head import (
     Grid,
@@ -261,7 +261,7 @@ def test_the_same_names_give_the_same_bytes_and_other_names_others(tmp_path):
 
 def test_the_atlas_loads_as_an_installed_one_and_calls_itself_synthetic(tmp_path):
     folder = builders.make_atlas(tmp_path / "atlas")
-    atlas = find_atlas(folder, builders.SPACE, affine=tiny_grid().affine)
+    atlas = InstalledAtlas(folder).volume(builders.SPACE, affine=tiny_grid().affine)
     assert (atlas.labels == builders.tiny_head().labels).all()
     assert not atlas.absent
     sidecar = json.loads(

@@ -9,7 +9,7 @@ import pytest
 from gray_builders import coded, expected, extracted, written
 from nibabel.cifti2.cifti2_axes import ScalarAxis
 
-from bids_app.atlas.grayordinates import find_gray_atlas
+from bids_app.atlas.installed import InstalledAtlas
 from bids_app.errors import ScanError
 from bids_app.images.cifti import count_volumes, open_cifti
 from bids_app.images.nifti import open_bold
@@ -17,7 +17,9 @@ from bids_app.images.nifti import open_bold
 
 @pytest.fixture(scope="module")
 def atlas(tmp_path_factory):
-    return find_gray_atlas(gray.make_gray_atlas(tmp_path_factory.mktemp("gray")), "91k")
+    return InstalledAtlas(gray.make_gray_atlas(tmp_path_factory.mktemp("gray"))).grayordinates(
+        "91k"
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32, np.float64, ">f4"])

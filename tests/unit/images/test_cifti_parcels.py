@@ -9,7 +9,7 @@ import pytest
 from gray_builders import coded, expected, extracted, written
 from nibabel.cifti2.cifti2_axes import BrainModelAxis
 
-from bids_app.atlas.grayordinates import find_gray_atlas
+from bids_app.atlas.installed import InstalledAtlas
 from bids_app.errors import ScanError
 from bids_app.images.cifti import open_cifti
 from bids_app.images.cifti_parcels import NOT_IN_FILE, match
@@ -18,7 +18,9 @@ from bids_app.images.nifti_parcels import BELOW_MIN_COVERAGE, NO_VARIANCE, NOT_F
 
 @pytest.fixture(scope="module")
 def atlas(tmp_path_factory):
-    return find_gray_atlas(gray.make_gray_atlas(tmp_path_factory.mktemp("gray")), "91k")
+    return InstalledAtlas(gray.make_gray_atlas(tmp_path_factory.mktemp("gray"))).grayordinates(
+        "91k"
+    )
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -44,7 +46,7 @@ def test_the_two_orders_differ_by_row_and_a_match_by_row_would_be_wrong(atlas, t
 
 
 def test_the_order_in_which_the_atlas_is_stored_plays_no_part(tmp_path, atlas):
-    other = find_gray_atlas(gray.make_gray_atlas(tmp_path, order="C"), "91k")
+    other = InstalledAtlas(gray.make_gray_atlas(tmp_path, order="C")).grayordinates("91k")
     assert other.sha256 == atlas.sha256
     assert other.path.read_bytes() != atlas.path.read_bytes()
 

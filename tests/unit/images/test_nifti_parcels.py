@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
-from bids_app.atlas.volume import Atlas, on_grid
+from bids_app.atlas.volumes import VolumeAtlas, on_grid
 from bids_app.errors import ScanError
 from bids_app.images import nifti as bold_module
 from bids_app.images.nifti import open_bold
@@ -65,7 +65,7 @@ def run(bold, labels, mask=None, *, absent=None, min_coverage=0.5):
 
 
 def atlas_of(labels, affine=AFFINE):
-    return Atlas(
+    return VolumeAtlas(
         name="Semantoks457", space="MNI152NLin6Asym", resolution="2", labels=labels,
         affine=affine, absent={}, sha256="", path=None,
     )  # fmt: skip

@@ -21,7 +21,7 @@ from bids_app.atlas.setup import sources
 from bids_app.atlas.setup.build import build_atlas
 from bids_app.atlas.setup.gray_build import build_gray_atlas
 from bids_app.atlas.spaces import SPACES
-from bids_app.atlas.volume import Atlas
+from bids_app.atlas.volumes import VolumeAtlas
 from bids_app.errors import ScanError
 from bids_app.images.cifti import open_cifti
 from bids_app.images.cifti_parcels import match
@@ -81,7 +81,7 @@ def head(shape=(20, 20, 20)):
     labels[4:16, 4:16, 4:16] = 3
     labels[16:18, 8:12, 8:12] = 5
     affine = affine_of(2.0, (-19, 0, 0))
-    atlas = Atlas(
+    atlas = VolumeAtlas(
         name="head", space=LIN6, resolution="2", labels=labels, affine=affine, absent={},
         sha256="", path=Path("head.nii.gz"),
     )  # fmt: skip

@@ -149,14 +149,14 @@ def study(data: Path, kind: str, weights: str, variant: Normalization) -> list[R
 def embed_all(scans: Scans, encoder: Encoder, variant: Normalization) -> tuple[Array, BoolArray]:
     """(S, 2, N, D) scan vectors by network, and (S, 2, N) false where a network was masked.
 
-    A masked network is represented by what the encoder predicts there, as in what users get.
+    A masked network is represented by what the encoder predicts there.
     """
     spec = InputSpec(normalization=variant)
     vectors, measured = [], []
     for series in (s for pair in scans for s in pair):
         windows = window(prepare(series, spec), spec)
         embedding = embed_windows(windows, encoder, readout=("networks",))
-        vectors.append(embedding.scan_vector().reshape(len(NETWORKS), -1))
+        vectors.append(embedding.filled_vector().reshape(len(NETWORKS), -1))
         measured.append([name not in embedding.missing_networks for name in NETWORKS])
     shape = (len(scans), 2, len(NETWORKS))
     return np.array(vectors, dtype=float).reshape(*shape, -1), np.reshape(measured, shape)

@@ -178,11 +178,26 @@ class ScanEmbedding:
         return np.average(values, axis=0, weights=self.valid_fraction).astype(np.float32)
 
     def scan_vector(self) -> FloatArray:
-        """Join the parts named in ``readout`` to the default vector of the scan, finite.
+        """Join the parts named in ``readout`` to the default vector of the scan.
 
-        For the ``networks`` part a missing network is represented by what the encoder
-        predicts at its masked tokens; `missing_networks` names those, and `scan_part` and
-        the written tables hold NaN there instead.
+        Returns
+        -------
+        (F,) for ``networks`` F = N * D. NaN where a network is missing, as the written tables
+        have n/a. What compares several scans leaves those columns out, or puts the column's
+        mean over the scans there after standardising: zero.
+        """
+        return np.concatenate([self.scan_part(part).ravel() for part in self.readout])
+
+    def filled_vector(self) -> FloatArray:
+        """Return `scan_vector` with what the encoder predicts where a network is missing.
+
+        For what cannot take NaN and knows one scan only, and for asking how far a loss moves
+        the vector. A prediction is not data: over a standardised cohort it gets the weight of
+        signal (identification from one window fell from 95.5 to 88.1 %).
+
+        Returns
+        -------
+        (F,) finite.
         """
         parts = {part: self.scan_part(part) for part in self.readout}
         if "networks" in parts and self.missing_networks:

@@ -108,8 +108,8 @@ class ScanEncoder(nn.Module):
         Returns
         -------
         The scan vector that the card names (B, 1, R); no registers; and the grid's tokens,
-        averaged over the windows of each scan (B, 9 * 5, D). The tokens of a missing network
-        are what the encoder predicts there.
+        averaged over the windows of each scan (B, 9 * 5, D). Of a missing network, in both,
+        what the encoder predicts there (`ScanEmbedding.filled_vector`): the suite takes no NaN.
         """
         arrays = {name: tensor.cpu().numpy() for name, tensor in batch.items()}
         scans = [
@@ -123,7 +123,7 @@ class ScanEncoder(nn.Module):
             for i, n in enumerate(arrays["n_windows"])
         ]
         found = embed_many_windows(scans, self.encoder)
-        vectors = np.stack([scan.scan_vector() for scan in found])
+        vectors = np.stack([scan.filled_vector() for scan in found])
         grids = np.stack(
             [np.average(scan.tokens, axis=0, weights=scan.valid_fraction) for scan in found]
         )

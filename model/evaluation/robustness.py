@@ -136,7 +136,7 @@ def _vectors(scans: Sequence[ParcelSeries], encoder: Encoder, spec: InputSpec) -
         embedded = embed_residual(
             series, encoder, readout=("networks",), normalization=spec.normalization
         )
-        found.append(embedded.embedding.scan_vector())
+        found.append(embedded.embedding.filled_vector())
     return np.array(found, dtype=np.float64)
 
 

@@ -85,7 +85,7 @@ def make_predictor(
 
 
 def read_out(tokens: Tensor, masked: Tensor, readout: tuple[ReadoutPart, ...]) -> Tensor:
-    """Join the parts of the readout: what `ScanEmbedding.scan_vector` does for one window.
+    """Join the parts of the readout: what `ScanEmbedding.filled_vector` does for one window.
 
     Parameters
     ----------

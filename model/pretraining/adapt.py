@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.encoder import Encoder
+    from model.series import FloatArray
     from model.shards.crops import Cohort
     from model.shards.shards import StoredScan
     from model.spec import InputSpec, ReadoutPart
@@ -116,7 +117,8 @@ def compare(
     Returns
     -------
     Identification (%) and differential identifiability (100 x the correlation with oneself
-    minus that with others) of both, features standardised over all that is compared; the gain
+    minus that with others) of both, features standardised over all that is compared, without
+    networks that one of the scans lacks; the gain
     in the latter with its 95 % interval (paired bootstrap over subjects); and whether the
     adaptation ``helped``: the interval is above zero and identification not lower.
     """
@@ -134,7 +136,7 @@ def compare(
                 for pair in pieces
             ]
         )
-        first, second = standardise(*vectors.astype(np.float64).transpose(1, 0, 2))
+        first, second = standardise(*_in_all(vectors).astype(np.float64).transpose(1, 0, 2))
         scores[name] = pair_scores(first, second)
     gain = scores["after"]["i_diff"] - scores["before"]["i_diff"]
     low, high = mean_interval(gain, resample(len(gain), N_RESAMPLES, seed=0))
@@ -151,6 +153,17 @@ def compare(
         "i_diff_gain_95": [round(low, 3), round(high, 3)],
         "helped": bool(low > 0 and kept),
     }
+
+
+def _in_all(vectors: FloatArray) -> FloatArray:
+    """Leave the features out of (S, 2, F) that are NaN in any vector: a network is missing."""
+    shared = ~np.isnan(vectors).any(axis=(0, 1))
+    if not shared.any():
+        raise SubjectsError(
+            "expected a network that all test subjects have, found none.",
+            hint="Take subjects off the test list in whose scans most networks are missing.",
+        )
+    return np.asarray(vectors[..., shared])
 
 
 def _pair(test: Cohort, subject: str, *, sessions: bool) -> tuple[ParcelSeries, ParcelSeries]:

@@ -194,6 +194,14 @@ def test_without_second_sessions_halves_of_a_scan_are_compared(tmp_path):
     assert compare(*encoders(), cohort, ("networks",))["compared"] == "the halves of one scan"
 
 
+def test_a_network_that_a_scan_lacks_is_not_compared(tmp_path):
+    folder = make_shards(tmp_path / "s", 6, missing=slice(450, 457))
+    cohort = Cohort(Shards(folder), SUBJECTS[:6], InputSpec(), n_sessions=1)
+    found = compare(*encoders(), cohort, ("networks",))
+    assert np.isfinite([found["i_diff_gain"], *found["i_diff_gain_95"]]).all()
+    assert found["i_diff"]["before"] > 0
+
+
 def test_adapting_to_participant_outputs_stores_divides_trains_and_checks(tmp_path, start):
     for scan in noise_scans(26):
         values = np.asarray(scan.series.values)

@@ -56,7 +56,7 @@ def test_scans_of_different_lengths_share_a_batch_and_use_all_their_frames(pair,
     scans = [sample(n, tr=2.0, seed=n) for n in (150, 240, 100)]
     vectors, _, _ = model(default_collate([transform(scan) for scan in scans]))
     for scan, vector in zip(scans, vectors[:, 0].numpy(), strict=True):
-        expected = embed_series(scan["bold"].numpy(), tr_s=2.0, encoder=encoder).scan_vector()
+        expected = embed_series(scan["bold"].numpy(), tr_s=2.0, encoder=encoder).filled_vector()
         np.testing.assert_allclose(vector, expected, atol=1e-5)
 
 
@@ -66,7 +66,7 @@ def test_zeros_are_missing_parcels(pair, encoder):
     vectors, _, _ = pair[1](default_collate([pair[0](scan)]))
     values = scan["bold"].numpy()
     values[:, network_columns("Cerebellum")] = np.nan
-    expected = embed_series(values, tr_s=2.0, encoder=encoder).scan_vector()
+    expected = embed_series(values, tr_s=2.0, encoder=encoder).filled_vector()
     np.testing.assert_allclose(vectors[0, 0].numpy(), expected, atol=1e-5)
 
 

@@ -240,9 +240,15 @@ def test_missing_parcels_are_masked_by_network(encoder):
     values = series()
     for network in ("Subcortical", "Cerebellum"):
         values[:, network_columns(network)] = np.nan
-    embedding = embed_series(values, tr_s=2.0, encoder=encoder)
+    embedding = embed_series(values, tr_s=2.0, encoder=encoder, readout=("cls", "networks"))
     assert embedding.missing_networks == NETWORKS[7:]
-    assert np.isfinite(embedding.scan_vector()).all()
+    vector, filled = embedding.scan_vector(), embedding.filled_vector()
+    np.testing.assert_array_equal(np.isnan(vector), np.arange(16 + 9 * 16) >= 16 + 7 * 16)
+    np.testing.assert_array_equal(vector[: 8 * 16], filled[: 8 * 16])
+    assert vector.dtype == filled.dtype == np.float32
+    predicted = embedding.tokens[:, 7:].mean(axis=2)
+    mean = np.average(predicted, axis=0, weights=embedding.valid_fraction)
+    np.testing.assert_allclose(filled[8 * 16 :], mean.ravel(), atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(240, 400), (457, 240), (240,)])

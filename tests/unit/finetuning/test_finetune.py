@@ -129,13 +129,13 @@ def test_a_parameter_of_no_known_layer_stops_the_run():
 
 
 @pytest.mark.parametrize("readout", [("mean", "cls"), ("networks",), ("networks", "mean")])
-def test_features_are_those_of_the_scan_vector(values, readout):
+def test_features_are_those_of_the_filled_vector(values, readout):
     series = values[0, 0, :60].copy()
     series[:, network_columns("Cerebellum")] = np.nan
     # Short, so that patches are padded; and without a network.
     windows = window(ParcelSeries(values=series, tr_s=2.0, unit="robust"), InputSpec())
     encoder = build_encoder(SPEC, seed=0).eval()
-    expected = embed_windows(windows, encoder, readout=readout).scan_vector()
+    expected = embed_windows(windows, encoder, readout=readout).filled_vector()
     x, masked = (torch.from_numpy(np.array(a)) for a in (windows.values, windows.token_mask))
     with torch.inference_mode():
         ours = read_out(encoder(x, masked), masked, readout)

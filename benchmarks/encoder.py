@@ -16,7 +16,6 @@ import json
 import statistics
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +29,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from published_structure import published_structure
 
-import model.linear
 from model.checkpoint import load_encoder
 from model.embed import embed_many_windows, embed_windows
 from model.encoder import Encoder, build_encoder
@@ -38,7 +36,7 @@ from model.series import Windows
 from model.spec import EncoderSpec, InputSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 COMPARED = (8, 16, 32)
@@ -135,10 +133,6 @@ def compare_means(encoder: Encoder, rounds: int) -> list[dict[str, object]]:
     device = x.device.type
     compiled = torch.compile(encoder)
 
-    def other_library() -> torch.Tensor:
-        with _library(onednn=False):
-            return encoder(x, mask)
-
     def bf16() -> torch.Tensor:
         with torch.autocast(device, dtype=torch.bfloat16):
             return encoder(x, mask).float()
@@ -149,7 +143,6 @@ def compare_means(encoder: Encoder, rounds: int) -> list[dict[str, object]]:
 
     calls = {
         "encoder": partial(encoder, x, mask),
-        "torch's linear": other_library,
         "unfused attention": unfused,
         "torch.compile": partial(compiled, x, mask),
         "bf16": bf16,
@@ -228,16 +221,6 @@ def _windows(seed: int) -> Windows:
         missing=np.zeros(457, dtype=bool),
         spec=InputSpec(),
     )
-
-
-@contextmanager
-def _library(*, onednn: bool) -> Iterator[None]:
-    chosen = model.linear._mkl_is_slow
-    model.linear._mkl_is_slow = lambda: onednn
-    try:
-        yield
-    finally:
-        model.linear._mkl_is_slow = chosen
 
 
 def _times(calls: Mapping[str, Callable[[], object]], rounds: int, encoder: Encoder) -> Timed:

@@ -8,7 +8,7 @@ others' programs. Prints a table and one line of JSON; docs/pretraining.md has t
 Usage::
 
     python benchmarks/training_step.py {bundled,released} [--batch N] [--threads N] [--rounds N]
-        [--device cuda] [--precision bf16] [--same-library]
+        [--device cuda] [--precision bf16]
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from published_structure import published_structure
 
-import model.linear
 from model.pretraining.batches import draw_pieces
 from model.pretraining.learner import Learner, make_teacher
 from model.pretraining.parallel import Crew
@@ -59,11 +58,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--same-library", action="store_true", help="MKL for both")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    if options.same_library:
-        model.linear._mkl_is_slow = lambda: False
     config = load_config(
         recipe_path("bundled"),
         overrides=(

@@ -16,7 +16,6 @@ from torch.nn import functional
 
 from model.errors import ConfigError, SeriesError
 from model.layers import Block, NetworkWhitening
-from model.linear import Linear
 from model.networks import NETWORKS, network_columns
 from model.tokenizer import NetworkTokenizer
 
@@ -192,7 +191,7 @@ class ProjectionHead(nn.Module):
     def __init__(self, dim: int, hidden: int, out: int, *, hidden_layers: int = 1) -> None:
         super().__init__()
         widths = [dim, *[hidden] * hidden_layers, out]
-        layers = [Linear(a, b) for a, b in pairwise(widths)]
+        layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
         between = [module for layer in layers[:-1] for module in (layer, nn.GELU())]
         self.mlp = nn.Sequential(*between, layers[-1])
         for layer in layers:

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.linear import Linear
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,8 +23,8 @@ class Attention(nn.Module):
     def __init__(self, dim: int, *, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = Linear(dim, 3 * dim, bias=False)
-        self.proj = Linear(dim, dim)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.proj = nn.Linear(dim, dim)
 
     def forward(self, tokens: Tensor, *, first: int | None = None) -> Tensor:
         """Map (B, S, D) to (B, S, D), or to what the ``first`` tokens see, (B, first, D)."""
@@ -52,7 +50,7 @@ class Mlp(nn.Sequential):
     """Widen, GELU, narrow."""
 
     def __init__(self, dim: int, hidden: int) -> None:
-        super().__init__(Linear(dim, hidden), nn.GELU(), Linear(hidden, dim))
+        super().__init__(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (B, S, D) to (B, S, D)."""

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.linear import Linear, linear
-
 if TYPE_CHECKING:
     from model.spec import EncoderSpec
 
@@ -85,7 +83,7 @@ class StructuredConv(nn.Module):
             torch.randn(heads, n_parcels, spec.sg_kernel) for _ in range(spec.sg_scales)
         )
         self.skip = nn.Parameter(torch.randn(heads, n_parcels))
-        self.projection = Linear(heads * n_parcels, width)
+        self.projection = nn.Linear(heads * n_parcels, width)
         self.register_buffer("kernel_norm", torch.ones(heads, n_parcels, 1))
         self.fix_norm()
 
@@ -130,5 +128,5 @@ class StructuredConv(nn.Module):
 
 def _mix(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Map features (n, samples, B) to (B, samples, m) with weights (m, n)."""
-    mixed = linear(features.flatten(1).T, weight, bias)
+    mixed = functional.linear(features.flatten(1).T, weight, bias)
     return mixed.view(*features.shape[1:], len(weight)).transpose(0, 1)

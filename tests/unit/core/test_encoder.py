@@ -94,6 +94,14 @@ def test_the_summary_alone_is_that_of_all_tokens(x, depth):
     torch.testing.assert_close(alone, encoder(x, mask)[:, :1], rtol=1e-5, atol=1e-5)
 
 
+def test_bfloat16_autocast_rounds_under_inference_mode(encoder, x):
+    with torch.inference_mode():
+        exact = encoder(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rounded = encoder(x).float()
+    assert 0 < (rounded - exact).abs().max() < 0.1 * exact.abs().max()
+
+
 def test_an_empty_mask_masks_nothing(encoder, x):
     assert torch.equal(encoder(x, no_mask()), encoder(x))
 

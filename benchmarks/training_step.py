@@ -32,7 +32,7 @@ from published_structure import published_structure
 
 from model.pretraining.batches import draw_pieces
 from model.pretraining.learner import Learner, make_teacher
-from model.pretraining.parallel import Crew
+from model.pretraining.parallel import Processes
 from model.pretraining.recipes import load_config, recipe_path
 from model.pretraining.step import Trainer
 from model.series import ParcelSeries
@@ -72,23 +72,25 @@ def main() -> None:
             'objective.ttr_rate="flattened"',
         ),
     )
-    crew = Crew(device=torch.device(options.device))
+    processes = Processes(device=torch.device(options.device))
     rows = [
-        *compare_steps(config, crew, options.rounds),
-        *time_drawing(config, crew, options.rounds),
+        *compare_steps(config, processes, options.rounds),
+        *time_drawing(config, processes, options.rounds),
     ]
     for row in rows:
         print("  ".join(f"{key} {value}" for key, value in row.items()))
     print(json.dumps({"benchmark": "training_step", **vars(options), "rows": rows}))
 
 
-def compare_steps(config: PretrainConfig, crew: Crew, rounds: int) -> list[dict[str, object]]:
+def compare_steps(
+    config: PretrainConfig, processes: Processes, rounds: int
+) -> list[dict[str, object]]:
     """Time steps of both, after the temporal regularizer has ended, masked and not."""
-    ours = Trainer(Learner(config), config, crew)
+    ours = Trainer(Learner(config), config, processes)
     learner = Learner(config)
     learner.student.encoder = published_structure(learner.student.encoder)
     learner.teacher = make_teacher(learner.student)
-    theirs = Trainer(learner, config, crew)
+    theirs = Trainer(learner, config, processes)
     theirs.optimizer = torch.optim.AdamW(learner.student.parameters())
 
     def published_step(step: int, pieces: list) -> dict[str, float]:
@@ -98,10 +100,10 @@ def compare_steps(config: PretrainConfig, crew: Crew, rounds: int) -> list[dict[
     times: dict[str, list[float]] = {name: [] for name in calls}
     first = config.run.n_steps // 2
     for step in range(first, first + rounds + 1):
-        pieces = draw_pieces(config, step, cohort=None, pieces=(0,), device=crew.device)
+        pieces = draw_pieces(config, step, cohort=None, pieces=(0,), device=processes.device)
         losses = {}
         for name, call in calls.items():
-            with _timed(crew) as seconds:
+            with _timed(processes) as seconds:
                 losses[name] = float(call(step, pieces)["total"])
             if step > first:  # the first step of each allocates
                 times[name].append(seconds[0])
@@ -126,10 +128,10 @@ def compare_steps(config: PretrainConfig, crew: Crew, rounds: int) -> list[dict[
 class _timed:  # noqa: N801 - reads as a function
     """Measure a block; processor time where that is all the time there is."""
 
-    def __init__(self, crew: Crew) -> None:
-        cpu = crew.device.type == "cpu" and torch.get_num_threads() == 1
+    def __init__(self, processes: Processes) -> None:
+        cpu = processes.device.type == "cpu" and torch.get_num_threads() == 1
         self.clock: Callable[[], float] = time.process_time if cpu else time.perf_counter
-        self.wait = torch.cuda.synchronize if crew.device.type == "cuda" else lambda: None
+        self.wait = torch.cuda.synchronize if processes.device.type == "cuda" else lambda: None
         self.seconds: list[float] = []
 
     def __enter__(self) -> list[float]:
@@ -142,7 +144,9 @@ class _timed:  # noqa: N801 - reads as a function
         self.seconds.append(self.clock() - self.started)
 
 
-def time_drawing(config: PretrainConfig, crew: Crew, rounds: int) -> list[dict[str, object]]:
+def time_drawing(
+    config: PretrainConfig, processes: Processes, rounds: int
+) -> list[dict[str, object]]:
     """Time a batch from shards and from the simulator."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -152,8 +156,8 @@ def time_drawing(config: PretrainConfig, crew: Crew, rounds: int) -> list[dict[s
         for name, source in (("shards", cohort), ("simulator", None)):
             times = []
             for step in range(rounds):
-                with _timed(crew) as seconds:
-                    draw_pieces(config, step, cohort=source, pieces=(0,), device=crew.device)
+                with _timed(processes) as seconds:
+                    draw_pieces(config, step, cohort=source, pieces=(0,), device=processes.device)
                 times.append(seconds[0])
             rate = config.run.batch_size / min(times)
             rows.append({"batch_from": name, "subjects_per_s": f"{rate:.4g}"})

@@ -85,11 +85,11 @@ def run_evaluation(
         )
     encoder = _load(options.checkpoint)
     _check_options(source, options, encoder)
-    every_row, options = options, _of_reference(options)
-    by_level, replicates, notes = _gather(source, options, encoder)
+    chosen = _of_reference(options)
+    by_level, replicates, notes = _gather(source, chosen, encoder)
     baselines = [PEARSON, FISHER, WITHIN, TANGENT, *replicates]
     if options.against is not None:
-        by_level, names, more = _beside(by_level, options)
+        by_level, names, more = _beside(by_level, chosen)
         baselines += names
         notes += more
     notes = list(dict.fromkeys([*notes, *_about(by_level)]))
@@ -99,13 +99,13 @@ def run_evaluation(
         replicates=replicates,
         resampling=Resampling(n_resamples=options.n_resamples, seed=options.seed),
     )
-    found += _leakage(source, options)
-    settings = {"source": str(source), "options": _plain(options), "notes": notes}
+    found += _leakage(source, chosen)
+    settings = {"source": str(source), "options": _plain(chosen), "notes": notes}
     curves = []
     if options.robustness and encoder is not None:
-        curves = _curves(source, options, encoder)
+        curves = _curves(source, chosen, encoder)
     elif options.condition_column is not None:
-        curves = _curves_of_table(source, every_row)
+        curves = _curves_of_table(source, options)
     # Curves of an earlier evaluation in this folder would be taken for those of this one.
     for name in REPORT:
         (out / name).unlink(missing_ok=True)

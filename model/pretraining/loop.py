@@ -115,29 +115,29 @@ def train(
     TrainingError
         A loss is not finite; the message says which batch did it. Another process is gone.
     """
-    config, crew = trainer.config, trainer.crew
+    config, processes = trainer.config, trainer.processes
     run = config.run
     first, seconds = restore_state(trainer, folder)
-    crew.wait()
-    if crew.leads:
+    processes.wait()
+    if processes.leads:
         truncate_log(folder, step=first)
     log = Log(folder, lambda step: describe_batch(config, step, cohort))
     clock = _Clock(report, run, first=first, spent=seconds)
     held_out = None
-    if validation is not None and crew.leads:
-        held_out = draw_held_out(config, validation).to(crew.device)
+    if validation is not None and processes.leads:
+        held_out = draw_held_out(config, validation).to(processes.device)
     pieces_of_step = stream_batches(
         config,
         range(first, run.n_steps),
-        crew.pieces(run.micro_batches),
+        processes.pieces(run.micro_batches),
         cohort=cohort,
-        device=crew.device,
+        device=processes.device,
     )
     for step, pieces in pieces_of_step:
         save = (step + 1) % run.save_every == 0 or step + 1 == run.n_steps
         fetch = save or (step + 1) % run.fetch_every == 0
         values = _step_together(trainer, step, pieces, look=fetch)
-        if not crew.leads:
+        if not processes.leads:
             continue
         if save and held_out is not None:
             values |= {VALIDATION + k: v for k, v in trainer.evaluate(held_out).items()}
@@ -154,15 +154,16 @@ def train(
 def _step_together(
     trainer: Trainer, step: int, pieces: Sequence[Batch], *, look: bool
 ) -> dict[str, Tensor]:
-    """Do a step; say plainly if another process of the crew is gone."""
+    """Do a step; say plainly if another process is gone."""
     try:
         return trainer.step(step, pieces, look=look)
     except RuntimeError as err:
-        if trainer.crew.size == 1:
+        if trainer.processes.size == 1:
             raise
+        rank, size = trainer.processes.rank, trainer.processes.size
         raise TrainingError(
-            f"process {trainer.crew.rank} of {trainer.crew.size} stopped at step {step}, most "
-            f"likely because another is gone ({err}).",
+            f"process {rank} of {size} stopped at step {step}, most likely because another is gone "
+            f"({err}).",
             hint="semantoks-model resume goes on from the last saved state.",
         ) from err
 

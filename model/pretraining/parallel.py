@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crew:
+class Processes:
     """The processes of a run; one, unless ``torchrun`` started more."""
 
     device: torch.device
@@ -72,7 +72,7 @@ class Crew:
 
 
 @contextmanager
-def assemble(device: str) -> Iterator[Crew]:
+def assemble(device: str) -> Iterator[Processes]:
     """Join the processes that ``torchrun`` started, or be alone; leave in the end.
 
     Parameters
@@ -83,13 +83,13 @@ def assemble(device: str) -> Iterator[Crew]:
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     chosen = _device(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
     if size == 1:
-        yield Crew(device=chosen)
+        yield Processes(device=chosen)
         return
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
-        yield Crew(device=chosen, rank=rank, size=size)
+        yield Processes(device=chosen, rank=rank, size=size)
     finally:
         distributed.destroy_process_group()
 

@@ -158,16 +158,16 @@ def _load_parent(config: PretrainConfig) -> Encoder | None:
 
 def _run(config: PretrainConfig, out: Path, *, device: str, report: Callable[[str], None]) -> Path:
     folder = out / CHECKPOINT_FOLDER
-    with assemble(device) as crew:
-        crew.pieces(config.run.micro_batches)
-        if crew.leads:
+    with assemble(device) as processes:
+        processes.pieces(config.run.micro_batches)
+        if processes.leads:
             material = Material(config)
             material.verify()
             provenance = _claim(out, config, material)
-        crew.wait()
-        if not crew.leads:
+        processes.wait()
+        if not processes.leads:
             material = Material(config)
-        trainer = Trainer(Learner(config, material.parent), config, crew)
+        trainer = Trainer(Learner(config, material.parent), config, processes)
         try:
             seconds = train(
                 trainer,
@@ -182,7 +182,7 @@ def _run(config: PretrainConfig, out: Path, *, device: str, report: Callable[[st
                 hint="Make room, or check permissions; semantoks-model resume goes on from the "
                 "last saved state.",
             ) from err
-        if crew.leads:
+        if processes.leads:
             provenance |= {"seconds": round(seconds, 1)}
             check = _check_adaptation(trainer, material)
             _save(folder, trainer, material, provenance | check, out)
@@ -204,8 +204,8 @@ def _check_adaptation(trainer: Trainer, material: Material) -> dict[str, Any]:
         return {}
     test, adapted = material.cohorts["test"], trainer.learner.teacher.encoder
     check = compare(parent, adapted, test, config.run.readout)
-    held_out = draw_held_out(config, test).to(trainer.crew.device)
-    before = Trainer(Learner(config, parent), config, trainer.crew)
+    held_out = draw_held_out(config, test).to(trainer.processes.device)
+    before = Trainer(Learner(config, parent), config, trainer.processes)
     losses = {"before_with_untrained_head": before, "after": trainer}
     found = {
         name: {k: round(float(v), 4) for k, v in each.evaluate(held_out).items()}

@@ -255,7 +255,7 @@ def restore_state(trainer: Trainer, folder: Path) -> tuple[int, float]:
     if not path.exists():
         return 0, 0.0
     try:
-        state = torch.load(path, weights_only=True, map_location=trainer.crew.device)
+        state = torch.load(path, weights_only=True, map_location=trainer.processes.device)
         trainer.learner.load_state_dict(state["learner"])
         trainer.optimizer.load_state_dict(state["optimizer"])
         return int(state["step"]), float(state["seconds"])

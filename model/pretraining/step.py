@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +22,20 @@ from model.pretraining.learner import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from model.pretraining.batches import Batch
     from model.pretraining.learner import Branch, Learner
-    from model.pretraining.parallel import Crew
+    from model.pretraining.parallel import Processes
     from model.pretraining.settings import PretrainConfig
 
 
 Schedule = npt.NDArray[np.float64]
+"""(steps,) one value per step"""
+Losses = dict[str, Tensor]
+"""Scalars by name; ``total`` is what is minimized"""
+Wanted = dict[str, bool]
+"""Which parts of `Projections` the losses of a step need"""
 
 
 def _half_cosine(n_steps: int) -> Schedule:
@@ -66,9 +71,9 @@ def regularizer_weight(n_steps: int, *, first: float, active_steps: int) -> Sche
 class Schedules:
     """One value per step."""
 
-    learning_rate: np.ndarray[Any, np.dtype[np.float64]]
-    weight_decay: np.ndarray[Any, np.dtype[np.float64]]
-    ttr_weight: np.ndarray[Any, np.dtype[np.float64]]
+    learning_rate: Schedule
+    weight_decay: Schedule
+    ttr_weight: Schedule
 
     @classmethod
     def of(cls, config: PretrainConfig) -> Schedules:
@@ -91,19 +96,19 @@ class Schedules:
 
 
 class Trainer:
-    """Student, teacher and optimiser on their device, shared by the processes of a crew."""
+    """Student, teacher and optimiser on their device, shared by the processes of a run."""
 
-    def __init__(self, learner: Learner, config: PretrainConfig, crew: Crew) -> None:
-        self.config, self.crew = config, crew
-        self.learner = learner.to(crew.device)
+    def __init__(self, learner: Learner, config: PretrainConfig, processes: Processes) -> None:
+        self.config, self.processes = config, processes
+        self.learner = learner.to(processes.device)
         self.optimizer = torch.optim.AdamW(learner.student.parameters(), fused=True)
         self.schedules = Schedules.of(config)
         self.student: Branch | DistributedDataParallel = learner.student
-        if crew.size > 1:
-            ids = [crew.device.index] if crew.device.type == "cuda" else None
+        if processes.size > 1:
+            ids = [processes.device.index] if processes.device.type == "cuda" else None
             self.student = DistributedDataParallel(learner.student, device_ids=ids)
 
-    def step(self, step: int, pieces: Sequence[Batch], *, look: bool) -> dict[str, Tensor]:
+    def step(self, step: int, pieces: Sequence[Batch], *, look: bool) -> Losses:
         """Do one optimiser step and one teacher step.
 
         Parameters
@@ -137,7 +142,7 @@ class Trainer:
 
     def backward(
         self, pieces: Sequence[Batch], *, ttr_weight: float, look: bool = False
-    ) -> dict[str, Tensor]:
+    ) -> Losses:
         """Fill the student's gradients with those of the whole batch's loss.
 
         Notes
@@ -148,21 +153,21 @@ class Trainer:
         respect to them; then with one, piece by piece, to carry that gradient on (Gao et al.
         2021, arXiv 2101.06983). The result is that of the undivided batch.
         """
-        wanted = {"averages": ttr_weight > 0, "tokens": pieces[0].mask is not None}
+        wanted: Wanted = {"averages": ttr_weight > 0, "tokens": pieces[0].mask is not None}
         with torch.no_grad():
             taught = join(
                 [self.learner.teacher(p.views, p.absent, **wanted, features=look) for p in pieces]
             )
-        taught = taught.map(self.crew.gather)
+        taught = taught.map(self.processes.gather)
         masks = [p.mask for p in pieces if p.mask is not None]
-        mask = self.crew.gather(torch.cat(masks, dim=1).byte()).bool() if masks else None
+        mask = self.processes.gather(torch.cat(masks, dim=1).byte()).bool() if masks else None
 
-        def losses_of(own: Projections) -> dict[str, Tensor]:
-            student = own.map(self.crew.gather)
+        def losses_of(own: Projections) -> Losses:
+            student = own.map(self.processes.gather)
             losses = compute_losses(
                 student, taught, mask, self.config.objective, ttr_weight=ttr_weight
             )
-            torch.autograd.backward(losses["total"] * self.crew.scale)
+            torch.autograd.backward(losses["total"] * self.processes.scale)
             return losses
 
         if len(pieces) == 1:
@@ -173,7 +178,7 @@ class Trainer:
         return values | (indicators(taught) if look else {})
 
     @torch.no_grad()
-    def evaluate(self, batch: Batch) -> dict[str, Tensor]:
+    def evaluate(self, batch: Batch) -> Losses:
         """Compute the parts of the loss on a batch that is not trained on."""
         assert batch.mask is not None, "a held-out batch is masked"  # noqa: S101 - our guarantee
         wanted = {"averages": True, "tokens": True}
@@ -184,28 +189,33 @@ class Trainer:
         )
         return {name: loss for name, loss in losses.items() if name != "total"}
 
-    def _backward_in_pieces(self, pieces: Any, wanted: dict[str, bool], losses_of: Any) -> Any:
+    def _backward_in_pieces(
+        self, pieces: Sequence[Batch], wanted: Wanted, losses_of: Callable[[Projections], Losses]
+    ) -> Losses:
+        """Carry the gradient of the whole batch's loss back through each piece in turn.
+
+        ``losses_of`` computes the losses of the whole batch's projections and their gradients.
+        """
         with torch.no_grad():
             first = join([self._learn(self.learner.student, p, wanted) for p in pieces])
         leaves = first.map(lambda part: part.detach().requires_grad_())
         losses = losses_of(leaves)
-        gradients = [leaf.grad for leaf in leaves.parts() if leaf.grad is not None]
         size = pieces[0].views.shape[1]
         for i, piece in enumerate(pieces):
+            own = slice(i * size, (i + 1) * size)
             with self._exchange(last=i + 1 == len(pieces)):
                 again = self._learn(self.student, piece, wanted)
-                torch.autograd.backward(
-                    again.parts(),
-                    [gradient[:, i * size : (i + 1) * size] for gradient in gradients],
-                )
+                pairs = zip(again.parts(), leaves.parts(), strict=True)
+                used = [(part, leaf.grad[:, own]) for part, leaf in pairs if leaf.grad is not None]
+                torch.autograd.backward([part for part, _ in used], [grad for _, grad in used])
         return losses
 
-    def _learn(self, student: nn.Module, piece: Batch, wanted: dict[str, bool]) -> Projections:
+    def _learn(self, student: nn.Module, piece: Batch, wanted: Wanted) -> Projections:
         masked = piece.absent if piece.mask is None else piece.absent | piece.mask
         projections: Projections = student(piece.views, masked, **wanted)
         return projections
 
-    def _exchange(self, *, last: bool) -> Any:
+    def _exchange(self, *, last: bool) -> AbstractContextManager[None]:
         """Let DDP exchange gradients after the last piece only."""
         if last or not isinstance(self.student, DistributedDataParallel):
             return nullcontext()

@@ -14,7 +14,6 @@ from model.simulation.draws import normal, uniform
 from model.simulation.layout import layout
 
 if TYPE_CHECKING:
-    from model.simulation.simulate import SimulationConfig
     from model.spec import Normalization
 
 CUT_FROM = ("Subcortical", "Cerebellum")
@@ -36,18 +35,30 @@ class SimulatedScans:
 
 
 def finish(
-    config: SimulationConfig,
     values: Tensor,
     normalization: Normalization,
     generator: torch.Generator,
+    *,
+    spike_probability: float,
+    cut_probability: float,
 ) -> SimulatedScans:
-    """Apply each session's pipeline, add spikes, normalize per scan, cut networks away."""
+    """Apply each session's pipeline, add spikes, normalize per scan, cut networks away.
+
+    Parameters
+    ----------
+    values
+        (B, S, P, T) subjects, sessions, parcels, samples.
+    spike_probability
+        Share of sessions with spikes.
+    cut_probability
+        Share of batches in which the last networks are missing.
+    """
     values = _standardise(_regress_global_signal(values, generator))
-    _add_spikes(config, values, generator)
+    _add_spikes(values, spike_probability, generator)
     # Robust statistics do not see the spikes, so those of the clean series stand for them.
     values = _soft_limit(values) if normalization == "robust" else _standardise(values)
     missing = torch.zeros(len(NETWORKS), dtype=torch.bool, device=values.device)
-    if uniform(0, 1, generator) < config.cut_probability:
+    if uniform(0, 1, generator) < cut_probability:
         first = CUT_FROM[int(uniform(0, len(CUT_FROM), generator))]
         missing[NETWORKS.index(first) :] = True
     values[:, :, missing[layout().network.to(values.device)]] = 0
@@ -81,14 +92,14 @@ def _soft_limit(values: Tensor) -> Tensor:
     return values
 
 
-def _add_spikes(config: SimulationConfig, values: Tensor, generator: torch.Generator) -> None:
+def _add_spikes(values: Tensor, probability: float, generator: torch.Generator) -> None:
     """Add jumps to 1 % of the frames of some sessions, in place."""
     n_subjects, n_sessions, n_parcels, n_samples = values.shape
     frame = torch.rand(
         (n_subjects, n_sessions, n_samples), generator=generator, device=values.device
     )
     chance = torch.rand((n_subjects, n_sessions, 1), generator=generator, device=values.device)
-    hit = (frame < 0.01) & (chance < config.spike_probability)
+    hit = (frame < 0.01) & (chance < probability)
     subject, session, sample = hit.nonzero().unbind(1)
     jumps = SPIKE_SIZE * normal((len(sample), n_parcels), generator)
     values[subject, session, :, sample] += jumps

@@ -139,7 +139,13 @@ def simulate(
     full = torch.zeros(*shape[:3], len(hz), dtype=torch.complex64, device=device)
     full[..., band] = response * drive * neural + nuisance
     values = torch.fft.irfft(full, n=n_fft, dim=-1)[..., : config.n_samples]
-    return finish(config, values, spec.normalization, generator)
+    return finish(
+        values,
+        spec.normalization,
+        generator,
+        spike_probability=config.spike_probability,
+        cut_probability=config.cut_probability,
+    )
 
 
 def _as_spectrum(columns: Tensor) -> Tensor:

@@ -17,13 +17,13 @@ from shard_builders import make_shards
 from model.errors import ConfigError
 from model.pretraining.batches import Batch, draw_batch, draw_pieces
 from model.pretraining.learner import Learner
-from model.pretraining.parallel import Crew
+from model.pretraining.parallel import Processes
 from model.pretraining.pretrain import resume_pretraining, run_pretraining
 from model.pretraining.recipes import load_config, recipe_path
 from model.pretraining.step import Trainer
 
 TINY = recipe_path("tiny")
-ALONE = Crew(device=torch.device("cpu"))
+ALONE = Processes(device=torch.device("cpu"))
 # Both losses that couple the subjects of a batch, and the one that does not.
 OBJECTIVE = ("objective.mask_probability=1.0", "objective.ttr_share=2.0")
 PIECES = ("run.micro_batches=2", *OBJECTIVE)
@@ -36,13 +36,13 @@ FINAL_STEP = (
     "from model.pretraining.step import Trainer\n"
     "out, *overrides = sys.argv[1:]\n"
     "config = load_config(recipe_path('tiny'), overrides=tuple(overrides))\n"
-    "with assemble('cpu') as crew:\n"
-    "    trainer = Trainer(Learner(config), config, crew)\n"
-    "    share = crew.pieces(config.run.micro_batches)\n"
+    "with assemble('cpu') as processes:\n"
+    "    trainer = Trainer(Learner(config), config, processes)\n"
+    "    share = processes.pieces(config.run.micro_batches)\n"
     "    pieces = [draw_batch(config, 0, piece=p) for p in share]\n"
     "    losses = trainer.backward(pieces, ttr_weight=0.5, look=True)\n"
     "    found = {k: p.grad for k, p in trainer.learner.student.named_parameters()}\n"
-    "    torch.save({'losses': losses, 'gradients': found}, f'{out}/rank{crew.rank}.pt')\n"
+    "    torch.save({'losses': losses, 'gradients': found}, f'{out}/rank{processes.rank}.pt')\n"
 )
 DYING = (
     "import os, sys\n"
@@ -51,7 +51,7 @@ DYING = (
     "from model.pretraining.step import Trainer\n"
     "step_of = Trainer.step\n"
     "def step(self, number, pieces, *, look):\n"
-    "    if number == 3 and self.crew.rank == 1:\n"
+    "    if number == 3 and self.processes.rank == 1:\n"
     "        os._exit(9)\n"
     "    return step_of(self, number, pieces, look=look)\n"
     "Trainer.step = step\n"
@@ -134,10 +134,10 @@ def test_pieces_are_the_same_drawn_together_or_apart():
 
 @pytest.mark.gpu
 def test_a_step_on_a_gpu_does_not_wait_for_it():
-    crew = Crew(device=torch.device("cuda"))
+    processes = Processes(device=torch.device("cuda"))
     config = load_config(TINY, overrides=OBJECTIVE)
-    trainer = Trainer(Learner(config), config, crew)
-    pieces = draw_pieces(config, 0, cohort=None, pieces=(0,), device=crew.device)
+    trainer = Trainer(Learner(config), config, processes)
+    pieces = draw_pieces(config, 0, cohort=None, pieces=(0,), device=processes.device)
     trainer.step(0, pieces, look=False)  # libraries are set up in the first
     torch.cuda.set_sync_debug_mode("error")
     values = trainer.step(1, pieces, look=False)
@@ -162,9 +162,9 @@ def test_two_processes_have_the_gradient_of_one_with_the_whole_batch(
     undivided, tmp_path, n_pieces
 ):
     overrides = (*PIECES, f"run.micro_batches={n_pieces}")
-    crew = start_two(["-c", FINAL_STEP, tmp_path, *overrides])
-    messages = [process.communicate(timeout=300)[1] for process in crew]
-    assert [process.returncode for process in crew] == [0, 0], messages
+    processes = start_two(["-c", FINAL_STEP, tmp_path, *overrides])
+    messages = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], messages
     config = load_config(TINY, overrides=overrides)
     trainer, losses = undivided
     if n_pieces != 2:
@@ -178,7 +178,7 @@ def test_two_processes_have_the_gradient_of_one_with_the_whole_batch(
 
 def test_pieces_that_cannot_be_shared_are_refused():
     with pytest.raises(ConfigError, match="cannot be shared by 2 processes"):
-        Crew(device=torch.device("cpu"), size=2).pieces(3)
+        Processes(device=torch.device("cpu"), size=2).pieces(3)
 
 
 @pytest.fixture(scope="module")
@@ -241,9 +241,9 @@ def test_two_processes_train_as_one_and_a_dead_one_stops_the_other(shards, tmp_p
     recipe, overrides = settings(shards, 6)
     run_pretraining(recipe, tmp_path / "one", overrides)
     words = ["pretrain", recipe, tmp_path / "two", "--device", "cpu", *flags(overrides)]
-    crew = start_two(["-c", DYING, *words])
-    messages = [process.communicate(timeout=300)[1] for process in crew]
-    assert [process.returncode for process in crew] == [1, 9]
+    processes = start_two(["-c", DYING, *words])
+    messages = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [1, 9]
     assert "another is gone" in messages[0]
     assert "Traceback" not in messages[0]
     assert len(log_of(tmp_path / "two")) == 3

@@ -18,7 +18,7 @@ from model.errors import CheckpointError, ConfigError, SemantoksError
 from model.pretraining import pretrain
 from model.pretraining.batches import draw_batch
 from model.pretraining.learner import Learner
-from model.pretraining.parallel import Crew
+from model.pretraining.parallel import Processes
 from model.pretraining.pretrain import run_pretraining
 from model.pretraining.recipes import load_config, recipe_path
 from model.pretraining.run_folder import Log, TrainingError, git_revision
@@ -27,7 +27,7 @@ from model.spec import CheckpointCard
 
 RECIPES = Path(str(files("model").joinpath("data/pretraining")))
 TINY = RECIPES / "tiny.toml"
-ALONE = Crew(device=torch.device("cpu"))
+ALONE = Processes(device=torch.device("cpu"))
 SHORT = ("run.n_steps=6", "run.save_every=2")
 
 

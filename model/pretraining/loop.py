@@ -162,7 +162,7 @@ def _step_together(
             raise
         rank, size = trainer.processes.rank, trainer.processes.size
         raise TrainingError(
-            f"process {rank} of {size} stopped at step {step}, most likely because another is gone "
+            f"process {rank} of {size} stopped at step {step}, most likely since another is gone "
             f"({err}).",
             hint="semantoks-model resume goes on from the last saved state.",
         ) from err

@@ -28,7 +28,7 @@ COPY entrypoint.py /opt/semantoks/entrypoint.py
 RUN --mount=type=secret,id=cabundle,target=/etc/ssl/certs/ca-certificates.crt \
     case "${ATLAS}" in \
         download) REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt TEMPLATEFLOW_HOME=/tmp/templateflow \
-            /opt/venv/bin/semantoks-assets atlas --download --home /opt/semantoks/home ;; \
+            /opt/venv/bin/semantoks assets atlas --download --home /opt/semantoks/home ;; \
         none) mkdir -p /opt/semantoks/home ;; \
         *) echo "ATLAS: expected download or none, found ${ATLAS}" >&2; exit 2 ;; \
     esac && \

@@ -2,8 +2,6 @@
 
 from importlib import import_module
 
-__version__ = "0.1.0"
-
 # Other projects install a top-level package `model` too; theirs must not be taken for ours
 # (docs/decisions/0001-package-names.md).
 _model = import_module("model")
@@ -14,3 +12,4 @@ if getattr(_model, "DISTRIBUTION", None) != "semantoks":
         "Install semantoks in an environment of its own, and do not start it from a "
         "folder that holds a model.py."
     )
+__version__: str = _model.__version__

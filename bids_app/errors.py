@@ -1,19 +1,15 @@
 """Errors of the app. Whole-run errors carry the exit code; scan errors end one scan only.
 
-Exit codes are those of the BIDS Apps execution specification (docs/usage.md has the table).
+Exit codes are those of the BIDS Apps execution specification; `model.cli.program` has the table.
 """
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 from model.errors import SemantoksError
 
 
 class AppError(SemantoksError):
     """The whole invocation cannot go on."""
-
-    exit_code: ClassVar[int] = 1
 
 
 class OptionsError(AppError):

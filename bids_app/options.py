@@ -72,7 +72,7 @@ class RunOptions:
     derivatives: Path | None
     selection: Selection
     atlas: Path | None
-    """Folder of an installed atlas; None: where ``semantoks-assets`` puts it."""
+    """Folder of an installed atlas; None: where ``semantoks assets`` puts it."""
     checkpoint: Path | None
     """None: the bundled one."""
     strategy: Strategy

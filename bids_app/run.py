@@ -98,7 +98,7 @@ def installed_atlas(options: RunOptions) -> Path:
     if not available_spaces(folder):
         raise AtlasError(
             f"no atlas is installed in {folder}.",
-            hint="Install it once with: semantoks-assets atlas --download (or --from DIR), "
+            hint="Install it once with: semantoks assets atlas --download (or --from DIR), "
             "or name one with --atlas.",
         )
     return folder

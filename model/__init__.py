@@ -14,6 +14,8 @@ Axes, used in every docstring of the repository:
 ====== ==============================================================
 """
 
+__version__ = "0.1.0"
+
 # `bids_app` checks this before anything else: other projects install a top-level
 # package `model` too, and files of two packages can end up in one folder.
 DISTRIBUTION = "semantoks"

@@ -1,5 +1,9 @@
 """Errors a user can act on. Each says expected, found, where, and what to do."""
 
+from __future__ import annotations
+
+from typing import ClassVar
+
 
 class SemantoksError(Exception):
     """A problem in the input or the environment, not a bug.
@@ -11,6 +15,9 @@ class SemantoksError(Exception):
     hint
         What the user can do about it.
     """
+
+    exit_code: ClassVar[int] = 1
+    """Of the command that it ends; `model.cli.program` has the table."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -32,6 +39,10 @@ class TooShortError(SeriesError):
 class CheckpointError(SemantoksError):
     """A checkpoint is absent, damaged, or for other input than ours."""
 
+    exit_code = 78
+
 
 class ConfigError(SemantoksError):
     """A configuration holds unknown keys or values that exclude one another."""
+
+    exit_code = 2

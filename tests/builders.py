@@ -1,6 +1,6 @@
 """Small fMRIPrep-like datasets from seeds, and ways to damage them.
 
-A thin layer over `bids_app.demo.tree`: the same simulation as ``semantoks-demo``, on a
+A thin layer over `bids_app.demo.tree`: the same simulation as ``semantoks demo``, on a
 grid of 12 x 14 x 12 voxels that still holds all 457 parcels.
 """
 

@@ -141,7 +141,7 @@ expect 0 "any user id can read all of /opt" docker run "${strict[@]}" --entrypoi
 # ---- the demo, then its derivative as a user's data ------------------------------------------------
 
 new_folder "$scratch/demo"
-expect 0 "demo" docker run "${strict[@]}" -v "$scratch/demo:/out" --entrypoint semantoks-demo $image /out
+expect 0 "demo" docker run "${strict[@]}" -v "$scratch/demo:/out" $image demo /out
 grep -A 7 '^Extracted series' "$scratch/log"
 demo=$scratch/demo
 fingerprint "$demo" >"$scratch/demo.before"

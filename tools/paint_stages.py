@@ -6,7 +6,7 @@ carries the parcel's series, so that a correct extraction returns it exactly. Su
 cerebellum stay constant in time, since the series do not cover them. The confounds come from
 another recording and explain nothing here: they exercise the code, not the denoising.
 
-    semantoks-assets atlas --from ../shared/data/atlases --home HOME
+    semantoks assets atlas --from ../shared/data/atlases --home HOME
     python tools/paint_stages.py OUT --atlas HOME/atlas [--space SPACE] [--subjects N]
 
 The series last 234 volumes of 2.0 s, the longest real confounds file at hand 200: volumes are

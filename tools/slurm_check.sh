@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run semantoks-slurm against a real SLURM of one node on this machine, as root, by hand:
+# Run semantoks slurm against a real SLURM of one node on this machine, as root, by hand:
 #     bash tools/slurm_check.sh [PYTHON]        PYTHON: with semantoks and its tests' tools, default python3
 # 20 simulated participants in 10 tasks, a space in the path of the outputs; a task is killed, another's node is lost; the group step must
 # wait; the same command again must finish the rest; the outputs must be those of one process.
@@ -99,7 +99,7 @@ builders.make_checkpoint(work / "checkpoint")
 END
 bin=$(dirname "$(command -v "$python")")
 selection=("$work/in" "$work/the out" --atlas "$work/atlas" --checkpoint "$work/checkpoint")
-submit() { "$bin/semantoks-slurm" "${selection[@]}" --n-cpus 1 --mem-mb 2000 --participants-per-task 2 --quiet; }
+submit() { "$bin/semantoks" slurm "${selection[@]}" --n-cpus 1 --mem-mb 2000 --participants-per-task 2 --quiet; }
 done_runs() { find "$work/the out" -mindepth 2 -name '*_status.json' | wc -l; }
 wait_for() { # wait_for LABEL COMMAND...: until the command succeeds
     local label=$1

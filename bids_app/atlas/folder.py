@@ -27,7 +27,7 @@ GRAYORDINATE_NAME = re.compile(rf"tpl-{FSLR.name}_atlas-{ATLAS_LABEL}_den-(\w+)_
 
 
 def atlas_home() -> Path:
-    """Return the folder where ``semantoks-assets`` installs the atlas.
+    """Return the folder where ``semantoks assets`` installs the atlas.
 
     ``$SEMANTOKS_HOME/atlas``; without that variable ``semantoks/atlas`` in the user's cache
     folder (``$XDG_CACHE_HOME`` or ``~/.cache``).
@@ -128,6 +128,6 @@ def how_to_install(folder: Path, space: str) -> str:
     """Return the command that installs a space, for error messages."""
     where = f" --home {folder.parent}" if folder.name == "atlas" else ""
     return (
-        f"Install it once with: semantoks-assets atlas --download --space {space}{where} "
+        f"Install it once with: semantoks assets atlas --download --space {space}{where} "
         f"(or --from DIR for source files on disk), or name another folder with --atlas."
     )

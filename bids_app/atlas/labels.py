@@ -150,7 +150,7 @@ def check_labels(labels: LabelArray, *, absent: Mapping[int, str], source: str) 
     if problems:
         raise AtlasError(
             f"{source}: expected {len(expected)} parcels; labels {'; labels '.join(problems)}.",
-            hint="Install the atlas again with: semantoks-assets atlas",
+            hint="Install the atlas again with: semantoks assets atlas",
         )
 
 
@@ -185,7 +185,7 @@ def check_label_table(path: Path) -> None:
     raise AtlasError(
         f"{path}: the labels are not the model's {len(expected)} in their order (found "
         f"{len(found)} rows): {listing(problems or ['rows repeated at the end'])}.",
-        hint="Columns would carry wrong names; use the atlas that semantoks-assets builds.",
+        hint="Columns would carry wrong names; use the atlas that semantoks assets builds.",
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import shlex
-import signal
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,27 +15,27 @@ from bids_app.atlas.spaces import SPACES
 from bids_app.cli.encoder import ENCODER_OPTIONS, add_options
 from bids_app.logs import levels_of, set_up_logging
 from bids_app.workers.machine import available_cpus, available_memory_mb
+from model.cli.program import Command, exit_code_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
     from bids_app.options import RunOptions
 
-EXIT_LEVEL, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, EXIT_TERMINATED = 17, 78, 130, 143
-INTERRUPTED = "semantoks: interrupted; what is done is whole, call again to go on"
+EXIT_LEVEL = 17
 
-EPILOG = """\b
-Exit codes: 0 all selected runs are done (or deliberately excluded)
-  1 some runs failed, the others are done    2 usage
- 16 not a usable fMRIPrep derivative        17 unknown analysis level
- 18 the filters select nothing              66 derivative without BOLD or confounds
- 73 output cannot be written                78 atlas or checkpoint missing or damaged
-130 interrupted (Ctrl-C)                   143 terminated; nothing is left half-written
-"""
+COMMANDS = {
+    "assets": "Install and list the atlas that semantoks needs.",
+    "demo": "Simulate scans with a known truth, run semantoks on them, compare.",
+    "series": "Embed parcel series (TSV, CSV, NPY, NPZ, HDF5) that other programs made.",
+    "blocks": "Embed the task blocks of runs that are embedded already.",
+    "importance": "Embed runs once per network, all other networks masked.",
+    "slurm": "Submit a SLURM array over the participants, and the group step after it.",
+}
+"""Commands beside BIDS_DIR OUTPUT_DIR ANALYSIS_LEVEL; each is `main` in the module of its name."""
 
 
-class ListCommand(click.Command):
+class ListCommand(Command):
     """A command whose list options take ``--flag a b`` as well as ``--flag a --flag b``.
 
     BIDS Apps are called in the first way, which click refuses by design; the flag is
@@ -70,6 +70,34 @@ class ListCommand(click.Command):
                     ctx=ctx,
                 ) from err
             raise
+
+
+class Program(ListCommand):
+    """The BIDS App; a first word that is one of `COMMANDS` calls that command instead."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Parse what was given, as the BIDS App or as the command that is named first."""
+        name = args[0] if args else ""
+        if name not in COMMANDS:
+            return super().make_context(info_name, args, parent, **extra)
+        command: click.Command = import_module(f"bids_app.cli.{name}").main
+        return command.make_context(f"{info_name} {name}", args[1:], parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Do the work of the command that was parsed."""
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, then the other commands."""
+        super().format_options(ctx, formatter)
+        with formatter.section("Other commands (a folder of such a name is given as ./NAME)"):
+            formatter.write_dl([(f"semantoks {name}", text) for name, text in COMMANDS.items()])
 
 
 class UnknownLevelError(click.BadParameter):
@@ -154,11 +182,7 @@ def encoding_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return add_options(command, _ENCODING_OPTIONS)
 
 
-@click.command(
-    cls=ListCommand,
-    epilog=EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+@click.command(cls=Program, epilog=exit_code_text())
 @click.argument("bids_dir", type=click.Path(path_type=Path))
 @click.argument("output_dir", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("analysis_level", type=AnalysisLevel(["participant", "group"]))
@@ -225,7 +249,7 @@ def encoding_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--atlas",
     type=existing_folder,
-    help="Folder of an installed 457-parcel atlas. Default: where semantoks-assets "
+    help="Folder of an installed 457-parcel atlas. Default: where 'semantoks assets' "
     "puts it ($SEMANTOKS_HOME/atlas).",
 )
 @click.option(
@@ -309,7 +333,7 @@ def encoding_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Accepted for compatibility: no working files are kept.",
 )
 @encoding_options
-def main(**arguments: Any) -> NoReturn:
+def main(**arguments: Any) -> int:
     """Turn fMRIPrep derivatives into parcel series, tokens and embeddings.
 
     BIDS_DIR is the fMRIPrep derivative, or a BIDS dataset that holds it under derivatives/.
@@ -318,28 +342,6 @@ def main(**arguments: Any) -> NoReturn:
     only OUTPUT_DIR). Put list options such as --participant-label after the positionals.
     """
     set_up_logging(levels_of(verbose=arguments.pop("verbose"), quiet=arguments.pop("quiet")))
-    exit_with(lambda: _dispatch(arguments))
-
-
-def exit_with(work: Callable[[], int]) -> NoReturn:
-    """Do the work of a command and exit with its code, or with that of its error."""
-    from model.errors import SemantoksError
-
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        code = work()
-    except KeyboardInterrupt:
-        click.echo(INTERRUPTED, err=True)
-        code = EXIT_INTERRUPTED
-    except SemantoksError as err:
-        click.echo(f"semantoks: error: {err.message}", err=True)
-        if err.hint:
-            click.echo(f"  {err.hint}", err=True)
-        code = getattr(err, "exit_code", EXIT_ENVIRONMENT)
-    sys.exit(code)
-
-
-def _dispatch(arguments: dict[str, Any]) -> int:
     if arguments["analysis_level"] == "group":
         from bids_app.group.export import export_group
 
@@ -403,9 +405,3 @@ def resolve_options(arguments: dict[str, Any]) -> RunOptions:
         stop_on_first_crash=arguments["stop_on_first_crash"],
         command=shlex.join(sys.argv),
     )
-
-
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
-    # Raised where the work stands, so that temporary files are removed on the way out.
-    click.echo(INTERRUPTED, err=True)
-    sys.exit(EXIT_TERMINATED)

@@ -1,33 +1,33 @@
-"""``semantoks-assets``: install and list what the app needs beside the package."""
+"""`semantoks assets`: install and list what the app needs beside the package."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from bids_app import __version__
+from model.cli.program import Group
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from bids_app.atlas.setup.sources import Source
 
 DESCRIPTION = (
     "457 parcels in the order of the Brain-Semantoks model input: Schaefer-400 in 7-network "
     "order (1-400), Tian subcortex S3 (401-450), Buckner-7 cerebellum (451-457). Built on this "
-    "machine by semantoks-assets from unmodified public files."
+    "machine by semantoks assets from unmodified public files."
 )
 LICENCE = "Terms of each source, listed in the image's JSON under SourceFiles"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, message="semantoks %(version)s")
+@click.group(cls=Group)
 def main() -> None:
     """Install and list the atlas that semantoks needs."""
+    # It tells, of every CIFTI file, that there are no voxel sizes in the NIfTI part.
+    logging.getLogger("nibabel").setLevel(logging.ERROR)
 
 
 @main.command()
@@ -84,32 +84,31 @@ def atlas(
             f"{', '.join(sorted(unknown))}: one of {', '.join(SPACES)}.",
             param_hint="--space",
         )
-    with _errors_end_the_command():
-        target = _target(home)
-        chosen = [space for space in SPACES if not spaces or space in spaces]
-        needed = _of_all(sources.sources_of, chosen)
-        further = [] if minimal else _of_all(sources.further_sources_of, chosen)
-        contents = (
-            atlas_fetch.download(dict.fromkeys([*needed, *further]))
-            if folder is None
-            else atlas_fetch.read_from_folder(folder, needed, further=further)
-        )
-        images = [
-            build_atlas(space, resolution, contents)
-            for space in chosen
-            if SPACES[space].is_volume
-            for resolution in sources.RESOLUTIONS
-        ]
-        n_densities = len(FSLR.densities) if sources.is_complete(FSLR.name, contents) else 1
-        grays = [
-            build_gray_atlas(contents, density=d)
-            for d in FSLR.densities[:n_densities]
-            if FSLR.name in chosen
-        ]
-        files = atlas_files(images, target, description=DESCRIPTION, licence=LICENCE)
-        for gray in grays:
-            files |= gray_files(gray, target, description=DESCRIPTION, licence=LICENCE)
-        write_all(files)
+    target = _target(home)
+    chosen = [space for space in SPACES if not spaces or space in spaces]
+    needed = _of_all(sources.sources_of, chosen)
+    further = [] if minimal else _of_all(sources.further_sources_of, chosen)
+    contents = (
+        atlas_fetch.download(dict.fromkeys([*needed, *further]))
+        if folder is None
+        else atlas_fetch.read_from_folder(folder, needed, further=further)
+    )
+    images = [
+        build_atlas(space, resolution, contents)
+        for space in chosen
+        if SPACES[space].is_volume
+        for resolution in sources.RESOLUTIONS
+    ]
+    n_densities = len(FSLR.densities) if sources.is_complete(FSLR.name, contents) else 1
+    grays = [
+        build_gray_atlas(contents, density=d)
+        for d in FSLR.densities[:n_densities]
+        if FSLR.name in chosen
+    ]
+    files = atlas_files(images, target, description=DESCRIPTION, licence=LICENCE)
+    for gray in grays:
+        files |= gray_files(gray, target, description=DESCRIPTION, licence=LICENCE)
+    write_all(files)
     click.echo(f"Installed in {target}:")
     for image in images:
         click.echo(f"  {image.space} {image.resolution} mm: {_summary(image.absent)}")
@@ -139,19 +138,18 @@ def info(home: Path | None) -> None:
     from bids_app.atlas.grayordinates import load_grayordinate_atlas
     from bids_app.atlas.volumes import load_volume_atlas
 
-    with _errors_end_the_command():
-        folder = _target(home)
-        paths, gray_paths = installed_images(folder), installed_grayordinates(folder)
-        if not (paths or gray_paths):
-            click.echo(f"No atlas in {folder}. Install it with: semantoks-assets atlas --download")
-        for path in paths:
-            image = load_volume_atlas(path)
-            click.echo(f"{image.space} {image.resolution} mm: {_summary(image.absent)}")
-            click.echo(f"  {path}, voxels sha256 {image.sha256}")
-        for path in gray_paths.values():
-            gray = load_grayordinate_atlas(path)
-            click.echo(f"{gray.space} {gray.density}: {_summary(gray.absent)}")
-            click.echo(f"  {path}, labels sha256 {gray.sha256}")
+    folder = _target(home)
+    paths, gray_paths = installed_images(folder), installed_grayordinates(folder)
+    if not (paths or gray_paths):
+        click.echo(f"No atlas in {folder}. Install it with: semantoks assets atlas --download")
+    for path in paths:
+        image = load_volume_atlas(path)
+        click.echo(f"{image.space} {image.resolution} mm: {_summary(image.absent)}")
+        click.echo(f"  {path}, voxels sha256 {image.sha256}")
+    for path in gray_paths.values():
+        gray = load_grayordinate_atlas(path)
+        click.echo(f"{gray.space} {gray.density}: {_summary(gray.absent)}")
+        click.echo(f"  {path}, labels sha256 {gray.sha256}")
 
 
 def _of_all(files_of: Callable[[str], list[Source]], spaces: Iterable[str]) -> list[Source]:
@@ -176,22 +174,3 @@ def _summary(absent: Mapping[int, str]) -> str:
         f"{n_parcels - len(absent)} of {n_parcels} parcels; {len(absent)} missing ({reasons}), "
         "masked for the model"
     )
-
-
-@contextlib.contextmanager
-def _errors_end_the_command() -> Iterator[None]:
-    """Print a known error with its hint, and exit with its code; let the others through."""
-    import logging
-
-    from bids_app.errors import AppError
-
-    # It tells, of every CIFTI file, that there are no voxel sizes in the NIfTI part.
-    logging.getLogger("nibabel").setLevel(logging.ERROR)
-
-    try:
-        yield
-    except AppError as err:
-        click.echo(f"semantoks-assets: error: {err.message}", err=True)
-        if err.hint:
-            click.echo(f"  {err.hint}", err=True)
-        sys.exit(err.exit_code)

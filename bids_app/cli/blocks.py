@@ -1,13 +1,14 @@
-"""The command `semantoks-blocks`: embed the task blocks of runs that are embedded already."""
+"""The command `semantoks blocks`: embed the task blocks of runs that are embedded already."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bids_app.cli.app import existing_folder, exit_with
+from bids_app.cli.app import existing_folder
 from bids_app.cli.encoder import encoder_options, open_encoder
+from model.cli.program import Command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 SECONDS = click.FloatRange(min=0)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(cls=Command)
 @click.argument("output_dir", type=existing_folder)
 @click.argument("bids_dir", type=existing_folder)
 @click.option(
@@ -53,14 +54,14 @@ SECONDS = click.FloatRange(min=0)
     "--condition", multiple=True, metavar="TRIAL_TYPE", help="Use only these; repeatable."
 )
 @encoder_options
-def main(output_dir: Path, bids_dir: Path, **arguments: Any) -> NoReturn:
+def main(output_dir: Path, bids_dir: Path, **arguments: Any) -> int:
     """Embed the task blocks that BIDS_DIR's events.tsv name, of the runs in OUTPUT_DIR.
 
     OUTPUT_DIR is what semantoks wrote at participant level. One row per block goes to
     group_desc-blocks_embedding.tsv there, one per run and condition to
     group_desc-conditions_embedding.tsv (docs/blocks.md).
     """
-    exit_with(lambda: _run(output_dir, bids_dir, arguments))
+    return _run(output_dir, bids_dir, arguments)
 
 
 def _run(output_dir: Path, bids_dir: Path, arguments: dict[str, Any]) -> int:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bids_app import __version__
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -36,7 +34,6 @@ ENCODER_OPTIONS = (
         show_default=True,
         help="Windows per forward pass; results do not depend on it.",
     ),
-    click.version_option(__version__, message="semantoks %(version)s"),
 )
 
 

@@ -1,21 +1,22 @@
-"""The command `semantoks-series`: embed parcel series that others made."""
+"""The command `semantoks series`: embed parcel series that others made."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
-from bids_app.cli.app import encoding_options, exit_with
+from bids_app.cli.app import encoding_options
 from bids_app.cli.encoder import open_encoder
 from bids_app.logs import levels_of, set_up_logging
 from bids_app.workers.machine import available_cpus, available_memory_mb
+from model.cli.program import Command
 
 ORDERS = ("schaefer400x7", "schaefer400x7+tian50", "tian-first-450", "semantoks457")
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(cls=Command)
 @click.argument(
     "inputs",
     nargs=-1,
@@ -46,7 +47,7 @@ ORDERS = ("schaefer400x7", "schaefer400x7+tian50", "tian-first-450", "semantoks4
     help="Leave out named columns that are no parcel of the model; default: refuse the file.",
 )
 @encoding_options
-def main(**arguments: Any) -> NoReturn:
+def main(**arguments: Any) -> int:
     """Embed parcel series (TSV, CSV, NPY, NPZ, HDF5) that other programs made.
 
     Each INPUT is a file with one series or several, or an output folder of xcp_d or
@@ -55,7 +56,7 @@ def main(**arguments: Any) -> NoReturn:
     the names of the parcels, or by --order; what is not certain is refused (docs/series.md).
     """
     set_up_logging(levels_of(verbose=arguments.pop("verbose"), quiet=arguments.pop("quiet")))
-    exit_with(lambda: _run(arguments))
+    return _run(arguments)
 
 
 def _run(arguments: dict[str, Any]) -> int:

@@ -1,16 +1,16 @@
-"""The command `semantoks-slurm`: spread the participants of a study over a SLURM cluster."""
+"""The command `semantoks slurm`: spread the participants of a study over a SLURM cluster."""
 
 from __future__ import annotations
 
 import sys
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from bids_app.cli.app import ListCommand, exit_with, resolve_options
+from bids_app.cli.app import ListCommand, resolve_options
 from bids_app.cli.app import main as semantoks
 from bids_app.embedder import names_gpu
 from bids_app.logs import levels_of, set_up_logging
@@ -19,14 +19,13 @@ if TYPE_CHECKING:
     from bids_app.options import RunOptions
     from bids_app.slurm.script import Request
 
-_NOT_SHARED = {"analysis_level", "n_cpus", "mem_mb", "dry_run", "tsv"}
+_NOT_SHARED = {"analysis_level", "n_cpus", "mem_mb", "dry_run", "tsv", "version"}
 _CHOSEN_HERE = {"participant_label", "exclude_participant_label"}
 """Each task has its own participants."""
 
 
 @click.command(
     cls=ListCommand,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.option(
     "--n-cpus",
@@ -68,7 +67,7 @@ _CHOSEN_HERE = {"participant_label", "exclude_participant_label"}
 @click.option("--tsv", is_flag=True, help="Group step: also write the embeddings as text.")
 @click.option("--dry-run", is_flag=True, help="Print the scripts; write and submit nothing.")
 @click.pass_context
-def main(context: click.Context, /, **arguments: Any) -> NoReturn:
+def main(context: click.Context, /, **arguments: Any) -> int:
     """Submit a SLURM array that embeds the selected participants, and the group step after it.
 
     BIDS_DIR, OUTPUT_DIR and all options of semantoks, which every task is given. Participants
@@ -76,7 +75,7 @@ def main(context: click.Context, /, **arguments: Any) -> NoReturn:
     off. The group step begins when every task has ended by itself.
     """
     set_up_logging(levels_of(verbose=arguments["verbose"], quiet=arguments["quiet"]))
-    exit_with(lambda: _submit(context, arguments))
+    return _submit(context, arguments)
 
 
 main.params[:0] = [option for option in semantoks.params if option.name not in _NOT_SHARED]

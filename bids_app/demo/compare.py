@@ -1,15 +1,13 @@
-"""``semantoks-demo``: simulated scans with a known truth, the app run on them, the comparison."""
+"""Simulated scans with a known truth, and what the app made of them compared with it."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
-
-import click
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import numpy.typing as npt
 
@@ -51,33 +49,6 @@ class Recovery:
         )
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-def main(out: Path) -> NoReturn:
-    """Write simulated scans to OUT, run semantoks on them, compare with the truth.
-
-    OUT must be empty or absent. It receives fmriprep/ (two subjects, five scans, in fMRIPrep's
-    layout), atlas/ (a synthetic atlas), truth/ (the signals that were put in) and semantoks/
-    (the app's output): about 100 MB. Nothing is downloaded. Exits with 1 if the extracted
-    series do not agree with the truth.
-    """
-    from model.errors import SemantoksError
-
-    if out.exists() and any(out.iterdir()):
-        raise click.BadParameter(f"{out} is not empty; name a new folder.", param_hint="OUT")
-    try:
-        click.echo(f"Simulating {len(RUNS)} scans in {out} ...")
-        scans = write_example(out)
-    except SemantoksError as err:
-        click.echo(f"Error: {err}", err=True)
-        sys.exit(getattr(err, "exit_code", 1))
-    for level in ("participant", "group"):
-        run_app(out, level)
-    recoveries = [measure_recovery(out, scan) for scan in scans]
-    click.echo(_report(out, recoveries))
-    sys.exit(0 if all(r.good for r in recoveries) else 1)
-
-
 def write_example(out: Path) -> list[Entities]:
     """Write scans, atlas and truth below `out`; return what names the scans."""
     from bids_app.demo.head import make_head, template_grid
@@ -101,22 +72,6 @@ def write_example(out: Path) -> list[Entities]:
 def truth_path(out: Path, scan: Entities) -> Path:
     """Name the table of a scan's true signals: one row per volume, percent signal change."""
     return out / "truth" / f"{scan.run_stem}_desc-truth_timeseries.tsv"
-
-
-def run_app(out: Path, level: str) -> None:
-    """Run ``semantoks`` in this process; end the demo with its exit code if it fails."""
-    from bids_app.cli.app import main as semantoks
-
-    arguments = [str(out / "fmriprep"), str(out / "semantoks"), level]
-    if level == "participant":
-        arguments += ["--atlas", str(out / "atlas")]
-    click.echo(f"\n$ semantoks {' '.join(arguments)}")
-    try:
-        semantoks(arguments, standalone_mode=False)
-    except SystemExit as stop:
-        if stop.code:
-            click.echo(f"semantoks ended with exit code {stop.code}", err=True)
-            raise
 
 
 def measure_recovery(out: Path, scan: Entities) -> Recovery:
@@ -159,7 +114,8 @@ def compare(
     )
 
 
-def _report(out: Path, recoveries: list[Recovery]) -> str:
+def report(out: Path, recoveries: list[Recovery]) -> str:
+    """Write, for a terminal, how well each scan agrees and where its files are."""
     rows = [
         f"  {r.scan:<26} {r.median:6.3f} {r.minimum:8.3f} {r.identified:10.1%}"
         f"   {'ok' if r.good else 'TOO LOW'}"

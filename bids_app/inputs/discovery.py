@@ -108,7 +108,7 @@ class Discovery:
         if any(NO_ATLAS in reason for reason in reasons):
             return AtlasError(
                 f"{self.root}: no run is in a space with an atlas ({'; '.join(reasons)}).",
-                hint="Install one with semantoks-assets atlas, or name one with --atlas.",
+                hint="Install one with semantoks assets atlas, or name one with --atlas.",
             )
         return NothingSelectedError(
             f"{self.root}: found {len(self.rows)} BOLD files, none of which can be used "

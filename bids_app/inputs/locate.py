@@ -194,7 +194,7 @@ def _refuse_postprocessed(root: Path) -> None:
         raise InputError(
             f"{root} was written by {maker}, which extracts parcel series itself; expected "
             "the output folder of fMRIPrep.",
-            hint="For its series use: semantoks-series FOLDER OUTPUT_DIR (docs/series.md).",
+            hint="For its series use: semantoks series FOLDER OUTPUT_DIR (docs/series.md).",
         )
 
 

@@ -164,7 +164,7 @@ def submit_all(scripts: Mapping[str, str], folder: Path) -> Iterator[str]:
     if sbatch is None:
         raise SchedulerError(
             "no sbatch on this machine.",
-            hint="Run semantoks-slurm where jobs are submitted, or add --dry-run to see the "
+            hint="Run semantoks slurm where jobs are submitted, or add --dry-run to see the "
             "scripts.",
         )
     write_all({folder / name: text.encode() for name, text in scripts.items()})

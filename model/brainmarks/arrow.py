@@ -80,7 +80,7 @@ def export_brainmarks(output_dir: Path, root: Path, options: ExportOptions) -> d
         raise OutputsError(
             f"{output_dir}: {len(lacking)} of {len(runs)} runs have no "
             f"desc-{options.description}_timeseries.tsv: {some(lacking)}.",
-            hint="--desc model takes what the encoder saw; semantoks-series writes no other.",
+            hint="--desc model takes what the encoder saw; semantoks series writes no other.",
         )
     subjects = {run.columns["participant_id"] for run in runs}
     labels = read_labels(

@@ -11,22 +11,12 @@ from typing import Any
 import click
 
 from model.cli.probing import finetune, probe
+from model.cli.program import Group, exit_code_text
 from model.cli.shards import shards_group
 from model.errors import SemantoksError
 
 
-class _Group(click.Group):
-    """The one boundary where errors become messages and exit codes."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except SemantoksError as err:
-            message = f"{err.message}\n{err.hint}".rstrip()
-            raise click.ClickException(message) from err
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, epilog=exit_code_text())
 def main() -> None:
     """Checkpoints and training of the encoder; arrays only, no BIDS."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -275,7 +265,7 @@ def scale(config: Path, out: Path) -> None:
     type=click.Choice(["denoised", "model"]),
     default="denoised",
     show_default=True,
-    help="model: what the encoder saw; semantoks-series writes no other.",
+    help="model: what the encoder saw; semantoks series writes no other.",
 )
 @click.option(
     "--seed",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from model.cli.program import Command
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -34,7 +36,7 @@ def _protocol_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.command()
+@click.command(cls=Command)
 @_protocol_options
 @click.option("--site", metavar="COLUMN", help="Test on each site in turn, train on the others.")
 @click.option(
@@ -70,7 +72,7 @@ def probe(data: Path, participants: Path, out: Path, **options: Any) -> None:
         raise click.ClickException(f"{len(failed)} fits failed:\n" + "\n".join(failed))
 
 
-@click.command()
+@click.command(cls=Command)
 @_protocol_options
 @click.option("--repetition", type=click.IntRange(min=0), default=0, help="Split of that number.")
 @click.option("--epochs", type=click.IntRange(min=1), default=50, show_default=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from model.cli.program import Group
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -24,7 +26,7 @@ _SOURCE = click.Path(path_type=Path, exists=True)
 _SHARDS = click.argument("shards", type=click.Path(path_type=Path, file_okay=False))
 
 
-@click.group("shards")
+@click.group("shards", cls=Group)
 def shards_group() -> None:
     """Parcel series for training: stored, hashed, divided by subject."""
 

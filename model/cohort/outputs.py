@@ -104,7 +104,7 @@ def embedded_runs(folder: Path) -> list[Run]:
     if not found:
         raise OutputsError(
             f"{folder}: no embedded run (sub-*/**/*_status.json) found.",
-            hint="Name the output folder of semantoks or semantoks-series.",
+            hint="Name the output folder of semantoks or semantoks series.",
         )
     by_settings = {run.configuration: run.name for run in reversed(found)}
     if len(by_settings) > 1:

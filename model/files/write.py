@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class ResultError(SemantoksError):
     """A result cannot be written."""
 
+    exit_code = 73
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:

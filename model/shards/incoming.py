@@ -42,7 +42,7 @@ def scans_of_outputs(
     Parameters
     ----------
     output_dir
-        OUTPUT_DIR of ``semantoks`` or ``semantoks-series``.
+        OUTPUT_DIR of ``semantoks`` or ``semantoks series``.
     spec
         TR and normalization of the result.
     description

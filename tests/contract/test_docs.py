@@ -13,6 +13,7 @@ import click
 import pytest
 
 from bids_app import __version__
+from bids_app.cli.app import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -48,6 +49,9 @@ def programs() -> dict[str, click.Command]:
     for name, entry in PROJECT["scripts"].items():
         module, _, function = entry.partition(":")
         found |= commands(getattr(importlib.import_module(module), function), name)
+    for name in COMMANDS:
+        command = importlib.import_module(f"bids_app.cli.{name}").main
+        found |= commands(command, f"semantoks {name}")
     return found
 
 

@@ -113,7 +113,7 @@ def test_170k_grayordinates_need_an_atlas_of_their_own(tmp_path, semantoks, both
     refused = semantoks(*call, both)
     assert refused.exit_code == 78
     assert "no atlas is installed for space-fsLR_den-170k" in refused.output
-    assert "Install one with semantoks-assets atlas" in refused.output
+    assert "Install one with semantoks assets atlas" in refused.output
     atlas = gray.make_gray_atlas(tmp_path / "atlas", density="170k")
     assert semantoks(*call, atlas).exit_code == 0
     (series,) = out.rglob("*_den-170k_desc-denoised_timeseries.tsv")

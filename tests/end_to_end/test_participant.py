@@ -288,7 +288,7 @@ def test_without_an_atlas_the_way_to_one_is_told(tmp_path, checkpoint, monkeypat
     words = [str(data.root), str(tmp_path / "out"), "participant", "--checkpoint", str(checkpoint)]
     answer = CliRunner().invoke(main, words)
     assert answer.exit_code == 78
-    assert "semantoks-assets atlas" in answer.output
+    assert "semantoks assets atlas" in answer.output
 
 
 def test_a_damaged_checkpoint_stops_before_anything_is_written(

@@ -25,7 +25,7 @@ CORTEX = list(parcel_names())[:400]
 
 @pytest.fixture
 def embed(checkpoint: Path) -> Callable[..., Result]:
-    """Call ``semantoks-series`` with the tiny checkpoint."""
+    """Call ``semantoks series`` with the tiny checkpoint."""
 
     def call(*words: object) -> Result:
         arguments = [*map(str, words), "--checkpoint", str(checkpoint), "--n-cpus", "1"]

@@ -140,4 +140,4 @@ def test_the_main_command_points_to_the_one_for_series(maker, request, tmp_path)
     arguments = [str(root), str(tmp_path / "out"), "participant"]
     answer = CliRunner().invoke(semantoks_main, arguments)
     assert answer.exit_code == 16
-    assert "semantoks-series FOLDER OUTPUT_DIR" in answer.output
+    assert "semantoks series FOLDER OUTPUT_DIR" in answer.output

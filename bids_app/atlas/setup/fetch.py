@@ -179,7 +179,7 @@ def _unreachable(source: Source, err: Exception) -> AtlasError:
     return AtlasError(
         f"{source.url}: cannot be fetched ({err}).",
         hint="Without internet: fetch the files elsewhere, put them into a folder, and "
-        "run: semantoks-assets atlas --from FOLDER. docs/atlas.md lists their addresses.",
+        "run: semantoks assets atlas --from FOLDER. docs/atlas.md lists their addresses.",
     )
 
 

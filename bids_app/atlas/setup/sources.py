@@ -1,7 +1,7 @@
 """Where the atlas comes from: public files, pinned by commit and sha256.
 
 None of these files, and nothing derived from their voxels, is part of this repository: each
-user builds the atlas on his own machine (``semantoks-assets atlas``), under their licences.
+user builds the atlas on his own machine (``semantoks assets atlas``), under their licences.
 """
 
 from __future__ import annotations

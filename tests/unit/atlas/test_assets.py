@@ -1,4 +1,4 @@
-"""semantoks-assets: sources verified, labels reordered, installation whole or not at all."""
+"""semantoks assets: sources verified, labels reordered, installation whole or not at all."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_without_internet_the_way_out_is_told(tmp_path, monkeypatch):
     result = run("atlas", "--download", "--home", tmp_path / "home")
     assert result.exit_code == 78
     assert "Name or service not known" in result.stderr
-    assert "semantoks-assets atlas --from FOLDER" in result.stderr
+    assert "semantoks assets atlas --from FOLDER" in result.stderr
     assert not (tmp_path / "home").exists()
 
 

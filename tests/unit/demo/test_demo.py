@@ -1,5 +1,4 @@
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from bids_app.atlas.volumes import load_volume_atlas
+from bids_app.cli.demo import main as command
 from bids_app.demo import compare as demo
 from bids_app.demo.head import random_for
 from bids_app.inputs.entities import Entities
@@ -38,7 +38,7 @@ def app(monkeypatch):
             _, output, level = arguments[:3]
             if level == "participant":
                 self.write(Path(output).parent)
-            sys.exit(self.exit_code)
+            return self.exit_code
 
         def write(self, out):
             for sub, ses, task, *_ in demo.RUNS:
@@ -53,12 +53,12 @@ def app(monkeypatch):
                 (folder / f"{stem}_timeseries.json").write_text(json.dumps(sidecar))
 
     stand_in = App()
-    monkeypatch.setattr("bids_app.cli.app.main", stand_in)
+    monkeypatch.setattr("bids_app.cli.demo.semantoks", stand_in)
     return stand_in
 
 
 def run(out):
-    return CliRunner().invoke(demo.main, [str(out)])
+    return CliRunner().invoke(command, [str(out)])
 
 
 @pytest.mark.usefixtures("small")
@@ -133,7 +133,7 @@ def test_an_unwritable_place_is_one_clear_line(tmp_path, monkeypatch):
     monkeypatch.setattr("bids_app.demo.tree.write_bytes", refuse)
     result = run(tmp_path / "out")
     assert result.exit_code == OutputError.exit_code
-    assert "Error: cannot be written (disk full)." in result.output
+    assert "error: cannot be written (disk full)." in result.output
 
 
 class TestCompare:

@@ -168,7 +168,7 @@ class Passage:
 
 def walk(root: Path) -> None:
     """Run one invocation on one scan with a profile hook, and print what it passed through."""
-    sys.path[:0] = [str(root), str(root / "tests"), str(root / "tests/builders")]
+    sys.path[:0] = [str(root), str(root / "tests/support")]
     import builders  # type: ignore[import-not-found]
 
     passage = Passage()

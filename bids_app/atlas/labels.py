@@ -6,6 +6,7 @@ import contextlib
 import csv
 import hashlib
 import zlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from bids_app.atlas.setup.itk import PointMap
 
 LabelArray = npt.NDArray[np.int32]
 Affine = npt.NDArray[np.float64]
+Points = npt.NDArray[np.float64]
+PointMap = Callable[[Points], Points]
+"""Takes (3, N) millimetres in one space to their places in another."""
 
 LABEL_COLUMNS = ("index", "name", "network", "hemisphere")
 GRID_TOLERANCE_MM = 1e-3

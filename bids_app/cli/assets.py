@@ -72,8 +72,11 @@ def atlas(
     """
     from bids_app.atlas.setup import fetch as atlas_fetch
     from bids_app.atlas.setup import sources
-    from bids_app.atlas.setup.build import atlas_files, build_atlas
-    from bids_app.atlas.setup.gray_build import build_gray_atlas, gray_files
+    from bids_app.atlas.setup.build_grayordinates import (
+        build_grayordinate_atlas,
+        grayordinate_files,
+    )
+    from bids_app.atlas.setup.build_volumes import atlas_files, build_volume_atlas
     from bids_app.atlas.spaces import FSLR, SPACES
     from bids_app.outputs.atomic import write_all
 
@@ -94,20 +97,20 @@ def atlas(
         else atlas_fetch.read_from_folder(folder, needed, further=further)
     )
     images = [
-        build_atlas(space, resolution, contents)
+        build_volume_atlas(space, resolution, contents)
         for space in chosen
         if SPACES[space].is_volume
         for resolution in sources.RESOLUTIONS
     ]
     n_densities = len(FSLR.densities) if sources.is_complete(FSLR.name, contents) else 1
     grays = [
-        build_gray_atlas(contents, density=d)
+        build_grayordinate_atlas(contents, density=d)
         for d in FSLR.densities[:n_densities]
         if FSLR.name in chosen
     ]
     files = atlas_files(images, target, description=DESCRIPTION, licence=LICENCE)
     for gray in grays:
-        files |= gray_files(gray, target, description=DESCRIPTION, licence=LICENCE)
+        files |= grayordinate_files(gray, target, description=DESCRIPTION, licence=LICENCE)
     write_all(files)
     click.echo(f"Installed in {target}:")
     for image in images:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_app.atlas.setup.build import AtlasImage, atlas_files
+from bids_app.atlas.setup.build_volumes import VolumeImage, atlas_files
 from bids_app.demo.confounds import confound_table
 from bids_app.demo.head import random_for, simulate_scan
 from bids_app.outputs.atomic import json_bytes, replacing, table_bytes, write_all, write_bytes
@@ -142,7 +142,7 @@ def write_atlas(folder: Path, head: Head, *, space: str) -> Path:
     """Install the head's parcels as an atlas that says what it is, and return its folder."""
     labels = head.labels.astype(np.int32)
     present = set(np.unique(labels).tolist())
-    image = AtlasImage(
+    image = VolumeImage(
         space=space,
         resolution=f"{abs(head.grid.affine[0, 0]):g}".replace(".", "p"),
         labels=labels,

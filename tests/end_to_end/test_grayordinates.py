@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import builders
-import gray_builders as gray
+import grayordinate_builders as gray
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ STEM = "sub-01_task-rest_space-fsLR_atlas-Semantoks457_den-91k"
 def both(tmp_path_factory) -> Path:
     """An atlas folder with volumes and grayordinates, each of 457 parcels."""
     folder = builders.make_atlas(tmp_path_factory.mktemp("both") / "atlas")
-    return gray.make_gray_atlas(folder)
+    return gray.make_atlas(folder)
 
 
 def add_cifti(
@@ -114,7 +114,7 @@ def test_170k_grayordinates_need_an_atlas_of_their_own(tmp_path, semantoks, both
     assert refused.exit_code == 78
     assert "no atlas is installed for space-fsLR_den-170k" in refused.output
     assert "Install one with semantoks assets atlas" in refused.output
-    atlas = gray.make_gray_atlas(tmp_path / "atlas", density="170k")
+    atlas = gray.make_atlas(tmp_path / "atlas", density="170k")
     assert semantoks(*call, atlas).exit_code == 0
     (series,) = out.rglob("*_den-170k_desc-denoised_timeseries.tsv")
     found = agreement(pd.read_csv(series, sep="\t", na_values="n/a"), data.scans[0].truth)
@@ -129,7 +129,7 @@ def test_of_two_densities_the_91k_are_taken(tmp_path, semantoks, both) -> None:
     path = add_cifti(data, gray.make_fine_axis(), paint=gray.fine_labels_on)
     path.rename(path.with_name(path.name.replace("den-91k", "den-170k")))
     add_cifti(data)
-    atlas = gray.make_gray_atlas(gray.make_gray_atlas(tmp_path / "atlas"), density="170k")
+    atlas = gray.make_atlas(gray.make_atlas(tmp_path / "atlas"), density="170k")
     answer = semantoks(data.root, tmp_path / "out", "participant", "--atlas", atlas, "--dry-run")
     assert "same run chosen in space-fsLR (it comes first at 457" in answer.output
     mixed = semantoks(data.root, tmp_path / "o", "participant", "--atlas", both, "--dry-run")

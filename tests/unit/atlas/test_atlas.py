@@ -11,7 +11,7 @@ from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, orn
 
 from bids_app.atlas.folder import atlas_home, available_spaces, installed_images
 from bids_app.atlas.installed import InstalledAtlas
-from bids_app.atlas.setup.build import AtlasImage, atlas_files
+from bids_app.atlas.setup.build_volumes import VolumeImage, atlas_files
 from bids_app.atlas.volumes import load_volume_atlas, on_grid
 from bids_app.errors import AtlasError
 from bids_app.outputs.atomic import write_all
@@ -34,7 +34,7 @@ def grid(mm, origin=(-24.0, -28.0, -24.0)):
 
 
 def install(folder, *, space=LIN6, resolution="2", labels=None, absent=None, affine=None):
-    image = AtlasImage(
+    image = VolumeImage(
         space=space,
         resolution=resolution,
         labels=all_labels() if labels is None else labels,

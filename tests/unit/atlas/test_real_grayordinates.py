@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gray_builders as gray
+import grayordinate_builders as gray
 import nibabel as nib
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from gray_builders import expected, extracted
+from grayordinate_builders import expected, extracted
 from nibabel.cifti2.cifti2_axes import SeriesAxis
 
 from bids_app.atlas.installed import InstalledAtlas

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gray_builders as gray
+import grayordinate_builders as gray
 import nibabel as nib
 import numpy as np
 import pytest
-from gray_builders import coded, expected, extracted, written
+from grayordinate_builders import coded, expected, extracted, written
 from nibabel.cifti2.cifti2_axes import ScalarAxis
 
 from bids_app.atlas.installed import InstalledAtlas
@@ -17,9 +17,7 @@ from bids_app.images.nifti import open_bold
 
 @pytest.fixture(scope="module")
 def atlas(tmp_path_factory):
-    return InstalledAtlas(gray.make_gray_atlas(tmp_path_factory.mktemp("gray"))).grayordinates(
-        "91k"
-    )
+    return InstalledAtlas(gray.make_atlas(tmp_path_factory.mktemp("gray"))).grayordinates("91k")
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32, np.float64, ">f4"])

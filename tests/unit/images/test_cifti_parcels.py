@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gray_builders as gray
+import grayordinate_builders as gray
 import nibabel as nib
 import numpy as np
 import pytest
-from gray_builders import coded, expected, extracted, written
+from grayordinate_builders import coded, expected, extracted, written
 from nibabel.cifti2.cifti2_axes import BrainModelAxis
 
 from bids_app.atlas.installed import InstalledAtlas
@@ -18,9 +18,7 @@ from bids_app.images.nifti_parcels import BELOW_MIN_COVERAGE, NO_VARIANCE, NOT_F
 
 @pytest.fixture(scope="module")
 def atlas(tmp_path_factory):
-    return InstalledAtlas(gray.make_gray_atlas(tmp_path_factory.mktemp("gray"))).grayordinates(
-        "91k"
-    )
+    return InstalledAtlas(gray.make_atlas(tmp_path_factory.mktemp("gray"))).grayordinates("91k")
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -46,7 +44,7 @@ def test_the_two_orders_differ_by_row_and_a_match_by_row_would_be_wrong(atlas, t
 
 
 def test_the_order_in_which_the_atlas_is_stored_plays_no_part(tmp_path, atlas):
-    other = InstalledAtlas(gray.make_gray_atlas(tmp_path, order="C")).grayordinates("91k")
+    other = InstalledAtlas(gray.make_atlas(tmp_path, order="C")).grayordinates("91k")
     assert other.sha256 == atlas.sha256
     assert other.path.read_bytes() != atlas.path.read_bytes()
 

@@ -18,8 +18,8 @@ from bids_app.atlas.grayordinates import tables_of
 from bids_app.atlas.labels import parse_labels, resample_nearest
 from bids_app.atlas.setup import fetch as atlas_fetch
 from bids_app.atlas.setup import sources
-from bids_app.atlas.setup.build import build_atlas
-from bids_app.atlas.setup.gray_build import build_gray_atlas
+from bids_app.atlas.setup.build_grayordinates import build_grayordinate_atlas
+from bids_app.atlas.setup.build_volumes import build_volume_atlas
 from bids_app.atlas.spaces import SPACES
 from bids_app.atlas.volumes import VolumeAtlas
 from bids_app.errors import ScanError
@@ -125,7 +125,9 @@ def contents(shared_data):
 @pytest.fixture(scope="module")
 def real(contents):
     """Real atlases by space and millimetres."""
-    return {(s, mm): build_atlas(s, mm, contents) for s in (LIN6, LIN2009) for mm in ("1", "2")}
+    return {
+        (s, mm): build_volume_atlas(s, mm, contents) for s in (LIN6, LIN2009) for mm in ("1", "2")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +283,7 @@ def test_real_voxels_below_the_cortex_in_a_wrong_space_order_or_mirrored(
     """16 volumes of a real run: its own voxels, with their noise."""
     path = next((shared_data / "bold").glob("*_space-fsLR_den-91k_bold.dtseries.nii"))
     run = open_cifti(path)
-    gray = build_gray_atlas(contents, density="91k")
+    gray = build_grayordinate_atlas(contents, density="91k")
     tables = tables_of(gray.axis, gray.labels)
     below = run.axis.volume_mask
     values = np.asarray(nib.load(path).dataobj, dtype=np.float64)[:, below]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import builders
-import gray_builders as gray
+import grayordinate_builders as gray
 import numpy as np
 import pytest
 

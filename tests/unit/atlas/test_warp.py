@@ -18,8 +18,8 @@ from atlas_source_builders import (
 from itk_builders import composite
 
 from bids_app.atlas.setup import sources as atlas_sources
-from bids_app.atlas.setup.build import build_atlas
-from bids_app.atlas.setup.itk import read_composite
+from bids_app.atlas.setup.build_volumes import build_volume_atlas
+from bids_app.atlas.setup.warp import read_composite
 from bids_app.errors import AtlasError
 
 
@@ -27,7 +27,7 @@ from bids_app.errors import AtlasError
 def test_the_cerebellum_follows_the_transform_to_the_other_space(mm):
     """The two spaces are the same image 7 mm apart: so must the results be, voxel by voxel."""
     contents = complete_contents()
-    warped, original = (build_atlas(space, mm, contents) for space in (LIN2009, LIN6))
+    warped, original = (build_volume_atlas(space, mm, contents) for space in (LIN2009, LIN6))
     np.testing.assert_array_equal(warped.labels, original.labels)
     np.testing.assert_array_equal(warped.affine[:3, 3] - original.affine[:3, 3], APART)
     assert (dict(warped.absent), warped.n_overlap) == ({}, original.n_overlap)
@@ -42,7 +42,7 @@ def test_each_voxel_has_the_label_that_stands_where_the_warp_takes_its_centre():
     lattice[:3, 3] = (40, 40, -40)
     field = TO_LIN6[:, None, None, None] + 3 * np.sin(np.indices(shape) / 4)
     transform = composite(field=field, lattice=lattice)
-    image = build_atlas(LIN2009, "1", complete_contents(transform))
+    image = build_volume_atlas(LIN2009, "1", complete_contents(transform))
     networks, grid = cerebellum_of_both()
     centres = nib.affines.apply_affine(image.affine, np.indices(image.labels.shape).T)
     moved = read_composite(transform, source="x")(centres.reshape(-1, 3).T).T
@@ -60,7 +60,7 @@ def test_a_transform_that_moves_parcels_apart_is_refused(wrong):
     with pytest.raises(
         AtlasError, match=r"nearer to those of MNI152NLin6Asym; .*from 7\.48 mm to"
     ):
-        build_atlas(LIN2009, "1", complete_contents(composite(translation=wrong)))
+        build_volume_atlas(LIN2009, "1", complete_contents(composite(translation=wrong)))
 
 
 def test_a_cerebellum_that_the_transform_leads_past_is_no_atlas():
@@ -68,4 +68,4 @@ def test_a_cerebellum_that_the_transform_leads_past_is_no_atlas():
     labels, affine = cerebellum_image(1.0)
     contents[atlas_sources.CEREBELLUM[LIN6]] = nifti(labels, affine + np.eye(4, k=3) * 900)
     with pytest.raises(AtlasError, match="labels without a voxel: 451"):
-        build_atlas(LIN2009, "1", contents)
+        build_volume_atlas(LIN2009, "1", contents)

@@ -15,8 +15,8 @@ import nibabel as nib
 import numpy as np
 from nibabel.cifti2.cifti2_axes import BrainModelAxis, LabelAxis, SeriesAxis
 
-from bids_app.atlas.setup.build import atlas_files
-from bids_app.atlas.setup.gray_build import GrayImage, gray_files
+from bids_app.atlas.setup.build_grayordinates import GrayordinateImage, grayordinate_files
+from bids_app.atlas.setup.build_volumes import atlas_files
 from bids_app.atlas.setup.sources import SPHERES, VOXELS_170K
 from bids_app.images.cifti import open_cifti
 from bids_app.images.cifti_parcels import parcellate_grayordinates
@@ -106,13 +106,13 @@ def labels_on(axis: BrainModelAxis) -> npt.NDArray[np.int32]:
     return labels
 
 
-def make_gray_atlas(folder: Path, *, order: Order = "F", density: str = "91k") -> Path:
+def make_atlas(folder: Path, *, order: Order = "F", density: str = "91k") -> Path:
     """Install the atlas of this module beside whatever is in `folder`, and return `folder`."""
     axis = make_axis(order) if density == "91k" else make_fine_axis()
     labels = labels_on(axis) if density == "91k" else fine_labels_on(axis)
-    image = GrayImage(density=density, axis=axis, labels=labels, absent={}, sources=())
+    image = GrayordinateImage(density=density, axis=axis, labels=labels, absent={}, sources=())
     words = {"description": "synthetic", "licence": "CC0"}
-    write_all(atlas_files([], folder, **words) | gray_files(image, folder, **words))
+    write_all(atlas_files([], folder, **words) | grayordinate_files(image, folder, **words))
     return folder
 
 

@@ -14,12 +14,12 @@ from atlas_source_builders import (
 )
 
 from bids_app.atlas.setup import sources as atlas_sources
-from bids_app.atlas.setup.build import add_cerebellum, build_atlas, cortex_first
+from bids_app.atlas.setup.build_volumes import add_cerebellum, build_volume_atlas, cortex_first
 from bids_app.errors import AtlasError
 
 
 def test_cortex_comes_first_and_the_cerebellum_last():
-    image = build_atlas(LIN6, "1", synthetic_contents())
+    image = build_volume_atlas(LIN6, "1", synthetic_contents())
     flat = image.labels.ravel()
     assert flat[3 * 1] == 401  # subcortex 1, the right hippocampus head
     assert flat[3 * 50] == 450
@@ -30,13 +30,13 @@ def test_cortex_comes_first_and_the_cerebellum_last():
 
 
 def test_cerebellum_never_overwrites_and_the_overlap_is_counted():
-    image = build_atlas(LIN6, "1", synthetic_contents())
+    image = build_volume_atlas(LIN6, "1", synthetic_contents())
     assert image.labels.ravel()[3 * 200] == 150
     assert image.n_overlap == 2
 
 
 def test_space_without_buckner_declares_seven_parcels_absent():
-    image = build_atlas(LIN2009, "2", synthetic_contents())
+    image = build_volume_atlas(LIN2009, "2", synthetic_contents())
     assert sorted(image.absent) == list(range(451, 458))
     assert set(image.absent.values()) == {atlas_sources.NO_BUCKNER}
     assert image.labels.max() == 450
@@ -53,7 +53,7 @@ def test_source_without_a_label_is_refused():
     labels[labels == 51] = 0
     contents[atlas_sources.CORTEX_SUBCORTEX[LIN6, "2"]] = nifti(labels, affine)
     with pytest.raises(AtlasError, match="without a voxel: 1 7Networks_LH_Vis_1"):
-        build_atlas(LIN6, "2", contents)
+        build_volume_atlas(LIN6, "2", contents)
 
 
 def test_cerebellum_fills_free_voxels_only():
@@ -67,4 +67,4 @@ def test_source_names_in_another_order_are_refused():
     with pytest.raises(
         AtlasError, match=r"label\.txt: label 1 should be HIP-head-m-rh, found None"
     ):
-        build_atlas(LIN6, "1", contents)
+        build_volume_atlas(LIN6, "1", contents)

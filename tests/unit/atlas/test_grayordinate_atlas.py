@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gray_builders as gray
+import grayordinate_builders as gray
 import nibabel as nib
 import numpy as np
 import pytest
@@ -15,9 +15,7 @@ from bids_app.errors import AtlasError
 
 @pytest.fixture(scope="module")
 def atlas(tmp_path_factory):
-    return InstalledAtlas(gray.make_gray_atlas(tmp_path_factory.mktemp("gray"))).grayordinates(
-        "91k"
-    )
+    return InstalledAtlas(gray.make_atlas(tmp_path_factory.mktemp("gray"))).grayordinates("91k")
 
 
 def test_the_installed_atlas_is_complete_and_counts_its_grayordinates(atlas):
@@ -29,7 +27,7 @@ def test_the_installed_atlas_is_complete_and_counts_its_grayordinates(atlas):
 def test_grayordinates_rank_between_the_volumes(tmp_path):
     import builders
 
-    gray.make_gray_atlas(tmp_path)
+    gray.make_atlas(tmp_path)
     for space in ("MNI152NLin2009cAsym", "MNI152NLin6Asym"):
         builders.make_atlas(tmp_path, space=space)
     assert available_spaces(tmp_path) == ("MNI152NLin6Asym", "fsLR", "MNI152NLin2009cAsym")
@@ -55,7 +53,7 @@ def swap(labels, one=401, other=402):
     ],
 )
 def test_a_changed_atlas_is_refused(tmp_path, change, message):
-    path = InstalledAtlas(gray.make_gray_atlas(tmp_path)).grayordinates("91k").path
+    path = InstalledAtlas(gray.make_atlas(tmp_path)).grayordinates("91k").path
     edit_labels(path, change)
     with pytest.raises(AtlasError, match=message):
         load_grayordinate_atlas(path)
@@ -65,7 +63,7 @@ def test_an_absent_and_a_damaged_atlas_are_told(tmp_path):
     with pytest.raises(AtlasError) as caught:
         InstalledAtlas(tmp_path).grayordinates("91k")
     assert "--space fsLR" in caught.value.hint
-    path = InstalledAtlas(gray.make_gray_atlas(tmp_path)).grayordinates("91k").path
+    path = InstalledAtlas(gray.make_atlas(tmp_path)).grayordinates("91k").path
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(AtlasError, match="cannot be read"):
         load_grayordinate_atlas(path)

@@ -1,4 +1,4 @@
-"""Build the 457-parcel atlas from its sources, and install one in BIDS-Atlas layout."""
+"""Build the atlas as volumes from its sources, and lay one out in BIDS-Atlas layout."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FIRST_CEREBELLUM = N_CORTEX + N_SUBCORTEX + 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AtlasImage:
+class VolumeImage:
     """One image of an atlas, ready to be installed."""
 
     space: str
@@ -59,7 +59,9 @@ class AtlasImage:
     """How the cerebellum came from another space; empty: it did not"""
 
 
-def build_atlas(space: str, resolution: str, contents: Mapping[Source, bytes]) -> AtlasImage:
+def build_volume_atlas(
+    space: str, resolution: str, contents: Mapping[Source, bytes]
+) -> VolumeImage:
     """Join cortex, subcortex and cerebellum in model order.
 
     Parameters
@@ -100,7 +102,7 @@ def build_atlas(space: str, resolution: str, contents: Mapping[Source, bytes]) -
         absent = {p.index: NO_BUCKNER for p in parcels() if p.index >= FIRST_CEREBELLUM}
     labels, n_overlap = add_cerebellum(labels, networks)
     check_labels(labels, absent=absent, source=f"{space}, {resolution} mm")
-    return AtlasImage(
+    return VolumeImage(
         space=space,
         resolution=resolution,
         labels=labels,
@@ -158,7 +160,7 @@ def check_names(found: Mapping[str, str], *, source: str) -> None:
 
 
 def atlas_files(
-    images: Iterable[AtlasImage], folder: Path, *, description: str, licence: str
+    images: Iterable[VolumeImage], folder: Path, *, description: str, licence: str
 ) -> dict[Path, bytes]:
     """Lay out an atlas dataset: images with their sidecars, label table, descriptions.
 
@@ -206,7 +208,7 @@ def _names_of(text: str) -> dict[str, str]:
     return dict(zip([line.split()[0] for line in lines[1::2]], lines[0::2], strict=False))
 
 
-def _nifti_bytes(image: AtlasImage) -> bytes:
+def _nifti_bytes(image: VolumeImage) -> bytes:
     """Return a compressed NIfTI image; the same labels give the same bytes."""
     import nibabel as nib
 
@@ -217,7 +219,7 @@ def _nifti_bytes(image: AtlasImage) -> bytes:
     return gzip.compress(nifti.to_bytes(), mtime=0)
 
 
-def _sidecar(image: AtlasImage, named: dict[str, str]) -> dict[str, Any]:
+def _sidecar(image: VolumeImage, named: dict[str, str]) -> dict[str, Any]:
     return named | {
         "SpatialReference": f"https://templateflow.s3.amazonaws.com/tpl-{image.space}/"
         f"tpl-{image.space}_res-0{image.resolution}_T1w.nii.gz",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gray_builders
+import grayordinate_builders as gray
 import nibabel as nib
 import numpy as np
 from itk_builders import composite
@@ -43,15 +43,13 @@ def cerebellum_of_both():
 
     There, too, some of the networks lie where they do not belong.
     """
-    labels, structure = gray_builders.place_voxels()
+    labels, structure = gray.place_voxels()
     networks = np.where(np.char.find(structure, "CEREBELLUM") >= 0, labels - 450, 0)
     networks[structure == "CIFTI_STRUCTURE_BRAIN_STEM"] = 5
     networks[labels == 430] = 6
-    origin = int(gray_builders.AFFINE[0, 3])
+    origin = int(gray.AFFINE[0, 3])
     both = np.zeros((origin + 24, 28, 24))
-    both[: 2 * len(labels), : 2 * labels.shape[1], : 2 * labels.shape[2]] = gray_builders.refined(
-        networks
-    )
+    both[: 2 * len(labels), : 2 * labels.shape[1], : 2 * labels.shape[2]] = gray.refined(networks)
     both[origin:, :10, :10] = cerebellum_image(1.0)[0]
     affine = np.diag([-1.0, 1, 1, 1])
     affine[0, 3] = origin
@@ -65,7 +63,7 @@ def synthetic_contents():
         affine[:3, 3] = APART if space == LIN2009 else 0
         contents[source] = nifti(labels, affine)
     contents[atlas_sources.CEREBELLUM[LIN6]] = nifti(*cerebellum_of_both())
-    contents[atlas_sources.GRAYORDINATES] = gray_builders.source_dlabel()
+    contents[atlas_sources.GRAYORDINATES] = gray.source_dlabel()
     return contents
 
 
@@ -78,5 +76,5 @@ TO_LIN6 = -APART * [-1, -1, 1]
 def complete_contents(transform=None):
     """All files, those of TemplateFlow too."""
     transform = transform or composite(translation=TO_LIN6)
-    contents = synthetic_contents() | gray_builders.finer_sources()
+    contents = synthetic_contents() | gray.finer_sources()
     return contents | {atlas_sources.CEREBELLUM_WARP[LIN2009]: transform}

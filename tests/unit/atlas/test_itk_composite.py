@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from itk_builders import composite
 
-from bids_app.atlas.setup.itk import read_composite
+from bids_app.atlas.setup.warp import read_composite
 from bids_app.errors import AtlasError
 
 GOLDEN = Path(__file__).parents[2] / "golden/itk"

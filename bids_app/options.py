@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_app import __version__
 from bids_app.errors import OptionsError
+from model.files.fingerprint import text_sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,4 +118,4 @@ def configuration_hash(
         "space": atlas.space,
     }
     text = json.dumps(settings, sort_keys=True, default=str)
-    return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}-{atlas.sha256[:8]}"
+    return f"{text_sha256(text)[:16]}-{atlas.sha256[:8]}"

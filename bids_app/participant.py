@@ -11,12 +11,12 @@ import numpy as np
 
 from bids_app.atlas.spaces import FSLR
 from bids_app.errors import AppError, ScanError, ScanExcludedError
+from bids_app.files import write_all, write_bytes
 from bids_app.images.cifti import open_cifti
 from bids_app.images.cifti_parcels import parcellate_grayordinates
 from bids_app.images.nifti import load_mask, open_bold
 from bids_app.images.nifti_parcels import parcellate
 from bids_app.options import configuration_hash
-from bids_app.outputs.atomic import write_all, write_bytes
 from bids_app.outputs.derivatives import scan_files
 from bids_app.outputs.result import ScanResult
 from bids_app.outputs.status import ScanOutcome, already_done, status_path, write_outcome

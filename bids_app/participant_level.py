@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bids_app.atlas.installed import InstalledAtlas
 from bids_app.embedder import open_embedder
 from bids_app.errors import OutputError
-from bids_app.outputs.atomic import write_bytes
+from bids_app.files import write_bytes
 from bids_app.participant import Pipeline, earlier_outcome, run_scan
 from bids_app.report.page import is_current, write_report
 from bids_app.workers.cost import scan_memory_mb

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from importlib.resources import files
 from pathlib import Path
 
 from model.errors import CheckpointError
+from model.files.fault import faults_as
+from model.files.fingerprint import file_sha256
 from model.spec import CheckpointCard
 
 CARD = "card.json"
@@ -15,7 +16,7 @@ WEIGHTS = "weights.safetensors"
 
 def parcels_sha256() -> str:
     """Hash the label table: the atlas, and the order of parcels, that weights belong to."""
-    return hashlib.sha256(files("model").joinpath("data/parcels.tsv").read_bytes()).hexdigest()
+    return file_sha256(Path(str(files("model").joinpath("data/parcels.tsv"))))
 
 
 def bundled_folder() -> Path:
@@ -57,8 +58,8 @@ def read_card(folder: Path) -> CheckpointCard:
             f"label table {card.parcels_sha256}, ours is {parcels_sha256()}.",
             hint="Use the version of semantoks that the checkpoint was made with.",
         )
-    with weights.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    with faults_as(CheckpointError):
+        found = file_sha256(weights)
     if found != card.weights_sha256:
         raise CheckpointError(
             f"{weights}: expected sha256 {card.weights_sha256}, found {found}.",

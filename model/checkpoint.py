@@ -6,7 +6,6 @@ A checkpoint is a folder with ``card.json`` and ``weights.safetensors``.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
 
@@ -17,6 +16,9 @@ from safetensors.torch import load_file
 from model.card import CARD, WEIGHTS, bundled_folder, parcels_sha256, read_card
 from model.encoder import Encoder, build_encoder
 from model.errors import CheckpointError, ConfigError
+from model.files.fault import faults_as, reading
+from model.files.fingerprint import file_sha256
+from model.files.write import new_folder
 from model.published import read_published
 from model.spec import CheckpointCard, InputSpec
 from model.weights import check_sizes, misfits, weights_file
@@ -153,8 +155,7 @@ def import_published(path: Path, *, heads: int | None, name: str | None = None) 
         raise CheckpointError(f"{path}: no such file.")
     published = read_published(path, heads=heads)
     encoder = _encoder_of(published.spec, published.tensors, where=path)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_sha256(path)
     fields: CardFields = {
         "name": name or path.stem,
         "version": "published",
@@ -225,22 +226,14 @@ def _card(encoder: Encoder, fields: CardFields) -> CheckpointCard:
 
 def _write(folder: Path, contents: Mapping[str, Iterable[bytes]]) -> None:
     """Write files to a temporary folder beside, then put that in place."""
-    try:
+    with faults_as(CheckpointError), reading(folder):
         foreign = {p.name for p in folder.iterdir()} - {CARD, WEIGHTS} if folder.exists() else ()
-        if foreign:
-            raise CheckpointError(
-                f"{folder} holds other things than a checkpoint: {sorted(foreign)[:5]}.",
-                hint="Name a new folder; an existing one is replaced as a whole.",
-            )
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-            new = Path(scratch, "new")
-            new.mkdir()
-            for name, pieces in contents.items():
-                with (new / name).open("wb") as file:
-                    file.writelines(pieces)
-            if folder.exists():
-                folder.rename(Path(scratch, "old"))
-            new.rename(folder)
-    except OSError as err:
-        raise CheckpointError(f"{folder}: cannot write a checkpoint ({err}).") from err
+    if foreign:
+        raise CheckpointError(
+            f"{folder} holds other things than a checkpoint: {sorted(foreign)[:5]}.",
+            hint="Name a new folder; an existing one is replaced as a whole.",
+        )
+    with faults_as(CheckpointError), new_folder(folder, replace=True) as new:
+        for name, pieces in contents.items():
+            with (new / name).open("wb") as file:
+                file.writelines(pieces)

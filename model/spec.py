@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from model.errors import CheckpointError, ConfigError
+from model.files.fault import faults_as
+from model.files.read import read_json
 from model.files.strict import from_dict
 
 if TYPE_CHECKING:
@@ -163,10 +165,8 @@ class CheckpointCard:
     @classmethod
     def load(cls, path: Path) -> CheckpointCard:
         """Read a card; unknown keys and missing keys are errors."""
-        try:
-            values = dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as err:
-            raise CheckpointError(f"{path}: not a readable checkpoint card ({err}).") from err
+        with faults_as(CheckpointError, what="not a readable checkpoint card"):
+            values = read_json(path)
         parts: dict[str, type] = {"input": InputSpec, "encoder": EncoderSpec}
         try:
             for name in parts.keys() & values.keys():

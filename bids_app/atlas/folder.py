@@ -7,7 +7,6 @@ the hash of the voxels.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -16,6 +15,8 @@ from typing import Any
 
 from bids_app.atlas.spaces import FSLR, atlas_key, preference
 from bids_app.errors import AtlasError
+from model.files.fault import faults_as, reading
+from model.files.read import read_json
 from model.networks import parcel_names
 
 log = logging.getLogger(__name__)
@@ -111,16 +112,14 @@ def read_sidecar(image: Path) -> dict[str, Any]:
         It is missing or damaged.
     """
     path = image.with_name(image.name.partition(".")[0] + ".json")
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content[HASH_KEY], str) or not isinstance(content[ABSENT_KEY], dict):
-            raise TypeError(f"{HASH_KEY} must be a string, {ABSENT_KEY} an object")
-        content[ABSENT_KEY] = {int(i): str(why) for i, why in content[ABSENT_KEY].items()}
-    except (OSError, ValueError, TypeError, KeyError) as err:
-        raise AtlasError(
-            f"{path}: expected the atlas' sidecar with {HASH_KEY} and {ABSENT_KEY} ({err!r}).",
-            hint="Install the atlas again, or name a complete one with --atlas.",
-        ) from err
+    with faults_as(
+        AtlasError,
+        what=f"expected the atlas' sidecar with {HASH_KEY} and {ABSENT_KEY}",
+        hint="Install the atlas again, or name a complete one with --atlas.",
+    ):
+        content = read_json(path, needs={HASH_KEY: str, ABSENT_KEY: dict})
+        with reading(path):
+            content[ABSENT_KEY] = {int(i): str(why) for i, why in content[ABSENT_KEY].items()}
     return content
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import zlib
 from collections.abc import Callable
@@ -13,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_app.errors import AtlasError
+from model.files.fault import faults_as
+from model.files.tables import read_cells
 from model.networks import parcel_names, parcels
 
 if TYPE_CHECKING:
@@ -165,15 +166,13 @@ def check_label_table(path: Path) -> None:
     AtlasError
         Names the first rows that differ.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-    except (OSError, UnicodeDecodeError) as err:
-        raise AtlasError(
-            f"{path}: the atlas' label table cannot be read ({err}).",
-            hint="Install the atlas again, or name a complete one with --atlas.",
-        ) from err
-    found = [tuple(row.get(column) or "" for column in LABEL_COLUMNS) for row in rows]
+    with faults_as(
+        AtlasError,
+        what="the atlas' label table cannot be read",
+        hint="Install the atlas again, or name a complete one with --atlas.",
+    ):
+        rows = read_cells(path).by_name()
+    found = [tuple(row.get(column, "") for column in LABEL_COLUMNS) for row in rows]
     expected = [(str(p.index), p.name, p.network, p.hemisphere) for p in parcels()]
     if found == expected:
         return

@@ -78,7 +78,7 @@ def atlas(
     )
     from bids_app.atlas.setup.build_volumes import atlas_files, build_volume_atlas
     from bids_app.atlas.spaces import FSLR, SPACES
-    from bids_app.outputs.atomic import write_all
+    from bids_app.files import write_all
 
     if download == (folder is not None):
         raise click.UsageError("give either --from DIR or --download.")

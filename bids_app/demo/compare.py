@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bids_app.files import read_table
+from model.files.read import read_json
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -76,19 +79,14 @@ def truth_path(out: Path, scan: Entities) -> Path:
 
 def measure_recovery(out: Path, scan: Entities) -> Recovery:
     """Compare the written ``desc-denoised`` series of a scan with its truth."""
-    import json
-
-    import pandas as pd
-
     from bids_app.atlas.folder import ATLAS_LABEL
 
     stem = scan.stem(atlas=ATLAS_LABEL, desc="denoised")
     table = out.joinpath(
         "semantoks", f"sub-{scan.sub}", f"ses-{scan.ses}", "func", f"{stem}_timeseries.tsv"
     )
-    denoised = pd.read_csv(table, sep="\t", na_values="n/a")
-    truth = pd.read_csv(truth_path(out, scan), sep="\t")
-    dropped = json.loads(table.with_suffix(".json").read_text())["NumberOfVolumes"]["Dropped"]
+    denoised, truth = read_table(table), read_table(truth_path(out, scan))
+    dropped = read_json(table.with_suffix(".json"))["NumberOfVolumes"]["Dropped"]
     # By name: a swapped column must not pass.
     return compare(
         scan.run_stem,

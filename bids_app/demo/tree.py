@@ -11,7 +11,7 @@ import numpy as np
 from bids_app.atlas.setup.build_volumes import VolumeImage, atlas_files
 from bids_app.demo.confounds import confound_table
 from bids_app.demo.head import random_for, simulate_scan
-from bids_app.outputs.atomic import json_bytes, replacing, table_bytes, write_all, write_bytes
+from bids_app.files import json_bytes, replacing, table_bytes, write_all, write_bytes
 from model.networks import parcel_names, parcels
 
 if TYPE_CHECKING:

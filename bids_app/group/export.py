@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from bids_app.errors import InputError, NothingSelectedError, OptionsError
+from bids_app.files import json_bytes, replacing, write_all
 from bids_app.group.index import embedding_path, find_statuses, read_entries, take_census
 from bids_app.group.table import (
     Columns,
@@ -18,7 +18,7 @@ from bids_app.group.table import (
     write_status_table,
     write_tsv,
 )
-from bids_app.outputs.atomic import json_bytes, replacing, write_all
+from model.files.read import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,7 +150,7 @@ def _refuse_mixtures(census: Census) -> None:
 def _group_metadata(output_dir: Path, index: Path, census: Census) -> bytes:
     first = next(entry for entry in read_entries(index) if entry.embedded)
     sidecar = embedding_path(output_dir / first.path).with_suffix(".json")
-    content = json.loads(sidecar.read_text(encoding="utf-8"))
+    content = read_json(sidecar)
     shared = ("Model", "EmbeddingDimension", "Parts", "ScanVector", "Atlas", "SoftwareVersion")
     return json_bytes(
         {

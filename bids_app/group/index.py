@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING, Any
 from bids_app import __version__
 from bids_app.errors import InputError
 from bids_app.outputs.status import RECORD_KEYS, read_status
+from model.files.fault import faults_as, reading
+from model.files.fingerprint import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
 _SETTLED_NS = 2_000_000_000
 """A file younger than the index by less may have changed once more within a tick of the clock."""
@@ -132,7 +135,7 @@ class _Known:
     """The runs of the last index, taken in the order of paths."""
 
     def __init__(self, index: Path, *, sha256: str | None) -> None:
-        usable = sha256 is not None and index.is_file() and _sha256(index) == sha256
+        usable = sha256 is not None and index.is_file() and file_sha256(index) == sha256
         self._entries = read_entries(index) if usable else iter(())
         self._written_ns = index.stat().st_mtime_ns if usable else 0
         self._next = next(self._entries, None)
@@ -166,10 +169,11 @@ def embedding_path(status: Path) -> Path:
     return status.with_name(status.name.replace("_status.json", "_desc-scan_embedding.tsv"))
 
 
-def damaged_embedding(table: Path, err: Exception) -> InputError:
+def damaged_embedding() -> AbstractContextManager[None]:
     """Say that a run's embedding cannot be used, and what to do."""
-    return InputError(
-        f"{table}: the embedding of this run is damaged ({err}).",
+    return faults_as(
+        InputError,
+        what="the embedding of this run is damaged",
         hint="Delete it and run the participant level again; it redoes only this run.",
     )
 
@@ -180,10 +184,8 @@ def _read(output_dir: Path, status: Path) -> Entry:
     record = read_status(status)
     if record["Status"] == "embedded":
         table = embedding_path(status)
-        try:
+        with damaged_embedding(), reading(table):
             files |= _stamps(status, [table.name, table.with_suffix(".json").name])
-        except OSError as err:
-            raise damaged_embedding(table, err) from err
     return Entry(
         path=status.relative_to(output_dir).as_posix(),
         files=files,
@@ -207,8 +209,3 @@ def _count(census: Census, entry: Entry, row: int) -> None:
     examples = census.examples.setdefault(settings, [])
     if len(examples) < _EXAMPLES:
         examples.append(entry.path.rpartition("/")[2])
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

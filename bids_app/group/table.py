@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,10 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bids_app.files import FLOAT_FORMAT
 from bids_app.group.index import damaged_embedding, embedding_path
-from bids_app.outputs.atomic import FLOAT_FORMAT
 from bids_app.outputs.embedding import PARTS, embedding_columns
 from model.cohort.outputs import ID_COLUMNS
+from model.files.fault import FileError, reading
+from model.files.read import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -199,17 +200,16 @@ def read_scan_embedding(status: Path, *, size: int) -> FloatArray:
         Table or sidecar is damaged.
     """
     path = embedding_path(status)
-    try:
-        dim = json.loads(path.with_suffix(".json").read_text("utf-8"))["EmbeddingDimension"]
+    with damaged_embedding():
+        meta = read_json(path.with_suffix(".json"), needs={"EmbeddingDimension": int})
+        dim = meta["EmbeddingDimension"]
         expected = size or dim * len(PARTS)
-        header, row, *rest = path.read_bytes().split(b"\n")
-        values = np.array(row.replace(b"n/a", b"nan").split(b"\t")).astype(np.float32)
+        with reading(path):
+            header, row, *rest = path.read_bytes().split(b"\n")
+            values = np.array(row.replace(b"n/a", b"nan").split(b"\t")).astype(np.float32)
         if header != _header(dim) or rest != [b""] or values.size != expected:
-            raise ValueError(
-                f"expected 1 row of {expected} columns, found {len(rest)} of {values.size}"
-            )
-    except (OSError, ValueError, KeyError, TypeError) as err:
-        raise damaged_embedding(path, err) from err
+            found = f"found {len(rest)} of {values.size}"
+            raise FileError(path, f"expected 1 row of {expected} columns, {found}")
     return values
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bids_app.inputs.entities import Entities, parse_name, split_name
+from model.files.fault import FileError
+from model.files.read import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -131,12 +132,9 @@ def _merged(sidecars: Iterable[Path]) -> tuple[dict[str, Any], str | None]:
     merged: dict[str, Any] = {}
     for path in sidecars:
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as err:
-            return merged, f"{path.name} is not readable as JSON ({err})"
-        if not isinstance(content, dict):
-            return merged, f"{path.name} is not a JSON object"
-        merged |= content
+            merged |= read_json(path)
+        except FileError as fault:
+            return merged, fault.sentence(where=path.name).removesuffix(".")
     return merged, None
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from bids_app.errors import AppError, InputError, NeverMadeError
 from bids_app.inputs.companions import confounds_entities
 from bids_app.inputs.entities import split_name
+from model.files.fault import FileError
+from model.files.read import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,10 +182,9 @@ def _is_derivative(root: Path) -> bool:
 def _description(root: Path) -> dict[str, Any]:
     """Read a dataset's description; empty where there is no good one."""
     try:
-        content = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        content = {}
-    return content if isinstance(content, dict) else {}
+        return read_json(root / "dataset_description.json")
+    except FileError:
+        return {}
 
 
 def _refuse_postprocessed(root: Path) -> None:

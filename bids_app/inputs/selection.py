@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from bids_app.atlas.spaces import SPACES
 from bids_app.errors import NothingSelectedError, OptionsError
 from bids_app.inputs.entities import same_run_label
+from model.files.fault import faults_as
+from model.files.read import read_json, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -122,11 +123,8 @@ def load_bids_filter(path: Path) -> dict[str, Any]:
     OptionsError
         Not a JSON object of objects.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise OptionsError(f"--bids-filter-file {path}: not readable as JSON ({err}).") from err
-    bold = content.get("bold", {}) if isinstance(content, dict) else None
+    with faults_as(OptionsError, where=f"--bids-filter-file {path}"):
+        bold = read_json(path).get("bold", {})
     if not isinstance(bold, dict):
         raise OptionsError(
             f'--bids-filter-file {path}: expected {{"bold": {{"<entity>": <value>, …}}}}.',
@@ -175,12 +173,8 @@ def _from_files(values: Iterable[str]) -> list[str]:
         if "." not in value and "/" not in value:
             words.append(value)
             continue
-        try:
-            lines = Path(value).read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, ValueError) as err:
-            raise OptionsError(
-                f"{value}: neither a participant label nor a readable text file ({err})."
-            ) from err
+        with faults_as(OptionsError, what="neither a participant label nor a readable text file"):
+            lines = read_text(Path(value)).splitlines()
         first = [line.split("\t")[0].strip() for line in lines]
         words += [word for word in first if word not in ("", "participant_id")]
     return words

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from bids_app import __version__
 from bids_app.atlas.folder import ATLAS_LABEL
 from bids_app.errors import OptionsError, OutputError
-from bids_app.outputs.atomic import json_bytes, write_all
+from bids_app.files import json_bytes, write_all
+from model.files.fault import FileError
+from model.files.read import read_json, read_text
 from model.networks import parcels
 
 if TYPE_CHECKING:
@@ -72,11 +73,9 @@ def check_output_folder(output_dir: Path, *, bids_dir: Path, derivative: Path) -
 def _ours(description: Path) -> bool:
     """Tell whether a description is absent, or names semantoks."""
     try:
-        return "semantoks" in description.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except (OSError, ValueError):
-        return False
+        return "semantoks" in read_text(description)
+    except FileError as fault:
+        return isinstance(fault.__cause__, FileNotFoundError | NotADirectoryError)
 
 
 def write_dataset_files(output_dir: Path, *, derivative: Path) -> list[Path]:
@@ -140,10 +139,8 @@ def _description(derivative: Path) -> dict[str, Any]:
 def _generators_of(derivative: Path) -> list[dict[str, str]]:
     """Return name and version of the input's generators; an incomplete input gives none."""
     try:
-        description = json.loads((derivative / "dataset_description.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return []
-    if not isinstance(description, dict):
+        description = read_json(derivative / "dataset_description.json")
+    except FileError:
         return []
     entries = description.get("GeneratedBy") or [description.get("PipelineDescription")]
     return [

@@ -11,7 +11,7 @@ import numpy as np
 
 from bids_app import __version__
 from bids_app.atlas.folder import ATLAS_LABEL
-from bids_app.outputs.atomic import json_bytes, table_bytes
+from bids_app.files import json_bytes, table_bytes
 from bids_app.outputs.embedding import embedding_files
 from model.networks import parcel_names, parcels
 

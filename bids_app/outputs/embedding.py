@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from bids_app.outputs.atomic import json_bytes, table_bytes
+from bids_app.files import json_bytes, table_bytes
 from model.networks import NETWORKS
 
 if TYPE_CHECKING:

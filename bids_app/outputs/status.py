@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from bids_app import __version__
 from bids_app.errors import InputError
-from bids_app.outputs.atomic import json_bytes, write_bytes
+from bids_app.files import json_bytes, write_bytes
 from bids_app.outputs.derivatives import output_path
+from model.files.fault import FileError, faults_as
+from model.files.fingerprint import stamp
+from model.files.read import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +20,15 @@ if TYPE_CHECKING:
     from bids_app.inputs.scans import Scan
 
 Status = Literal["embedded", "excluded", "failed"]
-RECORD_KEYS = ("Status", "Reason", "Entities", "Source", "ConfigurationHash", "QC")
-"""What the group level needs of a status."""
+RECORD_KEYS: dict[str, type] = {
+    "Status": str,
+    "Reason": str,
+    "Entities": dict,
+    "Source": str,
+    "ConfigurationHash": str,
+    "QC": dict,
+}
+"""What later levels need of a status, and of what kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +57,8 @@ def input_fingerprint(scan: Scan) -> dict[str, str]:
         scan.confounds_meta_path,
         scan.sidecar_path,
     )
-    stats = {p.name: p.stat() for p in paths if p is not None and p.exists()}
-    return {name: f"{stat.st_size}:{stat.st_mtime_ns}" for name, stat in sorted(stats.items())}
+    stamps = {p.name: str(stamp(p)) for p in paths if p is not None and p.exists()}
+    return dict(sorted(stamps.items()))
 
 
 def already_done(output_dir: Path, scan: Scan, configuration: str) -> ScanOutcome | None:
@@ -60,16 +69,15 @@ def already_done(output_dir: Path, scan: Scan, configuration: str) -> ScanOutcom
     """
     path = status_path(output_dir, scan)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        holds = (
-            record["Status"] != "failed"
-            and record["ConfigurationHash"] == configuration
-            and record["Inputs"] == input_fingerprint(scan)
-            and all((path.parent / name).is_file() for name in record["Outputs"])
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        record = read_json(path, needs=RECORD_KEYS | {"Inputs": dict, "Outputs": list})
+    except FileError:
         return None
-    if not holds:
+    if not (
+        record["Status"] != "failed"
+        and record["ConfigurationHash"] == configuration
+        and record["Inputs"] == input_fingerprint(scan)
+        and all((path.parent / str(name)).is_file() for name in record["Outputs"])
+    ):
         return None
     return ScanOutcome(
         scan=scan,
@@ -107,14 +115,9 @@ def read_status(path: Path) -> dict[str, Any]:
     InputError
         The file is damaged.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        missing = set(RECORD_KEYS) - set(record)
-        if missing or not isinstance(record["QC"], dict):
-            raise ValueError(f"no {', '.join(sorted(missing)) or 'QC'}")
-    except (OSError, ValueError, TypeError) as err:
-        raise InputError(
-            f"{path}: the status of this run is damaged ({err}).",
-            hint="Delete it and run the participant level again.",
-        ) from err
-    return dict(record)
+    with faults_as(
+        InputError,
+        what="the status of this scan is damaged",
+        hint="Delete it and run the participant level again; it redoes only this scan.",
+    ):
+        return read_json(path, needs=RECORD_KEYS)

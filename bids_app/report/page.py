@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_app import __version__
 from bids_app.errors import InputError
-from bids_app.outputs.atomic import write_bytes
+from bids_app.files import write_bytes
 from bids_app.report.methods import methods_section
 from bids_app.report.panels import run_section
 from bids_app.report.quality import flag_names

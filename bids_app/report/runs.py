@@ -5,7 +5,6 @@ Only files named in docs/outputs.md are read, so that runs of earlier invocation
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NewType
 
@@ -13,6 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_app.errors import InputError
+from bids_app.files import read_table
+from bids_app.outputs.status import read_status
+from model.files.fault import FileError, reading
+from model.files.read import read_json
 from model.networks import parcel_names
 
 if TYPE_CHECKING:
@@ -108,16 +111,7 @@ def read_runs(output_dir: Path, participant: str) -> tuple[ReportRun, ...]:
 
 
 def _read_record(path: Path) -> Metadata:
-    try:
-        record = _read_json(path)
-        if record["Status"] not in ("embedded", "excluded", "failed"):
-            raise ValueError(f"unknown status {record['Status']!r}")
-        return Metadata({"Reason": "", **record, "Entities": dict(record["Entities"])})
-    except (OSError, ValueError, KeyError, TypeError) as err:
-        raise InputError(
-            f"{path}: not a readable status file ({err}).",
-            hint="Remove it and run the participant level again: the run is redone.",
-        ) from err
+    return Metadata(read_status(path))
 
 
 def _labels(entities: list[dict[str, str]]) -> list[str]:
@@ -138,15 +132,13 @@ def _read_run(path: Path, record: Metadata, label: str) -> ReportRun:
         return ReportRun(label=label, record=record, tables=None)
     try:
         tables = _read_tables(path.with_name(path.name.removesuffix("_status.json")))
-    except (OSError, ValueError, KeyError) as err:
-        problem = f"the figures are left out, as a table cannot be read: {err}"
+    except FileError as fault:
+        problem = f"the figures are left out, as a table cannot be read: {fault.message}"
         return ReportRun(label=label, record=record, tables=None, problem=problem)
     return ReportRun(label=label, record=record, tables=tables)
 
 
 def _read_tables(stem: Path) -> RunTables:
-    import pandas as pd
-
     def named(ending: str) -> Path:
         return stem.with_name(f"{stem.name}_{ending}")
 
@@ -156,28 +148,29 @@ def _read_tables(stem: Path) -> RunTables:
         extraction = Extraction(
             denoised=_read_series(named("desc-denoised_timeseries.tsv")),
             denoised_meta=_read_json(named("desc-denoised_timeseries.json")),
-            outliers=pd.read_csv(named("outliers.tsv"), sep="\t"),
+            outliers=read_table(named("outliers.tsv")),
             outliers_meta=_read_json(named("outliers.json")),
         )
+    path = named("desc-tokens_embedding.npy")
+    with reading(path):
+        tokens = np.load(path, allow_pickle=False)
     return RunTables(
         extraction=extraction,
         model=_read_series(named("desc-model_timeseries.tsv")),
         model_meta=model_meta,
-        coverage=pd.read_csv(named("coverage.tsv"), sep="\t"),
+        coverage=read_table(named("coverage.tsv")),
         coverage_meta=_read_json(named("coverage.json")),
-        tokens=np.load(named("desc-tokens_embedding.npy"), allow_pickle=False),
+        tokens=tokens,
         tokens_meta=_read_json(named("desc-tokens_embedding.json")),
     )
 
 
 def _read_series(path: Path) -> npt.NDArray[np.float32]:
-    import pandas as pd
-
-    table = pd.read_csv(path, sep="\t", dtype=np.float32)
+    table = read_table(path, dtype=np.float32)
     if tuple(table.columns) != parcel_names():
-        raise ValueError(f"{path.name}: the columns are not the {len(parcel_names())} parcels")
+        raise FileError(path, f"the columns are not the {len(parcel_names())} parcels")
     return table.to_numpy()
 
 
 def _read_json(path: Path) -> Metadata:
-    return Metadata(json.loads(path.read_text(encoding="utf-8")))
+    return Metadata(read_json(path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_app.errors import ScanError
+from bids_app.files import read_table
 from bids_app.series.columns import (
     Mapping457,
     declared_orders,
@@ -19,6 +19,7 @@ from bids_app.series.columns import (
 )
 from bids_app.series.timing import series_start, series_tr
 from model.cohort.outputs import kept_frames
+from model.files.fault import faults_as, reading
 from model.series import ParcelSeries
 from model.shards.published_series import open_store, read_row, read_subjects
 
@@ -31,9 +32,6 @@ TABLES = {".tsv": "\t", ".csv": ","}
 ARRAYS = (".npy", ".npz")
 HDF5 = (".h5", ".hdf5")
 _OWN_DENOISED = "_desc-denoised_timeseries.tsv"
-
-# What the readers raise on files that are not what their ending says.
-_DAMAGE = (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,15 +64,13 @@ def series_keys(path: Path) -> tuple[str | None, ...]:
         The file cannot be read.
     """
     suffix = path.suffix.lower()
-    try:
+    with faults_as(ScanError, where=path.name), reading(path):
         if suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 return tuple(arrays.files)
         if suffix in HDF5:
             with open_store(path) as store:
                 return tuple(read_subjects(store))
-    except _DAMAGE as err:
-        raise _unreadable(path, err) from err
     return (None,)
 
 
@@ -133,7 +129,7 @@ def read_series(
         raise ScanError(f"--order {order}: expected one of {', '.join(declared_orders())}.")
     tr_s, tr_source = series_tr(path, override_s=tr_s)
     suffix = path.suffix.lower()
-    try:
+    with faults_as(ScanError, where=path.name), reading(path):
         if suffix in TABLES:
             values, mapping = _read_table(path, order=order, ignore_others=ignore_others)
         elif suffix in ARRAYS:
@@ -143,8 +139,6 @@ def read_series(
         else:
             known = ", ".join([*TABLES, *ARRAYS, *HDF5])
             raise ScanError(f"{path.name}: expected a file ending in {known}.")
-    except _DAMAGE as err:
-        raise _unreadable(path, err) from err
     spread = mapping.spread(values).astype(np.float32)
     outliers = own_outliers(path)
     series = ParcelSeries(
@@ -160,8 +154,6 @@ def read_series(
 def _read_table(
     path: Path, *, order: str | None, ignore_others: bool
 ) -> tuple[Float64Array, Mapping457]:
-    import pandas as pd
-
     separator = TABLES[path.suffix.lower()]
     with path.open(encoding="utf-8-sig", newline="") as lines:
         header = [name.strip() for name in next(csv.reader(lines, delimiter=separator), [])]
@@ -169,9 +161,9 @@ def _read_table(
         raise ScanError(f"{path.name}: the table is empty.")
     numbered = header in [[str(i + first) for i in range(len(header))] for first in (0, 1)]
     named = not numbered and not all(_is_number(name) for name in header)
-    table = pd.read_csv(
+    table = read_table(
         path,
-        sep=separator,
+        separator=separator,
         header=None,
         skiprows=1 if named or numbered else 0,
         na_values=["n/a"],
@@ -252,7 +244,3 @@ def _read_hdf5(path: Path, *, row: int) -> tuple[Float64Array, Mapping457]:
         raise ScanError(f"{path.name}: row {row} holds no data, only NaN.")
     mapping = Mapping457(target=np.flatnonzero(provided), evidence="HDF5 layout")
     return values[:, provided].astype(np.float64), mapping
-
-
-def _unreadable(path: Path, err: Exception) -> ScanError:
-    return ScanError(f"{path.name}: cannot be read ({' '.join(str(err).split())}).")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bids_app import __version__
 from bids_app.atlas.folder import ATLAS_LABEL
-from bids_app.outputs.atomic import json_bytes, table_bytes
+from bids_app.files import json_bytes, table_bytes
 from bids_app.outputs.derivatives import model_metadata, output_path, series_table
 from bids_app.outputs.embedding import embedding_files
 from bids_app.quality import measures as qc

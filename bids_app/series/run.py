@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import uuid
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_app import __version__
 from bids_app.errors import OptionsError, ScanError
-from bids_app.outputs.atomic import write_all, write_bytes
+from bids_app.files import write_all, write_bytes
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.status import ScanOutcome, already_done, write_outcome
 from bids_app.participant import outcome_of_fault
@@ -21,6 +20,7 @@ from bids_app.series.result import SeriesResult, series_files
 from bids_app.series.scan import SeriesScan, common_folder, find_series
 from bids_app.workers.agenda import embed_all
 from bids_app.workers.cost import process_memory_mb, series_memory_mb
+from model.files.fingerprint import text_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -186,4 +186,4 @@ def run_series(
 
 def _digest(settings: Mapping[str, object], length: int) -> str:
     text = json.dumps(settings, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return text_sha256(text)[:length]

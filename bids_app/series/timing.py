@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from bids_app.errors import ScanError
+from model.files.fault import faults_as
+from model.files.read import read_json
 from model.preprocess import TR_LIMITS_S
 
 if TYPE_CHECKING:
@@ -60,11 +61,8 @@ def _sidecar(path: Path) -> dict[str, Any]:
     """Read a JSON file; empty where there is none."""
     if not path.is_file():
         return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise ScanError(f"{path.name}: not a readable JSON file ({err}).") from err
-    return content if isinstance(content, dict) else {}
+    with faults_as(ScanError, where=path.name):
+        return read_json(path)
 
 
 def _sidecar_tr(sidecar: Path) -> float | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_app.errors import ScanError, ScanExcludedError
+from bids_app.files import read_table
 from bids_app.inputs.companions import NOT_FETCHED
 from bids_app.signal.strategy import (
     available_strategies,
@@ -20,6 +19,8 @@ from bids_app.signal.strategy import (
     numbered,
     strategy_columns,
 )
+from model.files.fault import faults_as
+from model.files.read import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -260,14 +261,10 @@ def _missing_columns(
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
     if not path.exists():
         raise ScanError(f"{path.name}: {NOT_FETCHED}.")
-    try:
-        table = pd.read_csv(path, sep="\t", na_values=["n/a"])
-    except (OSError, ValueError, EOFError, zlib.error) as err:  # pandas' are ValueErrors
-        raise ScanError(f"{path.name}: not readable as a table ({err}).") from err
+    with faults_as(ScanError, where=path.name):
+        table = read_table(path, na_values=["n/a"])
     if table.empty:
         raise ScanError(f"{path.name}: the table is empty.")
     return table
@@ -282,11 +279,8 @@ def _read_meta(path: Path | None, table: Path) -> dict[str, Any]:
             "none).",
             hint="Choose a strategy without CompCor.",
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise ScanError(f"{path.name}: not readable as JSON ({err}).") from err
-    return content if isinstance(content, dict) else {}
+    with faults_as(ScanError, where=path.name):
+        return read_json(path)
 
 
 def _empty_table(n_volumes: int) -> pd.DataFrame:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from bids_app.errors import OptionsError
 from model.errors import ConfigError
+from model.files.fault import faults_as
+from model.files.read import read_json
 from model.files.strict import check_keys
 
 if TYPE_CHECKING:
@@ -154,12 +156,8 @@ def load_strategy(name_or_path: str | Path) -> Strategy:
             hint=f"Names: {', '.join(available_strategies())}.",
         )
     where = f"--denoise-strategy {source}"
-    try:
-        content = json.loads(source.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as err:
-        raise OptionsError(f"{where}: not readable as JSON ({err}).") from err
-    if not isinstance(content, dict):
-        raise OptionsError(f"{where}: expected a JSON object {{…}}, found {_as_json(content)}.")
+    with faults_as(OptionsError, where=where):
+        content = read_json(Path(str(source)))
     if "name" in content:
         raise OptionsError(f"{where}: key name is not allowed; the file's name is the name.")
     try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bids_app.errors import SchedulerError
-from bids_app.outputs.atomic import write_all
+from bids_app.files import write_all
 from bids_app.workers.cost import scan_seconds
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bids_app.errors import NothingSelectedError, ScanError
-from bids_app.outputs.atomic import json_bytes, table_bytes, write_all
+from bids_app.files import json_bytes, table_bytes, write_all
 from bids_app.outputs.embedding import embedding_columns, model_metadata
 from bids_app.tasks.events import events_of, find_events, read_events
 from model.cohort.outputs import embedded_runs, model_series

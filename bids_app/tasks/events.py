@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from bids_app.errors import InputError, ScanError
+from bids_app.files import read_table
 from bids_app.inputs.entities import same_run_label
+from model.files.fault import faults_as
 from model.tasks.block_windows import Event
 
 if TYPE_CHECKING:
@@ -74,17 +74,14 @@ def read_events(path: Path) -> list[Event]:
     ScanError
         A column is absent, or an onset or duration is no number.
     """
-    try:
+    with faults_as(ScanError, where=path.name):
         # Only "n/a" is missing in BIDS: a condition may be called "null" or "None".
-        table = pd.read_csv(
+        table = read_table(
             path,
-            sep="\t",
             na_values=["n/a", ""],
             keep_default_na=False,
             dtype={"trial_type": str},
         )
-    except (OSError, ValueError) as err:
-        raise ScanError(f"{path.name}: cannot be read ({err}).") from err
     absent = [name for name in NEEDED if name not in table.columns]
     if absent:
         raise ScanError(

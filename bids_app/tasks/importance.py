@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bids_app.outputs.atomic import json_bytes, table_bytes, write_all
+from bids_app.files import json_bytes, table_bytes, write_all
 from bids_app.outputs.embedding import embedding_columns, model_metadata
 from model.cohort.outputs import embedded_runs, model_series
 from model.networks import NETWORKS

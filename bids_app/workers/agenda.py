@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bids_app.cli.tables import outcome_tsv
-from bids_app.outputs.atomic import remove_partial, write_bytes
+from bids_app.files import remove_partial, write_bytes
 from bids_app.outputs.derivatives import output_folder
 from bids_app.outputs.status import ScanOutcome, write_outcome
 from bids_app.workers.cost import REPORT_MB

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.files.tables import TableError, read_columns
+from model.files.fault import faults_as
+from model.files.read import read_json
+from model.files.tables import read_columns
 from model.networks import NETWORKS
 from model.probing.samples import ProbeError, Samples
 from model.probing.splits import LeakError
@@ -55,18 +56,17 @@ def read_group_table(
     LeakError
         The columns were scaled over the table.
     """
-    try:
-        meta = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        model, dim = dict(meta["Model"]), int(meta["EmbeddingDimension"])
-        parts: tuple[ReadoutPart, ...] = readout or tuple(meta["ScanVector"])
+    needs = {"Model": dict, "EmbeddingDimension": int, "ScanVector": list}
+    with faults_as(
+        ProbeError,
+        what="not a table of the group level with its JSON beside it",
+        hint="Name group_desc-scan_embedding.parquet or .tsv, or the output folder.",
+    ):
+        meta = read_json(path.with_suffix(".json"), needs=needs)
         found = read_columns(path, text=_PREFIXES)
-        table = {name: c.to_numpy(zero_copy_only=False) for name, c in found.items()}
-    except (OSError, ValueError, KeyError, TypeError, TableError) as err:
-        raise ProbeError(
-            f"{path}: not a table of the group level with its JSON beside it ({err}).",
-            hint="Name group_desc-scan_embedding.parquet or .tsv, or the output folder.",
-        ) from err
-    columns = _columns(parts, dim)
+    table = {name: c.to_numpy(zero_copy_only=False) for name, c in found.items()}
+    parts: tuple[ReadoutPart, ...] = readout or tuple(meta["ScanVector"])
+    columns = _columns(parts, meta["EmbeddingDimension"])
     absent = [name for name in ("participant_id", *columns) if name not in table]
     if absent:
         raise ProbeError(
@@ -84,7 +84,7 @@ def read_group_table(
         scans=tuple(names[i] for i in rows),
     )
     _refuse_scaled(samples.values, where=path)
-    return GroupTable(samples=samples, model=model, readout=parts)
+    return GroupTable(samples=samples, model=meta["Model"], readout=parts)
 
 
 def _columns(readout: tuple[ReadoutPart, ...], dim: int) -> list[str]:

@@ -5,8 +5,6 @@ Reads only what docs/outputs.md promises; for evaluation, which needs no images.
 
 from __future__ import annotations
 
-import csv
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import SemantoksError
+from model.files.fault import FileError, faults_as, reading
+from model.files.read import read_json
+from model.files.tables import read_cells
 from model.networks import parcel_names
 from model.series import ParcelSeries
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from model.series import BoolArray
@@ -58,25 +60,19 @@ class Run:
         """Return the path of one of its files, such as ``desc-model_timeseries.tsv``."""
         return self.status_path.with_name(f"{self.name}_{ending}")
 
-    def metadata(self, ending: str) -> dict[str, Any]:
-        """Read one of its JSON files."""
-        path = self.file(ending)
-        try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as err:
-            raise _damaged(path, err) from err
+    def metadata(self, ending: str, **needs: type) -> dict[str, Any]:
+        """Read one of its JSON files; the needed keys are there, and of their kinds."""
+        with _damaged():
+            return read_json(self.file(ending), needs=needs)
 
     def numbers(self, ending: str) -> tuple[list[str], npt.NDArray[np.float64]]:
         """Read one of its tables of numbers: column names, and (rows, columns), NaN for n/a."""
         path = self.file(ending)
-        try:
-            with path.open(encoding="utf-8", newline="") as lines:
-                table = csv.reader(lines, delimiter="\t")
-                header = next(table)
-                rows = [[_number(cell) for cell in row] for row in table]
-            return header, np.array(rows, dtype=np.float64).reshape(len(rows), len(header))
-        except (OSError, ValueError, StopIteration) as err:
-            raise _damaged(path, err) from err
+        with _damaged():
+            header, cells = read_cells(path)
+            with reading(path):
+                rows = [[_number(cell) for cell in row] for row in cells]
+        return header, np.array(rows, dtype=np.float64).reshape(len(rows), len(header))
 
 
 def embedded_runs(folder: Path) -> list[Run]:
@@ -89,18 +85,18 @@ def embedded_runs(folder: Path) -> list[Run]:
     """
     found = []
     for path in sorted(folder.glob("sub-*/**/*_status.json")):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            if record["Status"] == "embedded":
-                found.append(
-                    Run(
-                        status_path=path,
-                        entities=dict(record["Entities"]),
-                        configuration=record["ConfigurationHash"].partition("-")[0],
-                    )
+        with _damaged():
+            needs = {"Status": str, "Entities": dict, "ConfigurationHash": str}
+            record = read_json(path, needs=needs)
+        if record["Status"] == "embedded":
+            configuration = record["ConfigurationHash"].partition("-")[0]
+            found.append(
+                Run(
+                    status_path=path,
+                    entities=record["Entities"],
+                    configuration=configuration,
                 )
-        except (OSError, ValueError, KeyError, TypeError) as err:
-            raise _damaged(path, err) from err
+            )
     if not found:
         raise OutputsError(
             f"{folder}: no embedded run (sub-*/**/*_status.json) found.",
@@ -120,19 +116,17 @@ def model_series(run: Run) -> ParcelSeries:
     """Read the series that the encoder saw: (T, 457) at its TR, normalized."""
     ending = "desc-model_timeseries"
     names, values = run.numbers(f"{ending}.tsv")
-    meta = run.metadata(f"{ending}.json")
+    meta = run.metadata(f"{ending}.json", RepetitionTime=float, Normalization=str, StartTime=float)
     path = run.file(f"{ending}.tsv")
-    if tuple(names) != parcel_names():
-        raise _damaged(path, ValueError(f"its columns are not the {len(parcel_names())} parcels"))
-    try:
-        return ParcelSeries(
-            values=values.astype(np.float32),
-            tr_s=float(meta["RepetitionTime"]),
-            unit=meta["Normalization"],
-            start_s=float(meta["StartTime"]),
-        )
-    except (KeyError, TypeError, ValueError) as err:
-        raise _damaged(path.with_suffix(".json"), err) from err
+    with _damaged():
+        if tuple(names) != parcel_names():
+            raise FileError(path, f"its columns are not the {len(parcel_names())} parcels")
+    return ParcelSeries(
+        values=values.astype(np.float32),
+        tr_s=float(meta["RepetitionTime"]),
+        unit=meta["Normalization"],
+        start_s=float(meta["StartTime"]),
+    )
 
 
 def kept_frames(outliers: Path, *, n_frames: int) -> BoolArray:
@@ -155,12 +149,9 @@ def kept_frames(outliers: Path, *, n_frames: int) -> BoolArray:
     OutputsError
         The table is damaged, or of another series.
     """
-    try:
-        with outliers.open(encoding="utf-8", newline="") as file:
-            rows = [r for r in csv.DictReader(file, delimiter="\t") if r["dropped"] == "0"]
+    with faults_as(OutputsError, what="not as docs/outputs.md says"), reading(outliers):
+        rows = [row for row in read_cells(outliers).by_name() if row["dropped"] == "0"]
         kept = np.array([row["interpolated"] == "0" for row in rows])
-    except (OSError, ValueError, KeyError) as err:
-        raise OutputsError(f"{outliers}: not as docs/outputs.md says ({err}).") from err
     if len(kept) != n_frames:
         raise OutputsError(
             f"{outliers}: {len(kept)} volumes used, the series has {n_frames} frames.",
@@ -173,8 +164,9 @@ def _number(cell: str) -> float:
     return float("nan") if cell == "n/a" else float(cell)
 
 
-def _damaged(path: Path, err: Exception) -> OutputsError:
-    return OutputsError(
-        f"{path}: absent or damaged ({err}).",
+def _damaged() -> AbstractContextManager[None]:
+    return faults_as(
+        OutputsError,
+        what="absent or damaged",
         hint="Delete this run's files and run the participant level again; it redoes only these.",
     )

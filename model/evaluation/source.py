@@ -110,7 +110,7 @@ def read_source(path: Path, options: SourceOptions) -> tuple[ByLevel, list[str]]
 
     Raises
     ------
-    EvaluationError, OutputsError, TableError
+    EvaluationError, FileError, OutputsError
         Columns, labels or files are missing, or a key occurs twice.
     """
     if path.is_dir():

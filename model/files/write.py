@@ -11,13 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.errors import ConfigError, SemantoksError
+from model.errors import ConfigError
+from model.files.fault import FileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
-class ResultError(SemantoksError):
+class ResultError(FileError):
     """A result cannot be written."""
 
     exit_code = 73
@@ -38,10 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as err:
-        raise ResultError(
-            f"{path}: cannot be written ({err.strerror or err}).",
-            hint="Check permissions, quota and free space of the output folder.",
-        ) from err
+        raise _unwritable(path, err) from err
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -60,15 +58,29 @@ _number = itertools.count()
 def write_whole(contents: Mapping[Path, bytes]) -> list[Path]:
     """Write files that belong together: all under temporary names first, then renamed.
 
+    A file that already holds the same bytes is left untouched.
+
+    Returns
+    -------
+    The paths, in order.
+
     Raises
     ------
     ResultError
-        A folder cannot be written; no final name has changed then.
+        A folder cannot be written or the disk is full; no final name has changed then.
     """
     with contextlib.ExitStack() as renames:
         for path, content in contents.items():
-            renames.enter_context(replacing(path)).write_bytes(content)
+            if not _holds(path, content):
+                renames.enter_context(replacing(path)).write_bytes(content)
     return list(contents)
+
+
+def remove_partial(folder: Path, tag: str) -> None:
+    """Remove what a process that was killed left in a folder under temporary names."""
+    for path in folder.glob(f".*.{tag}-*.part"):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def refuse_occupied(out: Path) -> None:
@@ -84,8 +96,13 @@ def refuse_occupied(out: Path) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
+def new_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
     """Give a folder beside `out`; on success it becomes `out`, else it goes away.
+
+    Parameters
+    ----------
+    replace
+        Whether a folder at `out` that holds something gives way.
 
     Raises
     ------
@@ -98,9 +115,11 @@ def new_folder(out: Path) -> Iterator[Path]:
             new = Path(scratch, "new")
             new.mkdir()
             yield new
+            if replace and out.exists():
+                out.rename(Path(scratch, "old"))
             new.rename(out)
     except OSError as err:
-        raise ResultError(f"{out}: cannot be written ({err}).") from err
+        raise _unwritable(out, err) from err
 
 
 def json_bytes(content: Any) -> bytes:
@@ -118,3 +137,18 @@ def _cell(value: object) -> str:
     if value is None or value != value:
         return "n/a"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        return False
+
+
+def _unwritable(path: Path, err: OSError) -> ResultError:
+    return ResultError(
+        path,
+        f"cannot be written ({err.strerror or err})",
+        hint="Check permissions, quota and free space of the output folder.",
+    )

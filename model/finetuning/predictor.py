@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from model.checkpoint import load_encoder
 from model.errors import CheckpointError, ConfigError
+from model.files.fault import faults_as
+from model.files.read import read_json
 from model.files.strict import from_dict
 from model.probing.head import LinearHead, make_head
 from model.spec import ReadoutPart  # noqa: TC001 - from_dict reads the annotations
@@ -143,7 +145,8 @@ def load_predictor(folder: Path, *, device: str = "cpu") -> tuple[Predictor, Hea
     """
     encoder = load_encoder(folder / CHECKPOINT_FOLDER)
     try:
-        values: dict[str, Any] = json.loads((folder / HEAD_CARD).read_text(encoding="utf-8"))
+        with faults_as(CheckpointError, where=str(folder), what="no readable head"):
+            values = read_json(folder / HEAD_CARD)
         card = from_dict(HeadCard, values, where=str(folder / HEAD_CARD))
         tensors = load_file(folder / HEAD_WEIGHTS)
         predictor = make_predictor(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from dataclasses import asdict, fields
 from importlib.resources import files
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import load_encoder
 from model.errors import ConfigError
+from model.files.fault import faults_as
+from model.files.read import read_json, read_toml
 from model.files.strict import from_dict
 from model.pretraining.settings import (
     BUNDLED,
@@ -74,13 +75,9 @@ def load_config(path: Path, *, overrides: tuple[str, ...] = ()) -> PretrainConfi
     CheckpointError
         ``run.init`` names no checkpoint that can be loaded.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise ConfigError(
-            f"{path}: not a readable TOML file ({err}).",
-            hint=f"Recipes that come with the package: {', '.join(shipped_recipes())}.",
-        ) from err
+    hint = f"Recipes that come with the package: {', '.join(shipped_recipes())}."
+    with faults_as(ConfigError, what="not a readable TOML file", hint=hint):
+        tables = read_toml(path)
     wrong = [name for name, table in tables.items() if not isinstance(table, dict)]
     if wrong:
         raise ConfigError(f"{path}: expected sections of keys with values, found {wrong}.")
@@ -105,13 +102,9 @@ def load_saved(path: Path) -> PretrainConfig:
     ConfigError
         The file is absent, damaged, or of a version with other settings.
     """
-    try:
-        tables = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise ConfigError(
-            f"{path}: not the settings of a run ({err}).",
-            hint="Name the folder that semantoks-model pretrain wrote to.",
-        ) from err
+    hint = "Name the folder that semantoks-model pretrain wrote to."
+    with faults_as(ConfigError, what="not the settings of a run", hint=hint):
+        tables = read_json(path)
     return _from_tables(tables, where=path)
 
 

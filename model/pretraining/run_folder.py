@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from model.errors import ConfigError, SemantoksError
+from model.files.fault import faults_as
+from model.files.read import read_json
 from model.files.write import write_whole
 from model.pretraining.settings import BUNDLED
 
@@ -94,15 +96,12 @@ def claim(
 
 def _refuse_changes(path: Path, now: dict[str, Any]) -> None:
     """Compare with the settings that a run was started with; name those that differ."""
-    try:
-        then, now = (
-            {f"{name}.{key}": value for name, table in run.items() for key, value in table.items()}
-            for run in (json.loads(path.read_text(encoding="utf-8")), now)
-        )
-    except (OSError, ValueError, AttributeError) as err:
-        raise ConfigError(
-            f"{path}: not the settings of a run.", hint="Name a new folder."
-        ) from err
+    with faults_as(ConfigError, what="not the settings of a run", hint="Name a new folder."):
+        saved = read_json(path, needs=dict.fromkeys(now, dict))
+    then, now = (
+        {f"{name}.{key}": value for name, table in run.items() for key, value in table.items()}
+        for run in (saved, now)
+    )
     changed = [
         f"{key} {then.get(key)!r}, now {now.get(key)!r}"
         for key in {**then, **now}
@@ -127,11 +126,9 @@ def _provenance(data: dict[str, Any] | None, parent: dict[str, str] | None) -> d
 
 def _same_run(path: Path, now: dict[str, Any]) -> dict[str, Any]:
     """Return the saved provenance, with the present revision; other data are refused."""
-    try:
-        then: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise ConfigError(f"{path}: not readable ({err}).", hint="Name a new folder.") from err
-    if not isinstance(then, dict) or not now.keys() <= then.keys():
+    with faults_as(ConfigError, hint="Name a new folder."):
+        then = read_json(path)
+    if not now.keys() <= then.keys():
         raise ConfigError(f"{path}: not the provenance of a run.", hint="Name a new folder.")
     for what in ("data", "parent"):
         if then[what] != now[what]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.errors import SemantoksError
+from model.files.fault import faults_as
+from model.files.fingerprint import text_sha256
+from model.files.tables import read_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -59,7 +60,7 @@ class Labels:
 
 def sha256_of(lines: Iterable[str]) -> str:
     """Hash lines of text."""
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return text_sha256("\n".join(lines))
 
 
 def some(names: Sequence[str]) -> str:
@@ -81,12 +82,9 @@ def read_table(path: Path, columns: Sequence[str]) -> dict[str, dict[str, str]]:
         The file cannot be read, a column is absent, a row is longer than the header or names
         nobody, or a subject has two rows.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter="\t")
-            found, rows = reader.fieldnames or [], list(reader)
-    except (OSError, ValueError, csv.Error) as err:
-        raise LabelError(f"{path}: not a readable table ({err}).") from err
+    hint = "Columns are separated by tabs, one row per subject."
+    with faults_as(LabelError, hint=hint):
+        found, rows = read_cells(path)
     absent = [column for column in (ID_COLUMN, *columns) if column not in found]
     if absent:
         raise LabelError(
@@ -94,15 +92,12 @@ def read_table(path: Path, columns: Sequence[str]) -> dict[str, dict[str, str]]:
             hint="Columns are separated by tabs.",
         )
     table: dict[str, dict[str, str]] = {}
-    for number, row in enumerate(rows, start=2):
-        subject = (row[ID_COLUMN] or "").strip()
-        if not subject or None in row:
-            raise LabelError(
-                f"{path}: line {number} "
-                + (f"names no {ID_COLUMN}." if not subject else "has more cells than the header."),
-                hint="Columns are separated by tabs, one row per subject.",
-            )
-        values = {column: (row[column] or "").strip() for column in columns}
+    for number, cells in enumerate(rows, start=2):
+        row = dict(zip(found, map(str.strip, cells), strict=True))
+        subject = row[ID_COLUMN]
+        if not subject:
+            raise LabelError(f"{path}: line {number} names no {ID_COLUMN}.", hint=hint)
+        values = {column: row[column] for column in columns}
         present = {c: "" if text.lower() in MISSING else text for c, text in values.items()}
         if table.setdefault(subject, present) is not present:
             raise LabelError(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from model.errors import ConfigError
+from model.files.fault import faults_as
+from model.files.read import read_toml
 from model.files.strict import COUNT, SEED, Limits, check_limits, from_dict
 from model.pretraining.recipes import load_config
 
@@ -82,10 +83,8 @@ def load_plan(path: Path) -> Plan:
         Unknown or missing keys, sizes or seeds that repeat or are no whole numbers, a size that
         is not a whole number of the recipe's batches, or held-out scans shorter than a window.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise ConfigError(f"{path}: not a readable TOML file ({err}).") from err
+    with faults_as(ConfigError, what="not a readable TOML file"):
+        values = read_toml(path)
     file = from_dict(_File, values, where=str(path))
     sizes = _distinct(file.sizes, f"{path}: sizes", least=1)
     seeds = _distinct(file.seeds, f"{path}: seeds", least=0)

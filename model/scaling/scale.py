@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +15,8 @@ from model.encoder import build_encoder
 from model.errors import ConfigError, SemantoksError
 from model.evaluation.encoded import encode
 from model.evaluation.source import SourceOptions, keyed_runs
+from model.files.fingerprint import text_sha256
+from model.files.read import read_json
 from model.files.write import json_bytes, tsv_bytes, write_whole
 from model.preprocess import window
 from model.pretraining.pretrain import run_pretraining
@@ -167,7 +167,7 @@ def _read_done(path: Path) -> Row | None:
     """Return a row that an earlier call finished; None: to be done."""
     if not path.exists():
         return None
-    row: Row = json.loads(path.read_text(encoding="utf-8"))
+    row: Row = read_json(path, needs={"status": str})
     return row if row["status"] == "done" else None
 
 
@@ -203,8 +203,7 @@ def _encoder(plan: Plan, folder: Path, *, size: int, seed: int) -> Encoder:
 
 def subjects_sha256(size: int, seed: int) -> str:
     """Hash the names of the simulated subjects that a row trains on."""
-    names = "\n".join(f"sim-{seed}-{i}" for i in range(size))
-    return hashlib.sha256(names.encode()).hexdigest()
+    return text_sha256("\n".join(f"sim-{seed}-{i}" for i in range(size)))
 
 
 def gains(rows: Sequence[Row]) -> dict[tuple[str, str], dict[int, list[float]]]:

@@ -8,18 +8,20 @@ is NaN in every frame of its scan.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model.card import parcels_sha256
 from model.errors import SemantoksError
+from model.files.fault import faults_as, reading
+from model.files.fingerprint import file_sha256
+from model.files.read import read_json
 from model.files.strict import from_dict
+from model.files.tables import read_cells
 from model.networks import parcel_names
 from model.spec import Normalization  # noqa: TC001 - from_dict reads the annotations
 
@@ -95,7 +97,8 @@ class Shards:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.description = _read_description(folder)
-        found = sha256_of(folder / INDEX)
+        with faults_as(ShardError):
+            found = file_sha256(folder / INDEX)
         if found != self.description.index_sha256:
             raise ShardError(
                 f"{folder / INDEX}: expected sha256 {self.description.index_sha256}, found "
@@ -122,13 +125,9 @@ class Shards:
     def _map(self, scan: StoredScan) -> npt.NDArray[np.float32]:
         if scan.shard not in self._maps:
             path = self.folder / scan.shard
-            try:
-                shard = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError) as err:
-                raise ShardError(
-                    f"{path}: not a readable shard ({err}).", hint="Write the shards again."
-                ) from err
-            self._maps[scan.shard] = shard
+            hint = "Write the shards again."
+            with faults_as(ShardError, hint=hint), reading(path, "not a readable shard"):
+                self._maps[scan.shard] = np.load(path, mmap_mode="r", allow_pickle=False)
         return self._maps[scan.shard]
 
     def verify(self, scans: Iterable[StoredScan]) -> None:
@@ -166,13 +165,9 @@ class Shards:
 
 def _read_description(folder: Path) -> ShardsDescription:
     path = folder / DESCRIPTION
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise ShardError(
-            f"{folder}: not a folder of shards ({err}).",
-            hint="semantoks-model shards writes one.",
-        ) from err
+    hint = "semantoks-model shards writes one."
+    with faults_as(ShardError, where=str(folder), what="not a folder of shards", hint=hint):
+        content = read_json(path)
     description = from_dict(ShardsDescription, content, where=str(path))
     if (description.format, description.parcels_sha256) != (FORMAT, parcels_sha256()):
         raise ShardError(
@@ -184,8 +179,7 @@ def _read_description(folder: Path) -> ShardsDescription:
 
 
 def _read_index(path: Path) -> tuple[StoredScan, ...]:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t")
+    with faults_as(ShardError, hint="Write the shards again."), reading(path):
         return tuple(
             StoredScan(
                 subject=row["subject"],
@@ -197,13 +191,5 @@ def _read_index(path: Path) -> tuple[StoredScan, ...]:
                 sha256=row["sha256"],
                 source=row["source"],
             )
-            for row in rows
+            for row in read_cells(path).by_name()
         )
-
-
-def sha256_of(path: Path) -> str:
-    """Hash a small file."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as err:
-        raise ShardError(f"{path}: cannot be read ({err}).") from err

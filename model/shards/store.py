@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.card import parcels_sha256
+from model.files.fingerprint import file_sha256
 from model.files.write import new_folder
 from model.shards.shards import (
     DESCRIPTION,
@@ -20,7 +21,6 @@ from model.shards.shards import (
     ShardError,
     ShardsDescription,
     StoredScan,
-    sha256_of,
 )
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class _Writer:
             n_scans=len(self.rows),
             n_subjects=len({row.subject for row in self.rows}),
             excluded=self.excluded,
-            index_sha256=sha256_of(self.folder / INDEX),
+            index_sha256=file_sha256(self.folder / INDEX),
         )
         text = json.dumps(asdict(description), indent=2) + "\n"
         (self.folder / DESCRIPTION).write_text(text, encoding="utf-8")

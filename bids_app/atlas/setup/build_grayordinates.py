@@ -29,7 +29,7 @@ from bids_app.atlas.setup.sources import (
 )
 from bids_app.atlas.spaces import FSLR
 from bids_app.errors import AtlasError
-from bids_app.outputs.atomic import json_bytes
+from bids_app.files import json_bytes
 from model.networks import parcels
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def grayordinate_files(
 
     Returns
     -------
-    Path to content, for `bids_app.outputs.atomic.write_all`; equal images give equal bytes.
+    Path to content, for `bids_app.files.write_all`; equal images give equal bytes.
     """
     stem = f"tpl-{FSLR.name}_atlas-{ATLAS_LABEL}_den-{image.density}_dseg"
     path = folder / f"tpl-{FSLR.name}" / stem

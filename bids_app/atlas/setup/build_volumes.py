@@ -31,7 +31,7 @@ from bids_app.atlas.setup.sources import (
 )
 from bids_app.atlas.setup.warp import warped_cerebellum
 from bids_app.errors import AtlasError
-from bids_app.outputs.atomic import json_bytes
+from bids_app.files import json_bytes
 from model.networks import parcels
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def atlas_files(
 
     Returns
     -------
-    Path to content, for `bids_app.outputs.atomic.write_all`; equal images give equal bytes.
+    Path to content, for `bids_app.files.write_all`; equal images give equal bytes.
     """
     root = folder / f"atlas-{ATLAS_LABEL}"
     named = {"Name": ATLAS_LABEL, "Description": description, "License": licence}

@@ -14,7 +14,7 @@ from bids_app.atlas.installed import InstalledAtlas
 from bids_app.atlas.setup.build_volumes import VolumeImage, atlas_files
 from bids_app.atlas.volumes import load_volume_atlas, on_grid
 from bids_app.errors import AtlasError
-from bids_app.outputs.atomic import write_all
+from bids_app.files import write_all
 
 SHAPE = (12, 14, 12)
 LIN6, LIN2009 = "MNI152NLin6Asym", "MNI152NLin2009cAsym"

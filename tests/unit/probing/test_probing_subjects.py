@@ -75,7 +75,7 @@ def test_no_spelling_of_a_missing_value_is_a_class(tmp_path, text):
 
 @pytest.mark.parametrize(
     ("row", "message"),
-    [(("", "f"), "line 3 names no participant_id"), (("b", "f", "m"), "line 3 has more cells")],
+    [(("", "f"), "line 3 names no participant_id"), (("b", "f", "m"), "line 3: has more cells")],
 )
 def test_a_row_that_does_not_fit_the_header_is_refused(tmp_path, row, message):
     with pytest.raises(LabelError, match=message):

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from bids_app.errors import InputError
+from bids_app.files import write_all
 from bids_app.images.nifti_parcels import Coverage, Parcellated
 from bids_app.inputs.entities import Entities
 from bids_app.inputs.scans import Scan
 from bids_app.options import SignalOptions
-from bids_app.outputs.atomic import write_all
 from bids_app.outputs.derivatives import scan_files
 from bids_app.outputs.result import ScanResult
 from bids_app.outputs.status import ScanOutcome, write_outcome

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bids_app.errors import OutputError
-from bids_app.outputs.atomic import json_bytes, replacing, table_bytes, write_all, write_bytes
+from bids_app.files import json_bytes, replacing, table_bytes, write_all, write_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all: temporary name in the same folder, then rename."""
+"""The app's files: foreign tables in, ours out whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from bids_app.errors import OutputError
 from model.files import write as files
+from model.files.fault import faults_as, reading
+from model.files.write import remove_partial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -14,8 +16,33 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+__all__ = (
+    "FLOAT_FORMAT", "json_bytes", "read_table", "remove_partial", "replacing", "table_bytes",
+    "write_all", "write_bytes",
+)  # fmt: skip
+
 FLOAT_FORMAT = "%.8g"
 """Digits in tables: a relative rounding of 5e-9, below the float32 the numbers come in."""
+
+
+def read_table(path: Path, *, separator: str = "\t", **options: Any) -> pd.DataFrame:
+    """Read a table of others, also a compressed one: the one place that calls `read_csv`.
+
+    Parameters
+    ----------
+    **options
+        Of `pandas.read_csv`, such as ``na_values``.
+
+    Raises
+    ------
+    FileError
+        The file is absent, or no such table.
+    """
+    import pandas as pd
+
+    with reading(path, "not readable as a table"):
+        table: pd.DataFrame = pd.read_csv(path, sep=separator, **options)
+    return table
 
 
 def json_bytes(content: dict[str, Any]) -> bytes:
@@ -45,24 +72,15 @@ def _number_rows(table: pd.DataFrame) -> str:
 
 
 def write_all(contents: Mapping[Path, bytes]) -> list[Path]:
-    """Write files that belong together: first all under temporary names, then all renamed.
-
-    A file that already holds the same bytes is left untouched.
-
-    Returns
-    -------
-    The paths, in order.
+    """Write files that belong together (`model.files.write.write_whole`).
 
     Raises
     ------
     OutputError
         A folder cannot be written or the disk is full; no final name has changed then.
     """
-    with contextlib.ExitStack() as renames:
-        for path, content in contents.items():
-            if not _holds(path, content):
-                renames.enter_context(replacing(path)).write_bytes(content)
-    return list(contents)
+    with faults_as(OutputError):
+        return files.write_whole(contents)
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
@@ -79,28 +97,11 @@ def replacing(path: Path) -> Iterator[Path]:
     OutputError
         The folder cannot be written or the disk is full; the temporary file is removed.
     """
-    try:
-        with files.replacing(path) as temporary:
-            yield temporary
-    except files.ResultError as err:
-        raise OutputError(err.message, hint=err.hint) from err
-
-
-def remove_partial(folder: Path, tag: str) -> None:
-    """Remove what a process that was killed left in a folder under temporary names."""
-    for path in folder.glob(f".*.{tag}-*.part"):
-        with contextlib.suppress(OSError):
-            path.unlink()
+    with faults_as(OutputError), files.replacing(path) as temporary:
+        yield temporary
 
 
 def _without_null(content: Any) -> Any:
     if not isinstance(content, dict):
         return content
     return {key: _without_null(value) for key, value in content.items() if value is not None}
-
-
-def _holds(path: Path, content: bytes) -> bool:
-    try:
-        return path.stat().st_size == len(content) and path.read_bytes() == content
-    except OSError:
-        return False

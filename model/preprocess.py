@@ -264,8 +264,10 @@ def _soft_limit(z: Float64Array) -> Float64Array:
     return np.where(excess > 0, bent, z)
 
 
-def window(series: ParcelSeries, spec: InputSpec) -> Windows:
-    """Cut a normalized scan into windows that use every sample.
+def window(
+    series: ParcelSeries, spec: InputSpec, *, starts: npt.NDArray[np.intp] | None = None
+) -> Windows:
+    """Cut a normalized scan into windows as the encoder takes them.
 
     Parameters
     ----------
@@ -273,10 +275,13 @@ def window(series: ParcelSeries, spec: InputSpec) -> Windows:
         (T, P) in the unit and at the TR of ``spec``.
     spec
         Length of window and patch, and the largest distance between windows.
+    starts
+        (W,) first sample of each window; None: evenly spread, the first at the first sample
+        and the last at the last, so that every sample is used.
 
     Returns
     -------
-    Windows (W, P, L), evenly spread, the first at the first sample and the last at the last.
+    Windows (W, P, L).
     A scan shorter than a window gives windows of as many whole patches as it holds, padded
     with zeros that are marked invalid, so that no patch is padded in part. Parcels that are
     missing hold what the rest of their network predicts (`model.networks.predict_missing`),
@@ -292,13 +297,14 @@ def window(series: ParcelSeries, spec: InputSpec) -> Windows:
     _check_input(series, spec)
     n_samples = series.n_frames
     length = min(spec.window_samples, n_samples // spec.patch_samples * spec.patch_samples)
-    n_windows = 1 + -(-(n_samples - length) // spec.stride_samples)
-    starts = np.round(np.linspace(0, n_samples - length, n_windows)).astype(np.intp)
+    if starts is None:
+        n_windows = 1 + -(-(n_samples - length) // spec.stride_samples)
+        starts = np.round(np.linspace(0, n_samples - length, n_windows)).astype(np.intp)
     filled = predict_missing(series.values, series.missing).astype(np.float32)
     # The only place where time turns from the first axis to the last.
     pieces = np.stack([filled[start : start + length].T for start in starts])
     padding: Any = ((0, 0), (0, 0), (0, spec.window_samples - length))
-    valid = np.zeros((n_windows, spec.window_samples), dtype=bool)
+    valid = np.zeros((len(starts), spec.window_samples), dtype=bool)
     valid[:, :length] = True
     return Windows(
         values=np.pad(pieces, padding),

@@ -11,7 +11,6 @@ from model.cohort.outputs import OutputsError, embedded_runs, model_series
 from model.embed import embed_windows
 from model.preprocess import window
 from model.probing.samples import FloatArray, ProbeError, Samples, refuse_copies
-from model.series import Windows
 from model.statistics import connectivity
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from model.cohort.outputs import Run
     from model.encoder import Encoder
-    from model.series import ParcelSeries, ScanEmbedding
+    from model.series import ParcelSeries, ScanEmbedding, Windows
     from model.spec import InputSpec, ReadoutPart
 
     Extractor = Callable[[ParcelSeries], FloatArray]
@@ -108,17 +107,7 @@ def crops(series: ParcelSeries, spec: InputSpec, *, n_crops: int) -> Windows:
         return window(series, spec)
     spare = series.n_frames - spec.window_samples
     starts = np.unique(np.linspace(0, spare, n_crops).astype(int))
-    pieces = [
-        window(series.with_values(series.values[start : start + spec.window_samples]), spec)
-        for start in starts
-    ]
-    return Windows(
-        values=np.concatenate([piece.values for piece in pieces]),
-        valid=np.concatenate([piece.valid for piece in pieces]),
-        start_s=series.start_s + starts * series.tr_s,
-        missing=series.missing,
-        spec=spec,
-    )
+    return window(series, spec, starts=starts)
 
 
 def crop_extractor(

@@ -18,6 +18,7 @@ RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
 COPY LICENSE README.md ./
 COPY bids_app ./bids_app
 COPY model ./model
+COPY semantoks ./semantoks
 RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
     --mount=type=secret,id=cabundle,target=/etc/ssl/certs/ca-certificates.crt \
     /opt/venv/bin/python -m pip install --no-cache-dir --no-deps .

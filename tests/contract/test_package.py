@@ -25,9 +25,9 @@ def wheel_names(tmp_path_factory) -> list[str]:
         return archive.namelist()
 
 
-def test_the_wheel_holds_the_two_packages_and_the_plug_ins(wheel_names) -> None:
+def test_the_wheel_holds_the_packages_and_the_plug_ins(wheel_names) -> None:
     tops = {name.split("/")[0] for name in wheel_names if ".dist-info" not in name}
-    assert tops == {"bids_app", "model", "brainmarks"}
+    assert tops == {"bids_app", "model", "semantoks", "brainmarks"}
 
 
 def test_the_plug_ins_leave_the_namespace_to_brainmarks(wheel_names) -> None:
@@ -35,7 +35,7 @@ def test_the_plug_ins_leave_the_namespace_to_brainmarks(wheel_names) -> None:
     assert found == {"brainmarks/models/semantoks.py", "brainmarks/datasets/semantoks.py"}
 
 
-@pytest.mark.parametrize("folder", ["bids_app", "model", "brainmarks"])
+@pytest.mark.parametrize("folder", ["bids_app", "model", "semantoks", "brainmarks"])
 def test_every_tracked_file_of_the_packages_is_installed(wheel_names, folder) -> None:
     tracked = subprocess.run(
         ["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True, check=False

@@ -238,7 +238,7 @@ def write_study(folder: Path, dtype: str, n_frames: int) -> Path:
     """Write atlas and derivative unless they are there; return the BOLD image."""
     from scipy.ndimage import distance_transform_edt
 
-    from bids_app.demo.head import make_head, template_grid, tiny_grid
+    from bids_app.demo.phantom import make_head, template_grid, tiny_grid
     from bids_app.demo.tree import write_atlas, write_description, write_image, write_scan
     from bids_app.inputs.entities import Entities
 

@@ -29,7 +29,7 @@ from scipy.ndimage import binary_closing, binary_fill_holes
 
 from bids_app.atlas.installed import InstalledAtlas
 from bids_app.atlas.spaces import SPACES
-from bids_app.demo.head import Grid
+from bids_app.demo.phantom import Grid
 from bids_app.demo.tree import write_image
 from bids_app.inputs.entities import Entities
 

@@ -20,18 +20,18 @@ def main(out: Path) -> int:
     (the app's output): about 100 MB. Nothing is downloaded. Exits with 1 if the extracted
     series do not agree with the truth.
     """
-    from bids_app.demo import compare
+    from bids_app.demo import recovery
 
     if out.exists() and any(out.iterdir()):
         raise click.BadParameter(f"{out} is not empty; name a new folder.", param_hint="OUT")
-    click.echo(f"Simulating {len(compare.RUNS)} scans in {out} ...")
-    scans = compare.write_example(out)
+    click.echo(f"Simulating {len(recovery.RUNS)} scans in {out} ...")
+    scans = recovery.write_example(out)
     for level in ("participant", "group"):
         if code := _run_app(out, level):
             click.echo(f"semantoks ended with exit code {code}", err=True)
             return code
-    recoveries = [compare.measure_recovery(out, scan) for scan in scans]
-    click.echo(compare.report(out, recoveries))
+    recoveries = [recovery.measure_recovery(out, scan) for scan in scans]
+    click.echo(recovery.report(out, recoveries))
     return 0 if all(r.good for r in recoveries) else 1
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_app.atlas.setup.build_volumes import VolumeImage, atlas_files
-from bids_app.demo.confounds import confound_table
-from bids_app.demo.head import random_for, simulate_scan
+from bids_app.demo.nuisance import confound_table
+from bids_app.demo.phantom import random_for, simulate_scan
 from bids_app.files import json_bytes, replacing, table_bytes, write_all, write_bytes
 from model.networks import parcel_names, parcels
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from bids_app.demo.head import FloatArray, Grid, Head
+    from bids_app.demo.phantom import FloatArray, Grid, Head
     from bids_app.inputs.entities import Entities
 
 _INTENSITY_STEP = 2.0

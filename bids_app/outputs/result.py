@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_app.images.nifti_parcels import NOT_IN_ATLAS
-from bids_app.quality import measures as qc
+from bids_app.quality import checks as qc
 
 if TYPE_CHECKING:
     from bids_app.images.cifti import CiftiSeries

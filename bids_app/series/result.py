@@ -13,7 +13,7 @@ from bids_app.atlas.folder import ATLAS_LABEL
 from bids_app.files import json_bytes, table_bytes
 from bids_app.outputs.derivatives import model_metadata, output_path, series_table
 from bids_app.outputs.embedding import embedding_files
-from bids_app.quality import measures as qc
+from bids_app.quality import checks as qc
 from model.networks import parcels
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from bids_app.demo.head import Grid, Head, make_head, tiny_grid
+from bids_app.demo.phantom import Grid, Head, make_head, tiny_grid
 from bids_app.demo.tree import (
     ScanFiles,
     write_atlas,

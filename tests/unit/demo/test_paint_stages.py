@@ -2,7 +2,7 @@ import builders
 import numpy as np
 import pytest
 
-from bids_app.demo.head import random_for
+from bids_app.demo.phantom import random_for
 from model.networks import parcels
 from tools.paint_stages import N_CORTEX, brain_mask, paint
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_app.demo.head import motion_terms
+from bids_app.demo.phantom import motion_terms
 
 if TYPE_CHECKING:
-    from bids_app.demo.head import FloatArray, Head, Scan
+    from bids_app.demo.phantom import FloatArray, Head, SimulatedScan
 
 MOTION_AXES = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 _HEAD_RADIUS_MM = 50.0
@@ -34,7 +34,7 @@ class ConfoundTable:
     metadata: dict[str, dict[str, Any]]
 
 
-def confound_table(head: Head, scan: Scan) -> ConfoundTable:
+def confound_table(head: Head, scan: SimulatedScan) -> ConfoundTable:
     """Measure the confounds of a simulated scan."""
     csf, white = (mask[head.brain] for mask in (head.csf, head.white_matter))
     means = {
@@ -84,7 +84,7 @@ def _motion_columns(motion: FloatArray) -> dict[str, FloatArray]:
     return columns
 
 
-def _jump_measures(scan: Scan) -> dict[str, FloatArray]:
+def _jump_measures(scan: SimulatedScan) -> dict[str, FloatArray]:
     """Return framewise displacement (Power, mm) and DVARS, plain and relative.
 
     ``std_dvars`` is DVARS over its median; fMRIPrep divides by what a model of the series'
@@ -112,7 +112,7 @@ def _cosines(n_volumes: int, tr_s: float) -> FloatArray:
 
 
 def _components(
-    scan: Scan, mask: np.ndarray[Any, np.dtype[np.bool_]], cosines: FloatArray
+    scan: SimulatedScan, mask: np.ndarray[Any, np.dtype[np.bool_]], cosines: FloatArray
 ) -> tuple[FloatArray, list[dict[str, float]]]:
     """Return aCompCor: (T, k) components of high-passed voxels, 0 in the dummy volumes."""
     steady = scan.bold[scan.n_dummy :, mask].astype(float)
@@ -136,7 +136,7 @@ def _components(
     return values, described
 
 
-def _outliers(scan: Scan, columns: dict[str, FloatArray]) -> dict[str, FloatArray]:
+def _outliers(scan: SimulatedScan, columns: dict[str, FloatArray]) -> dict[str, FloatArray]:
     """One column with a single 1 for each dummy volume and each volume with a jump."""
     n_volumes = len(scan.bold)
     jump = (np.nan_to_num(columns["framewise_displacement"]) > _FD_THRESHOLD_MM) | (

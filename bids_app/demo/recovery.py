@@ -54,7 +54,7 @@ class Recovery:
 
 def write_example(out: Path) -> list[Entities]:
     """Write scans, atlas and truth below `out`; return what names the scans."""
-    from bids_app.demo.head import make_head, template_grid
+    from bids_app.demo.phantom import make_head, template_grid
     from bids_app.demo.tree import write_atlas, write_description, write_scan, write_truth
     from bids_app.inputs.entities import Entities
 

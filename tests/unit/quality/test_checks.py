@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bids_app.quality import measures as qc
+from bids_app.quality import checks as qc
 from bids_app.quality.order import known_orders, mirror_pairs, order_evidence
 from model.networks import NETWORKS, network_columns, parcel_names, parcels
 from model.preprocess import normalize

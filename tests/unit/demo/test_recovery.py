@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from bids_app.atlas.volumes import load_volume_atlas
 from bids_app.cli.demo import main as command
-from bids_app.demo import compare as demo
-from bids_app.demo.head import random_for
+from bids_app.demo import recovery as demo
+from bids_app.demo.phantom import random_for
 from bids_app.inputs.entities import Entities
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bids_app.atlas.installed import InstalledAtlas
-from bids_app.demo.confounds import confound_table
-from bids_app.demo.head import (
+from bids_app.demo.nuisance import confound_table
+from bids_app.demo.phantom import (
     Grid,
     band_limited,
     make_head,

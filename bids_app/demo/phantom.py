@@ -2,7 +2,7 @@
 
 Nothing here is derived from an atlas, a template image or a recording: the head is geometry
 in MNI millimetres, the parcels are a deterministic partition of it, the signals are drawn.
-What fMRIPrep would report beside such a scan is in `bids_app.demo.confounds`, the files
+What fMRIPrep would report beside such a scan is in `bids_app.demo.nuisance`, the files
 in `bids_app.demo.tree`.
 """
 
@@ -212,7 +212,7 @@ def motion_terms(motion: FloatArray) -> FloatArray:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Scan:
+class SimulatedScan:
     """One simulated scan and what is true about it."""
 
     tr_s: float
@@ -234,7 +234,7 @@ def simulate_scan(
     n_volumes: int,
     tr_s: float,
     n_dummy: int,
-) -> Scan:
+) -> SimulatedScan:
     """Simulate what a scanner and fMRIPrep would give of one scan.
 
     Every voxel is its tissue's intensity times one plus, in percent: the signal of its
@@ -269,7 +269,7 @@ def simulate_scan(
     volume = np.arange(n_volumes)[:, None]
     steady = 1 + 0.2 * np.exp(-volume / 0.7) * (volume < n_dummy)
     bold = intensity * (1 + percent / 100) * steady
-    return Scan(
+    return SimulatedScan(
         tr_s=tr_s, truth=truth, motion=motion, bold=bold.astype(np.float32), n_dummy=n_dummy
     )
 

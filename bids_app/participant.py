@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from bids_app.images.cifti import CiftiSeries
     from bids_app.images.nifti import BoldImage
     from bids_app.images.nifti_parcels import Parcellated
-    from bids_app.inputs.scans import Scan
+    from bids_app.inputs.scan import Scan
     from bids_app.options import SignalOptions
     from bids_app.signal.strategy import Strategy
 
@@ -86,20 +86,20 @@ def open_source(scan: Scan, installed: InstalledAtlas) -> Source:
         The atlas is not installed, or damaged.
     """
     if scan.is_cifti:
-        series = open_cifti(scan.bold_path)
+        series = open_cifti(scan.sources.data)
         gray = installed.grayordinates(scan.entities.den or FSLR.densities[0])
         return Source(
             bold=series,
             atlas=gray,
             extract=lambda share: parcellate_grayordinates(series, gray, min_coverage=share),
         )
-    bold = open_bold(scan.bold_path)
+    bold = open_bold(scan.sources.data)
     check_space(bold, scan.space)
     atlas = installed.volume(scan.space, affine=bold.affine)
 
     def extract(share: float) -> Parcellated:
         labels = installed.labels(atlas, bold.shape, bold.affine)
-        mask = None if scan.mask_path is None else load_mask(scan.mask_path, bold)
+        mask = None if scan.sources.mask is None else load_mask(scan.sources.mask, bold)
         found = parcellate(bold, labels, mask, absent=atlas.absent, min_coverage=share)
         if mask is None:
             return found

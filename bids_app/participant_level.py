@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bids_app.inputs.scans import Scan
+    from bids_app.inputs.scan import Scan
     from bids_app.options import RunOptions
     from bids_app.outputs.status import ScanOutcome
     from bids_app.workers.agenda import Invocation

@@ -10,8 +10,8 @@ from bids_app.atlas.folder import atlas_home, available_spaces, parcels_by_space
 from bids_app.atlas.spaces import SPACES
 from bids_app.errors import AtlasError
 from bids_app.files import write_bytes
+from bids_app.inputs.discovery import find_scans
 from bids_app.inputs.locate import locate_derivative
-from bids_app.inputs.scans import find_scans
 from bids_app.workers.cost import process_memory_mb
 from model.networks import parcel_names
 

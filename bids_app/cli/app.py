@@ -356,7 +356,7 @@ def main(**arguments: Any) -> int:
 
     if arguments["dry_run"]:
         _, discovery = discover(options)
-        if discovery.rows:
+        if discovery.files:
             click.echo(discovery_lines(discovery))
         discovery.require_usable(confounds=options.strategy.needs_table)
         return 0

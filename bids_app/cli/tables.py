@@ -7,10 +7,13 @@ import io
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from bids_app.images.image import count_frames
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bids_app.inputs.discovery import Discovery
+    from bids_app.inputs.eligible import BoldFile
     from bids_app.outputs.status import ScanOutcome
 
 
@@ -35,11 +38,12 @@ def discovery_lines(discovery: Discovery) -> str:
     """Return one line per BOLD file that was found, chosen or refused, then how many."""
     header = ("status", "space", "TR", "volumes", "confounds", "path", "reason")
     rows = [
-        (row.status, row.space, _text(row.tr_s), _text(row.n_volumes), row.confounds, row.path,
-         row.reason)
-        for row in discovery.rows
+        (file.status, file.space, *_times(file), file.confounds, file.path, file.why)
+        for file in discovery.files
     ]  # fmt: skip
-    return "\n".join([*_aligned([header, *rows]), _counts(row.status for row in discovery.rows)])
+    return "\n".join(
+        [*_aligned([header, *rows]), _counts(file.status for file in discovery.files)]
+    )
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -49,6 +53,14 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
         "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+
+
+def _times(file: BoldFile) -> tuple[str, str]:
+    """Return repetition time and number of volumes; the latter of images to be embedded."""
+    if file.scan is None:
+        return "", ""
+    n_frames = None if file.reason else count_frames(file.scan.sources.data)
+    return _text(file.scan.tr_s), _text(n_frames)
 
 
 def _text(number: float | None) -> str:

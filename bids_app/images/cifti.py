@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-ENDING = ".dtseries.nii"
 BLOCK_BYTES = 1 << 22
 """Read at a time: whole series of some thousand grayordinates; working copies are larger."""
 

@@ -1,9 +1,11 @@
-"""What a derivative holds for a selection: the runs to process, and a reason for every other."""
+"""What a derivative holds for a selection: scans to embed, and a reason for every other file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+import logging
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from bids_app.atlas.spaces import SPACES
 from bids_app.errors import (
@@ -13,30 +15,21 @@ from bids_app.errors import (
     NeverMadeError,
     NothingSelectedError,
 )
-from bids_app.inputs.choice import NO_ATLAS
-from bids_app.inputs.companions import NOT_FETCHED
-from bids_app.inputs.locate import has_confounds
+from bids_app.inputs.eligible import BoldFile, one_of_run, why_never
+from bids_app.inputs.entities import Entities, parse_name
+from bids_app.inputs.index import index_func
+from bids_app.inputs.locate import has_confounds, participant_labels, unreadable_labels
+from bids_app.inputs.refusal import Reason, Refusal
+from bids_app.inputs.sources import scan_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from bids_app.inputs.scans import Scan
+    from bids_app.inputs.scan import Scan
+    from bids_app.inputs.selection import Selection
 
-
-@dataclass(frozen=True, kw_only=True)
-class RunRow:
-    """One line of the discovery table."""
-
-    path: str
-    """Relative to the derivative."""
-    entities: str
-    """The run: what all its spaces share."""
-    space: str
-    status: Literal["chosen", "refused"]
-    reason: str
-    tr_s: float | None = None
-    n_volumes: int | None = None
-    confounds: Literal["yes", "no", "not fetched", ""] = ""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +39,7 @@ class Discovery:
     root: Path
     scans: list[Scan]
     """In the order of paths."""
-    rows: list[RunRow]
+    files: list[BoldFile]
     """Every BOLD file of the selection, in the order of paths; both hemispheres are one."""
     n_outside: int
     """BOLD files of the participants that session, task, run or filter leave out."""
@@ -57,10 +50,10 @@ class Discovery:
         """Return why participants have no run to process: label to reasons."""
         served = {scan.entities.sub for scan in self.scans}
         reasons: dict[str, set[str]] = {p: set() for p in self.participants if p not in served}
-        for row in self.rows:
-            label = row.entities.split("_")[0].removeprefix("sub-")
+        for file in self.files:
+            label = file.run.split("_")[0].removeprefix("sub-")
             if label in reasons:
-                reasons[label].add(row.reason)
+                reasons[label].add(file.why)
         return {
             label: "; ".join(sorted(found)) or "no BOLD file matches the selection"
             for label, found in reasons.items()
@@ -89,31 +82,117 @@ class Discovery:
 
     def nothing_chosen(self) -> AppError:
         """Return the error to raise where ``scans`` is empty: the reasons, each once."""
-        if not self.rows and not self.n_outside:
+        if not self.files and not self.n_outside:
             return NothingSelectedError(
                 f"{self.root}: the selected participants have no BOLD file."
             )
-        if not self.rows:
+        if not self.files:
             return NothingSelectedError(
                 f"{self.root}: none of the {self.n_outside} BOLD files of the selected "
                 "participants matches session, task, run and filter.",
                 hint="--dry-run without these options shows what is there.",
             )
-        if any(NOT_FETCHED in row.reason for row in self.rows):
+        found = {file.reason.refusal for file in self.files if file.reason}
+        if Refusal.NOT_FETCHED in found:
             return InputError(
                 f"{self.root}: the BOLD files are links into a git-annex that was not fetched.",
                 hint="Run `datalad get` on the files that --dry-run lists.",
             )
-        reasons = sorted({row.reason for row in self.rows})
-        if any(NO_ATLAS in reason for reason in reasons):
+        reasons = sorted({file.why for file in self.files})
+        if Refusal.NO_ATLAS in found:
             return AtlasError(
                 f"{self.root}: no run is in a space with an atlas ({'; '.join(reasons)}).",
                 hint="Install one with semantoks assets atlas, or name one with --atlas.",
             )
         return NothingSelectedError(
-            f"{self.root}: found {len(self.rows)} BOLD files, none of which can be used "
+            f"{self.root}: found {len(self.files)} BOLD files, none of which can be used "
             f"({'; '.join(reasons)}).",
             hint=f"Needed: desc-preproc volumes or CIFTI series in {' or '.join(SPACES)}; rerun "
             "fMRIPrep or nibabies with --output-spaces MNI152NLin6Asym:res-2 or --cifti-output "
             "91k.",
         )
+
+
+def find_scans(
+    root: Path, selection: Selection, *, preferred_spaces: Mapping[str, int]
+) -> Discovery:
+    """Find the scans to embed and say of every other BOLD file why it is not one.
+
+    Names and sidecars are read; no image is opened.
+
+    Parameters
+    ----------
+    root
+        Folder of the derivative, from `bids_app.inputs.locate.locate_derivative`.
+    selection
+        What the user asked for.
+    preferred_spaces
+        Spaces that can be processed, with the number of parcels of their atlas; of a run that
+        exists in several, the first is taken.
+
+    Raises
+    ------
+    OptionsError
+        A participant that does not exist, or an entity in the filter file that pybids does
+        not know.
+    NothingSelectedError
+        Every participant is excluded.
+
+    Notes
+    -----
+    pybids walks and applies the filter file. Labels are compared as strings of our own
+    strict parsing: pybids reads ``desc-preproc-smooth_bold`` as ``desc-preproc`` and run
+    labels as numbers.
+    """
+    root = root.resolve()  # pybids gives absolute paths
+    participants = selection.participants(participant_labels(root))
+    if wrong := unreadable_labels(root):
+        log.warning("%d folders have no BIDS label and are not read: %s", len(wrong), wrong[0])
+    index = index_func(root, participants, selection.bids_filters)
+    files: list[BoldFile] = []
+    runs: dict[str, list[Scan]] = {}
+    n_outside = 0
+    for path in sorted({*index.bold, *index.old}):
+        parsed = parse_name(path.name)
+        if path not in index.passing or (parsed and not selection.wants(parsed[0])):
+            n_outside += 1
+        elif parsed is None:
+            why = Refusal.OLD_NAME if path in index.old else Refusal.STRANGE_NAME
+            files.append(_refused(root, path, None, why.of()))
+        elif never := why_never(path, parsed[0], spaces=preferred_spaces, selection=selection):
+            files.append(_refused(root, path, parsed[0], never))
+        else:
+            scan = scan_of(path, parsed[0], index.folders[path.parent], root=root)
+            runs.setdefault(scan.entities.run_stem, []).append(scan)
+    for label in selection.unmatched(
+        [p[0] for path in index.bold if (p := parse_name(path.name))]
+    ):
+        log.warning("no BOLD file of the selected participants has %s", label)
+    files += [file for run in runs.values() for file in one_of_run(run, preferred_spaces)]
+    chosen = [replace(f.scan, problem=f.reason) for f in files if f.scan and f.selected]
+    if all(scan.problem == Refusal.NOT_FETCHED.of() for scan in chosen):
+        chosen = []  # nothing was fetched at all: one message instead of one failure per run
+    return Discovery(
+        root=root,
+        scans=sorted(chosen, key=lambda scan: scan.sources.data),
+        files=_one_per_surface(files),
+        n_outside=n_outside,
+        participants=participants,
+    )
+
+
+def _refused(root: Path, path: Path, entities: Entities | None, reason: Reason) -> BoldFile:
+    return BoldFile(
+        path=path.relative_to(root).as_posix(),
+        run=entities.run_stem if entities else path.name.rpartition("_")[0],
+        space=(entities.space if entities else None) or "",
+        reason=reason,
+    )
+
+
+def _one_per_surface(files: Iterable[BoldFile]) -> list[BoldFile]:
+    """Sort by path; of two hemispheres keep the first."""
+    unique: dict[str, BoldFile] = {}
+    for file in sorted(files, key=lambda file: file.path):
+        unique.setdefault(re.sub(r"_hemi-[LR]", "", file.path), file)
+    return list(unique.values())

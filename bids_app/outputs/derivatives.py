@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from bids_app.inputs.scans import Scan
+    from bids_app.inputs.scan import Scan
     from bids_app.outputs.result import ScanResult
     from model.series import ParcelSeries
 
@@ -153,7 +153,7 @@ def _denoised_metadata(result: ScanResult) -> dict[str, Any]:
         "ComputedRegressors": (result.confounds and list(result.confounds.computed)) or None,
         "DegreesOfFreedomLeft": result.cleaned.dof,
         "SoftwareFilters": _filters(result),
-        "SkullStripped": result.scan.sidecar.get("SkullStripped"),
+        "SkullStripped": result.scan.metadata.get("SkullStripped"),
         "Mask": result.extracted.mask_source,
         "MissingParcels": _missing_names(result.model_series),
     }

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bids_app.images.cifti import CiftiSeries
     from bids_app.images.nifti import BoldImage
     from bids_app.images.nifti_parcels import Parcellated
-    from bids_app.inputs.scans import Scan
+    from bids_app.inputs.scan import Scan
     from bids_app.options import SignalOptions
     from bids_app.signal.confounds import Confounds
     from bids_app.signal.denoise import Denoised

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bids_app.inputs.scans import Scan
+    from bids_app.inputs.scan import Scan
 
 Status = Literal["embedded", "excluded", "failed"]
 RECORD_KEYS: dict[str, type] = {
@@ -50,14 +50,7 @@ def status_path(output_dir: Path, scan: Scan) -> Path:
 
 def input_fingerprint(scan: Scan) -> dict[str, str]:
     """Identify the files of a scan by size and modification time, without reading them."""
-    paths = (
-        scan.bold_path,
-        scan.mask_path,
-        scan.confounds_path,
-        scan.confounds_meta_path,
-        scan.sidecar_path,
-    )
-    stamps = {p.name: str(stamp(p)) for p in paths if p is not None and p.exists()}
+    stamps = {path.name: str(stamp(path)) for path in scan.sources.files() if path.exists()}
     return dict(sorted(stamps.items()))
 
 

@@ -89,7 +89,7 @@ def read_series(
     path: Path,
     *,
     tr_s: float | None,
-    index: int = 0,
+    row: int = 0,
     order: str | None = None,
     ignore_others: bool = False,
 ) -> ForeignSeries:
@@ -102,7 +102,7 @@ def read_series(
         ``.h5`` in the published layout.
     tr_s
         Repetition time in seconds; None: the JSON file of the same stem has it.
-    index
+    row
         Which series of the file, in the order of `series_keys`.
     order
         Order of unnamed columns, one of `declared_orders`.
@@ -133,9 +133,9 @@ def read_series(
         if suffix in TABLES:
             values, mapping = _read_table(path, order=order, ignore_others=ignore_others)
         elif suffix in ARRAYS:
-            values, mapping = _read_array(path, index=index, order=order)
+            values, mapping = _read_array(path, row=row, order=order)
         elif suffix in HDF5:
-            values, mapping = _read_hdf5(path, row=index)
+            values, mapping = _read_hdf5(path, row=row)
         else:
             known = ", ".join([*TABLES, *ARRAYS, *HDF5])
             raise ScanError(f"{path.name}: expected a file ending in {known}.")
@@ -192,13 +192,13 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _read_array(path: Path, *, index: int, order: str | None) -> tuple[Float64Array, Mapping457]:
+def _read_array(path: Path, *, row: int, order: str | None) -> tuple[Float64Array, Mapping457]:
     loaded = np.load(path, allow_pickle=False)
     if isinstance(loaded, np.ndarray):
         values = loaded
     else:
         with loaded as arrays:
-            values = arrays[arrays.files[index]]
+            values = arrays[arrays.files[row]]
     if values.ndim != 2 or np.iscomplexobj(values):
         raise ScanError(
             f"{path.name}: expected real numbers on two axes, found {values.dtype} {values.shape}."

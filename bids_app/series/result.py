@@ -19,8 +19,8 @@ from model.networks import parcels
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bids_app.inputs.scan import Scan
     from bids_app.series.read import ForeignSeries
-    from bids_app.series.scan import SeriesScan
     from model.series import ParcelSeries, ScanEmbedding
     from model.spec import CheckpointCard
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class SeriesResult:
     """The products of `bids_app.series.run.embed_foreign`."""
 
-    scan: SeriesScan
+    scan: Scan
     foreign: ForeignSeries
     model_series: ParcelSeries
     embedding: ScanEmbedding

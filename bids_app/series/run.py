@@ -15,9 +15,9 @@ from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.status import ScanOutcome, already_done, write_outcome
 from bids_app.participant import outcome_of_fault
 from bids_app.participant_level import closing_report
+from bids_app.series.find import common_folder, find_series
 from bids_app.series.read import read_series
 from bids_app.series.result import SeriesResult, series_files
-from bids_app.series.scan import SeriesScan, common_folder, find_series
 from bids_app.workers.agenda import embed_all
 from bids_app.workers.cost import process_memory_mb, series_memory_mb
 from model.files.fingerprint import text_sha256
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_app.embedder import Embedder
-    from bids_app.inputs.scans import Scan
+    from bids_app.inputs.scan import Scan
     from bids_app.workers.agenda import Summary
     from model.spec import CheckpointCard, Normalization
 
@@ -58,7 +58,7 @@ class SeriesOptions:
         return f"{_digest(shared, 16)}-{_digest(asdict(self), 8)}"
 
 
-def embed_foreign(scan: SeriesScan, options: SeriesOptions, embedder: Embedder) -> SeriesResult:
+def embed_foreign(scan: Scan, options: SeriesOptions, embedder: Embedder) -> SeriesResult:
     """Take one series from its file to its embedding.
 
     Raises
@@ -69,11 +69,11 @@ def embed_foreign(scan: SeriesScan, options: SeriesOptions, embedder: Embedder) 
         The series is shorter than one patch of the model.
     """
     if scan.problem is not None:
-        raise ScanError(scan.problem)
+        raise ScanError(str(scan.problem))
     foreign = read_series(
-        scan.bold_path,
+        scan.sources.data,
         tr_s=options.tr_s,
-        index=scan.index,
+        row=scan.sources.row,
         order=options.order,
         ignore_others=options.ignore_others,
     )
@@ -109,12 +109,10 @@ class SeriesLevel:
 
     def needed_mb(self, scan: Scan) -> float:
         """Estimate the memory that a series needs: its file may be read as a whole."""
-        return series_memory_mb(scan.bold_path)
+        return series_memory_mb(scan.sources.data)
 
     def embed(self, scan: Scan) -> ScanOutcome:
         """Embed a series and write its files; a bad one ends as an outcome."""
-        if not isinstance(scan, SeriesScan):
-            raise TypeError(scan)
         outcome, files = self._attempt(scan)
         outputs = write_all(files)
         write_outcome(self.output_dir, outcome, configuration=self.configuration, outputs=outputs)
@@ -126,7 +124,7 @@ class SeriesLevel:
         """Return what writes the participant's report, unless it is there and up to date."""
         return closing_report(self.output_dir, participant, anything_new=anything_new)
 
-    def _attempt(self, scan: SeriesScan) -> tuple[ScanOutcome, dict[Path, bytes]]:
+    def _attempt(self, scan: Scan) -> tuple[ScanOutcome, dict[Path, bytes]]:
         """Embed one series and render its files; on any fault give the outcome that tells it."""
         try:
             result = embed_foreign(scan, self.options, self.embedder)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bids_app.errors import ScanError, ScanExcludedError
 from bids_app.files import read_table
-from bids_app.inputs.companions import NOT_FETCHED
+from bids_app.inputs.refusal import Refusal
 from bids_app.signal.strategy import (
     available_strategies,
     base_signal,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from bids_app.inputs.scans import Scan
+    from bids_app.inputs.scan import Scan
     from bids_app.signal.strategy import Strategy
 
 _FD, _DVARS = "framewise_displacement", "std_dvars"
@@ -82,10 +82,10 @@ def load_confounds(
     ScanExcludedError
         No volume is left after the leading ones are dropped.
     """
-    path = scan.confounds_path
+    path = scan.sources.confounds
     if path is not None:
         table = _read_table(path)
-        meta = _read_meta(scan.confounds_meta_path, path) if strategy.compcor else {}
+        meta = _read_meta(scan.sources.confounds_json, path) if strategy.compcor else {}
         where = path.name
     elif strategy.needs_table:
         raise ScanError(
@@ -262,7 +262,7 @@ def _missing_columns(
 
 def _read_table(path: Path) -> pd.DataFrame:
     if not path.exists():
-        raise ScanError(f"{path.name}: {NOT_FETCHED}.")
+        raise ScanError(f"{path.name}: {Refusal.NOT_FETCHED.value}.")
     with faults_as(ScanError, where=path.name):
         table = read_table(path, na_values=["n/a"])
     if table.empty:
@@ -273,8 +273,9 @@ def _read_table(path: Path) -> pd.DataFrame:
 def _read_meta(path: Path | None, table: Path) -> dict[str, Any]:
     """Read the JSON of a confounds table, which CompCor cannot do without."""
     if path is None or not path.exists():
+        gone = "" if path is None else f" ({Refusal.NOT_FETCHED.value})"
         raise ScanError(
-            f"{table.name}: no JSON beside it{'' if path is None else f' ({NOT_FETCHED})'}, "
+            f"{table.name}: no JSON beside it{gone}, "
             "which says what CompCor component belongs to which mask (fMRIPrep before 1.4 wrote "
             "none).",
             hint="Choose a strategy without CompCor.",

@@ -11,7 +11,7 @@ from bids_app.images.nifti import LONGEST_TR_S
 
 if TYPE_CHECKING:
     from bids_app.images.nifti import BoldImage
-    from bids_app.inputs.scans import Scan
+    from bids_app.inputs.scan import Scan
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def repetition_time(
         No repetition time anywhere, one that can only be milliseconds, header and sidecar
         contradict one another, or the volumes are not equally spaced.
     """
-    if "VolumeTiming" in scan.sidecar:
+    if "VolumeTiming" in scan.metadata:
         raise ScanError(
             f"{scan.name}: the sidecar gives VolumeTiming (sparse acquisition); expected "
             "equally spaced volumes.",
@@ -68,7 +68,7 @@ def start_time(scan: Scan, *, tr_s: float) -> float:
     ScanError
         ``StartTime`` is no number from zero to the repetition time.
     """
-    value = scan.sidecar.get("StartTime", 0.0)
+    value = scan.metadata.get("StartTime", 0.0)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= tr_s:
         raise ScanError(
             f"{scan.name}: StartTime in the sidecar is {value!r}; expected a number of seconds "

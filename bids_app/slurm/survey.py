@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_app.inputs.discovery import Discovery
-    from bids_app.inputs.scans import Scan
+    from bids_app.inputs.scan import Scan
     from bids_app.options import RunOptions
     from bids_app.participant import Pipeline
 
@@ -81,7 +81,7 @@ def survey(options: RunOptions, *, atlas_needed: bool) -> Survey:
         for label, scans in by_label.items():
             left = [scan for scan in scans if not _is_done(scan, pipeline, options)]
             if left:
-                runs = [(file_size(scan.bold_path), scan_memory_mb(scan)) for scan in left]
+                runs = [(file_size(scan.sources.data), scan_memory_mb(scan)) for scan in left]
                 to_do.append(participant_of(label, runs))
     if discovery is not None and not n_scans:
         raise discovery.nothing_chosen()

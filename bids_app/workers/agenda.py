@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from bids_app.inputs.scans import Scan
+    from bids_app.inputs.scan import Scan
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Agenda:
         self.invocation, self._room_mb = invocation, room_mb
         self._stop_on_first_crash = stop_on_first_crash
         self._order = {_key(scan): place for place, scan in enumerate(scans)}
-        self._sizes = {_key(scan): file_size(scan.bold_path) for scan in scans}
+        self._sizes = {_key(scan): file_size(scan.sources.data) for scan in scans}
         self._to_do = deque(scans)
         self._run: Job | None = None
         self._reports: deque[Job] = deque()
@@ -274,7 +274,7 @@ def work_off(agenda: Agenda, *, n_cpus: int, memory_mb: float, base_mb: float) -
 
 def _key(scan: Scan) -> tuple[Path, str]:
     """Identify a run; a file of series holds several."""
-    return scan.bold_path, scan.name
+    return scan.sources.data, scan.name
 
 
 def file_size(path: Path) -> int:

@@ -15,7 +15,7 @@ from model.networks import parcel_names
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bids_app.inputs.scans import Scan
+    from bids_app.inputs.scan import Scan
 
 REPORT_MB = 50.0
 """A participant's report, drawn from the tables of one run at a time."""
@@ -80,9 +80,9 @@ def _header(scan: Scan) -> tuple[tuple[int, ...], int]:
     import nibabel as nib
 
     if not scan.is_cifti:
-        image = nib.load(scan.bold_path)
+        image = nib.load(scan.sources.data)
         return image.shape, image.dataobj.dtype.itemsize
-    with scan.bold_path.open("rb") as file:
+    with scan.sources.data.open("rb") as file:
         header = nib.Nifti2Header(file.read(nib.Nifti2Header.sizeof_hdr), check=False)
     n_volumes, n_places = header.get_data_shape()[4:6]
     return (n_places, n_volumes), header.get_data_dtype().itemsize

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from bids_app.errors import InputError, NeverMadeError
-from bids_app.inputs.companions import find_companions
+from bids_app.inputs.discovery import find_scans
 from bids_app.inputs.entities import parse_name
 from bids_app.inputs.locate import locate_derivative
-from bids_app.inputs.scans import find_scans
 from bids_app.inputs.selection import Selection
+from bids_app.inputs.sources import scan_of
 from bids_app.outputs.dataset import write_dataset_files
 
 A, C = "space-MNI152NLin6Asym", "space-MNI152NLin2009cAsym"
@@ -216,11 +216,11 @@ def test_every_run_has_its_own_companions_and_every_other_series_its_reason(
     scans = [scan for scan in discovery.scans if scan.entities.sub == label]
     found = {
         (
-            scan.bold_path,
-            scan.mask_path,
-            scan.confounds_path,
-            scan.confounds_meta_path,
-            scan.sidecar_path,
+            scan.sources.data,
+            scan.sources.mask,
+            scan.sources.confounds,
+            scan.sources.confounds_json,
+            scan.sources.sidecar,
             scan.tr_s,
         )
         for scan in scans
@@ -241,8 +241,8 @@ def test_every_bold_file_of_a_skeleton_is_in_the_table(discovered, layout, name,
     discovery = discovered(layout, name)
     start = str(path_of(discovery.root, label, "").relative_to(discovery.root).parents[1])
     reasons = {
-        row.path.rpartition("/")[2].removeprefix(f"sub-{label}_"): row.reason
-        for row in discovery.rows
+        row.path.rpartition("/")[2].removeprefix(f"sub-{label}_"): row.why
+        for row in discovery.files
         if row.path.startswith(f"{start}/")
     }
     expected = {
@@ -285,9 +285,9 @@ def test_a_run_of_bold_alone_is_taken_with_nothing_made_up(tmp_path, name):
     discovery = find_scans(tmp_path, Selection.build(), preferred_spaces=PREFERRED)
     assert len(discovery.scans) == len(RUNS) * 6
     for scan in discovery.scans:
-        companions = (scan.mask_path, scan.confounds_path, scan.confounds_meta_path)
-        assert companions == (None, None, None)
-        assert (scan.sidecar_path, scan.tr_s, scan.problem) == (None, None, None)
+        others = (scan.sources.mask, scan.sources.confounds, scan.sources.confounds_json)
+        assert others == (None, None, None)
+        assert (scan.sources.sidecar, scan.tr_s, scan.problem) == (None, None, None)
     with pytest.raises(NeverMadeError) as caught:
         discovery.require_usable(confounds=True)
     assert caught.value.exit_code == 66
@@ -304,7 +304,7 @@ def test_links_that_lead_nowhere_fail_their_runs_and_no_others(tmp_path, lost):
     assert failed == {"nlin6"}
     problems = [scan.problem for scan in discovery.scans if scan.problem]
     assert len(problems) == len(RUNS)
-    assert all("datalad get" in problem for problem in problems)
+    assert all("datalad get" in str(problem) for problem in problems)
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -322,14 +322,14 @@ def test_a_run_that_lost_its_companions_takes_none_of_its_neighbours(tmp_path, r
     ]
     bold = path_of(tmp_path, "nlin6", f"{run}_{space}_desc-preproc_bold.nii.gz")
     neighbours = [path for path in names if path.parent == folder]
-    found = find_companions(bold, parse_name(bold.name)[0], neighbours)
-    assert found.mask_path is None
+    found = scan_of(bold, parse_name(bold.name)[0], neighbours, root=bold.parent)
+    assert found.sources.mask is None
     # Whether a run's name holds part-mag is the one thing in which its confounds may differ.
     twins = {"task-rest": "task-rest_part-mag", "task-rest_part-mag": "task-rest"}
     twin = run in twins and path_of(
         tmp_path, "nlin6", f"{twins[run]}_desc-confounds_timeseries.tsv"
     )
-    assert found.confounds_path == (twin or None)
+    assert found.sources.confounds == (twin or None)
 
 
 # --- what is not read ---------------------------------------------------------------------

@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 
 from bids_app.errors import InputError, NeverMadeError, ScanError
+from bids_app.images.image import count_frames
+from bids_app.inputs.discovery import find_scans
 from bids_app.inputs.locate import locate_derivative
-from bids_app.inputs.scans import find_scans
 from bids_app.inputs.selection import Selection
 from bids_app.signal.confounds import from_table, load_confounds
 from bids_app.signal.denoise import denoise
@@ -125,10 +126,10 @@ def test_every_tree_there_is_has_its_table(shared_data):
 def test_every_bold_file_of_a_tree_has_its_reason(table, name):
     tree, discovery = TREES[name], table(name)
     n_runs = sum(tree.runs.values())
-    kinds = Counter((row.space, row.reason) for row in discovery.rows)
+    kinds = Counter((row.space, row.why) for row in discovery.files)
     assert kinds == dict.fromkeys(tree.kinds, n_runs)
-    assert len({row.entities for row in discovery.rows}) == n_runs
-    assert {row.status for row in discovery.rows} == {"refused"}
+    assert len({row.run for row in discovery.files}) == n_runs
+    assert {row.status for row in discovery.files} == {"refused"}
     assert len(discovery.participants) == len(discovery.left_out()) == tree.n_participants
     assert (discovery.scans, discovery.n_outside) == ([], 0)
 
@@ -142,9 +143,9 @@ def test_a_tree_that_was_not_fetched_ends_with_one_message(table, name):
 
 @pytest.mark.parametrize("name", TREES)
 def test_repetition_times_and_confounds_are_those_of_the_real_files(table, name):
-    rows = [row for row in table(name).rows if row.reason == GONE]
+    rows = [row for row in table(name).files if row.why == GONE]
     for space in (C, "fsLR"):
-        assert Counter(row.tr_s for row in rows if row.space == space) == TREES[name].runs
+        assert Counter(row.scan.tr_s for row in rows if row.space == space) == TREES[name].runs
     assert {row.confounds for row in rows} == {TREES[name].confounds}
 
 
@@ -158,11 +159,11 @@ def test_grayordinates_of_a_tree_are_ready_once_they_are_fetched(extract, name):
     everything = discover(root, spaces=(A, "fsLR", C))
     assert {scan.space for scan in everything.scans} == {"fsLR"}
     assert len(everything.scans) == n_runs
-    timed = {row.entities: row.tr_s for row in everything.rows if row.reason == GONE}
+    timed = {row.run: row.scan.tr_s for row in everything.files if row.why == GONE}
     for scan in everything.scans:
         assert scan.problem is None
-        assert scan.mask_path is None
-        assert scan.confounds_path is not None
+        assert scan.sources.mask is None
+        assert scan.sources.confounds is not None
         assert scan.tr_s == timed[scan.entities.run_stem]  # its own sidecar, as the volumes'
 
 
@@ -194,20 +195,21 @@ def test_a_participant_that_was_not_fetched_stands_as_a_problem_beside_one_that_
         nib.save(image, path)
     discovery = discover(root)
     ready = [scan for scan in discovery.scans if scan.problem is None]
-    assert [scan.bold_path for scan in ready] == bold
-    assert [scan.mask_path for scan in ready] == masks
+    assert [scan.sources.data for scan in ready] == bold
+    assert [scan.sources.mask for scan in ready] == masks
     assert {scan.entities.ses for scan in ready} == {"test", "retest"}
     others = [scan for scan in discovery.scans if scan.problem is not None]
-    assert {(scan.entities.sub, scan.problem) for scan in others} == {("04", GONE)}
+    assert {(scan.entities.sub, str(scan.problem)) for scan in others} == {("04", GONE)}
     assert len(others) == len(ready)
-    chosen = [row for row in discovery.rows if row.status == "chosen"]
-    assert {(row.n_volumes, row.confounds) for row in chosen} == {(5, "not fetched")}
+    chosen = [file for file in discovery.files if file.status == "chosen"]
+    assert {file.confounds for file in chosen} == {"not fetched"}
+    assert {count_frames(file.scan.sources.data) for file in chosen} == {5}
 
 
 def test_runs_with_and_without_a_run_label_in_one_session_stay_apart(extract):
     root = extract("ds000224_MSC_fmriprep-22.0.2_rest", ["MSC01", "MSC02"])
-    rows = [row for row in discover(root).rows if row.reason == GONE]
-    assert len({row.entities for row in rows}) == len(rows)
+    rows = [row for row in discover(root).files if row.why == GONE]
+    assert len({row.run for row in rows}) == len(rows)
 
 
 @pytest.fixture(scope="session")
@@ -244,7 +246,7 @@ def test_fmriprep_s_motion_outliers_follow_from_its_thresholds_in_every_scan(con
     object.__setattr__(strategy, "std_dvars_threshold", 1.5)
     for scan in confounded:
         ours = load_confounds(scan, strategy, dummy_scans=0, n_volumes=212)
-        table = pd.read_csv(scan.confounds_path, sep="\t", na_values="n/a")
+        table = pd.read_csv(scan.sources.confounds, sep="\t", na_values="n/a")
         theirs = table.filter(regex="^motion_outlier").sum(axis=1) > 0
         np.testing.assert_array_equal(~ours.kept, theirs)
 
@@ -267,7 +269,7 @@ def test_a_real_table_without_expansions_gives_all_24_motion_parameters(shared_d
 
 def test_expansions_of_real_tables_follow_from_their_signals(shared_data, confounded):
     (aomic,) = (shared_data / "confounds").glob("junifer_AOMIC*.tsv")
-    for path in (aomic, *(scan.confounds_path for scan in confounded)):
+    for path in (aomic, *(scan.sources.confounds for scan in confounded)):
         table = pd.read_csv(path, sep="\t", na_values="n/a")
         bare = table.drop(columns=table.filter(regex="_derivative1|_power2").columns)
         theirs, ours = (

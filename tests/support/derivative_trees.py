@@ -1,6 +1,6 @@
 """Made-up fMRIPrep derivatives: names and links only, hardly any content."""
 
-from bids_app.inputs.scans import find_scans
+from bids_app.inputs.discovery import find_scans
 from bids_app.inputs.selection import Selection
 
 A, G, C = "MNI152NLin6Asym", "fsLR", "MNI152NLin2009cAsym"
@@ -26,11 +26,11 @@ def discover(root, *, spaces=(A, C), **selection):
 
 
 def reasons(discovery):
-    return {row.path.rpartition("/")[2]: row.reason for row in discovery.rows}
+    return {file.path.rpartition("/")[2]: file.why for file in discovery.files}
 
 
 def names(discovery):
-    return [scan.bold_path.name for scan in discovery.scans]
+    return [scan.sources.data.name for scan in discovery.scans]
 
 
 RUN = f"sub-1_task-x_space-{C}_res-2_desc-preproc_bold.nii.gz"

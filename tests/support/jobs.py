@@ -13,7 +13,7 @@ from bids_app.participant_level import ParticipantLevel
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bids_app.inputs.scans import Scan
+    from bids_app.inputs.scan import Scan
     from bids_app.outputs.status import ScanOutcome
 
 

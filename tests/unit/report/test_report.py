@@ -18,7 +18,7 @@ from bids_app.errors import InputError
 from bids_app.files import write_all
 from bids_app.images.nifti_parcels import Coverage, Parcellated
 from bids_app.inputs.entities import Entities
-from bids_app.inputs.scans import Scan
+from bids_app.inputs.scan import Scan, Sources
 from bids_app.options import SignalOptions
 from bids_app.outputs.derivatives import scan_files
 from bids_app.outputs.result import ScanResult
@@ -45,13 +45,8 @@ def make_scan(root: Path, *, task: str, space: str = "MNI152NLin6Asym") -> Scan:
     bold = root / "in" / "sub-01" / "func" / f"{entities.stem(desc='preproc')}_bold.nii.gz"
     return Scan(
         entities=entities,
-        bold_path=bold,
-        mask_path=None,
-        confounds_path=None,
-        confounds_meta_path=None,
-        sidecar_path=None,
-        sidecar={},
-        tr_s=None,
+        name=bold.name.rpartition("_")[0],
+        sources=Sources(data=bold),
         root=root / "in",
     )
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from bids_app.cli.series import ORDERS
 from bids_app.errors import OptionsError, ScanError
 from bids_app.series.columns import declared_orders, map_by_name
+from bids_app.series.find import entities_of, find_series
 from bids_app.series.read import read_series, series_keys
-from bids_app.series.scan import entities_of, find_series
 from model.errors import SeriesError
 from model.networks import parcel_names
 
@@ -169,9 +169,9 @@ def test_a_table_without_header_is_read_like_an_array(tmp_path) -> None:
 
 def test_complex_numbers_and_words_are_no_series(tmp_path) -> None:
     np.savez(tmp_path / "a.npz", words=np.full((30, 400), "x"), vector=np.zeros(400))
-    for index in (0, 1):
+    for row in (0, 1):
         with pytest.raises(ScanError, match=r"a\.npz"):
-            read_series(tmp_path / "a.npz", tr_s=2.0, index=index, order="schaefer400x7")
+            read_series(tmp_path / "a.npz", tr_s=2.0, row=row, order="schaefer400x7")
     np.save(tmp_path / "b.npy", np.zeros((30, 400), dtype=complex))
     with pytest.raises(ScanError, match="real numbers"):
         read_series(tmp_path / "b.npy", tr_s=2.0, order="schaefer400x7")
@@ -253,7 +253,7 @@ ALL_PARTS = {"schaefer400": slice(400), "tian3": slice(400, 450), "buckner7": sl
 
 def test_the_published_layout_is_read_without_its_padding(tmp_path) -> None:
     path = write_hdf5(tmp_path / "a.h5", lengths=[30, 25, 40], parts=ALL_PARTS)
-    found = read_series(path, tr_s=2.0, index=1)
+    found = read_series(path, tr_s=2.0, row=1)
     assert found.series.n_frames == 25
     assert owners(found.series.values).tolist() == list(range(1, 458))
     assert [scan.name for scan in find_series([path])] == [

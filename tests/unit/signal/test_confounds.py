@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nilearn.interfaces.fmriprep as nilearn_fmriprep
@@ -13,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bids_app.errors import ScanError, ScanExcludedError
-from bids_app.inputs.companions import find_companions
 from bids_app.inputs.entities import parse_name
-from bids_app.inputs.scans import Scan
+from bids_app.inputs.sources import scan_of
 from bids_app.signal.confounds import flag_short_segments, from_table, load_confounds
 from bids_app.signal.strategy import Strategy, load_strategy
 
@@ -39,14 +39,17 @@ def make_scan(folder, stem="test-v21_desc-confounds_timeseries", *, meta=True):
     bold = folder / "sub-1_task-x_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz"
     bold.touch()
     entities = parse_name(bold.name)[0]
-    found = vars(find_companions(bold, entities, folder.iterdir()))
-    return Scan(entities=entities, bold_path=bold, root=folder, **found)
+    return scan_of(bold, entities, folder.iterdir(), root=folder)
+
+
+def with_sources(scan, **changes):
+    return replace(scan, sources=replace(scan.sources, **changes))
 
 
 def rewrite(scan, change):
-    table = pd.read_csv(scan.confounds_path, sep="\t")
+    table = pd.read_csv(scan.sources.confounds, sep="\t")
     table = change(table)
-    table.to_csv(scan.confounds_path, sep="\t", index=False, na_rep="n/a")
+    table.to_csv(scan.sources.confounds, sep="\t", index=False, na_rep="n/a")
 
 
 def load(scan, strategy, *, n_volumes=30, dummy_scans=None):
@@ -136,7 +139,7 @@ def test_columns_values_and_outliers_are_those_of_nilearn(tmp_path, name, genera
     scan = make_scan(tmp_path, TABLES[generation])
     ours = load(scan, name)
     theirs, sample_mask = nilearn_fmriprep.load_confounds(
-        str(scan.bold_path), demean=False, **EQUIVALENT[name]
+        str(scan.sources.data), demean=False, **EQUIVALENT[name]
     )
     assert sorted(ours.names) == sorted(theirs.columns)
     values = theirs[list(ours.names)].to_numpy()
@@ -157,18 +160,18 @@ def test_components_of_each_mask_are_taken_in_order_whatever_their_prefix(tmp_pa
 
 def test_components_are_chosen_by_mask_not_by_index(tmp_path):
     scan = make_scan(tmp_path, TABLES["21"])
-    meta = json.loads(scan.confounds_meta_path.read_text())
+    meta = json.loads(scan.sources.confounds_json.read_text())
     meta["a_comp_cor_00"]["Mask"], meta["a_comp_cor_01"]["Mask"] = "CSF", "WM"
-    scan.confounds_meta_path.write_text(json.dumps(meta))
+    scan.sources.confounds_json.write_text(json.dumps(meta))
     taken = load(scan, Strategy(name="s", compcor="anat_combined", n_compcor=1)).names
     assert taken == ("a_comp_cor_02",)
 
 
 def test_dropped_components_are_not_taken(tmp_path):
     scan = make_scan(tmp_path, TABLES["21"])
-    meta = json.loads(scan.confounds_meta_path.read_text())
+    meta = json.loads(scan.sources.confounds_json.read_text())
     meta["a_comp_cor_01"]["Retained"] = False
-    scan.confounds_meta_path.write_text(json.dumps(meta))
+    scan.sources.confounds_json.write_text(json.dumps(meta))
     taken = load(scan, Strategy(name="s", compcor="anat_combined")).names
     assert "a_comp_cor_01" not in taken
     assert "a_comp_cor_02" in taken
@@ -188,7 +191,7 @@ def test_fmriprep_s_own_outliers_are_those_of_its_thresholds(tmp_path):
     scan = make_scan(tmp_path, "no_nonsteady_desc-confounds_regressors")
     strategy = Strategy(name="s", fd_threshold_mm=0.15, std_dvars_threshold=1.1)
     ours = load(scan, strategy)
-    table = pd.read_csv(scan.confounds_path, sep="\t", na_values="n/a")
+    table = pd.read_csv(scan.sources.confounds, sep="\t", na_values="n/a")
     beyond = (table.framewise_displacement > 0.15) | (table.std_dvars > 1.1)
     assert 0 < beyond.sum() < 30
     np.testing.assert_array_equal(~ours.kept, beyond)
@@ -268,8 +271,8 @@ def test_one_missing_expansion_is_computed_and_a_missing_signal_is_not_made_up(t
 
 def test_a_column_that_occurs_twice_is_an_error_where_it_is_used(tmp_path):
     scan = make_scan(tmp_path)
-    lines = scan.confounds_path.read_text().replace("\twhite_matter\t", "\tcsf\t", 1)
-    scan.confounds_path.write_text(lines)
+    lines = scan.sources.confounds.read_text().replace("\twhite_matter\t", "\tcsf\t", 1)
+    scan.sources.confounds.write_text(lines)
     with pytest.raises(ScanError, match="two columns are named csf"):
         load(scan, Strategy(name="s", columns=("csf",)))
     assert load(scan, "24P").regressors.shape == (30, 24)
@@ -285,10 +288,10 @@ def test_names_of_fmriprep_before_1_2_are_refused_with_what_there_is(tmp_path):
 
 def test_a_compressed_table_is_read_and_a_truncated_one_is_an_error(tmp_path):
     scan = make_scan(tmp_path)
-    content = gzip.compress(scan.confounds_path.read_bytes())
-    packed = scan.confounds_path.with_suffix(".tsv.gz")
+    content = gzip.compress(scan.sources.confounds.read_bytes())
+    packed = scan.sources.confounds.with_suffix(".tsv.gz")
     packed.write_bytes(content)
-    same = Scan(**{**vars(scan), "confounds_path": packed})
+    same = with_sources(scan, confounds=packed)
     np.testing.assert_array_equal(load(same, "36P").regressors, load(scan, "36P").regressors)
     packed.write_bytes(content[: len(content) // 2])
     with pytest.raises(ScanError, match="not readable as a table"):
@@ -346,22 +349,22 @@ def test_another_number_of_rows_than_volumes_is_an_error_with_both(tmp_path):
 )
 def test_an_empty_or_garbled_table_is_an_error(tmp_path, content):
     scan = make_scan(tmp_path)
-    scan.confounds_path.write_bytes(content)
+    scan.sources.confounds.write_bytes(content)
     with pytest.raises(ScanError, match="desc-confounds"):
         load(scan, "24P")
 
 
 def test_an_annexed_table_is_an_error_that_says_datalad_get(tmp_path):
     scan = make_scan(tmp_path)
-    scan.confounds_path.unlink()
-    scan.confounds_path.symlink_to("gone")
+    scan.sources.confounds.unlink()
+    scan.sources.confounds.symlink_to("gone")
     with pytest.raises(ScanError, match="datalad get"):
         load(scan, "24P")
 
 
 def test_without_a_table_only_none_is_possible(tmp_path):
     scan = make_scan(tmp_path)
-    bare = Scan(**{**vars(scan), "confounds_path": None, "confounds_meta_path": None})
+    bare = with_sources(scan, confounds=None, confounds_json=None)
     with pytest.raises(ScanError, match="no desc-confounds_timeseries"):
         load(bare, "24P")
     ours = load(bare, "none", dummy_scans=2)
@@ -425,6 +428,6 @@ def test_every_field_of_a_strategy_changes_what_is_loaded(tmp_path, change):
 
 def test_loading_is_a_function_of_the_table_alone(tmp_path):
     scan = make_scan(tmp_path)
-    table = pd.read_csv(scan.confounds_path, sep="\t", na_values="n/a")
+    table = pd.read_csv(scan.sources.confounds, sep="\t", na_values="n/a")
     one = from_table(table, {}, load_strategy("36P"), dummy_scans=None, where="here")
     np.testing.assert_array_equal(one.regressors, load(scan, "36P").regressors)

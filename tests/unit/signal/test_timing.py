@@ -9,7 +9,7 @@ from bids_app.signal.timing import repetition_time, start_time
 
 
 def scan(tr_s: float | None, **sidecar: object) -> SimpleNamespace:
-    return SimpleNamespace(name="sub-01_task-rest", tr_s=tr_s, sidecar=sidecar)
+    return SimpleNamespace(name="sub-01_task-rest", tr_s=tr_s, metadata=sidecar)
 
 
 def bold(header_s: float | None) -> SimpleNamespace:

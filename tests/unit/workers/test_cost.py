@@ -9,7 +9,7 @@ import grayordinate_builders as gray
 import numpy as np
 import pytest
 
-from bids_app.inputs.scans import find_scans
+from bids_app.inputs.discovery import find_scans
 from bids_app.inputs.selection import Selection
 from bids_app.workers.cost import image_memory_mb, process_memory_mb, scan_memory_mb, scan_seconds
 

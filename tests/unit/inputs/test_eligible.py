@@ -112,9 +112,9 @@ def test_an_undecidable_resolution_is_one_failed_run_that_names_the_files(tmp_pa
     fill(tmp_path, name % 1, name % 3)
     discovery = discover(tmp_path)
     (scan,) = discovery.scans
-    assert name % 1 in scan.problem
-    assert name % 3 in scan.problem
-    assert {row.status for row in discovery.rows} == {"refused"}
+    assert name % 1 in str(scan.problem)
+    assert name % 3 in str(scan.problem)
+    assert {row.status for row in discovery.files} == {"refused"}
 
 
 def test_a_single_echo_is_taken_where_the_filter_file_asks_for_it(tmp_path):
@@ -127,7 +127,7 @@ def test_a_single_echo_is_taken_where_the_filter_file_asks_for_it(tmp_path):
     assert discover(tmp_path / "in").scans == []
     (tmp_path / "filter.json").write_text('{"bold": {"echo": 2}}')
     (scan,) = discover(tmp_path / "in", bids_filter_file=tmp_path / "filter.json").scans
-    found = [path.name for path in (scan.bold_path, scan.mask_path, scan.confounds_path)]
+    found = [path.name for path in (scan.sources.data, scan.sources.mask, scan.sources.confounds)]
     assert found == [bold[1], mask, confounds]
 
 
@@ -164,7 +164,7 @@ def test_a_sparse_acquisition_stands_as_a_failure_with_its_reason(tmp_path):
     sidecar = tmp_path / "sub-1" / "func" / RUN.replace(".nii.gz", ".json")
     sidecar.write_text('{"VolumeTiming": [0, 8], "AcquisitionDuration": 2}')
     discovery = discover(tmp_path)
-    assert [scan.problem for scan in discovery.scans] == [discovery.rows[0].reason]
+    assert [scan.problem for scan in discovery.scans] == [discovery.files[0].reason]
     assert "sparse" in reasons(discovery)[RUN]
 
 

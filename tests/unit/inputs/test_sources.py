@@ -8,7 +8,7 @@ from derivative_trees import CIFTI, RUN, SIDECAR, VOLUMES, C, G, discover, fill,
 
 def test_companions_that_are_not_there_are_none_and_no_problem(tmp_path):
     (scan,) = discover(fill(tmp_path, RUN)).scans
-    assert (scan.mask_path, scan.confounds_path, scan.sidecar_path) == (None, None, None)
+    assert (scan.sources.mask, scan.sources.confounds, scan.sources.sidecar) == (None, None, None)
     assert (scan.tr_s, scan.problem) == (None, None)
 
 
@@ -26,18 +26,18 @@ def test_a_grayordinate_run_has_confounds_and_sidecar_but_no_mask(tmp_path, endi
     (scan,) = discover(tmp_path, spaces=(G,)).scans
     assert scan.is_cifti
     assert scan.tr_s == 2.0
-    assert scan.sidecar_path.name == sidecar
-    assert scan.mask_path is None
-    assert scan.confounds_path.name == "sub-1_task-x_desc-confounds_timeseries.tsv"
+    assert scan.sources.sidecar.name == sidecar
+    assert scan.sources.mask is None
+    assert scan.sources.confounds.name == "sub-1_task-x_desc-confounds_timeseries.tsv"
     assert scan.name == CIFTI.removesuffix("_bold.dtseries.nii")
 
 
 def test_old_and_new_confounds_of_one_run_are_a_tie_and_the_run_fails(tmp_path):
     old, new = (f"sub-1_task-x_desc-confounds_{s}.tsv" for s in ("regressors", "timeseries"))
     (scan,) = discover(fill(tmp_path, RUN, old, new)).scans
-    assert old in scan.problem
-    assert new in scan.problem
-    assert scan.confounds_path is None
+    assert old in str(scan.problem)
+    assert new in str(scan.problem)
+    assert scan.sources.confounds is None
 
 
 def test_confounds_that_share_more_entities_win(tmp_path):
@@ -45,7 +45,7 @@ def test_confounds_that_share_more_entities_win(tmp_path):
     own = "sub-1_task-x_part-mag_desc-confounds_timeseries.tsv"
     fill(tmp_path, bold, own, "sub-1_task-x_desc-confounds_timeseries.tsv")
     (scan,) = discover(tmp_path).scans
-    assert scan.confounds_path.name == own
+    assert scan.sources.confounds.name == own
 
 
 def test_confounds_of_another_part_or_space_are_not_taken(tmp_path):
@@ -53,16 +53,16 @@ def test_confounds_of_another_part_or_space_are_not_taken(tmp_path):
     strangers = [
         f"sub-1_task-x_{x}_desc-confounds_timeseries.tsv" for x in ("part-phase", "space-T1w")
     ]
-    assert discover(fill(tmp_path, bold, *strangers)).scans[0].confounds_path is None
+    assert discover(fill(tmp_path, bold, *strangers)).scans[0].sources.confounds is None
     own = "sub-1_task-x_desc-confounds_timeseries.tsv"
-    assert discover(fill(tmp_path, own)).scans[0].confounds_path.name == own
+    assert discover(fill(tmp_path, own)).scans[0].sources.confounds.name == own
 
 
 def test_compressed_confounds_are_found_with_their_json(tmp_path):
     stem = "sub-1_task-x_desc-confounds_timeseries"
     (scan,) = discover(fill(tmp_path, RUN, f"{stem}.tsv.gz", f"{stem}.json")).scans
-    assert scan.confounds_path.name == f"{stem}.tsv.gz"
-    assert scan.confounds_meta_path.name == f"{stem}.json"
+    assert scan.sources.confounds.name == f"{stem}.tsv.gz"
+    assert scan.sources.confounds_json.name == f"{stem}.json"
 
 
 def test_the_sidecar_is_inherited_within_the_folder_and_the_nearest_leads(tmp_path):
@@ -71,7 +71,7 @@ def test_the_sidecar_is_inherited_within_the_folder_and_the_nearest_leads(tmp_pa
     general = {"RepetitionTime": 9.0, "TaskName": "x"}
     (func / "sub-1_task-x_desc-preproc_bold.json").write_text(json.dumps(general))
     (scan,) = discover(tmp_path).scans
-    assert dict(scan.sidecar) == {"RepetitionTime": 2.0, "TaskName": "x"}
+    assert dict(scan.metadata) == {"RepetitionTime": 2.0, "TaskName": "x"}
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def test_a_damaged_sidecar_fails_the_run(tmp_path, text, problem):
     fill(tmp_path, RUN, RUN.replace(".nii.gz", ".json"))
     (tmp_path / "sub-1" / "func" / RUN.replace(".nii.gz", ".json")).write_text(text)
     (scan,) = discover(tmp_path).scans
-    assert problem in scan.problem
+    assert problem in str(scan.problem)
 
 
 def test_an_annexed_mask_fails_the_run_instead_of_being_replaced(tmp_path):
     mask = f"sub-1_task-x_space-{C}_res-2_desc-brain_mask.nii.gz"
     link_nowhere(fill(tmp_path, RUN), mask)
     (scan,) = discover(tmp_path).scans
-    assert mask in scan.problem
+    assert mask in str(scan.problem)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from derivative_trees import CIFTI, RUN, A, C, G, discover, fill, names
 
+from bids_app.cli.tables import discovery_lines
 from bids_app.errors import NothingSelectedError, OptionsError
+from bids_app.images.image import count_frames
 from bids_app.inputs.locate import locate_derivative
 
 
@@ -28,8 +30,8 @@ def test_a_run_is_chosen_with_mask_confounds_and_sidecar(tmp_path):
     assert scan.space == C
     assert scan.tr_s == 2.0
     assert scan.problem is None
-    assert scan.sidecar_path.name == RUN.replace(".nii.gz", ".json")
-    assert scan.confounds_meta_path.name == "sub-1_task-x_desc-confounds_timeseries.json"
+    assert scan.sources.sidecar.name == RUN.replace(".nii.gz", ".json")
+    assert scan.sources.confounds_json.name == "sub-1_task-x_desc-confounds_timeseries.json"
     assert scan.source_uris() == [
         f"bids:preprocessed:sub-1/func/{RUN}",
         f"bids:preprocessed:sub-1/func/sub-1_task-x_space-{C}_res-2_desc-brain_mask.nii.gz",
@@ -41,21 +43,23 @@ def test_uncompressed_images_and_label_masks_are_taken(tmp_path):
     mask = f"sub-1_task-x_space-{A}_label-brain_mask.nii"
     fill(tmp_path, f"sub-1_task-x_space-{A}_desc-preproc_bold.nii", mask)
     (scan,) = discover(tmp_path).scans
-    assert scan.mask_path.name == mask
+    assert scan.sources.mask.name == mask
 
 
 def test_both_hemispheres_make_one_row(tmp_path):
     fill(tmp_path, *(f"sub-1_task-x_hemi-{h}_space-fsaverage5_bold.func.gii" for h in "LR"))
-    assert len(discover(tmp_path).rows) == 1
+    assert len(discover(tmp_path).files) == 1
 
 
-def test_rows_tell_the_volumes_of_a_grayordinate_run(tmp_path):
+def test_the_table_tells_the_volumes_of_a_grayordinate_run(tmp_path):
     fill(tmp_path, CIFTI)
-    assert discover(tmp_path, spaces=(G,)).rows[0].n_volumes is None  # an empty file
+    image = tmp_path / "sub-1/func" / CIFTI
+    assert count_frames(image) is None  # an empty file
     header = nib.Nifti2Header()
     header.set_data_shape((1, 1, 1, 1, 7, 91282))
-    (tmp_path / "sub-1/func" / CIFTI).write_bytes(header.binaryblock)
-    assert discover(tmp_path, spaces=(G,)).rows[0].n_volumes == 7
+    image.write_bytes(header.binaryblock)
+    assert count_frames(image) == 7
+    assert " 7 " in discovery_lines(discover(tmp_path, spaces=(G,))).splitlines()[1]
 
 
 def test_runs_acquisitions_and_directions_are_different_scans_with_their_own_companions(tmp_path):
@@ -66,7 +70,8 @@ def test_runs_acquisitions_and_directions_are_different_scans_with_their_own_com
     assert sorted(names(discovery)) == sorted(bold)
     for scan in discovery.scans:
         assert (
-            scan.confounds_path.name == f"{scan.entities.run_stem}_desc-confounds_timeseries.tsv"
+            scan.sources.confounds.name
+            == f"{scan.entities.run_stem}_desc-confounds_timeseries.tsv"
         )
 
 
@@ -77,14 +82,16 @@ def test_participants_whose_labels_begin_alike_are_kept_apart(tmp_path):
     assert len(discover(tmp_path, exclude_participant_labels=["01"]).scans) == 3
 
 
-def test_rows_tell_volumes_repetition_time_and_confounds(tmp_path):
+def test_the_table_tells_volumes_repetition_time_and_confounds(tmp_path):
     fill(tmp_path, RUN, RUN.replace(".nii.gz", ".json"))
     fill(tmp_path, "sub-1_task-x_desc-confounds_regressors.tsv")
     image = nib.Nifti1Image(np.zeros((2, 2, 2, 7), np.int16), np.eye(4))
     nib.save(image, tmp_path / "sub-1" / "func" / RUN)
-    (row,) = discover(tmp_path).rows
-    assert (row.status, row.n_volumes, row.tr_s, row.confounds) == ("chosen", 7, 2.0, "yes")
-    assert (row.path, row.entities) == (f"sub-1/func/{RUN}", "sub-1_task-x")
+    discovery = discover(tmp_path)
+    (file,) = discovery.files
+    assert file.run == "sub-1_task-x"
+    row = discovery_lines(discovery).splitlines()[1]
+    assert row.split() == ["chosen", C, "2", "7", "yes", f"sub-1/func/{RUN}"]
 
 
 @pytest.fixture
@@ -116,7 +123,7 @@ def sessions(tmp_path):
 def test_labels_select(sessions, selection, n_scans):
     discovery = discover(sessions, **selection)
     assert len(discovery.scans) == n_scans
-    assert discovery.scans == sorted(discovery.scans, key=lambda scan: scan.bold_path)
+    assert discovery.scans == sorted(discovery.scans, key=lambda scan: scan.sources.data)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +207,7 @@ def test_other_participants_and_folders_are_never_touched(sessions, monkeypatch)
         monkeypatch.setattr(os, name, spied(name))
     discovery = discover(sessions, participant_labels=["01"])
     monkeypatch.undo()
-    assert len(discovery.rows) == 12
+    assert len(discovery.files) == 12
     inside = [p.removeprefix(str(sessions)) for p in touched if p.startswith(str(sessions))]
     assert any("/sub-01/ses-a/func/" in p for p in inside)
     forbidden = re.compile(r"/(sub-02|sourcedata|\.git|sub-01/anat|sub-01/figures)/.")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_app.errors import OptionsError, ScanError
 from bids_app.inputs.entities import Entities, split_name
-from bids_app.inputs.scans import Scan
+from bids_app.inputs.refusal import Refusal
+from bids_app.inputs.scan import Scan, Sources
 from bids_app.series.read import own_outliers, series_keys
 
 if TYPE_CHECKING:
@@ -23,32 +24,12 @@ _EXTENSION = re.compile(r"\.(tsv|csv|npy|npz|h5|hdf5)$", re.IGNORECASE)
 _MODEL_INPUT = "is the model's own input (desc-model), normalized already; pass desc-denoised"
 
 
-@dataclass(frozen=True, kw_only=True)
-class SeriesScan(Scan):
-    """One series of an input file, in the place of an image."""
-
-    key: str | None
-    """Its name in a file that holds several."""
-    index: int
-    """Its place among the series of the file."""
-
-    @property
-    def name(self) -> str:
-        """Name of the series without suffix and extension."""
-        return self.entities.stem()
-
-    def source_uris(self) -> list[str]:
-        """Return the BIDS URIs of the file, after ``#`` the series in it, and of its outliers."""
-        uri, *others = super().source_uris()
-        return [uri if self.key is None else f"{uri}#{self.key}", *others]
-
-
 def common_folder(paths: Sequence[Path]) -> Path:
     """Return the deepest folder that holds all files."""
     return Path(os.path.commonpath([path.resolve().parent for path in paths]))
 
 
-def find_series(paths: Sequence[Path]) -> list[SeriesScan]:
+def find_series(paths: Sequence[Path]) -> list[Scan]:
     """List all series of the files, each under a name of its own.
 
     Raises
@@ -58,7 +39,7 @@ def find_series(paths: Sequence[Path]) -> list[SeriesScan]:
     """
     root = common_folder(paths)
     scans = [scan for path in paths for scan in _series_of(path.resolve(), root)]
-    seen: dict[str, SeriesScan] = {}
+    seen: dict[str, Scan] = {}
     for scan in scans:
         other = seen.setdefault(scan.name, scan)
         if other is not scan:
@@ -94,38 +75,38 @@ def entities_of(name: str) -> Entities:
     return Entities(sub=label)
 
 
-def _series_of(path: Path, root: Path) -> Iterable[SeriesScan]:
+def _series_of(path: Path, root: Path) -> Iterable[Scan]:
     sidecar = path.with_suffix(".json")
     problem = None
     keys: tuple[str | None, ...] = (None,)
     try:
         keys = series_keys(path)
     except ScanError as err:
-        problem = str(err)
+        problem = Refusal.BAD_FILES.of(err)
     if "_desc-model_" in path.name:
-        problem = f"{path.name} {_MODEL_INPUT}"
+        problem = Refusal.BAD_FILES.of(f"{path.name} {_MODEL_INPUT}")
     repeated = Counter(keys)
     number: Counter[str | None] = Counter()
-    for index, key in enumerate(keys):
+    for row, key in enumerate(keys):
         entities = entities_of(path.name if key is None else key)
         number[key] += 1
         if repeated[key] > 1:
             entities = replace(entities, ses=str(number[key]))
-        yield SeriesScan(
+        yield Scan(
+            name=entities.stem(),
             entities=entities,
-            bold_path=path,
-            mask_path=None,
-            confounds_path=own_outliers(path),
-            confounds_meta_path=None,
-            sidecar_path=sidecar if sidecar.is_file() else None,
-            sidecar={},
-            tr_s=None,
+            sources=Sources(
+                data=path,
+                row=row,
+                key=key,
+                confounds=own_outliers(path),
+                sidecar=sidecar if sidecar.is_file() else None,
+            ),
             root=root,
             problem=problem,
-            key=key,
-            index=index,
         )
 
 
-def _origin(scan: SeriesScan) -> str:
-    return scan.bold_path.name if scan.key is None else f"{scan.bold_path.name}#{scan.key}"
+def _origin(scan: Scan) -> str:
+    data, key = scan.sources.data.name, scan.sources.key
+    return data if key is None else f"{data}#{key}"

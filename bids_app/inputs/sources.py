@@ -1,42 +1,28 @@
-"""The files that belong to a BOLD series: brain mask, confounds, sidecar. Matched by entity."""
+"""The files that belong to a BOLD image: brain mask, confounds, sidecars. Matched by entity."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bids_app.inputs.entities import Entities, parse_name, split_name
+from bids_app.inputs.refusal import Refusal
+from bids_app.inputs.scan import Scan, Sources
 from model.files.fault import FileError
 from model.files.read import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
 # Confounds belong to a run, whatever space or combination of echoes its series is in.
 _NOT_OF_THE_RUN = ("space", "cohort", "res", "den", "hemi", "desc", "echo", "part")
-NOT_FETCHED = "annexed file not present: datalad get"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Companions:
-    """What was found beside one BOLD file."""
+def scan_of(image: Path, entities: Entities, folder: Iterable[Path], *, root: Path) -> Scan:
+    """Match mask, confounds and sidecars of one BOLD image among the files of its folder.
 
-    mask_path: Path | None = None
-    confounds_path: Path | None = None
-    confounds_meta_path: Path | None = None
-    sidecar_path: Path | None = None
-    sidecar: Mapping[str, Any] = field(default_factory=dict)
-    tr_s: float | None = None
-    problem: str | None = None
-    """Why the run cannot be processed; the loop over runs reports it as failed."""
-
-
-def find_companions(bold: Path, entities: Entities, folder: Iterable[Path]) -> Companions:
-    """Match mask, confounds and sidecar of one BOLD file among the files of its folder.
-
-    A companion that is absent is None; one that is ambiguous, damaged or not fetched is a
+    A file that is absent is None; one that is ambiguous, damaged or not fetched is a
     ``problem``, since to go on without it would silently change the result.
     """
     paths = sorted(folder)
@@ -49,23 +35,32 @@ def find_companions(bold: Path, entities: Entities, folder: Iterable[Path]) -> C
     if len(confounds) > 1:
         problems.append(f"several confounds files match equally well: {_names(confounds)}")
     problems += [
-        f"{path.name}: {NOT_FETCHED}" for path in (*masks[:1], *sidecars) if not path.exists()
+        f"{path.name}: {Refusal.NOT_FETCHED.of()}"
+        for path in (*masks[:1], *sidecars)
+        if not path.exists()
     ]
-    sidecar, fault = _merged(path for path in sidecars if path.exists())
-    tr_s, tr_fault = _repetition_time(sidecar)
-    problems += [text for text in (fault, tr_fault) if text]
+    metadata, fault = _merged(path for path in sidecars if path.exists())
+    problems += [fault] if fault else []
     tsv = confounds[0] if len(confounds) == 1 else None
     meta = tsv and tsv.with_name(tsv.name.partition(".")[0] + ".json")
-    exact = bold.with_name(bold.name.removesuffix(".gz").removesuffix(".nii") + ".json")
-    return Companions(
-        mask_path=masks[0] if len(masks) == 1 else None,
-        confounds_path=tsv,
-        confounds_meta_path=meta if meta in paths else None,
-        sidecar_path=exact if exact in sidecars else (sidecars[-1] if sidecars else None),
-        sidecar=sidecar,
-        tr_s=tr_s,
-        problem="; ".join(problems) or None,
+    exact = image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    scan = Scan(
+        name=image.name.rpartition("_")[0],
+        entities=entities,
+        root=root,
+        metadata=metadata,
+        sources=Sources(
+            data=image,
+            mask=masks[0] if len(masks) == 1 else None,
+            confounds=tsv,
+            confounds_json=meta if meta in paths else None,
+            sidecar=exact if exact in sidecars else (sidecars[-1] if sidecars else None),
+        ),
     )
+    given = metadata.get("RepetitionTime")
+    if given is not None and scan.tr_s is None:
+        problems.append(f"RepetitionTime in the sidecar is {given!r}, expected seconds")
+    return replace(scan, problem=Refusal.BAD_FILES.of("; ".join(problems)) if problems else None)
 
 
 def _masks_of(entities: Entities, paths: Iterable[Path]) -> list[Path]:
@@ -136,16 +131,6 @@ def _merged(sidecars: Iterable[Path]) -> tuple[dict[str, Any], str | None]:
         except FileError as fault:
             return merged, fault.sentence(where=path.name).removesuffix(".")
     return merged, None
-
-
-def _repetition_time(sidecar: Mapping[str, Any]) -> tuple[float | None, str | None]:
-    value = sidecar.get("RepetitionTime")
-    if value is None:
-        return None, None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if number and math.isfinite(value) and value > 0:
-        return float(value), None
-    return None, f"RepetitionTime in the sidecar is {value!r}, expected seconds"
 
 
 def _names(paths: Iterable[Path]) -> str:

@@ -1,0 +1,157 @@
+"""Which image stands for a run, and why the others do not. No file is opened here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from bids_app.atlas.spaces import FSLR, SPACES, atlas_key
+from bids_app.inputs.refusal import Reason, Refusal
+from bids_app.inputs.scan import CIFTI_ENDING, Scan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from bids_app.inputs.entities import Entities
+    from bids_app.inputs.selection import Selection
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoldFile:
+    """A BOLD file that was asked for, and what becomes of it."""
+
+    path: str
+    """Relative to the derivative."""
+    run: str
+    """What all files of the run share."""
+    space: str
+    reason: Reason | None
+    """Why it is not embedded; None: it is."""
+    scan: Scan | None = None
+    """With the files that belong to it; None where it is of a kind that is never taken."""
+    selected: bool = False
+    """It stands for its run: to be embedded or, with a reason, to be reported as failed."""
+
+    @property
+    def status(self) -> Literal["chosen", "refused"]:
+        """Whether it will be embedded."""
+        return "refused" if self.reason else "chosen"
+
+    @property
+    def why(self) -> str:
+        """The reason in words; empty where there is none."""
+        return str(self.reason or "")
+
+    @property
+    def confounds(self) -> Literal["yes", "no", "not fetched", ""]:
+        """Whether its confounds table is there; empty where nobody looked."""
+        if self.scan is None:
+            return ""
+        path = self.scan.sources.confounds
+        return "no" if path is None else "yes" if path.exists() else "not fetched"
+
+
+def why_never(
+    path: Path, entities: Entities, *, spaces: Mapping[str, int], selection: Selection
+) -> Reason | None:
+    """Say why a BOLD file is of a kind that is never embedded; None if it may be.
+
+    Parameters
+    ----------
+    path, entities
+        The file.
+    spaces
+        Spaces with an atlas, and its number of parcels.
+    selection
+        What the user asked for: the space, or ``auto``; a single echo by the filter file.
+    """
+    asked = selection.space
+    place = "/".join(f"{k}-{v}" for k, v in entities.present().items() if k in ("sub", "ses"))
+    desc, space, den = entities.desc, entities.space, entities.den
+    is_cifti = path.name.endswith(CIFTI_ENDING)
+    single_echo = entities.echo is not None and not selection.bids_filters.get("echo")
+    densities = " and den-".join(FSLR.densities)
+    checks = (
+        (not path.parent.match(f"{place}/func"), Refusal.MISPLACED.of(place)),
+        (path.name.endswith(".func.gii"), Refusal.SURFACE.of(space)),
+        (is_cifti and space != FSLR.name, Refusal.CIFTI_SPACE.of(space, FSLR.name)),
+        (not is_cifti and space == FSLR.name, Refusal.NOT_CIFTI.of(space, CIFTI_ENDING)),
+        (is_cifti and den not in (None, *FSLR.densities), Refusal.DENSITY.of(den, densities)),
+        (single_echo, Refusal.ECHO.of()),
+        (entities.part not in (None, "mag"), Refusal.PART.of(entities.part)),
+        (desc is None and not is_cifti, Refusal.NO_DESC.of()),
+        (desc not in (None, "preproc"), Refusal.OTHER_DESC.of(desc)),
+        (space is None, Refusal.OWN_SPACE.of()),
+        (space not in SPACES, Refusal.OTHER_SPACE.of(_template(entities))),
+        (asked not in ("auto", space), Refusal.SPACE_NOT_ASKED.of(space, asked)),
+        (_key(entities) not in spaces, Refusal.NO_ATLAS.of(_key(entities))),
+    )
+    return next((reason for applies, reason in checks if applies), None)
+
+
+def _template(entities: Entities) -> str:
+    return f"{entities.space}" + (f"_cohort-{entities.cohort}" if entities.cohort else "")
+
+
+def one_of_run(scans: Sequence[Scan], spaces: Mapping[str, int]) -> list[BoldFile]:
+    """Select one image of a run, and give each of the others its reason.
+
+    The first of `spaces` wins, then res-2, then no res. A draw, and a mask, confounds or
+    sidecar that is ambiguous or damaged, select an image *with* a reason: the run fails, and
+    says why. Images that are not there or not evenly spaced do not compete; where a run has
+    no other, one stands for it all the same, to be reported as failed, not forgotten.
+    """
+    unusable = [_why_unusable(scan) for scan in scans]
+    usable = [scan for scan, why in zip(scans, unusable, strict=True) if why is None]
+    ranks = [_rank(scan.entities, spaces) for scan in usable or scans]
+    best = [s for s, rank in zip(usable or scans, ranks, strict=True) if rank == min(ranks)]
+    return [
+        BoldFile(
+            path=scan.sources.data.relative_to(scan.root).as_posix(),
+            run=scan.entities.run_stem,
+            space=scan.entities.space or "",
+            reason=why or _why_not(scan, best, spaces),
+            scan=scan,
+            selected=scan is best[0],
+        )
+        for scan, why in zip(scans, unusable, strict=True)
+    ]
+
+
+def _why_unusable(scan: Scan) -> Reason | None:
+    if not scan.sources.data.exists():
+        return Refusal.NOT_FETCHED.of()
+    given = scan.metadata
+    untimed = "RepetitionTime" not in given and "AcquisitionDuration" in given
+    return Refusal.SPARSE.of() if "VolumeTiming" in given or untimed else None
+
+
+def _rank(entities: Entities, spaces: Mapping[str, int]) -> tuple[int, int]:
+    """Order by space, then resolution: the 2 mm grid, the native voxel size, anything else."""
+    res = entities.res or ""
+    on_2mm = res.isdecimal() and int(res) == 2
+    return list(spaces).index(_key(entities)), 0 if on_2mm else 1 if not res else 2
+
+
+def _key(entities: Entities) -> str:
+    return atlas_key(entities.space or "", entities.den)
+
+
+def _why_not(scan: Scan, best: Sequence[Scan], spaces: Mapping[str, int]) -> Reason | None:
+    if not any(scan is other for other in best):
+        return _why_another(scan, best[0], spaces)
+    if len(best) > 1:
+        return Refusal.AMBIGUOUS.of(", ".join(other.sources.data.name for other in best))
+    return scan.problem
+
+
+def _why_another(scan: Scan, chosen: Scan, spaces: Mapping[str, int]) -> Reason:
+    here, there = _key(scan.entities), _key(chosen.entities)
+    if here == there:
+        return Refusal.SAME_RUN.of(chosen.sources.data.name)
+    if spaces[here] == spaces[there]:
+        why = f"it comes first at {spaces[there]} parcels in both"
+    else:
+        why = f"{spaces[there]} parcels there, {spaces[here]} here"
+    return Refusal.BETTER_SPACE.of(there, why)

@@ -1,0 +1,83 @@
+"""A scan: its name, its entities and the files that it is made from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from bids_app.inputs.entities import Entities
+    from bids_app.inputs.refusal import Reason
+
+CIFTI_ENDING = ".dtseries.nii"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """The files that a scan is made from; None: there is none."""
+
+    data: Path
+    """Its image, or a file of parcel series"""
+    row: int = 0
+    """Which series of that file"""
+    key: str | None = None
+    """What that file calls the series, where it holds several"""
+    mask: Path | None = None
+    confounds: Path | None = None
+    confounds_json: Path | None = None
+    sidecar: Path | None = None
+
+    def files(self) -> tuple[Path, ...]:
+        """Return those there are."""
+        listed = (self.data, self.mask, self.confounds, self.confounds_json, self.sidecar)
+        return tuple(path for path in listed if path is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """One run of one participant: an image in one space, or a parcel series."""
+
+    name: str
+    """For messages; without suffix and extension"""
+    entities: Entities
+    sources: Sources
+    root: Path
+    """Folder of the derivative, which ``Sources`` are relative to"""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What the JSON sidecars of the image say together"""
+    problem: Reason | None = None
+    """Why it cannot be embedded although it was chosen."""
+
+    @property
+    def tr_s(self) -> float | None:
+        """Repetition time by the sidecar, in seconds; None if it gives no good one."""
+        value = self.metadata.get("RepetitionTime")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return float(value) if math.isfinite(value) and value > 0 else None
+
+    @property
+    def is_cifti(self) -> bool:
+        """True for a series over grayordinates, false for volumes."""
+        return self.sources.data.name.endswith(CIFTI_ENDING)
+
+    @property
+    def space(self) -> str:
+        """Template space of the image."""
+        if self.entities.space is None:
+            raise ValueError(f"{self.name}: not in a template space")
+        return self.entities.space
+
+    def source_uris(self) -> list[str]:
+        """Return BIDS URIs of data, mask and confounds, for ``Sources``; after ``#`` the key."""
+        files = self.sources
+        data, *others = (
+            f"bids:preprocessed:{path.relative_to(self.root).as_posix()}"
+            for path in (files.data, files.mask, files.confounds)
+            if path is not None
+        )
+        return [data if files.key is None else f"{data}#{files.key}", *others]

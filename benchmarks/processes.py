@@ -33,7 +33,7 @@ from bids_app.cli.app import main, resolve_options
 from bids_app.workers.cost import process_memory_mb, scan_memory_mb
 from bids_app.participant_level import open_pipeline, report_participant, ParticipantLevel
 from bids_app.run import discover
-import model.embed, bids_app.report.panels, scipy.signal
+import model.embed, bids_app.report.page, scipy.signal
 
 def status_mb(key):
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -1,9 +1,11 @@
-"""Figures of the report, one function each: arrays in, inline SVG out."""
+"""Figures of the report, one function each: arrays in, a matplotlib figure out.
+
+Lengths are points (1/72 inch) from the upper left corner; every figure is `WIDTH` wide.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,55 +17,44 @@ from bids_app.report.numbers import (
     token_distance,
     window_similarity,
 )
-from bids_app.report.svg import INK, LEFT, PLOT, Drawing, Panel, Scale, ticks
+from bids_app.report.style import (
+    BORDER,
+    DROPPED,
+    INK,
+    LEVELS,
+    NETWORK_COLOURS,
+    OUTLIER,
+    palette,
+)
 from model.networks import NETWORKS, network_columns
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 FloatArray = npt.NDArray[np.floating]
 
-NETWORK_COLOURS = {
-    "Vis": "#8e3b9c",
-    "SomMot": "#4682b4",
-    "DorsAttn": "#2e8b47",
-    "SalVentAttn": "#c964e8",
-    "Limbic": "#b3b24c",
-    "Control": "#e69422",
-    "Default": "#cd3e4e",
-    "Subcortical": "#8a6a4f",
-    "Cerebellum": "#36a3a0",
-}
-"""Close to those of Yeo et al. 2011, darkened or lightened to be seen on black and white."""
-OUTLIER = "#d0342c"
-DROPPED = "#7d8590"
+WIDTH = 720.0
+LEFT, PLOT = 75.6, 572.4
+"""Left edge and width of a plot over the whole figure."""
+TOP = 7.0
 MAX_COLUMNS = 400
 """Columns of a carpet: with few colours, what keeps its PNG below 150 kB."""
-_BORDER = "#30363d"
-_TOP = 7.0
-_BAR = 7.0
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Motion:
-    """Motion of the acquired volumes, as in the table of outliers."""
-
-    outliers: pd.DataFrame
-    fd_threshold_mm: float | None
-    std_dvars_threshold: float | None
-    """Values beyond which volumes were interpolated; None: not used."""
-
-
-def carpet_figure(
+def carpet(
     values: FloatArray,
     *,
     tr_s: float,
     start_s: float,
     end_s: float,
-    limit: float,
+    limit: float | None = None,
     unit: str,
-    motion: Motion | None = None,
-) -> str:
+    outliers: pd.DataFrame | None = None,
+    thresholds: dict[str, float] | None = None,
+) -> Figure:
     """Draw parcels over time in network order, and motion above if it is given.
 
     Parameters
@@ -73,60 +64,54 @@ def carpet_figure(
     tr_s, start_s, end_s
         Repetition time, time of the first frame, and end of the axis, in seconds.
     limit
-        Value at both ends of the grey scale.
+        Value at both ends of the grey scale; None: beyond it lie 2.5 % of `values`.
     unit
         Of `values`, for the colour bar.
-    motion
-        Traces and marks of the acquired volumes.
+    outliers
+        One row per acquired volume: motion, and what was done with the volume.
+    thresholds
+        Values beyond which volumes were interpolated, by name as in the sidecar of `outliers`.
     """
-    top, height = _TOP if motion is None else 97.0, 230.0
-    figure = Drawing(height=top + height + 29)
-    if motion is not None:
-        _draw_motion(figure, motion, tr_s=tr_s, end_s=end_s)
-    axes = Panel(left=LEFT, top=top, width=PLOT, height=height, x=(0, end_s))
+    limit = limit or float(np.nanpercentile(np.abs(values), 97.5)) or 1.0
+    top, height = TOP if outliers is None else 97.0, 230.0
+    figure = _figure(top + height + 29)
+    if outliers is not None:
+        _draw_motion(figure, outliers, thresholds or {}, tr_s=tr_s, end_s=end_s)
     shown, step = thin(values, most=MAX_COLUMNS)
-    begin, end = axes.across([start_s, start_s + shown.shape[0] * step * tr_s])
+    axes = _axes(figure, LEFT, top, PLOT, height)
     # The last column may stand for fewer frames than the others and reach beyond the end.
-    carpet = Panel(left=begin, top=top, width=end - begin, height=height)
-    scale = Scale(colours="grey", low=-limit, high=limit)
-    figure.matrix(carpet, shown.T[_order()], scale)
-    figure.frame(axes)
-    figure.x_axis(axes, *ticks(0, end_s, most=6), title="time (s)")
-    _network_bar(figure, top=top, height=height)
-    figure.colour_bar(scale, top=top, height=height, label=unit)
-    return figure.svg()
+    extent = (start_s, start_s + len(shown) * step * tr_s, values.shape[1], 0)
+    image = _matrix(axes, shown.T[_order()], "gray", (-limit, limit), extent=extent)
+    axes.set(xlim=(0, end_s), xlabel="time (s)")
+    _network_bar(axes)
+    _colour_bar(figure, image, top=top, height=height, label=unit)
+    return figure
 
 
-def coverage_figure(coverage: pd.DataFrame, *, minimum: float) -> str:
+def coverage(table: pd.DataFrame, *, minimum: float) -> Figure:
     """Draw one tick per parcel at its share of usable voxels, one row per network."""
-    figure = Drawing(height=195)
-    axes = Panel(
-        left=LEFT, top=_TOP, width=PLOT, height=158, x=(0, 1.01), y=(-0.6, len(NETWORKS) - 0.4)
-    )
+    figure = _figure(195)
+    axes = _axes(figure, LEFT, TOP, PLOT, 158)
     for row, network in enumerate(NETWORKS):
-        part = coverage[coverage["network"] == network]
+        part = table[table["network"] == network]
         used = (part["status"] == "used").to_numpy()
         share = part["coverage"].fillna(0.0).to_numpy()
-        top, bottom = axes.down([row - 0.36, row + 0.36])
         colour = NETWORK_COLOURS[network]
-        mean = float(axes.across(share.mean()) - LEFT)
-        figure.boxes([(LEFT, top)], mean, bottom - top, fill=colour, opacity=0.22)
+        axes.barh(row, share.mean(), height=0.72, color=colour, alpha=0.22)
         for places, ink, width in ((share[used], colour, 1.1), (share[~used], OUTLIER, 1.6)):
-            # One path for all ticks, interrupted in between.
-            x = np.column_stack([axes.across(places)] * 2 + [np.full(places.size, np.nan)])
-            y = np.tile([top, bottom, np.nan], places.size)
-            figure.lines(x.ravel(), y, colour=ink, width=width)
-        text = f"{used.sum()} of {len(part)}"
-        figure.text(LEFT + PLOT + 6, (top + bottom) / 2, text, anchor="start")
-    _rule(figure, axes, x=minimum, colour=INK, width=0.8, dashed=True)
-    figure.frame(axes)
-    figure.y_axis(axes, range(len(NETWORKS)), NETWORKS, mark=False)
-    title = "share of the parcel's voxels that carry signal"
-    figure.x_axis(axes, *ticks(0, 1, most=5), title=title)
-    return figure.svg()
+            # One line for all ticks, interrupted in between.
+            x = np.column_stack([places, places, np.full(places.size, np.nan)]).ravel()
+            y = np.tile([row - 0.36, row + 0.36, np.nan], places.size)
+            axes.plot(x, y, color=ink, linewidth=width)
+        axes.text(1.02, row, f"{used.sum()} of {len(part)}", va="center")
+    axes.axvline(minimum, color=INK, linewidth=0.8, linestyle="--")
+    axes.set(xlim=(0, 1.01), ylim=(len(NETWORKS) - 0.4, -0.6))
+    axes.set_xlabel("share of the parcel's voxels that carry signal")
+    _name_networks(axes, range(len(NETWORKS)))
+    return figure
 
 
-def connectivity_figure(values: FloatArray) -> str:
+def connectivity(values: FloatArray) -> Figure:
     """Draw the correlation of all parcels, and its mean within and between networks.
 
     Parameters
@@ -135,32 +120,29 @@ def connectivity_figure(values: FloatArray) -> str:
         (S, P) model input, NaN columns are missing parcels.
     """
     matrix, order, edges = correlation(values), _order(), _edges()
-    scale = Scale(colours="red-blue", low=-1, high=1)
     size = 302.0
-    span = (0.0, float(order.size))
-    figure = Drawing(height=324)
-    axes = Panel(left=LEFT, top=_TOP, width=size, height=size, x=span, y=span)
-    figure.matrix(axes, matrix[np.ix_(order, order)], scale)
-    for edge in edges[1:-1]:
-        _rule(figure, axes, x=edge, colour=_BORDER, width=0.4)
-        _rule(figure, axes, y=edge, colour=_BORDER, width=0.4)
-    figure.frame(axes)
-    _network_bar(figure, top=_TOP, height=size)
-    places = axes.across(edges)
-    for start, stop, network in zip(places[:-1], places[1:], NETWORKS, strict=True):
-        colour = NETWORK_COLOURS[network]
-        figure.boxes([(start, _TOP + size + 3)], stop - start, _BAR, fill=colour)
-    figure.colour_bar(scale, left=385, top=_TOP, height=size, label="Pearson r")
-    cells = Panel(left=500, top=_TOP, width=212, height=212)
-    cells = _cells(figure, cells, network_means(matrix), scale, digits=True)
-    figure.y_axis(cells, range(len(NETWORKS)), NETWORKS, mark=False)
-    for x, network in zip(cells.across(range(len(NETWORKS))), NETWORKS, strict=True):
-        figure.text(x, _TOP + 217, network, anchor="end", turned=True)
-    figure.text(cells.left + 106, _TOP + 268, "mean r within and between networks")
-    return figure.svg()
+    figure = _figure(324)
+    axes = _axes(figure, LEFT, TOP, size, size)
+    extent = (0, order.size, order.size, 0)
+    image = _matrix(axes, matrix[np.ix_(order, order)], "RdBu_r", (-1, 1), extent=extent)
+    axes.hlines(edges[1:-1], 0, order.size, color=BORDER, linewidth=0.4)
+    axes.vlines(edges[1:-1], 0, order.size, color=BORDER, linewidth=0.4)
+    axes.set(xticks=[], xlim=(0, order.size))
+    _network_bar(axes)
+    _colour_bar(figure, image, left=385, top=TOP, height=size, label="Pearson r")
+    cells = _axes(figure, 500, TOP, 212, 212)
+    means = network_means(matrix)
+    _write_numbers(_matrix(cells, means, "RdBu_r", (-1, 1)), means)
+    _name_networks(cells, range(len(NETWORKS)))
+    cells.set_xticks(range(len(NETWORKS)), NETWORKS, rotation=90, rotation_mode="anchor")
+    cells.tick_params(axis="x", length=0)
+    for label in cells.get_xticklabels():
+        label.set(ha="right", va="center")
+    cells.text(4, 10.9, "mean r within and between networks", ha="center", va="center")
+    return figure
 
 
-def embedding_figure(tokens: FloatArray, onsets_s: list[float]) -> str:
+def embedding(tokens: FloatArray, onsets_s: list[float]) -> Figure:
     """Draw how alike the windows are, and how far each token lies from its network's mean.
 
     Parameters
@@ -175,30 +157,44 @@ def embedding_figure(tokens: FloatArray, onsets_s: list[float]) -> str:
     labels = [f"{onset:g}" for onset in onsets_s][every]
     windows = np.arange(n_windows)[every]
     height = 173.0
-    figure = Drawing(height=209)
+    figure = _figure(209)
 
     similar = window_similarity(tokens)
     low = np.floor(20 * min(float(np.nanmin(similar)), 0.95)) / 20
-    scale = Scale(colours="cividis", low=low, high=1)
-    axes = Panel(left=LEFT, top=_TOP, width=height, height=height)
-    axes = _cells(figure, axes, similar, scale, digits=n_windows <= 7)
-    figure.x_axis(axes, windows, labels, title="start of window (s)")
-    figure.y_axis(axes, windows, labels)
-    figure.text(LEFT - 28, _TOP + height / 2, "start of window (s)", turned=True)
-    figure.colour_bar(scale, left=254, top=_TOP, height=height, label="cosine similarity")
+    left = _axes(figure, LEFT, TOP, height, height)
+    image = _matrix(left, similar, "Blues", (low, 1))
+    left.set_xticks(windows, labels)
+    left.set_yticks(windows, labels)
+    left.set(xlabel="start of window (s)", ylabel="start of window (s)")
+    if n_windows <= 7:
+        _write_numbers(image, similar)
+    _colour_bar(figure, image, left=254, top=TOP, height=height, label="cosine similarity")
 
     distances = token_distance(tokens).transpose(1, 0, 2).reshape(n_networks, -1)
-    scale = Scale(colours="viridis", low=0, high=max(float(np.nanmax(distances)), 0.01))
-    axes = Panel(left=385, top=_TOP, width=263, height=height)
-    axes = _cells(figure, axes, distances, scale, digits=False)
+    right = _axes(figure, 385, TOP, 263, height)
+    image = _matrix(right, distances, "Blues", (0, max(float(np.nanmax(distances)), 0.01)))
     for edge in np.arange(1, n_windows) * n_patches - 0.5:
-        _rule(figure, axes, x=edge, colour="#ffffff", width=1.2)
-    figure.y_axis(axes, range(n_networks), NETWORKS, mark=False)
-    title = f"start of window (s), {n_patches} patches each"
-    middles = windows * n_patches + (n_patches - 1) / 2
-    figure.x_axis(axes, middles, labels, title=title, mark=False)
-    figure.colour_bar(scale, top=_TOP, height=height, label="cosine distance")
-    return figure.svg()
+        right.axvline(edge, color="#ffffff", linewidth=1.2)
+    _name_networks(right, range(n_networks))
+    right.set_xticks(windows * n_patches + (n_patches - 1) / 2, labels)
+    right.tick_params(axis="x", length=0)
+    right.set_xlabel(f"start of window (s), {n_patches} patches each")
+    _colour_bar(figure, image, top=TOP, height=height, label="cosine distance")
+    return figure
+
+
+def _figure(height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
+
+
+def _axes(
+    figure: Figure, left: float, top: float, width: float, height: float, **options: Any
+) -> Axes:
+    total = figure.get_figheight() * 72
+    box = (left / WIDTH, 1 - (top + height) / total, width / WIDTH, height / total)
+    return figure.add_axes(box, **options)
 
 
 def _order() -> npt.NDArray[np.intp]:
@@ -211,84 +207,104 @@ def _edges() -> npt.NDArray[np.int_]:
     return np.cumsum([0, *(network_columns(network).size for network in NETWORKS)])
 
 
-def _network_bar(figure: Drawing, *, top: float, height: float) -> None:
+def _matrix(
+    axes: Axes, values: FloatArray, colours: str, limits: tuple[float, float], **options: Any
+) -> AxesImage:
+    """Fill axes with (rows, columns) in colours, one cell per value."""
+    low, high = limits
+    return axes.imshow(
+        values, cmap=palette(colours), vmin=low, vmax=high, aspect="auto", **options
+    )
+
+
+def _write_numbers(image: AxesImage, matrix: FloatArray) -> None:
+    """Write the value into each cell of a small matrix."""
+    light = image.to_rgba(matrix)[..., :3] @ [0.3, 0.59, 0.11] > 0.45
+    for (row, column), value in np.ndenumerate(matrix):
+        if np.isfinite(value):
+            text = f"{value:z.2f}".replace("0.", ".", 1).replace("-", "\N{MINUS SIGN}")
+            ink = "#000000" if light[row, column] else "#ffffff"
+            image.axes.text(column, row, text, ha="center", va="center", color=ink, size=5.5)
+
+
+def _name_networks(axes: Axes, places: npt.ArrayLike, *, pad: float = 5) -> None:
+    """Write the networks' names left of axes."""
+    axes.tick_params(axis="y", length=0, pad=pad)
+    axes.set_yticks(np.asarray(places), NETWORKS)
+
+
+def _network_bar(axes: Axes) -> None:
     """Draw the networks' colours and names down the left side of a matrix of parcels."""
-    edges = top + height * _edges() / _edges()[-1]
-    for network, start, stop in zip(NETWORKS, edges[:-1], edges[1:], strict=True):
-        colour = NETWORK_COLOURS[network]
-        figure.boxes([(LEFT - 10, start)], _BAR, stop - start, fill=colour)
-        figure.text(LEFT - 14, (start + stop) / 2, network, anchor="end")
+    edges, left = _edges(), -6.5 / (axes.get_position().width * WIDTH)
+    axes.vlines(
+        np.full(len(NETWORKS), left),
+        edges[:-1],
+        edges[1:],
+        colors=list(NETWORK_COLOURS.values()),
+        linewidth=7,
+        transform=axes.get_yaxis_transform(),
+        clip_on=False,
+    )
+    axes.set_ylim(edges[-1], 0)
+    _name_networks(axes, (edges[:-1] + edges[1:]) / 2, pad=14)
 
 
-def _rule(
-    figure: Drawing,
-    panel: Panel,
+def _colour_bar(
+    figure: Figure,
+    image: AxesImage,
     *,
-    x: float | None = None,
-    y: float | None = None,
-    colour: str,
-    width: float,
-    dashed: bool = False,
+    top: float,
+    height: float,
+    label: str,
+    left: float = LEFT + PLOT + 7,
 ) -> None:
-    """Draw a straight line through a panel, upright at `x` or level at `y`."""
-    ends = np.array([0.0, 1.0])
-    across = panel.left + panel.width * ends if x is None else panel.across([x, x])
-    down = panel.top + panel.height * ends if y is None else panel.down([y, y])
-    figure.lines(across, down, colour=colour, width=width, dashed=dashed)
+    """Draw the colours of a matrix with their values."""
+    low, high = image.get_clim()
+    axes = _axes(figure, left, top, 7, height)
+    levels = np.linspace(low, high, LEVELS)[:, None]
+    axes.imshow(levels, image.cmap, aspect="auto", origin="lower", extent=(0, 1, low, high))
+    axes.set(xticks=[], ylabel=label)
+    axes.yaxis.tick_right()
+    axes.yaxis.set_label_position("right")
 
 
-def _draw_motion(figure: Drawing, motion: Motion, *, tr_s: float, end_s: float) -> None:
-    outliers = motion.outliers
+def _draw_motion(
+    figure: Figure,
+    outliers: pd.DataFrame,
+    thresholds: dict[str, float],
+    *,
+    tr_s: float,
+    end_s: float,
+) -> None:
     for top, column, label, threshold in (
-        (_TOP, "framewise_displacement", "FD (mm)", motion.fd_threshold_mm),
-        (48.0, "std_dvars", "DVARS", motion.std_dvars_threshold),
+        (TOP, "framewise_displacement", "FD (mm)", thresholds.get("FramewiseDisplacement")),
+        (48.0, "std_dvars", "DVARS", thresholds.get("StdDVARS")),
     ):
         trace = outliers[column].to_numpy()
         known = np.isfinite(trace)
         most = max(trace[known].max(initial=0), threshold or 0) or 1
-        axes = Panel(left=LEFT, top=top, width=PLOT, height=32.4, x=(0, end_s), y=(1.12 * most, 0))
-        _mark_volumes(figure, axes, outliers, tr_s=tr_s, opacity=0.25)
-        figure.frame(axes)
-        figure.text(LEFT - 22, top + 16, label, anchor="end")
+        axes = _axes(figure, LEFT, top, PLOT, 32.4)
+        axes.set(xlim=(0, end_s), ylim=(0, 1.12 * most), xticks=[])
+        axes.text(-22 / PLOT, 0.5, label, transform=axes.transAxes, ha="right", va="center")
+        _mark_volumes(axes, outliers, tr_s=tr_s, alpha=0.25)
         if not known.any():
-            figure.text(LEFT + PLOT / 2, top + 16, "not in the confounds")
+            axes.text(0.5, 0.5, "not in the confounds", transform=axes.transAxes, ha="center")
+            axes.set_yticks([])
             continue
-        time_s = outliers["onset"].to_numpy() + tr_s / 2
-        figure.lines(axes.across(time_s), axes.down(trace), colour=INK, width=0.8)
+        axes.locator_params(axis="y", nbins=2)
+        axes.plot(outliers["onset"].to_numpy() + tr_s / 2, trace, color=INK)
         if threshold is not None:
-            _rule(figure, axes, y=threshold, colour=OUTLIER, width=0.8, dashed=True)
-        figure.y_axis(axes, *ticks(0, 1.12 * most, most=2))
-    marks = Panel(left=LEFT, top=86.4, width=PLOT, height=8, x=(0, end_s))
-    _mark_volumes(figure, marks, outliers, tr_s=tr_s, opacity=1)
-    figure.frame(marks)
+            axes.axhline(threshold, color=OUTLIER, linestyle="--")
+    marks = _axes(figure, LEFT, 86.4, PLOT, 8)
+    _mark_volumes(marks, outliers, tr_s=tr_s, alpha=1)
+    marks.set(xlim=(0, end_s), ylim=(0, 1), xticks=[], yticks=[])
 
 
-def _mark_volumes(
-    figure: Drawing, panel: Panel, outliers: pd.DataFrame, *, tr_s: float, opacity: float
-) -> None:
-    """Shade dropped and interpolated volumes over the whole height of a panel."""
-    width = float(panel.across(tr_s) - panel.left)
+def _mark_volumes(axes: Axes, outliers: pd.DataFrame, *, tr_s: float, alpha: float) -> None:
+    """Shade dropped and interpolated volumes over the whole height of axes."""
     for column, colour in (("dropped", DROPPED), ("interpolated", OUTLIER)):
         onsets = outliers["onset"].to_numpy()[outliers[column].to_numpy() == 1]
-        corners = [(x, panel.top) for x in panel.across(onsets)]
-        figure.boxes(corners, width, panel.height, fill=colour, opacity=opacity)
-
-
-def _cells(
-    figure: Drawing, panel: Panel, matrix: FloatArray, scale: Scale, *, digits: bool
-) -> Panel:
-    """Show a small matrix, with its numbers if wanted; return the panel in cells."""
-    n_rows, n_columns = matrix.shape
-    cells = replace(panel, x=(-0.5, n_columns - 0.5), y=(-0.5, n_rows - 0.5))
-    figure.matrix(cells, matrix, scale)
-    figure.frame(cells)
-    if digits:
-        colours = scale.palette()[scale.levels(matrix)]
-        light = colours @ [0.3, 0.59, 0.11] > 0.45 * 255
-        for (row, column), value in np.ndenumerate(matrix):
-            if np.isfinite(value):
-                text = f"{value:z.2f}".replace("0.", ".", 1).replace("-", "\N{MINUS SIGN}")
-                x, y = float(cells.across(column)), float(cells.down(row))
-                ink = "#000000" if light[row, column] else "#ffffff"
-                figure.text(x, y, text, colour=ink, size=5.5)
-    return cells
+        spans = [(onset, tr_s) for onset in onsets]
+        axes.broken_barh(
+            spans, (0, 1), transform=axes.get_xaxis_transform(), color=colour, alpha=alpha, lw=0
+        )

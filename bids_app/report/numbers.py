@@ -62,7 +62,7 @@ def window_similarity(tokens: FloatArray) -> npt.NDArray[np.float64]:
 
 
 def token_distance(tokens: FloatArray) -> npt.NDArray[np.float64]:
-    """Compare each token with the mean of its network's tokens in the run.
+    """Compare each token with the mean of its network's tokens in the scan.
 
     Parameters
     ----------
@@ -79,6 +79,12 @@ def token_distance(tokens: FloatArray) -> npt.NDArray[np.float64]:
     distance: npt.NDArray[np.float64] = np.full(product.shape, np.nan)
     np.divide(product, lengths, out=distance, where=lengths > 0)
     return 1 - distance
+
+
+def norm_range(tokens: FloatArray) -> tuple[float, float]:
+    """Return the smallest and the largest norm of (W, N, K, D) tokens that saw data."""
+    norms = np.linalg.norm(tokens, axis=3)
+    return float(np.nanmin(norms)), float(np.nanmax(norms))
 
 
 def _token_means(

@@ -155,7 +155,7 @@ def write_unembedded(out: Path, scan: Scan, status: str, reason: str) -> Path:
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory) -> Path:
-    """Outputs of one participant: a whole run, one with gaps, a failed and an excluded one."""
+    """Outputs of one participant: a whole scan, one with gaps, a failed and an excluded one."""
     out = tmp_path_factory.mktemp("derivatives")
     write_embedded(out, make_result(make_scan(out, task="rest")))
     write_embedded(
@@ -197,6 +197,10 @@ def section(page: str, name: str) -> str:
     return page.split(f'<section id="{name}">')[1].split("</section>")[0]
 
 
+def scan_section(page: str, label: str) -> str:
+    return page.split(f'<section class="scan" id="{label}">')[1].split("</section>")[0]
+
+
 def test_the_page_stands_in_the_root_named_after_the_participant(output) -> None:
     path = write_report(output, "01")
     assert path == output / "sub-01.html"
@@ -214,17 +218,17 @@ def test_the_page_loads_nothing(page) -> None:
     assert any("default-src 'none'" in content for content in tags.values("content"))
 
 
-def test_every_section_and_every_run_is_there_once_and_linked(page) -> None:
+def test_every_section_and_every_scan_is_there_once_and_linked(page) -> None:
     ids = Tags(page).values("id")
     assert len(ids) == len(set(ids))
-    runs = {"task-rest", "task-movie", "task-broken", "task-short"}
-    assert {"Summary", "Methods", "About", "Errors"} | runs <= set(ids)
+    scans = {"task-rest", "task-movie", "task-broken", "task-short"}
+    assert {"Summary", "Methods", "About", "Errors"} | scans <= set(ids)
     links = {link[1:] for link in Tags(page).values("href") if link.startswith("#")}
-    assert runs < links
+    assert scans < links
     assert links <= set(ids)
 
 
-def test_an_embedded_run_has_all_its_figures(page) -> None:
+def test_an_embedded_scan_has_all_its_figures(page) -> None:
     titles = ("Denoised parcels", "Model input", "Coverage", "Functional connectivity")
     for title in (*titles, "Embedding", "Settings"):
         assert page.count(f"<h3>{title}</h3>") == 2, title
@@ -244,7 +248,7 @@ def test_figures_take_their_colours_from_the_page(page) -> None:
     assert "var(--line)" in page
 
 
-def test_the_summary_counts_and_lists_runs(page) -> None:
+def test_the_summary_counts_and_lists_scans(page) -> None:
     summary = section(page, "Summary")
     assert "<b>2</b>embedded" in summary
     assert "<b>1</b>excluded" in summary
@@ -260,23 +264,23 @@ def test_reasons_of_failures_are_shown_as_text(page) -> None:
     assert "<img" not in page
 
 
-def test_a_run_without_a_network_says_so(page) -> None:
-    run = page.split("id='task-movie'")[1].split("id='task-rest'")[0]
-    assert "Networks without signal: Cerebellum" in run
-    assert "7 missing: outside the field of view" in run
-    assert f"<li>{parcel_names()[CEREBELLUM[0]]}</li>" in run
-    assert "No brain mask was found: it was derived" in run
-    assert "40% of it is padding" in run
+def test_a_scan_without_a_network_says_so(page) -> None:
+    scan = scan_section(page, "task-movie")
+    assert "Networks without signal: Cerebellum" in scan
+    assert "7 missing: outside the field of view" in scan
+    assert f"<li>{parcel_names()[CEREBELLUM[0]]}</li>" in scan
+    assert "No brain mask was found: it was derived" in scan
+    assert "40% of it is padding" in scan
 
 
-def test_flags_stand_in_the_summary_and_with_their_text_on_top_of_the_run(page) -> None:
+def test_flags_stand_in_the_summary_and_with_their_text_on_top_of_the_scan(page) -> None:
     assert "derived mask" in section(page, "Summary")
     assert "<b>2</b>flagged" in page
-    run = page.split("id='task-movie'")[1].split("id='task-rest'")[0]
-    flags = run.split("aria-label='Flags'")[1].split("</ul>")[0]
+    scan = scan_section(page, "task-movie")
+    flags = scan.split('aria-label="Flags"')[1].split("</ul>")[0]
     assert "<b>derived mask:</b> no brain mask was found" in flags
     assert "Cerebellum" in flags
-    assert run.index("aria-label='Flags'") < run.index("<h3>Denoised parcels</h3>")
+    assert scan.index('aria-label="Flags"') < scan.index("<h3>Denoised parcels</h3>")
 
 
 def test_quality_numbers_are_listed_and_unknown_ones_left_out(page) -> None:
@@ -285,7 +289,7 @@ def test_quality_numbers_are_listed_and_unknown_ones_left_out(page) -> None:
     assert "standardized DVARS, mean" not in page
 
 
-def test_a_run_of_an_earlier_version_without_flags_is_still_shown(output, tmp_path) -> None:
+def test_a_scan_of_an_earlier_version_without_flags_is_still_shown(output, tmp_path) -> None:
     shutil.copytree(output / "sub-01", tmp_path / "sub-01")
     for path in (tmp_path / "sub-01").rglob("*_status.json"):
         record = json.loads(path.read_text())
@@ -293,7 +297,7 @@ def test_a_run_of_an_earlier_version_without_flags_is_still_shown(output, tmp_pa
         path.write_text(json.dumps(record))
     page = write_report(tmp_path, "01").read_text(encoding="utf-8")
     assert "<b>0</b>flagged" in page
-    assert "aria-label='Flags'" not in page
+    assert 'aria-label="Flags"' not in page
 
 
 def test_unknown_traces_are_named_as_unknown(page) -> None:
@@ -326,7 +330,7 @@ def test_no_errors_are_reported_as_none(tmp_path) -> None:
     write_unembedded(tmp_path, make_scan(tmp_path, task="short"), "excluded", "too short")
     page = write_report(tmp_path, "01").read_text(encoding="utf-8")
     assert section(page, "Errors").strip().endswith("<p>None.</p>")
-    assert "No run was embedded." in section(page, "Methods")
+    assert "No scan was embedded." in section(page, "Methods")
 
 
 def test_labels_in_a_status_cannot_inject_markup(tmp_path) -> None:
@@ -334,13 +338,17 @@ def test_labels_in_a_status_cannot_inject_markup(tmp_path) -> None:
     path = write_unembedded(tmp_path, scan, "failed", "damaged")
     record = json.loads(path.read_text())
     record["Entities"]["task"] = record["Source"] = record["ConfigurationHash"] = f"'\">{ATTACK}"
+    record["Outputs"] = [f"'\">{ATTACK}", "javascript:alert(3)"]
     path.write_text(json.dumps(record))
     tags = Tags(write_report(tmp_path, "01").read_text(encoding="utf-8"))
     assert not {"img", "script"} & {tag for tag, _ in tags.found}
     assert not tags.values("onerror")
+    assert not [
+        link for link in tags.values("href") if not link.startswith(("#", "sub-01/", "https://"))
+    ]
 
 
-def test_a_run_in_two_spaces_gets_two_anchors(tmp_path) -> None:
+def test_a_scan_in_two_spaces_gets_two_anchors(tmp_path) -> None:
     for space in ("MNI152NLin6Asym", "MNI152NLin2009cAsym"):
         scan = make_scan(tmp_path, task="rest", space=space)
         write_unembedded(tmp_path, scan, "failed", "damaged")
@@ -358,7 +366,7 @@ def test_a_lost_table_is_reported_and_the_page_still_written(output, tmp_path) -
     assert "<b>2</b>embedded" in page
 
 
-def test_a_participant_without_runs_is_a_clear_error(tmp_path) -> None:
+def test_a_participant_without_scans_is_a_clear_error(tmp_path) -> None:
     with pytest.raises(InputError, match=r"sub-07.*_status\.json.*participant level"):
         write_report(tmp_path, "07")
     assert not list(tmp_path.iterdir())
@@ -394,13 +402,49 @@ def test_a_damaged_status_is_named(tmp_path, content) -> None:
         write_report(tmp_path, "01")
 
 
-def test_a_report_needs_no_figure_library(output) -> None:
+def test_templates_and_figures_are_loaded_only_once_a_report_is_made() -> None:
     code = (
-        "import sys; from pathlib import Path; from bids_app.report.page import write_report\n"
-        f"write_report(Path({str(output)!r}), '01')\n"
-        "sys.exit(bool({'matplotlib', 'PIL', 'torch', 'scipy'} & set(sys.modules)))"
+        "import sys; import bids_app.cli.app, bids_app.report.page\n"
+        "sys.exit(bool({'matplotlib', 'PIL', 'jinja2', 'pandas'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_home_folder_is_left_alone_and_the_users_own_settings_change_nothing(
+    output, page, tmp_path
+) -> None:
+    shutil.copytree(output / "sub-01", tmp_path / "out" / "sub-01")
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "matplotlibrc").write_text("font.size: 20\nfigure.facecolor: red\n")
+    code = (
+        "import sys; from pathlib import Path; from bids_app.report.page import write_report\n"
+        f"write_report(Path({str(tmp_path / 'out')!r}), '01')\n"
+        "import matplotlib; assert matplotlib.rcParams['font.size'] == 20\n"
+        "sys.exit(bool({'torch', 'scipy', 'matplotlib.pyplot'} & set(sys.modules)))"
+    )
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=home,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [path.name for path in home.iterdir()] == ["matplotlibrc"]
+    assert (tmp_path / "out" / "sub-01.html").read_text(encoding="utf-8") == page
+
+
+def test_every_output_is_linked_from_its_scan(output, page) -> None:
+    links = {link for link in Tags(page).values("href") if link.startswith("sub-01/")}
+    assert links
+    assert all((output / link).is_file() for link in links)
+    assert any(
+        link.endswith("task-rest_space-MNI152NLin6Asym_atlas-Semantoks457_coverage.tsv")
+        for link in links
+    )
 
 
 def test_filters_and_outliers_that_are_off_are_described_as_off(tmp_path) -> None:
@@ -408,7 +452,12 @@ def test_filters_and_outliers_that_are_off_are_described_as_off(tmp_path) -> Non
     open_band = replace(result.signal, high_pass_hz=None, low_pass_hz=None)
     cleaned = replace(result.cleaned, regressor_names=(), high_pass_hz=None, low_pass_hz=None)
     plain = replace(
-        result, signal=open_band, cleaned=cleaned, strategy=Strategy(name="none"), confounds=None
+        result,
+        despiked_fraction=None,
+        signal=open_band,
+        cleaned=cleaned,
+        strategy=Strategy(name="none"),
+        confounds=None,
     )
     write_embedded(tmp_path, plain)
     page = write_report(tmp_path, "01").read_text(encoding="utf-8")
@@ -416,3 +465,4 @@ def test_filters_and_outliers_that_are_off_are_described_as_off(tmp_path) -> Non
     assert "no filter" in page
     assert "none defined" in page
     assert "framewise displacement not known" in page
+    assert "Spikes" not in page

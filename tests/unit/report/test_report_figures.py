@@ -1,56 +1,117 @@
-"""A carpet of the report shows what its values are."""
+"""Figures of the report show what their values are."""
 
 from __future__ import annotations
 
 import base64
 import io
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
-from bids_app.report.figures import carpet_figure
-from bids_app.report.svg import MISSING
-from model.networks import network_columns
+from bids_app.report import figures, style
+from model.networks import NETWORKS, network_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matplotlib.figure import Figure
 
 N_PARCELS = 457
 CEREBELLUM = network_columns("Cerebellum")
+CARPET = {"tr_s": 2, "start_s": 0, "limit": 1, "unit": "BOLD units"}
 
 
-def picture(svg: str) -> np.ndarray:
-    """Decode the first matrix of a figure to (rows, columns, 3) by a library of its own."""
+@pytest.fixture(autouse=True)
+def _style() -> Iterator[None]:
+    with style.figure_style():
+        yield
+
+
+def pictures(figure: Figure) -> list[bytes]:
+    svg = style.inline_svg(figure, name="task-rest", alt="a carpet")
+    return [base64.b64decode(text) for text in re.findall(r"base64,([^\"]+)", svg)]
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """Decode the first matrix of a figure to (rows, columns, 3)."""
     from PIL import Image
 
-    content = base64.b64decode(re.search(r"base64,([^\"]+)", svg)[1])
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(pictures(figure)[0])).convert("RGB"))
 
 
 def test_a_carpet_shows_each_value_in_its_grey_and_missing_parcels_in_their_colour() -> None:
     values = np.tile(np.linspace(-1, 1, 32), (N_PARCELS, 1)).T
     values[:, 0] = np.nan  # the first parcel is the first line: visual, left
-    svg = carpet_figure(values, tr_s=2, start_s=0, end_s=64, limit=1, unit="BOLD units")
-    pixels = picture(svg)
-    assert pixels.shape == (N_PARCELS, 32, 3)
-    assert {tuple(pixel) for pixel in pixels[0]} == {tuple(bytes.fromhex(MISSING[1:]))}
-    levels = np.rint(pixels[1:, :, 0] * (31 / 255))
+    shown = pixels(figures.carpet(values, end_s=64, **CARPET))
+    assert shown.shape == (N_PARCELS, 32, 3)
+    assert {tuple(pixel) for pixel in shown[0]} == {tuple(bytes.fromhex(style.MISSING[1:]))}
+    levels = np.rint(shown[1:, :, 0] * (31 / 255))
     np.testing.assert_array_equal(levels, np.tile(np.arange(32), (456, 1)))
-    assert (pixels[1:] == pixels[1:, :, :1]).all()
+    assert (shown[1:] == shown[1:, :, :1]).all()
 
 
 def test_a_carpet_is_ordered_by_network_and_time_runs_to_the_right() -> None:
     values = np.zeros((10, N_PARCELS))
     values[:, network_columns("Subcortical")] = 1
     values[5:] *= -1
-    pixels = picture(carpet_figure(values, tr_s=2, start_s=0, end_s=20, limit=1, unit="x"))[..., 0]
+    shown = pixels(figures.carpet(values, end_s=20, **CARPET))[..., 0]
     n_sub, n_cer = len(network_columns("Subcortical")), len(CEREBELLUM)
-    block = pixels[N_PARCELS - n_sub - n_cer : N_PARCELS - n_cer]
+    block = shown[N_PARCELS - n_sub - n_cer : N_PARCELS - n_cer]
     assert (block[:, :5] == 255).all()
     assert (block[:, 5:] == 0).all()
-    assert (pixels[: N_PARCELS - n_sub - n_cer] == pixels[0, 0]).all()
+    assert (shown[: N_PARCELS - n_sub - n_cer] == shown[0, 0]).all()
 
 
-def test_a_carpet_of_noise_from_a_long_run_stays_below_150_kb() -> None:
-    values = np.random.default_rng(0).uniform(-1, 1, (1199, N_PARCELS))
-    svg = carpet_figure(values, tr_s=0.72, start_s=0, end_s=864, limit=0.5, unit="BOLD units")
-    pictures = re.findall(r"base64,([^\"]+)", svg)
-    assert pictures
-    assert max(len(base64.b64decode(picture)) for picture in pictures) <= 150_000
+def test_a_carpet_of_noise_from_a_long_scan_stays_below_150_kb() -> None:
+    values = np.random.default_rng(0).uniform(-2, 2, (1199, N_PARCELS))
+    found = pictures(figures.carpet(values, end_s=2398, **CARPET))
+    assert found
+    assert max(map(len, found)) <= 150_000
+
+
+def test_colours_of_a_matrix_are_kept_to_the_last_bit_in_a_png_with_a_table() -> None:
+    values = np.random.default_rng(0).normal(size=(60, N_PARCELS))
+    values[:, CEREBELLUM] = np.nan
+    figure = figures.connectivity(values)
+    image = figure.axes[0].images[0]
+    expected = image.to_rgba(image.get_array(), bytes=True)[..., :3]
+    np.testing.assert_array_equal(pixels(figure), expected)
+
+
+def test_missing_values_have_a_colour_that_no_palette_holds() -> None:
+    for name in ("gray", "RdBu_r", "Blues"):
+        colours = style.palette(name)(np.arange(style.LEVELS), bytes=True)[:, :3].astype(int)
+        missing = np.array(list(bytes.fromhex(style.MISSING[1:])))
+        assert np.abs(colours - missing).max(axis=1).min() > 60, name
+
+
+def test_every_network_has_a_colour_of_its_own() -> None:
+    assert tuple(style.NETWORK_COLOURS) == NETWORKS
+    assert len(set(style.NETWORK_COLOURS.values())) == len(NETWORKS)
+
+
+def test_coverage_marks_parcels_that_are_missing_and_counts_the_others() -> None:
+    import pandas as pd
+
+    from model.networks import parcels
+
+    table = pd.DataFrame({"network": [parcel.network for parcel in parcels()]})
+    table["coverage"], table["status"] = 0.9, "used"
+    table.loc[CEREBELLUM[:3], ["coverage", "status"]] = 0.1, "missing"
+    svg = style.inline_svg(figures.coverage(table, minimum=0.5), name="x", alt="x")
+    assert f">{len(CEREBELLUM) - 3} of {len(CEREBELLUM)}</text>" in svg
+    assert style.OUTLIER in svg
+
+
+def test_a_description_cannot_inject_markup_and_names_keep_identifiers_apart() -> None:
+    values = np.zeros((10, N_PARCELS))
+    svgs = [
+        style.inline_svg(figures.carpet(values, end_s=20, **CARPET), name=name, alt='"><script>')
+        for name in ("one", "two")
+    ]
+    assert "<script" not in svgs[0]
+    first, second = (set(re.findall(r'id="([^"]+)"', svg)) for svg in svgs)
+    assert first
+    assert not first & second

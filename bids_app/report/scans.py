@@ -1,12 +1,13 @@
-"""Read back what was written about a participant's runs, for the report.
+"""Read back what was written about a participant's scans, for the report.
 
-Only files named in docs/outputs.md are read, so that runs of earlier invocations are covered.
+Only files named in docs/outputs.md are read, so that scans of earlier invocations are covered.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NewType
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 Metadata = NewType("Metadata", dict[str, Any])
 """A sidecar: open-ended JSON, keys as in docs/outputs.md."""
 
-# Entities that say how a run was written, not which run it is.
+LOW_COVERAGE = 0.75
+"""Parcels that are used although they lost more than a quarter are named."""
+# Entities that say how a scan was written, not which scan it is.
 _RENDERING = ("space", "res", "den", "desc")
 
 
@@ -43,8 +46,8 @@ class Extraction:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RunTables:
-    """The tables of one embedded run, each with its sidecar."""
+class ScanTables:
+    """The tables of one embedded scan, each with its sidecar."""
 
     extraction: Extraction | None
     """None: the input was a parcel series that others made."""
@@ -58,18 +61,47 @@ class RunTables:
     """(W, N, K, D); NaN where a token saw no data."""
     tokens_meta: Metadata
 
+    @property
+    def end_s(self) -> float:
+        """End of the acquisition, in seconds after its first frame."""
+        if self.extraction is None:
+            given = self.model_meta["InputSeries"]
+            return float(given["NumberOfFrames"] * given["RepetitionTime"])
+        repetition_time_s = self.extraction.denoised_meta["RepetitionTime"]
+        return float(len(self.extraction.outliers) * repetition_time_s)
+
+    @property
+    def n_used(self) -> int:
+        """Parcels that have a series."""
+        return int((self.coverage["status"] == "used").sum())
+
+    def missing(self) -> dict[str, list[str]]:
+        """Name the missing parcels by reason."""
+        rows = self.coverage[self.coverage["status"] != "used"]
+        by_reason = rows.fillna({"reason": "no reason given"}).groupby("reason")["name"]
+        return {str(reason): list(names) for reason, names in by_reason}
+
+    def low_coverage(self) -> list[str]:
+        """Name the parcels that are used although they lost more than a quarter, worst first."""
+        used = self.coverage[self.coverage["status"] == "used"]
+        low = used[used["coverage"] < LOW_COVERAGE].sort_values("coverage")
+        shares = zip(low["name"], low["coverage"], strict=True)
+        return [f"{name} ({share:.0%})" for name, share in shares]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ReportRun:
-    """How one run ended, and its tables if it was embedded."""
+class ReportScan:
+    """How one scan ended, and its tables if it was embedded."""
 
     label: str
-    """Entities that tell the run from the participant's others; its anchor in the page."""
+    """Entities that tell the scan from the participant's others; its anchor in the page."""
     record: Metadata
     """The status file"""
-    tables: RunTables | None
+    tables: ScanTables | None
+    files: dict[str, str]
+    """Address of each output from the page, by name."""
     problem: str = ""
-    """Why an embedded run has no tables: a file that is gone or damaged."""
+    """Why an embedded scan has no tables: a file that is gone or damaged."""
 
     @property
     def status(self) -> str:
@@ -87,13 +119,13 @@ class ReportRun:
         return dict(self.qc.get("flags", {}))
 
 
-def read_runs(output_dir: Path, participant: str) -> tuple[ReportRun, ...]:
-    """Read all runs of a participant, in the order of their file names.
+def read_scans(output_dir: Path, participant: str) -> tuple[ReportScan, ...]:
+    """Read all scans of a participant, in the order of their file names.
 
     Raises
     ------
     InputError
-        The folder holds no status of any run of the participant, or a damaged one.
+        The folder holds no status of any scan of the participant, or a damaged one.
     """
     folder = output_dir / f"sub-{participant}"
     paths = sorted(folder.rglob("*_status.json"))
@@ -105,21 +137,21 @@ def read_runs(output_dir: Path, participant: str) -> tuple[ReportRun, ...]:
     records = [_read_record(path) for path in paths]
     labels = _labels([record["Entities"] for record in records])
     return tuple(
-        _read_run(path, record, label)
+        _read_scan(path, record, label, output_dir)
         for path, record, label in zip(paths, records, labels, strict=True)
     )
 
 
 def _read_record(path: Path) -> Metadata:
-    return Metadata(read_status(path))
+    return Metadata({"SoftwareVersion": "", "Outputs": [], **read_status(path)})
 
 
 def _labels(entities: list[dict[str, str]]) -> list[str]:
-    """Name runs by their entities; by space and resolution only where it takes them."""
-    short = [_label(run, without=("sub", *_RENDERING)) for run in entities]
+    """Name scans by their entities; by space and resolution only where it takes them."""
+    short = [_label(scan, without=("sub", *_RENDERING)) for scan in entities]
     return [
-        _label(run, without=("sub", "desc")) if short.count(label) > 1 else label
-        for run, label in zip(entities, short, strict=True)
+        _label(scan, without=("sub", "desc")) if short.count(label) > 1 else label
+        for scan, label in zip(entities, short, strict=True)
     ]
 
 
@@ -127,18 +159,24 @@ def _label(entities: dict[str, str], *, without: tuple[str, ...]) -> str:
     return "_".join(f"{key}-{value}" for key, value in entities.items() if key not in without)
 
 
-def _read_run(path: Path, record: Metadata, label: str) -> ReportRun:
-    if record["Status"] != "embedded":
-        return ReportRun(label=label, record=record, tables=None)
-    try:
-        tables = _read_tables(path.with_name(path.name.removesuffix("_status.json")))
-    except FileError as fault:
-        problem = f"the figures are left out, as a table cannot be read: {fault.message}"
-        return ReportRun(label=label, record=record, tables=None, problem=problem)
-    return ReportRun(label=label, record=record, tables=tables)
+def _read_scan(path: Path, record: Metadata, label: str, output_dir: Path) -> ReportScan:
+    tables, problem = None, ""
+    if record["Status"] == "embedded":
+        try:
+            tables = _read_tables(path.with_name(path.name.removesuffix("_status.json")))
+        except FileError as fault:
+            problem = f"the figures are left out, as a table cannot be read: {fault.message}"
+    folder = path.parent.relative_to(output_dir)
+    return ReportScan(
+        label=label,
+        record=record,
+        tables=tables,
+        files={str(name): quote(str(folder / str(name))) for name in record["Outputs"]},
+        problem=problem,
+    )
 
 
-def _read_tables(stem: Path) -> RunTables:
+def _read_tables(stem: Path) -> ScanTables:
     def named(ending: str) -> Path:
         return stem.with_name(f"{stem.name}_{ending}")
 
@@ -154,7 +192,7 @@ def _read_tables(stem: Path) -> RunTables:
     path = named("desc-tokens_embedding.npy")
     with reading(path):
         tokens = np.load(path, allow_pickle=False)
-    return RunTables(
+    return ScanTables(
         extraction=extraction,
         model=_read_series(named("desc-model_timeseries.tsv")),
         model_meta=model_meta,

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from bids_app.inputs.scan import Scan
 
-REPORT_MB = 50.0
-"""A participant's report, drawn from the tables of one run at a time."""
+REPORT_MB = 110.0
+"""A participant's report with the libraries that draw it."""
 _PROCESS_MB = 360.0
 _SCAN_MB = 95.0
 _VOXEL_BYTES = 8

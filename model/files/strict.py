@@ -1,21 +1,34 @@
-"""Settings from files, taken strictly: known keys, right kinds, numbers within their limits."""
+"""Settings, taken strictly: annotations say what each may be, and all faults are told at once."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import MISSING, fields
+from functools import cache
+from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from model.errors import ConfigError
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", bound="Strict")
 _WORDS = {
     int: "a whole number",
     float: "a finite number",
     str: "text",
     bool: "true or false",
     NoneType: "nothing",
+    Path: "a path",
 }
 
 
@@ -27,21 +40,45 @@ class Limits(NamedTuple):
     words: str
 
 
-COUNT = Limits(1, math.inf, "at least 1")
-NOT_NEGATIVE = Limits(0, math.inf, "at least 0")
-POSITIVE = Limits(math.ulp(0.0), math.inf, "above 0")
-SHARE = Limits(0, 1, "from 0 to 1")
-SEED = Limits(0, (1 << 63) - 1, "from 0 to 2^63 - 1")
+Count = Annotated[int, Limits(1, math.inf, "at least 1")]
+CountOrZero = Annotated[int, Limits(0, math.inf, "at least 0")]
+Seed = Annotated[int, Limits(0, (1 << 63) - 1, "from 0 to 2^63 - 1")]
+Share = Annotated[float, Limits(0, 1, "from 0 to 1")]
+NotNegative = Annotated[float, Limits(0, math.inf, "at least 0")]
+Positive = Annotated[float, Limits(math.ulp(0.0), math.inf, "above 0")]
+
+
+class Strict:
+    """Base of frozen dataclasses that hold what their annotations say, whoever fills them in.
+
+    A list may stand for a tuple, which it becomes, and a whole number for any number; numbers
+    are finite and within the limits that `typing.Annotated` gives them.
+
+    Raises
+    ------
+    ConfigError
+        Names every field that holds something else.
+    """
+
+    def __post_init__(self) -> None:
+        wrong = []
+        settings: type = type(self)
+        for name, kind in _kinds(settings).items():
+            value = getattr(self, name)
+            if isinstance(value, list) and get_origin(kind) is tuple:
+                value = tuple(value)
+                object.__setattr__(self, name, value)
+            if not _fits(value, kind):
+                wrong.append(f"{name} {value!r:.80} (expected {_in_words(kind)})")
+        if wrong:
+            raise ConfigError(f"found {', '.join(wrong)}.")
 
 
 def from_dict(kind: type[_T], values: Any, *, where: str) -> _T:
-    """Build a flat dataclass from what a file holds.
+    """Build settings from what a file holds.
 
     Parameters
     ----------
-    kind
-        Its annotations say what each value must be; a list may stand for a tuple, a whole
-        number for any number.
     values
         Mapping of the fields; anything else is refused.
     where
@@ -50,18 +87,13 @@ def from_dict(kind: type[_T], values: Any, *, where: str) -> _T:
     Raises
     ------
     ConfigError
-        Names every key that is unknown, missing or of another kind.
+        Names every key that is unknown or missing, or else every one that is of another kind.
     """
     check_keys(kind, values, where=where)
-    kinds = get_type_hints(kind)
-    wrong = [
-        f"{name} {value!r:.80} (expected {_in_words(kinds[name])})"
-        for name, value in values.items()
-        if not _fits(value, kinds[name])
-    ]
-    if wrong:
-        raise ConfigError(f"{where}: found {', '.join(wrong)}.")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ConfigError as err:
+        raise ConfigError(f"{where}: {err.message}", hint=err.hint) from err
 
 
 def check_keys(kind: type, values: Any, *, where: str) -> None:
@@ -87,40 +119,35 @@ def check_keys(kind: type, values: Any, *, where: str) -> None:
         raise ConfigError(f"{where}: {', '.join(problems)}.", hint=f"Known keys: {sorted(known)}.")
 
 
-def check_limits(section: str, settings: object, **limits: Limits) -> None:
-    """Refuse numbers, and members of tuples, outside their limits; None is no number.
-
-    Raises
-    ------
-    ConfigError
-        Names every one, as ``section.name``.
-    """
-    wrong = []
-    for name, (low, high, words) in limits.items():
-        value = getattr(settings, name)
-        numbers = value if isinstance(value, tuple) else (value,)
-        if not all(number is None or low <= number <= high for number in numbers):
-            wrong.append(f"{section}.{name} {value!r} (expected {words})")
-    if wrong:
-        raise ConfigError(f"found {', '.join(wrong)}.")
+@cache
+def _kinds(settings: Any) -> dict[str, Any]:
+    """Return the annotations of a class by field."""
+    return get_type_hints(settings, include_extras=True)
 
 
 def _fits(value: object, kind: Any) -> bool:
-    """Tell whether a value from TOML or JSON is of an annotation's kind."""
+    """Tell whether a value is of an annotation's kind and within its limits."""
     origin, members = get_origin(kind), get_args(kind)
-    if kind is float:
-        return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    if origin is Annotated:
+        return _fits(value, members[0]) and members[1].low <= value <= members[1].high
     if origin is Literal:
         return isinstance(value, str) and value in members
-    if origin is UnionType:
+    if origin in (UnionType, Union):
         return any(_fits(value, member) for member in members)
     if origin in (tuple, list):
-        return isinstance(value, tuple | list) and _fit_each(value, kind)
-    # A bool is an int to Python and a mistake in a file: the very type is compared.
-    return type(value) is (origin or kind)
+        return isinstance(value, origin) and _fit_each(value, kind)
+    return _is_a(value, origin or kind)
 
 
-def _fit_each(values: tuple[Any, ...] | list[Any], kind: Any) -> bool:
+def _is_a(value: object, kind: type) -> bool:
+    if isinstance(value, bool):  # an int to Python, and a mistake in a file
+        return kind is bool
+    if kind is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, kind)
+
+
+def _fit_each(values: Any, kind: Any) -> bool:
     members = get_args(kind)
     if get_origin(kind) is list or members[-1] is ...:
         return all(_fits(value, members[0]) for value in values)
@@ -129,9 +156,11 @@ def _fit_each(values: tuple[Any, ...] | list[Any], kind: Any) -> bool:
 
 def _in_words(kind: Any) -> str:
     origin, members = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return f"{_in_words(members[0])} {members[1].words}"
     if origin is Literal:
         return f"one of {', '.join(map(repr, members))}"
-    if origin is UnionType:
+    if origin in (UnionType, Union):
         return " or ".join(map(_in_words, members))
     if origin in (tuple, list):
         each = "each" if origin is list or members[-1] is ... else f"{len(members)} of"

@@ -16,9 +16,9 @@ from model.checkpoint import load_encoder
 from model.errors import CheckpointError, ConfigError
 from model.files.fault import faults_as
 from model.files.read import read_json
-from model.files.strict import from_dict
+from model.files.strict import Strict, from_dict
 from model.probing.head import LinearHead, make_head
-from model.spec import ReadoutPart  # noqa: TC001 - from_dict reads the annotations
+from model.spec import ReadoutPart
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ HEAD_WEIGHTS = "head.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadCard:
+class HeadCard(Strict):
     """What a head predicts, and from which encoder."""
 
     target: str
@@ -49,10 +49,6 @@ class HeadCard:
     """Their standard deviation; else 1."""
     encoder_sha256: str
     """Weights the head was trained with."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", tuple(self.classes))
-        object.__setattr__(self, "readout", tuple(self.readout))
 
 
 class Predictor(nn.Module):

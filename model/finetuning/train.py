@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from model.errors import ConfigError
+from model.files.strict import Count, CountOrZero, Limits, NotNegative, Positive
 from model.finetuning.predictor import scores_of
 from model.pretraining.views import ViewsConfig, augment
 from model.probing.config import MAIN_METRIC, ProtocolConfig
@@ -34,44 +35,33 @@ if TYPE_CHECKING:
 class FinetuneConfig(ProtocolConfig):
     """A run on one split; rates, epochs and decay as in the paper."""
 
-    repetition: int = 0
+    repetition: CountOrZero = 0
     """Which of the splits that a probe with the same seed draws."""
-    epochs: int = 50
+    epochs: Count = 50
     """At most."""
-    frozen_epochs: int = 5
+    frozen_epochs: CountOrZero = 5
     """At the start, in which only the head learns; fewer than all."""
-    patience: int = 10
+    patience: Count = 10
     """Epochs without a better validation, after the frozen ones, that end the training."""
-    batch_size: int = 16
-    learning_rate: float = 1e-4
+    batch_size: Annotated[int, Limits(2, math.inf, "at least 2")] = 16
+    """The head normalizes by batch: one sample has no variance."""
+    learning_rate: Positive = 1e-4
     """Of the head, at the first step; a cosine takes it to 0."""
-    layer_decay: float = 0.9
+    layer_decay: Annotated[float, Limits(math.ulp(0.0), 1, "above 0, at most 1")] = 0.9
     """Factor on the rate from each layer to the one below."""
-    weight_decay: float = 0.05
-    clip_norm: float = 1.0
-    lora_rank: int = 0
+    weight_decay: NotNegative = 0.05
+    clip_norm: Positive = 1.0
+    lora_rank: CountOrZero = 0
     """Of adapters on the transformer's linear layers; 0: all weights learn."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.batch_size < 2:
-            raise ConfigError("batch_size must be at least 2: the head normalizes by batch.")
-        if min(self.epochs, self.patience) < 1 or min(self.repetition, self.frozen_epochs) < 0:
-            raise ConfigError(
-                "epochs and patience must be at least 1, repetition and frozen_epochs at least 0."
-            )
         if self.epochs <= self.frozen_epochs:
             raise ConfigError(
                 f"{self.epochs} epochs, of which {self.frozen_epochs} are frozen: the encoder "
                 "would not learn.",
                 hint="Raise --epochs, or lower --frozen-epochs.",
             )
-        if not (self.learning_rate > 0 and 0 < self.layer_decay <= 1 and self.clip_norm > 0):
-            raise ConfigError(
-                "learning_rate and clip_norm must be positive, layer_decay above 0 and at most 1."
-            )
-        if self.weight_decay < 0 or self.lora_rank < 0:
-            raise ConfigError("weight_decay and lora_rank must not be negative.")
 
 
 _LOG = logging.getLogger(__name__)

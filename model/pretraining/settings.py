@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from model.errors import ConfigError
-from model.files.strict import COUNT, NOT_NEGATIVE, POSITIVE, SEED, SHARE, check_limits
+from model.files.strict import Count, NotNegative, Positive, Seed, Share, Strict
 from model.networks import NETWORKS
-from model.pretraining.losses import (  # noqa: TC001 - from_dict reads the annotations
+from model.pretraining.losses import (
     Distance,
     RateOn,
     TokenReduction,
     TtrRate,
 )
-from model.pretraining.views import MaskCounts, slice_counts
+from model.pretraining.views import MaskCounts, ViewsConfig, slice_counts
+from model.simulation.simulate import SimulationConfig
 from model.spec import EncoderSpec, InputSpec, ReadoutPart
-
-if TYPE_CHECKING:
-    from model.pretraining.views import ViewsConfig
-    from model.simulation.simulate import SimulationConfig
 
 Precision = Literal["fp32", "bf16"]
 TtrAverage = Literal["tokens", "projections"]
@@ -31,23 +28,23 @@ UNTRAINED = {RANDOM: "random weights", HIGH_PASS: "random weights with high-pass
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class RunConfig(Strict):
     """Name, size and seed of a run."""
 
     name: str
     """Name of the checkpoint."""
     version: str
-    seed: int
-    n_steps: int
-    batch_size: int
+    seed: Seed
+    n_steps: Count
+    batch_size: Count
     """Subjects per step; each gives two views."""
-    save_every: int
+    save_every: Count
     """Steps between saved states."""
     readout: tuple[ReadoutPart, ...]
     """Parts of the checkpoint's default scan vector, in order."""
-    n_subjects: int | None = None
+    n_subjects: Count | None = None
     """Simulated subjects that come round again; None: every step has new ones."""
-    whitening: float | None = None
+    whitening: Share | None = None
     """Shrinkage of the whitening of final tokens, fitted to simulated scans after the last step;
     None: tokens as they are, as published."""
     init: str = RANDOM
@@ -55,26 +52,14 @@ class RunConfig:
     `model.pretraining.untrained`), ``bundled``, or a checkpoint's path."""
     precision: Precision = "fp32"
     """Of the forward pass; parameters, losses and the optimiser are in fp32 always."""
-    micro_batches: int = 1
+    micro_batches: Count = 1
     """Pieces in which a batch is drawn and goes through the encoder: by one process after one
     another, or by several at once. The losses are those of the whole batch."""
-    fetch_every: int = 10
+    fetch_every: Count = 10
     """Steps between looks at the losses; in between nothing waits for the device."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "readout", tuple(self.readout))
-        check_limits(
-            "run",
-            self,
-            seed=SEED,
-            n_steps=COUNT,
-            batch_size=COUNT,
-            save_every=COUNT,
-            n_subjects=COUNT,
-            whitening=SHARE,
-            micro_batches=COUNT,
-            fetch_every=COUNT,
-        )
+        super().__post_init__()
         if self.n_subjects is not None and self.n_subjects % self.batch_size:
             raise ConfigError(
                 f"run.n_subjects {self.n_subjects} is not a whole number of batches of "
@@ -92,7 +77,7 @@ class RunConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class DataConfig(Strict):
     """Real or stored series to learn from, and who may be used for what."""
 
     shards: str
@@ -106,24 +91,24 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ObjectiveConfig:
+class ObjectiveConfig(Strict):
     """Losses, their weights, masks and the projection head; defaults as the published code."""
 
-    head_hidden: int = 1024
-    head_out: int = 128
-    head_layers: int = 1
+    head_hidden: Count = 1024
+    head_out: Count = 128
+    head_layers: Count = 1
     """Hidden layers of the projection head; the paper says 2."""
-    token_weight: float = 0.5
+    token_weight: NotNegative = 0.5
     masked_reduction: TokenReduction = "mean"
     """Over a scan's masked tokens; the paper writes ``sum``."""
-    mask_probability: float = 0.5
+    mask_probability: Share = 0.5
     """Share of batches in which the student sees masked tokens; not in the paper (1)."""
-    mask_ratio: tuple[float, float] = (0.65, 0.85)
+    mask_ratio: tuple[Share, Share] = (0.65, 0.85)
     """Nominal share of masked rows or columns."""
     mask_counts: MaskCounts = "truncated"
     """How a share becomes a number of rows or columns; ``rounded`` keeps it (the paper)."""
-    ttr_weight: float = 0.5
-    ttr_share: float = 0.05
+    ttr_weight: NotNegative = 0.5
+    ttr_share: NotNegative = 0.05
     """Share of the steps over which the temporal regularizer fades out; over 1: never."""
     ttr_rate: TtrRate = "flattened"
     """The paper: ``per_network_sum``."""
@@ -138,50 +123,23 @@ class ObjectiveConfig:
     """``squared``: Euclidean and summed over both directions, as the paper writes; four times
     the weight of the agreement against the coding rate."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "mask_ratio", tuple(self.mask_ratio))
-        check_limits(
-            "objective",
-            self,
-            head_hidden=COUNT,
-            head_out=COUNT,
-            head_layers=COUNT,
-            token_weight=NOT_NEGATIVE,
-            mask_probability=SHARE,
-            mask_ratio=SHARE,
-            ttr_weight=NOT_NEGATIVE,
-            ttr_share=NOT_NEGATIVE,
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizerConfig:
+class OptimizerConfig(Strict):
     """AdamW on all parameters, and the teacher; defaults as published."""
 
-    learning_rate: float
+    learning_rate: NotNegative
     """Peak, for the batch size of this run."""
-    warmup_share: float = 0.03
-    weight_decay: tuple[float, float] = (0.05, 0.3)
+    warmup_share: Share = 0.03
+    weight_decay: tuple[NotNegative, NotNegative] = (0.05, 0.3)
     """At the first and at the last step."""
-    teacher_momentum: float = 0.99
+    teacher_momentum: Share = 0.99
     """At the first step; 1 at the last."""
-    clip_norm: float = 1.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "weight_decay", tuple(self.weight_decay))
-        check_limits(
-            "optimizer",
-            self,
-            learning_rate=NOT_NEGATIVE,
-            warmup_share=SHARE,
-            weight_decay=NOT_NEGATIVE,
-            teacher_momentum=SHARE,
-            clip_norm=POSITIVE,
-        )
+    clip_norm: Positive = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
+class PretrainConfig(Strict):
     """A whole run. It learns from ``simulation`` or from ``data``, never from both."""
 
     run: RunConfig
@@ -194,6 +152,7 @@ class PretrainConfig:
     data: DataConfig | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         sizes = (self.input.patch_samples, self.input.n_patches)
         expected = (self.encoder.patch_samples, self.encoder.n_patches)
         if sizes != expected:

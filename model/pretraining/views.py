@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from model.errors import ConfigError
-from model.files.strict import NOT_NEGATIVE, SHARE, check_limits
+from model.files.strict import NotNegative, Share, Strict
 from model.networks import NETWORKS, expected_correlation, network_columns
 
 Pairing = Literal["scan", "sessions"]
@@ -19,33 +19,21 @@ LostParcels = Literal["zeroed", "predicted"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViewsConfig:
+class ViewsConfig(Strict):
     """Where the two views come from, and how they are corrupted. Ranges are of uniform draws."""
 
     pairing: Pairing
     """``scan``: two crops of one scan, as published; ``sessions``: one crop of each of two."""
-    parcels_zeroed: tuple[float, float] = (0.0, 0.1)
+    parcels_zeroed: tuple[Share, Share] = (0.0, 0.1)
     """Share of parcels that are lost, at least one."""
     lost_parcels: LostParcels = "zeroed"
     """What stands for them: zeros, as published, or, as in this project's `window`, what the
     rest of their network predicts."""
-    time_zeroed: tuple[float, float] = (0.0, 0.3)
+    time_zeroed: tuple[Share, Share] = (0.0, 0.3)
     """Share of the samples in one contiguous block set to zero, at least one."""
-    scale: tuple[float, float] = (0.8, 1.2)
-    noise: float = 0.1
+    scale: tuple[NotNegative, NotNegative] = (0.8, 1.2)
+    noise: NotNegative = 0.1
     """Standard deviation of noise added last, so that zeroed parts carry it too."""
-
-    def __post_init__(self) -> None:
-        for name in ("parcels_zeroed", "time_zeroed", "scale"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        check_limits(
-            "views",
-            self,
-            parcels_zeroed=SHARE,
-            time_zeroed=SHARE,
-            scale=NOT_NEGATIVE,
-            noise=NOT_NEGATIVE,
-        )
 
     @property
     def n_sessions(self) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from model.errors import ConfigError
 from model.files.fault import faults_as
 from model.files.read import read_toml
-from model.files.strict import COUNT, SEED, Limits, check_limits, from_dict
+from model.files.strict import Count, Limits, Seed, Strict, from_dict
 from model.pretraining.recipes import load_config
 
 if TYPE_CHECKING:
@@ -22,17 +22,13 @@ UNTRAINED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldOut:
+class HeldOut(Strict):
     """Simulated subjects that no run trains on, with two scans each."""
 
-    n_subjects: int
-    n_samples: int
+    n_subjects: Annotated[int, Limits(2, math.inf, "at least 2")]
+    n_samples: Count
     """Length of a scan at the model's sampling."""
-    seed: int
-
-    def __post_init__(self) -> None:
-        pair = Limits(2, math.inf, "at least 2")
-        check_limits("held_out", self, n_subjects=pair, n_samples=COUNT, seed=SEED)
+    seed: Seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +60,7 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _File:
+class _File(Strict):
     """The TOML file's top level."""
 
     recipe: str

@@ -20,10 +20,10 @@ from model.errors import SemantoksError
 from model.files.fault import faults_as, reading
 from model.files.fingerprint import file_sha256
 from model.files.read import read_json
-from model.files.strict import from_dict
+from model.files.strict import Strict, from_dict
 from model.files.tables import read_cells
 from model.networks import parcel_names
-from model.spec import Normalization  # noqa: TC001 - from_dict reads the annotations
+from model.spec import Normalization
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,7 +64,7 @@ class StoredScan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardsDescription:
+class ShardsDescription(Strict):
     """What all scans of a folder have in common."""
 
     format: str

@@ -15,13 +15,13 @@ parcels are those whose names differ in the hemisphere only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from model.files.strict import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, check_limits
+from model.files.strict import Count, NotNegative, Positive, Share, Strict
 from model.networks import NETWORKS, network_columns
 from model.simulation.draws import normal, uniform
 from model.simulation.layout import layout
@@ -40,63 +40,50 @@ undershoot would take away slow power that real scans have (docs/pretraining.md)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimulationConfig:
+class SimulationConfig(Strict):
     """Strengths of the generator's parts. Source signals have unit variance."""
 
-    n_samples: int = 180
-    components_per_network: int = 3
-    network_gain: float = 0.72
+    n_samples: Count = 180
+    components_per_network: Count = 3
+    network_gain: NotNegative = 0.72
     """Loading of a network's parcels on its common signal."""
-    area_gain: float = 0.30
+    area_gain: NotNegative = 0.30
     """Loading on the network's other signals, smooth over neighbouring parcels."""
-    far_gain: float = 0.3
+    far_gain: NotNegative = 0.3
     """Loading on the signals of other networks, smooth too."""
-    own_gain: float = 0.95
+    own_gain: NotNegative = 0.95
     """Strength of each parcel's own source, before mixing."""
-    mixing_gain: float = 0.04
+    mixing_gain: NotNegative = 0.04
     """Strength of the subject's mixing of a network's parcels; this is identity ..."""
-    near_mixing_gain: float = 0.05
+    near_mixing_gain: NotNegative = 0.05
     """... and what neighbours in a hemisphere are mixed more."""
-    mixing_reach: float = 6.0
+    mixing_reach: Positive = 6.0
     """Distance, in parcels, over which the latter decays by e."""
-    subject_gain: float = 0.06
+    subject_gain: NotNegative = 0.06
     """Change of loadings from subject to subject; identity too, within and between networks."""
-    session_gain: float = 0.14
+    session_gain: NotNegative = 0.14
     """Change of loadings from session to session."""
-    noise_gain: float = 0.5
+    noise_gain: NotNegative = 0.5
     """Median strength of noise that no parcels share; varies by session."""
-    global_gain: float = 0.4
+    global_gain: NotNegative = 0.4
     """Median strength of the global signal; varies by session."""
-    n_states: int = 6
-    dwell_s: float = 20.0
+    n_states: Count = 6
+    dwell_s: Positive = 20.0
     """Mean time in one state; states scale the signals differently."""
-    state_spread: float = 0.8
+    state_spread: NotNegative = 0.8
     """Standard deviation of the log gain of a signal in a state."""
     spectrum_slope: float = 0.3
     """Mean exponent b of power ~ 1 / f^b, before the haemodynamic response."""
-    response_spread: float = 0.08
+    response_spread: NotNegative = 0.08
     """Standard deviation of the log stretch in time of that response, of networks and parcels."""
-    n_scanners: int = 3
+    n_scanners: Count = 3
     """Scanners of a batch; every session comes from one of them, whoever the subject is."""
-    scanner_gain: float = 0.3
+    scanner_gain: NotNegative = 0.3
     """Standard deviation over parcels of the log of a scanner's pattern of noise."""
-    spike_probability: float = 0.3
+    spike_probability: Share = 0.3
     """Share of sessions with spikes."""
-    cut_probability: float = 0.2
+    cut_probability: Share = 0.2
     """Share of batches without cerebellum, or without cerebellum and subcortex."""
-
-    def __post_init__(self) -> None:
-        at_least_one = ("n_samples", "components_per_network", "n_states", "n_scanners")
-        above_zero = ("mixing_reach", "dwell_s")
-        shares = ("spike_probability", "cut_probability")
-        strengths = [f.name for f in fields(self) if f.name.endswith(("_gain", "_spread"))]
-        limits = {
-            **dict.fromkeys(at_least_one, COUNT),
-            **dict.fromkeys(above_zero, POSITIVE),
-            **dict.fromkeys(shares, SHARE),
-            **dict.fromkeys(strengths, NOT_NEGATIVE),
-        }
-        check_limits("simulation", self, **limits)
 
 
 def simulate(

@@ -140,7 +140,7 @@ def test_a_card_of_another_architecture_is_refused(folder):
 @pytest.mark.parametrize(
     ("part", "change", "complaint"),
     [
-        ("encoder", {"dim": 10**9}, r"dim 1000000000 \(from 1 to 16384\)"),
+        ("encoder", {"dim": 10**9}, r"dim 1000000000 \(.*from 1 to 16384\)"),
         ("encoder", {"dim": 10**30}, "dim 1000000000000000000000000000000 "),
         (
             "encoder",
@@ -151,7 +151,7 @@ def test_a_card_of_another_architecture_is_refused(folder):
         ("encoder", {"sg_kernel": 5, "sg_scales": 16}, "sg_kernel 5 .*, sg_scales 16 "),
         ("encoder", {"dim": "16"}, "dim '16'"),
         ("encoder", {"dim": 17}, "must be even"),
-        ("encoder", {"depth": -1}, r"depth -1 \(from 0"),
+        ("encoder", {"depth": -1}, r"depth -1 \(.*from 0"),
         ("encoder", {"depth": 10**9}, "depth 1000000000 "),
         ("encoder", {"heads": 0, "mlp_ratio": 0}, "heads 0 .*, mlp_ratio 0 "),
         ("encoder", {"heads": True}, "heads True"),

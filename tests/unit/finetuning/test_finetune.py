@@ -360,7 +360,7 @@ def test_adapters_end_in_an_ordinary_checkpoint(cohort, tmp_path):
     ("words", "message"),
     [
         (("--layer-decay", 1.5), "at most 1"),
-        (("--learning-rate", -1), "positive"),
+        (("--learning-rate", -1), "above 0"),
         (("--epochs", 5), "would not learn"),
         (("--device", "cuda:99"), "device cuda:99"),
         (("--shares", 0.96, 0.02, 0.02), "too few subjects"),

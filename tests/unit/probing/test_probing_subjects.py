@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import probe_builders
 import pytest
@@ -223,12 +225,12 @@ def test_a_fixed_split_that_does_not_fit_is_refused(tmp_path, rows, error, messa
     ("settings", "message"),
     [
         ({"shares": (0.6, 0.3, 0.3)}, "sum to 1"),
-        ({"shares": (0.8, 0.2, 0.0)}, "positive shares"),
+        ({"shares": (0.8, 0.2, 0.0)}, r"shares \(0.8, 0.2, 0.0\) .*above 0"),
         ({"methods": ("svm",)}, "unknown methods"),
         ({"methods": ("probe", "probe")}, "expected each once"),
         ({"readout": ("cls", "cls")}, "once"),
         ({"task": "clustering"}, "clustering"),
-        ({"site": "site", "splits": "x.tsv"}, "exclude one another"),
+        ({"site": "site", "splits": Path("x.tsv")}, "exclude one another"),
     ],
 )
 def test_a_configuration_that_cannot_be_meant_is_refused(settings, message):

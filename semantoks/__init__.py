@@ -2,9 +2,10 @@
 
 Names are loaded when they are first used, and torch with those that need it::
 
-    from semantoks import embed_series, load_encoder
+    from semantoks import embed_series, load_embeddings, load_encoder
 
     embedding = embed_series(values, tr_s=0.8, encoder=load_encoder())
+    X, table = load_embeddings("OUT")
 
 The command line is `bids_app`, the method `model`; this package holds names only.
 """
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from bids_app import __version__
 
 if TYPE_CHECKING:
+    from bids_app.group.load import load_embeddings
     from model.checkpoint import load_encoder
     from model.embed import embed_series
     from model.errors import SemantoksError
@@ -28,6 +30,7 @@ __all__ = (
     "SemantoksError",
     "__version__",
     "embed_series",
+    "load_embeddings",
     "load_encoder",
     "parcel_names",
 )
@@ -39,6 +42,7 @@ if not TYPE_CHECKING:  # a type checker would believe that every name exists
         "ScanEmbedding": "model.series",
         "SemantoksError": "model.errors",
         "embed_series": "model.embed",
+        "load_embeddings": "bids_app.group.load",
         "load_encoder": "model.checkpoint",
         "parcel_names": "model.networks",
     }

@@ -29,11 +29,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+TABLE = "group_desc-scan_embedding.parquet"
 _LISTED = 10
 """Problems that are written out; the others are counted."""
 
 
-def export_group(output_dir: Path, *, tsv: bool = False, afresh: bool = False) -> list[Path]:
+def export_group(
+    output_dir: Path, *, tsv: bool = False, afresh: bool = False, into: Path | None = None
+) -> list[Path]:
     """Write the cohort's scan embeddings and the status of every run.
 
     Runs that have not changed since the last export are taken from its table and its index
@@ -47,6 +50,9 @@ def export_group(output_dir: Path, *, tsv: bool = False, afresh: bool = False) -
         Also write the embeddings as text. A text table that is there is kept up to date.
     afresh
         Read every run again.
+    into
+        Folder for what is written, if not the output folder. A table in the output folder
+        that is up to date is not written again: the first path is that one.
 
     Returns
     -------
@@ -66,22 +72,26 @@ def export_group(output_dir: Path, *, tsv: bool = False, afresh: bool = False) -
             f"{output_dir}: no participant outputs (sub-*/**/*_status.json) found.",
             hint="Run the participant level first, with the same output folder.",
         )
-    table = output_dir / "group_desc-scan_embedding.parquet"
-    status, index = output_dir / "group_status.tsv", output_dir / "logs" / "group_index.jsonl"
+    table, old_index = output_dir / TABLE, output_dir / "logs" / "group_index.jsonl"
+    target = into or output_dir
+    status, index = target / "group_status.tsv", target / "logs" / "group_index.jsonl"
     before = None if afresh else index_of(table)
     columns = Columns()
     # Renamed in reverse: a table without its index is harmless, an index needs its table.
     with ExitStack() as files:
         new_index = files.enter_context(replacing(index))
-        census = take_census(output_dir, index, new_index, old_sha256=before, note=columns.note)
+        census = take_census(
+            output_dir, old_index, new_index, old_sha256=before, note=columns.note
+        )
         _refuse(census.problems, output_dir)
         _refuse_mixtures(census)
         new_status = files.enter_context(replacing(status))
         write_status_table(read_entries(new_index), columns, new_status)
         if census.n_embedded and (census.n_read or census.sha256 != before):
-            new_table = files.enter_context(replacing(table))
+            new_table = files.enter_context(replacing(target / TABLE))
             rows = _embeddings(output_dir, new_index, census, table)
             write_embedding_table(rows, columns, new_table, index_sha256=census.sha256)
+            table = target / TABLE
     descriptions = {status.with_suffix(".json"): json_bytes(_STATUS_COLUMNS)}
     if not census.n_embedded:
         write_all(descriptions)
@@ -90,8 +100,9 @@ def export_group(output_dir: Path, *, tsv: bool = False, afresh: bool = False) -
             hint=f"{status} gives the reason for each.",
         )
     log.info("%d runs, %d new or changed since the last export", census.n_runs, census.n_read)
-    descriptions |= {table.with_suffix(".json"): _group_metadata(output_dir, index, census)}
-    text = table.with_suffix(".tsv")
+    metadata = _group_metadata(output_dir, index, census)
+    descriptions |= {(target / TABLE).with_suffix(".json"): metadata}
+    text = (target / TABLE).with_suffix(".tsv")
     texts = [text] if tsv or text.exists() else []
     for path in texts:
         with replacing(path) as new_text:

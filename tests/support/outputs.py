@@ -44,6 +44,7 @@ def write_embedding(status: Path, *, seed: int, dim: int = 2) -> Path:
     words = [f"{value:.8f}"[:9] for value in values[:-dim]] + ["n/a"] * dim
     table = status.with_name(status.name.replace("_status.json", "_desc-scan_embedding.tsv"))
     table.write_text("\t".join(names) + "\n" + "\t".join(words) + "\n")
-    sidecar = dict.fromkeys(("Model", "Parts", "ScanVector", "Atlas", "SoftwareVersion"), "x")
+    sidecar = dict.fromkeys(("Model", "Parts", "Atlas", "SoftwareVersion"), "x")
+    sidecar["ScanVector"] = ["networks"]
     table.with_suffix(".json").write_text(json.dumps(sidecar | {"EmbeddingDimension": dim}))
     return table

@@ -1,0 +1,96 @@
+"""The cohort's embeddings for Python: what the group level would write, and nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NamedTuple
+
+import pandas as pd
+
+from bids_app.group.export import TABLE, export_group
+from bids_app.group.index import find_statuses
+from bids_app.outputs.embedding import PARTS, embedding_columns
+from model.files.read import read_json
+from model.networks import NETWORKS
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Sequence
+
+
+class Embeddings(NamedTuple):
+    """Two tables with one row per scan, in the same order."""
+
+    X: pd.DataFrame
+    """(scans, F) float32, NaN where a network is missing; columns such as ``Vis_000``"""
+    table: pd.DataFrame
+    """(scans, columns) identifiers and quality numbers, as in the group table"""
+
+
+def load_embeddings(
+    output_dir: str | os.PathLike[str], *, parts: Sequence[str] | None = None
+) -> Embeddings:
+    """Load the scan vectors of an output folder, with identifiers and quality numbers.
+
+    Parameters
+    ----------
+    output_dir
+        Folder that the app wrote. Its group table is read where it is up to date; scans that
+        it lacks are read from their own tables. A folder that holds nothing but the group
+        table will do. Nothing is written there.
+    parts
+        Of the embedding, in order: ``mean``, ``cls``, ``networks``, or single networks. None:
+        the default scan vector of the checkpoint.
+
+    Returns
+    -------
+    ``X`` (scans, F) and ``table`` (scans, columns), one row per embedded scan in both. NaN in X:
+    the network is missing in that scan.
+
+    Raises
+    ------
+    InputError
+        The folder holds no outputs, or damaged ones, which are named.
+    OptionsError
+        Scans were made with different settings or weights: they must not be mixed.
+    NothingSelectedError
+        No scan was embedded.
+    ValueError
+        There is no such part.
+
+    Examples
+    --------
+    A column's mean in place of missing networks, then standardised, in scikit-learn::
+
+        X, table = load_embeddings("OUT")
+        model = make_pipeline(
+            SimpleImputer(keep_empty_features=True), StandardScaler(), LogisticRegression()
+        )
+        cross_val_score(model, X, y, groups=table["participant_id"], cv=GroupKFold())
+    """
+    folder = Path(output_dir)
+    if (folder / TABLE).is_file() and next(find_statuses(folder), None) is None:
+        return _split(folder / TABLE, folder / TABLE, parts)
+    with TemporaryDirectory(prefix="semantoks-") as scratch:
+        # In case some scans are newer than the table; if none is, the first path is the table.
+        path, *_ = export_group(folder, into=Path(scratch))
+        return _split(path, Path(scratch) / TABLE, parts)
+
+
+def _split(path: Path, described: Path, parts: Sequence[str] | None) -> Embeddings:
+    """Divide a group table into embedding and the rest, by the JSON of a table of that name."""
+    meta = read_json(described.with_suffix(".json"), needs={"EmbeddingDimension": int})
+    dim, default = meta["EmbeddingDimension"], meta["ScanVector"]
+    wanted = embedding_columns(dim, list(_expanded(default if parts is None else parts)))
+    whole = pd.read_parquet(path)
+    return Embeddings(
+        X=whole[wanted], table=whole[whole.columns.difference(embedding_columns(dim), sort=False)]
+    )
+
+
+def _expanded(parts: Iterable[str]) -> Iterable[str]:
+    for part in parts:
+        if part != "networks" and part not in PARTS:
+            raise ValueError(f"{part!r}: expected parts among networks, {', '.join(PARTS)}.")
+        yield from NETWORKS if part == "networks" else (part,)

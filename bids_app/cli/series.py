@@ -61,7 +61,7 @@ def main(**arguments: Any) -> int:
 
 def _run(arguments: dict[str, Any]) -> int:
     from bids_app.cli.tables import outcome_lines
-    from bids_app.series.folder import expand_inputs
+    from bids_app.series.find import expand_inputs
     from bids_app.series.run import SeriesOptions, run_series
 
     options = SeriesOptions(

@@ -17,7 +17,7 @@ from bids_app.series.columns import (
     map_by_name,
     map_by_order,
 )
-from bids_app.series.timing import series_start, series_tr
+from bids_app.series.sidecar import series_start, series_tr
 from model.cohort.outputs import kept_frames
 from model.files.fault import faults_as, reading
 from model.series import ParcelSeries

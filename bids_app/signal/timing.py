@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RELATIVE_TOLERANCE = 0.01
-"""Difference of header and sidecar beyond which neither is trusted."""
+"""Difference of two repetition times beyond which neither is trusted."""
 NOTICE_S = 0.001
 """Difference worth a warning."""
 
@@ -55,6 +55,11 @@ def repetition_time(
             hint="Milliseconds? Give the right number of seconds with --tr.",
         )
     return tr_s, source
+
+
+def contradict(one_s: float, other_s: float) -> bool:
+    """Tell whether two repetition times differ by more than rounding."""
+    return abs(one_s - other_s) > RELATIVE_TOLERANCE * other_s
 
 
 def start_time(scan: Scan, *, tr_s: float) -> float:
@@ -96,7 +101,7 @@ def _leading(
         return header_s, header
     if header_s is not None:
         difference = abs(header_s - sidecar_s)
-        if difference > RELATIVE_TOLERANCE * sidecar_s:
+        if contradict(header_s, sidecar_s):
             raise ScanError(
                 f"{scan.name}: RepetitionTime is {sidecar_s:g} s in the sidecar but "
                 f"{header_s:g} s in the {header}.",

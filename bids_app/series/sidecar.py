@@ -1,19 +1,17 @@
-"""Repetition time of a series that others made: from the user or a sidecar, never assumed."""
+"""Times of a series that others made: from the user or its sidecar, never assumed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from bids_app.errors import ScanError
+from bids_app.signal.timing import contradict
 from model.files.fault import faults_as
 from model.files.read import read_json
 from model.preprocess import TR_LIMITS_S
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-TOLERANCE = 0.01
-"""Relative difference of two repetition times beyond which they contradict one another."""
 
 
 def series_tr(path: Path, *, override_s: float | None) -> tuple[float, str]:
@@ -83,7 +81,7 @@ def _positive(content: dict[str, Any], key: str) -> float | None:
 
 
 def _agree(one_s: float, other_s: float, *, where: str, sources: tuple[str, str]) -> None:
-    if abs(one_s - other_s) > TOLERANCE * other_s:
+    if contradict(one_s, other_s):
         raise ScanError(
             f"{where}: repetition time {one_s:g} s ({sources[0]}) and {other_s:g} s "
             f"({sources[1]}) contradict one another.",

@@ -1,1 +1,3 @@
-"""One page per participant, drawn from the tables and statuses beside it."""
+"""One page per participant, from what lies in the output folder; it never opens an image."""
+
+__all__ = ("page",)

@@ -121,7 +121,7 @@ def connectivity(values: FloatArray) -> Figure:
     """
     matrix, order, edges = correlation(values), _order(), _edges()
     size = 302.0
-    figure = _figure(324)
+    figure = _figure(314)
     axes = _axes(figure, LEFT, TOP, size, size)
     extent = (0, order.size, order.size, 0)
     image = _matrix(axes, matrix[np.ix_(order, order)], "RdBu_r", (-1, 1), extent=extent)

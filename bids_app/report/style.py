@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 NETWORK_COLOURS = {
     "Vis": "#aa4499",
     "SomMot": "#88ccee",
-    "DorsAttn": "#117733",
+    "DorsAttn": "#228844",
     "SalVentAttn": "#cc6677",
     "Limbic": "#ddcc77",
     "Control": "#999933",
-    "Default": "#882255",
-    "Subcortical": "#332288",
+    "Default": "#992255",
+    "Subcortical": "#4b47b5",
     "Cerebellum": "#44aa99",
 }
-"""Tol's muted colours, told apart by colour-blind readers; near those of Yeo et al. 2011."""
+"""Tol's muted colours, told apart by colour-blind readers; the darkest are lightened."""
 OUTLIER = "#d55e00"
 DROPPED = "#7d8590"
 MISSING = "#e6c200"

@@ -1,1 +1,6 @@
-"""The installed 457-parcel atlas: read and checked, never changed."""
+"""The 457-parcel atlas: its spaces, its labels, an installed one read and checked.
+
+Never changes one (`setup` does that, beforehand), and knows no scan.
+"""
+
+__all__ = ("folder", "grayordinates", "installed", "labels", "setup", "spaces", "volumes")

@@ -1,1 +1,6 @@
-"""Numbers and checks of a scan, from arrays."""
+"""Numbers and flags that judge a scan, from its arrays and its grid.
+
+Reads and writes no file. Flags warn, they never exclude.
+"""
+
+__all__ = ("checks", "order", "place")

@@ -1,1 +1,6 @@
-"""Parcel series that other programs made: read, mapped to the 457 parcels, embedded."""
+"""Parcel series that other programs made: found, read, mapped to the 457 parcels, embedded.
+
+What cannot be mapped with certainty is refused. Opens no image.
+"""
+
+__all__ = ("find", "read", "run")

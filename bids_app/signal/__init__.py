@@ -1,1 +1,6 @@
-"""From the values of an image to cleaned parcel series."""
+"""From parcel means to a cleaned series: confounds, strategies, filter, times.
+
+Reads what fMRIPrep wrote beside an image; never opens one, and writes nothing.
+"""
+
+__all__ = ("confounds", "denoise", "strategy", "timing")

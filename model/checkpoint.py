@@ -71,6 +71,14 @@ def load_encoder(
         If the checkpoint is absent or damaged, or made for other parcels.
     ConfigError
         If there is no such device.
+
+    Examples
+    --------
+    >>> encoder = load_encoder()
+    >>> encoder.card.name, encoder.card.readout
+    ('semantoks-sim', ('networks',))
+    >>> encoder.training
+    False
     """
     chosen = _device(device)
     if path is not None and Path(path).suffix in {".pth", ".pt"}:

@@ -68,6 +68,19 @@ def embed_series(
         If the series has the wrong shape, is too short, or no network has a signal.
     ConfigError
         If the encoder has no card.
+
+    Examples
+    --------
+    >>> from semantoks import embed_series, load_encoder
+    >>> values = np.random.default_rng(0).normal(size=(400, 457))
+    >>> values[:, 450:] = np.nan  # no cerebellum in the field of view
+    >>> embedding = embed_series(values, tr_s=0.8, encoder=load_encoder())
+    >>> embedding.cls.shape  # three windows in 320 s
+    (3, 256)
+    >>> embedding.missing_networks
+    ('Cerebellum',)
+    >>> embedding.scan_vector().shape
+    (2304,)
     """
     series = ParcelSeries(
         values=np.asarray(values),

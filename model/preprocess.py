@@ -140,6 +140,25 @@ def resample(series: ParcelSeries, *, tr_s: float) -> ParcelSeries:
     -----
     The kernel cuts off at the lower of the two Nyquist frequencies. Both ends are continued by
     odd reflection, which keeps value and slope. The TR ratio may be any real number.
+
+    Examples
+    --------
+    300 frames at 0.8 s end at 239.2 s: 120 samples at 2 s, the last at 238 s. Sample 52 lies at
+    104 s, which is frame 130.
+
+    >>> time_s = 0.8 * np.arange(300)
+    >>> wave = np.sin(2 * np.pi * 0.05 * time_s)  # a period is 20 s: 25 frames, 10 samples
+    >>> series = ParcelSeries(
+    ...     values=np.tile(wave[:, None], 457), tr_s=0.8, unit="residual",
+    ...     kept=np.arange(300) != 130,
+    ... )
+    >>> sampled = resample(series, tr_s=2.0)
+    >>> sampled.values.shape
+    (120, 457)
+    >>> [round(float(x), 3) for x in sampled.values[51:56, 0]]  # at 102, 104, ... 110 s
+    [0.588, 0.951, 0.951, 0.588, 0.0]
+    >>> np.flatnonzero(~sampled.kept)
+    array([52])
     """
     for value in (series.tr_s, tr_s):
         if not TR_LIMITS_S[0] <= value <= TR_LIMITS_S[1]:
@@ -205,6 +224,18 @@ def normalize(series: ParcelSeries, method: Normalization) -> ParcelSeries:
     Interpolated frames do not enter the statistics while `MIN_KEPT_FRAMES` others remain.
     Where more than half of a parcel's frames share one value, the MAD is zero and cannot
     find spikes: all frames enter.
+
+    Examples
+    --------
+    A spike spoils the z-score of all other frames, but not the robust one:
+
+    >>> course = np.tile([0.0, 1.0, 2.0, 3.0, 4.0], 4)
+    >>> course[7] = 100.0  # instead of 2.0
+    >>> series = ParcelSeries(values=np.tile(course[:, None], 457), tr_s=2.0, unit="residual")
+    >>> [round(float(z), 2) for z in normalize(series, "robust").values[5:10, 0]]
+    [-1.38, -0.69, 5.0, 0.69, 1.38]
+    >>> [round(float(z), 2) for z in normalize(series, "zscore").values[5:10, 0]]
+    [-0.32, -0.28, 4.35, -0.18, -0.14]
     """
     if method not in get_args(Normalization):
         raise SeriesError(
@@ -293,6 +324,19 @@ def window(
         The scan is shorter than one patch.
     SeriesError
         Another TR or unit than the checkpoint's.
+
+    Examples
+    --------
+    230 samples (460 s) need four windows of 100, no more than 50 apart:
+
+    >>> from model.spec import InputSpec
+    >>> noise = np.random.default_rng(0).normal(size=(230, 457))
+    >>> series = ParcelSeries(values=noise, tr_s=2.0, unit="residual")
+    >>> windows = window(normalize(series, "robust"), InputSpec())
+    >>> windows.values.shape
+    (4, 457, 100)
+    >>> windows.start_s
+    array([  0.,  86., 174., 260.])
     """
     _check_input(series, spec)
     n_samples = series.n_frames

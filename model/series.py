@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,12 +20,39 @@ Unit = Literal["bold", "residual", "robust", "zscore"]
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
+_SHOWN = 4
+"""Arrays of a mapping that its representation names; the others are counted."""
+
 
 def _frozen(array: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Copy, cast and make read-only, so that the caller's array stays his own."""
     copy = np.array(array, dtype=dtype)
     copy.setflags(write=False)
     return copy
+
+
+def shown(holder: object) -> str:
+    """Show a record of arrays by their shapes and types: the ``__repr__`` of such types.
+
+    Examples
+    --------
+    >>> series = ParcelSeries(values=np.zeros((240, 457)), tr_s=0.8, unit="residual")
+    >>> series
+    ParcelSeries(values=float32 (240, 457), tr_s=0.8, unit='residual', start_s=0.0, kept=None)
+    """
+    named = getattr(holder, "_fields", None) or vars(type(holder))["__dataclass_fields__"]
+    parts = [f"{name}={_brief(getattr(holder, name))}" for name in named if name[0] != "_"]
+    return f"{type(holder).__name__}({', '.join(parts)})"
+
+
+def _brief(value: object) -> str:
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    if isinstance(value, Mapping):
+        first = [f"{key!r}: {_brief(one)}" for key, one in islice(value.items(), _SHOWN)]
+        more = [f"{len(value) - _SHOWN} more"] if len(value) > _SHOWN else []
+        return f"{{{', '.join(first + more)}}}"
+    return repr(value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -42,6 +71,8 @@ class ParcelSeries:
     """Time of the first frame after the onset of the scan."""
     kept: BoolArray | None = None
     """(T,) false where a frame was interpolated; None: no frame was."""
+
+    __repr__ = shown
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values)
@@ -101,6 +132,8 @@ class Windows:
     """(P,) true where a parcel has no signal."""
     spec: InputSpec
 
+    __repr__ = shown
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", _frozen(self.values, np.float32))
         object.__setattr__(self, "valid", _frozen(self.valid, bool))
@@ -138,6 +171,8 @@ class ScanEmbedding:
     """(W,) share of the window's samples that are data, not padding"""
     readout: tuple[ReadoutPart, ...]
     """Parts of the default scan vector, in order"""
+
+    __repr__ = shown
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.tokens).all() or not np.isfinite(self.cls).all():

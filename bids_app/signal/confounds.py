@@ -21,6 +21,7 @@ from bids_app.signal.strategy import (
 )
 from model.files.fault import faults_as
 from model.files.read import read_json
+from model.series import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,6 +58,8 @@ class Confounds:
     strategy: str
     computed: tuple[str, ...] = ()
     """Those of `names` that the table lacks: expansions, computed here as fMRIPrep does."""
+
+    __repr__ = shown
 
 
 def load_confounds(

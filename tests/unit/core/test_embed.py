@@ -287,3 +287,15 @@ def test_interpolated_frames_stay_out_of_mean_and_spread(encoder):
     seen, _ = embed_residual(given, encoder)
     assert np.abs(seen.values[kept].mean(axis=0)).max() < 1e-6
     np.testing.assert_allclose(seen.values[kept].std(axis=0), 1, atol=1e-6)
+
+
+def test_records_of_arrays_are_shown_by_shape_and_type(encoder):
+    given = ParcelSeries(values=series(), tr_s=1.0, unit="residual")
+    seen, embedding = embed_residual(given, encoder)
+    assert repr(seen) == (
+        "ParcelSeries(values=float32 (120, 457), tr_s=2.0, unit='zscore', start_s=0.0, kept=None)"
+    )
+    assert repr(embedding) == (
+        "ScanEmbedding(cls=float32 (2, 16), tokens=float32 (2, 9, 5, 16), valid=bool (2, 9, 5), "
+        "start_s=float64 (2,), valid_fraction=float64 (2,), readout=('mean', 'cls'))"
+    )

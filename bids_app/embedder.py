@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bids_app.errors import OptionsError, ScanExcludedError
-from model.card import bundled_folder, read_card
 from model.errors import TooShortError
+from model.spec import bundled_folder, read_card
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

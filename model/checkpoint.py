@@ -6,6 +6,7 @@ A checkpoint is a folder with ``card.json`` and ``weights.safetensors``.
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
 
@@ -13,18 +14,24 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from model.card import CARD, WEIGHTS, bundled_folder, parcels_sha256, read_card
-from model.encoder import Encoder, build_encoder
+from model.encoder import Encoder, build_encoder, check_sizes, misfits
 from model.errors import CheckpointError, ConfigError
 from model.files.fault import faults_as, reading
 from model.files.fingerprint import file_sha256
 from model.files.write import new_folder
 from model.published import read_published
-from model.spec import CheckpointCard, InputSpec
-from model.weights import check_sizes, misfits, weights_file
+from model.spec import (
+    CARD,
+    WEIGHTS,
+    CheckpointCard,
+    InputSpec,
+    bundled_folder,
+    parcels_sha256,
+    read_card,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from torch import Tensor
 
@@ -133,7 +140,7 @@ def save_checkpoint(
         If a weight is not finite, or the folder cannot be written.
     """
     card = _card(encoder, fields)
-    _write(folder, {WEIGHTS: weights_file(encoder), CARD: [card.to_json().encode()]})
+    _write(folder, {WEIGHTS: _weights_file(encoder), CARD: [card.to_json().encode()]})
     return card
 
 
@@ -222,7 +229,7 @@ def _encoder_of(spec: EncoderSpec, tensors: Mapping[str, Tensor], *, where: Path
 
 def _card(encoder: Encoder, fields: CardFields) -> CheckpointCard:
     digest = hashlib.sha256()
-    for piece in weights_file(encoder):
+    for piece in _weights_file(encoder):
         digest.update(piece)
     return CheckpointCard(
         weights_sha256=digest.hexdigest(),
@@ -230,6 +237,37 @@ def _card(encoder: Encoder, fields: CardFields) -> CheckpointCard:
         encoder=encoder.spec,
         **fields,
     )
+
+
+def _weights_file(encoder: Encoder) -> Iterator[bytes]:
+    """Yield the file in pieces: the header, then one tensor after the other.
+
+    The bytes are those of `safetensors.torch.save_file`, which cannot tell the hash of a file that
+    is not written: an imported checkpoint's card has it.
+
+    Raises
+    ------
+    CheckpointError
+        If a weight is not finite, or not float32.
+    """
+    tensors = dict(sorted(encoder.state_dict().items()))
+    broken = [
+        key
+        for key, value in tensors.items()
+        if value.dtype != torch.float32 or not value.isfinite().all()
+    ]
+    if broken:
+        raise CheckpointError(f"refused to save weights that are not finite float32: {broken}.")
+    header, end = {}, 0
+    for key, value in tensors.items():
+        start, end = end, end + value.nbytes
+        offsets = [start, end]
+        header[key] = {"dtype": "F32", "shape": list(value.shape), "data_offsets": offsets}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    for value in tensors.values():
+        yield value.detach().cpu().numpy().tobytes()
 
 
 def _write(folder: Path, contents: Mapping[str, Iterable[bytes]]) -> None:

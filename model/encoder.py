@@ -14,12 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.errors import ConfigError, SeriesError
+from model.errors import CheckpointError, ConfigError, SeriesError
 from model.layers import Block, NetworkWhitening
 from model.networks import NETWORKS, network_columns
 from model.tokenizer import NetworkTokenizer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from model.spec import CheckpointCard, EncoderSpec
 
 _EMBEDDING_STD = 0.02
@@ -211,6 +214,52 @@ def build_encoder(spec: EncoderSpec, *, seed: int) -> Encoder:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return Encoder(spec)
+
+
+def check_sizes(tensors: Mapping[str, Tensor], spec: EncoderSpec, *, where: Path) -> None:
+    """Compare the sizes that weights tell with a specification, before it is built.
+
+    Raises
+    ------
+    CheckpointError
+        If any differs; what is built of a wrong one may not fit into memory.
+    """
+    kernels = [key for key in tensors if key.startswith("tokenizers.0.structured.kernels.")]
+    found = {
+        "dim": _length(tensors, "cls_token", axis=0),
+        "depth": len({key.split(".")[1] for key in tensors if key.startswith("blocks.")}),
+        "mlp_dim": _length(tensors, "blocks.0.mlp.0.weight", axis=0),
+        "dense_kernel": _length(tensors, "tokenizers.0.dense.weight", axis=2),
+        "sg_kernel": _length(tensors, "tokenizers.0.structured.kernels.0", axis=2),
+        "sg_scales": len(kernels),
+    }
+    wrong = [
+        f"{name} {getattr(spec, name)} (the weights have {size})"
+        for name, size in found.items()
+        if size is not None and size != getattr(spec, name)
+    ]
+    if wrong:
+        raise CheckpointError(f"{where}: the weights are of another encoder: {', '.join(wrong)}.")
+
+
+def _length(tensors: Mapping[str, Tensor], key: str, *, axis: int) -> int | None:
+    """Return an axis' length; None where `misfits` will name the tensor."""
+    tensor = tensors.get(key)
+    return None if tensor is None or tensor.ndim <= axis else tensor.shape[axis]
+
+
+def misfits(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """Name every tensor that is missing, unexpected, or of another shape or type."""
+    problems = [f"missing {key}" for key in expected if key not in found]
+    problems += [f"unexpected {key}" for key in found if key not in expected]
+    for key in sorted(expected.keys() & found.keys()):
+        want, have = expected[key], found[key]
+        if want.shape != have.shape or want.dtype != have.dtype:
+            problems.append(
+                f"{key} is {tuple(have.shape)} {have.dtype}, "
+                f"expected {tuple(want.shape)} {want.dtype}"
+            )
+    return problems
 
 
 def sincos(n_positions: int, dim: int) -> Tensor:

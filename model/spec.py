@@ -1,18 +1,18 @@
-"""What a checkpoint expects and is: input contract, architecture, card. Standard library only."""
+"""What a checkpoint expects and is: input contract, architecture, card. Needs no torch."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
 
 from model.errors import CheckpointError, ConfigError
 from model.files.fault import faults_as
+from model.files.fingerprint import file_sha256
 from model.files.read import read_json
 from model.files.strict import Limits, Positive, Strict, from_dict
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Normalization = Literal["robust", "zscore"]
 ReadoutPart = Literal["mean", "cls", "networks"]
@@ -145,3 +145,61 @@ class CheckpointCard(Strict):
     def to_json(self) -> str:
         """Return the card as JSON, stable to the byte."""
         return json.dumps(asdict(self), indent=2) + "\n"
+
+
+CARD = "card.json"
+WEIGHTS = "weights.safetensors"
+
+
+def parcels_sha256() -> str:
+    """Hash the label table: the atlas, and the order of parcels, that weights belong to."""
+    return file_sha256(Path(str(files("model").joinpath("data/parcels.tsv"))))
+
+
+def bundled_folder() -> Path:
+    """Return the folder of the checkpoint that comes with the package.
+
+    Raises
+    ------
+    CheckpointError
+        This installation has none.
+    """
+    folder = Path(str(files("model").joinpath("data/checkpoint")))
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"this installation comes without a checkpoint ({folder} is absent).",
+            hint="Name one: a folder with card.json and weights.safetensors, or a published .pth.",
+        )
+    return folder
+
+
+def read_card(folder: Path) -> CheckpointCard:
+    """Read the card of a checkpoint's folder and check that it vouches for the weights.
+
+    Raises
+    ------
+    CheckpointError
+        Card or weights are absent or damaged, or made for other parcels.
+    """
+    weights = folder / WEIGHTS
+    absent = [str(p) for p in (folder / CARD, weights) if not p.is_file()]
+    if absent:
+        raise CheckpointError(
+            f"{folder}: not a checkpoint, without {' and '.join(absent)}.",
+            hint=f"A checkpoint is a folder with {CARD} and {WEIGHTS}, or a published .pth.",
+        )
+    card = CheckpointCard.load(folder / CARD)
+    if card.parcels_sha256 != parcels_sha256():
+        raise CheckpointError(
+            f"{folder}: the weights are for other parcels or another order of them: "
+            f"label table {card.parcels_sha256}, ours is {parcels_sha256()}.",
+            hint="Use the version of semantoks that the checkpoint was made with.",
+        )
+    with faults_as(CheckpointError):
+        found = file_sha256(weights)
+    if found != card.weights_sha256:
+        raise CheckpointError(
+            f"{weights}: expected sha256 {card.weights_sha256}, found {found}.",
+            hint="The file is damaged or belongs to another card: copy the folder again.",
+        )
+    return card

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.card import WEIGHTS, bundled_folder
 from model.networks import parcel_names
+from model.spec import WEIGHTS, bundled_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,11 +21,11 @@ from model.probing.samples import refuse_copies
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from model.cohort.group_table import GroupTable
     from model.cohort.outputs import Run
     from model.encoder import Encoder
     from model.probing.config import ProtocolConfig
     from model.probing.features import Extractor
+    from model.probing.group_table import GroupTable
     from model.probing.participants import Labels
     from model.probing.samples import Samples
 

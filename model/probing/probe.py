@@ -6,11 +6,11 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import load_encoder
-from model.cohort.group_table import read_group_table
 from model.errors import ConfigError
 from model.files.write import json_bytes, new_folder, refuse_occupied
 from model.probing.config import METHODS, TABLE_METHODS
 from model.probing.features import find_runs, subject_of
+from model.probing.group_table import read_group_table
 from model.probing.inputs import series_features, table_features
 from model.probing.methods import WHITENED, features_of, make_methods
 from model.probing.participants import some

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.card import parcels_sha256
 from model.errors import SemantoksError
 from model.files.fault import faults_as, reading
 from model.files.fingerprint import file_sha256
@@ -23,7 +22,7 @@ from model.files.read import read_json
 from model.files.strict import Strict, from_dict
 from model.files.tables import read_cells
 from model.networks import parcel_names
-from model.spec import Normalization
+from model.spec import Normalization, parcels_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.card import parcels_sha256
 from model.files.fingerprint import file_sha256
 from model.files.write import new_folder
 from model.shards.shards import (
@@ -22,6 +21,7 @@ from model.shards.shards import (
     ShardsDescription,
     StoredScan,
 )
+from model.spec import parcels_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from model.card import parcels_sha256
 from model.checkpoint import load_encoder
 from model.embed import embed_series
+from model.spec import parcels_sha256
 
 if TYPE_CHECKING:
     from model.encoder import Encoder

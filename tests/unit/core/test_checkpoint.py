@@ -11,12 +11,11 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save, save_file
 
 import model.checkpoint
-from model.card import parcels_sha256
 from model.checkpoint import load_encoder, save_checkpoint
 from model.cli.app import main
 from model.encoder import build_encoder
 from model.errors import CheckpointError
-from model.spec import CheckpointCard, EncoderSpec, InputSpec
+from model.spec import CheckpointCard, EncoderSpec, InputSpec, parcels_sha256
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "golden/reference_model/small_ckpt.pth"
 SPEC = EncoderSpec(dim=16, depth=1, heads=2)
@@ -209,7 +208,7 @@ def test_a_missing_path_is_never_replaced_by_random_weights(tmp_path):
 
 
 def test_an_installation_without_a_checkpoint_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("model.card.files", lambda _: tmp_path)
+    monkeypatch.setattr("model.spec.files", lambda _: tmp_path)
     with pytest.raises(CheckpointError, match="comes without a checkpoint"):
         load_encoder()
 

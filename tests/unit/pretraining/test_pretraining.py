@@ -335,7 +335,7 @@ def test_a_folder_with_another_run_is_refused(finished):
     [
         ("state.pt", b"nonsense", "damaged, or the state of another architecture"),
         ("log.jsonl", b"", "a line for each of 6 steps done, found 0"),
-        ("provenance.json", b"[]", "not the provenance of a run"),
+        ("provenance.json", b"[]", "expected a JSON object"),
         ("config.json", b"[]", "not the settings of a run"),
     ],
 )

@@ -9,7 +9,6 @@ import pandas as pd
 import probe_builders
 import pytest
 
-from model.cohort.group_table import read_group_table
 from model.cohort.outputs import OutputsError, model_series
 from model.encoder import build_encoder
 from model.errors import SeriesError
@@ -25,6 +24,7 @@ from model.probing.features import (
     find_runs,
     subject_of,
 )
+from model.probing.group_table import read_group_table
 from model.probing.inputs import table_features
 from model.probing.participants import Labels
 from model.probing.samples import ProbeError, Samples

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
-import textwrap
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from bids_app.errors import OptionsError
 from model.errors import ConfigError
 from model.files.fault import faults_as
 from model.files.read import read_json
-from model.files.strict import check_keys
+from model.files.strict import Count, CountOrZero, Positive, Strict, from_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Expansion = Literal["basic", "derivatives", "power2", "full"]
 """A signal alone; with its derivative; with its square; with derivative and both squares."""
@@ -37,11 +34,11 @@ _COMPCOR_MASKS = {"anat_combined": ("combined",), "anat_separated": ("WM", "CSF"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Strategy:
+class Strategy(Strict):
     """What to regress out of a scan's series, and when a volume is an outlier.
 
-    A strategy file holds these fields as a JSON object; absent ones keep their defaults,
-    which regress nothing.
+    A strategy file (``bids_app/data/strategies`` has the named ones) holds these fields as a
+    JSON object; absent ones keep their defaults, which regress nothing.
     """
 
     name: str
@@ -53,7 +50,7 @@ class Strategy:
     """Mean signals of white matter and CSF."""
     global_signal: Expansion | None = None
     compcor: CompCor | None = None
-    n_compcor: int | None = None
+    n_compcor: Count | None = None
     """Components per mask; None: all that fMRIPrep retained (half of the variance)."""
     aroma: bool = False
     """Components that ICA-AROMA classified as motion."""
@@ -61,23 +58,12 @@ class Strategy:
     """fMRIPrep's cosine drift terms (128 s)."""
     columns: tuple[str, ...] = ()
     """Further columns by name."""
-    fd_threshold_mm: float | None = None
+    fd_threshold_mm: Positive | None = None
     """Framewise displacement beyond which a volume is an outlier."""
-    std_dvars_threshold: float | None = None
+    std_dvars_threshold: Positive | None = None
     """Standardized DVARS beyond which a volume is an outlier."""
-    min_segment_frames: int = 0
+    min_segment_frames: CountOrZero = 0
     """Between outliers, shorter stretches are outliers too."""
-
-    def __post_init__(self) -> None:
-        if isinstance(self.columns, list):  # as JSON has it
-            object.__setattr__(self, "columns", tuple(self.columns))
-        wrong = [
-            f"{key} is {_as_json(getattr(self, key))}, expected {expected}"
-            for key, (expected, is_good) in _VALUES.items()
-            if not is_good(getattr(self, key))
-        ]
-        if wrong:
-            raise ConfigError("; ".join(wrong) + ".")
 
     @property
     def needs_table(self) -> bool:
@@ -85,49 +71,6 @@ class Strategy:
         regressed = (self.motion, self.wm_csf, self.global_signal, self.compcor, self.columns)
         thresholds = (self.fd_threshold_mm, self.std_dvars_threshold)
         return any(regressed) or self.aroma or self.cosine or thresholds != (None, None)
-
-
-def _is_limit(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value is None or (number and 0 < value < math.inf)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_switch(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _are_names(value: Any) -> bool:
-    return isinstance(value, tuple) and all(isinstance(name, str) for name in value)
-
-
-def _one_of(kind: Any) -> tuple[str, Callable[[Any], bool]]:
-    names = get_args(kind)
-    return f"null or one of {', '.join(names)}", lambda v: v is None or v in names
-
-
-# What a field may hold, in words and as a test: JSON lets everything through.
-_VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "description": ("text", lambda v: isinstance(v, str)),
-    "motion": _one_of(Expansion),
-    "wm_csf": _one_of(Expansion),
-    "global_signal": _one_of(Expansion),
-    "compcor": _one_of(CompCor),
-    "n_compcor": ("null or a count from 1", lambda v: v is None or (_is_count(v) and v > 0)),
-    "aroma": ("true or false", _is_switch),
-    "cosine": ("true or false", _is_switch),
-    "columns": ("a list of column names", _are_names),
-    "fd_threshold_mm": ("null or millimetres above 0", _is_limit),
-    "std_dvars_threshold": ("null or a number above 0", _is_limit),
-    "min_segment_frames": ("a count", _is_count),
-}
-
-
-def _as_json(value: Any) -> str:
-    return textwrap.shorten(json.dumps(value, ensure_ascii=False, default=repr), 60)
 
 
 def available_strategies() -> tuple[str, ...]:
@@ -161,12 +104,10 @@ def load_strategy(name_or_path: str | Path) -> Strategy:
     if "name" in content:
         raise OptionsError(f"{where}: key name is not allowed; the file's name is the name.")
     try:
-        check_keys(Strategy, {**content, "name": name}, where=where)
-        return Strategy(**content, name=name)
+        return from_dict(Strategy, {**content, "name": name}, where=where)
     except ConfigError as err:
-        message = err.message.removeprefix(f"{where}: ")
         hint = err.hint or "docs/denoising.md lists the keys and their values."
-        raise OptionsError(f"{where}: {message}", hint=hint) from err
+        raise OptionsError(err.message, hint=hint) from err
 
 
 def strategy_columns(

@@ -32,31 +32,25 @@ def test_a_file_of_the_user_s_own_is_a_strategy(tmp_path):
     ("text", "message"),
     [
         ('{"motions": "full"}', "unknown keys ['motions']"),
-        (
-            '{"motion": 24}',
-            "motion is 24, expected null or one of basic, derivatives, power2, full",
-        ),
-        ('{"wm_csf": ["full"]}', 'wm_csf is ["full"], expected null or one of basic, '),
-        ('{"global_signal": true}', "global_signal is true, expected null or one of basic, "),
-        (
-            '{"compcor": "combined"}',
-            'compcor is "combined", expected null or one of anat_combined',
-        ),
-        ('{"n_compcor": 0}', "n_compcor is 0, expected null or a count from 1"),
-        ('{"n_compcor": 5.0}', "n_compcor is 5.0, expected null or a count from 1"),
-        ('{"aroma": 1}', "aroma is 1, expected true or false"),
-        ('{"cosine": null}', "cosine is null, expected true or false"),
-        ('{"columns": "csf"}', 'columns is "csf", expected a list of column names'),
-        ('{"columns": {"csf": 1}}', 'columns is {"csf": 1}, expected a list of column names'),
-        ('{"columns": 3}', "columns is 3, expected a list of column names"),
-        ('{"columns": ["csf", 3]}', 'columns is ["csf", 3], expected a list of column names'),
-        ('{"fd_threshold_mm": -1}', "fd_threshold_mm is -1, expected null or millimetres above 0"),
-        ('{"fd_threshold_mm": true}', "fd_threshold_mm is true, expected null or millimetres"),
-        ('{"fd_threshold_mm": NaN}', "fd_threshold_mm is NaN, expected null or millimetres"),
-        ('{"std_dvars_threshold": "2"}', 'std_dvars_threshold is "2", expected null or a number'),
-        ('{"std_dvars_threshold": Infinity}', "std_dvars_threshold is Infinity, expected null or"),
-        ('{"min_segment_frames": 1.5}', "min_segment_frames is 1.5, expected a count"),
-        ('{"description": 1}', "description is 1, expected text"),
+        ('{"motion": 24}', "motion 24 (expected one of 'basic', 'derivatives', 'power2', 'full'"),
+        ('{"wm_csf": ["full"]}', "wm_csf ['full'] (expected one of 'basic', "),
+        ('{"global_signal": true}', "global_signal True (expected one of 'basic', "),
+        ('{"compcor": "combined"}', "compcor 'combined' (expected one of 'anat_combined'"),
+        ('{"n_compcor": 0}', "n_compcor 0 (expected a whole number at least 1 or nothing)"),
+        ('{"n_compcor": 5.0}', "n_compcor 5.0 (expected a whole number at least 1 or nothing)"),
+        ('{"aroma": 1}', "aroma 1 (expected true or false)"),
+        ('{"cosine": null}', "cosine None (expected true or false)"),
+        ('{"columns": "csf"}', "columns 'csf' (expected a list, each text)"),
+        ('{"columns": {"csf": 1}}', "columns {'csf': 1} (expected a list, each text)"),
+        ('{"columns": 3}', "columns 3 (expected a list, each text)"),
+        ('{"columns": ["csf", 3]}', "columns ('csf', 3) (expected a list, each text)"),
+        ('{"fd_threshold_mm": -1}', "fd_threshold_mm -1 (expected a finite number above 0 or"),
+        ('{"fd_threshold_mm": true}', "fd_threshold_mm True (expected a finite number above 0"),
+        ('{"fd_threshold_mm": NaN}', "fd_threshold_mm nan (expected a finite number above 0"),
+        ('{"std_dvars_threshold": "2"}', "std_dvars_threshold '2' (expected a finite number"),
+        ('{"std_dvars_threshold": Infinity}', "std_dvars_threshold inf (expected a finite"),
+        ('{"min_segment_frames": 1.5}', "min_segment_frames 1.5 (expected a whole number"),
+        ('{"description": 1}', "description 1 (expected text)"),
         ('{"name": "x"}', "key name is not allowed"),
         ("[1]", "expected a JSON object {…}, found [1]"),
         ("{", "not readable as JSON"),
@@ -76,7 +70,7 @@ def test_a_mistake_in_a_strategy_file_is_told_with_file_key_expected_and_found(
 def test_all_mistakes_in_a_strategy_file_are_told_at_once(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text('{"motion": "24", "aroma": "no"}')
-    with pytest.raises(OptionsError, match=r'motion is "24".*; aroma is "no"'):
+    with pytest.raises(OptionsError, match=r"motion '24' .*, aroma 'no' "):
         load_strategy(path)
 
 

@@ -152,14 +152,14 @@ def read_stdlib(bold: Path, folder: Path) -> dict[str, float]:  # noqa: ARG001
 def ours(bold: Path, folder: Path, *, name: str = OURS) -> dict[str, float]:
     import nibabel  # noqa: F401 not part of the work
 
-    from bids_app.images.nifti import load_mask, open_bold
+    from bids_app.images.nifti import load_mask, open_nifti
     from bids_app.images.nifti_parcels import parcellate
 
     labels = np.load(folder / "labels.npy")
     values: list[npt.NDArray[np.float64]] = []
 
     def work() -> None:
-        image = open_bold(bold)
+        image = open_nifti(bold)
         mask = load_mask(_mask(bold), image)
         values.append(parcellate(image, labels, mask, absent={}, min_coverage=0.5).values)
 

@@ -14,8 +14,6 @@ from model.files.fingerprint import text_sha256
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bids_app.atlas.grayordinates import GrayordinateAtlas
-    from bids_app.atlas.volumes import VolumeAtlas
     from bids_app.inputs.selection import Selection
     from bids_app.signal.strategy import Strategy
     from model.spec import CheckpointCard, Normalization
@@ -98,7 +96,8 @@ def configuration_hash(
     strategy: Strategy,
     signal: SignalOptions,
     card: CheckpointCard,
-    atlas: VolumeAtlas | GrayordinateAtlas,
+    space: str,
+    atlas_sha256: str,
 ) -> str:
     """Identify what determines the numbers of a scan.
 
@@ -115,7 +114,7 @@ def configuration_hash(
         "strategy": asdict(strategy),
         "signal": asdict(signal),
         "checkpoint": card.weights_sha256,
-        "space": atlas.space,
+        "space": space,
     }
     text = json.dumps(settings, sort_keys=True, default=str)
-    return f"{text_sha256(text)[:16]}-{atlas.sha256[:8]}"
+    return f"{text_sha256(text)[:16]}-{atlas_sha256[:8]}"

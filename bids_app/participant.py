@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import logging
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_app.atlas.spaces import FSLR
 from bids_app.errors import AppError, ScanError, ScanExcludedError
 from bids_app.files import write_all, write_bytes
-from bids_app.images.cifti import open_cifti
-from bids_app.images.cifti_parcels import parcellate_grayordinates
-from bids_app.images.nifti import load_mask, open_bold
-from bids_app.images.nifti_parcels import parcellate
+from bids_app.images.image import open_image
 from bids_app.options import configuration_hash
 from bids_app.outputs.derivatives import scan_files
 from bids_app.outputs.result import ScanResult
-from bids_app.outputs.status import ScanOutcome, already_done, status_path, write_outcome
-from bids_app.quality.place import check_space, mirror_margin
+from bids_app.outputs.status import ScanOutcome, already_done, write_outcome
 from bids_app.signal.confounds import load_confounds
 from bids_app.signal.denoise import denoise
 from bids_app.signal.timing import repetition_time, start_time
@@ -29,16 +24,11 @@ from model.errors import CheckpointError, SemantoksError
 from model.series import ParcelSeries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from bids_app.atlas.grayordinates import GrayordinateAtlas
     from bids_app.atlas.installed import InstalledAtlas
-    from bids_app.atlas.volumes import VolumeAtlas
     from bids_app.embedder import Embedder
-    from bids_app.images.cifti import CiftiSeries
-    from bids_app.images.nifti import BoldImage
-    from bids_app.images.nifti_parcels import Parcellated
+    from bids_app.images.image import Image
     from bids_app.inputs.scan import Scan
     from bids_app.options import SignalOptions
     from bids_app.signal.strategy import Strategy
@@ -55,61 +45,19 @@ class Pipeline:
     signal: SignalOptions
     embedder: Embedder
 
-    def configuration(self, atlas: VolumeAtlas | GrayordinateAtlas) -> str:
-        """Identify what determines the numbers of a scan in the atlas' space."""
+    def configuration(self, space: str, atlas_sha256: str) -> str:
+        """Identify what determines the numbers of a scan in a space."""
         return configuration_hash(
             strategy=self.strategy,
             signal=self.signal,
             card=self.embedder.card,
-            atlas=atlas,
+            space=space,
+            atlas_sha256=atlas_sha256,
         )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Source:
-    """The image of a scan with the atlas that fits it: volumes or grayordinates, headers only."""
-
-    bold: BoldImage | CiftiSeries
-    atlas: VolumeAtlas | GrayordinateAtlas
-    extract: Callable[[float], Parcellated]
-    """Read the values and average them by parcel; takes the minimum coverage"""
-
-
-def open_source(scan: Scan, installed: InstalledAtlas) -> Source:
-    """Open the image of a scan and the atlas on its grid or surface.
-
-    Raises
-    ------
-    ScanError
-        The image cannot be read, or is not what its name says.
-    AtlasError
-        The atlas is not installed, or damaged.
-    """
-    if scan.is_cifti:
-        series = open_cifti(scan.sources.data)
-        gray = installed.grayordinates(scan.entities.den or FSLR.densities[0])
-        return Source(
-            bold=series,
-            atlas=gray,
-            extract=lambda share: parcellate_grayordinates(series, gray, min_coverage=share),
-        )
-    bold = open_bold(scan.sources.data)
-    check_space(bold, scan.space)
-    atlas = installed.volume(scan.space, affine=bold.affine)
-
-    def extract(share: float) -> Parcellated:
-        labels = installed.labels(atlas, bold.shape, bold.affine)
-        mask = None if scan.sources.mask is None else load_mask(scan.sources.mask, bold)
-        found = parcellate(bold, labels, mask, absent=atlas.absent, min_coverage=share)
-        if mask is None:
-            return found
-        return replace(found, mirror_margin=mirror_margin(atlas, mask, bold.affine))
-
-    return Source(bold=bold, atlas=atlas, extract=extract)
-
-
-def embed_scan(scan: Scan, source: Source, pipeline: Pipeline) -> ScanResult:
-    """Take one scan from its BOLD image to its embedding.
+def embed_scan(scan: Scan, image: Image, pipeline: Pipeline) -> ScanResult:
+    """Take one scan from its open image to its embedding.
 
     Raises
     ------
@@ -118,12 +66,12 @@ def embed_scan(scan: Scan, source: Source, pipeline: Pipeline) -> ScanResult:
     ScanExcludedError
         The scan holds too little usable data.
     """
-    signal, card, bold = pipeline.signal, pipeline.embedder.card, source.bold
-    tr_s, tr_source = repetition_time(scan, bold, override_s=signal.tr_s)
-    pipeline.embedder.check_length(scan.name, n_frames=bold.n_volumes, tr_s=tr_s)
-    extracted = source.extract(signal.min_coverage)
+    signal, embedder = pipeline.signal, pipeline.embedder
+    tr_s, tr_source = repetition_time(scan, image, override_s=signal.tr_s)
+    embedder.check_length(scan.name, n_frames=image.n_frames, tr_s=tr_s)
+    extracted = image.parcels(scan.sources.mask, min_coverage=signal.min_coverage)
     confounds = load_confounds(
-        scan, pipeline.strategy, dummy_scans=signal.dummy_scans, n_volumes=bold.n_volumes
+        scan, pipeline.strategy, dummy_scans=signal.dummy_scans, n_volumes=image.n_frames
     )
     values, despiked_fraction = extracted.values, None
     if signal.despike:  # before the filter, which would smear spikes into what looks like signal
@@ -142,10 +90,10 @@ def embed_scan(scan: Scan, source: Source, pipeline: Pipeline) -> ScanResult:
         start_s=start_time(scan, tr_s=tr_s) + cleaned.n_dropped_start * tr_s,
         kept=cleaned.kept,
     )
-    embedded = pipeline.embedder.embed(scan.name, denoised, normalization=signal.normalization)
+    embedded = embedder.embed(scan.name, denoised, normalization=signal.normalization)
     return ScanResult(
         scan=scan,
-        bold=bold,
+        image=image,
         tr_source=tr_source,
         extracted=extracted,
         confounds=confounds,
@@ -154,10 +102,10 @@ def embed_scan(scan: Scan, source: Source, pipeline: Pipeline) -> ScanResult:
         denoised=denoised,
         model_series=embedded.series,
         embedding=embedded.embedding,
-        card=card,
+        card=embedder.card,
         strategy=pipeline.strategy,
         signal=signal,
-        configuration=pipeline.configuration(source.atlas),
+        configuration=pipeline.configuration(image.atlas.space, image.atlas.sha256),
     )
 
 
@@ -169,20 +117,21 @@ def earlier_outcome(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOut
     AtlasError
         The atlas is not installed, or damaged.
     """
-    if scan.problem is not None or not status_path(output_dir, scan).exists():
+    if scan.problem is not None:
         return None
-    try:
-        # For CIFTI the header would tell nothing, and takes long to read.
-        atlas = (
-            pipeline.atlas.grayordinates(scan.entities.den or FSLR.densities[0])
-            if scan.is_cifti
-            else open_source(scan, pipeline.atlas).atlas
-        )
-    except AppError:
-        raise
-    except Exception:  # noqa: BLE001 told when the scan's turn comes
+    possible = [
+        pipeline.configuration(scan.space, sha256)
+        for sha256 in pipeline.atlas.hashes(scan.space, density=scan.entities.den)
+    ]
+    earlier = already_done(output_dir, scan, *possible)
+    if earlier is None or len(possible) == 1:
+        return earlier
+    try:  # only the grid of its image tells which of the atlas' images was taken for it
+        with open_image(scan, pipeline.atlas) as image:
+            exact = pipeline.configuration(image.atlas.space, image.atlas.sha256)
+    except ScanError:  # told when the scan's turn comes
         return None
-    return already_done(output_dir, scan, pipeline.configuration(atlas))
+    return already_done(output_dir, scan, exact)
 
 
 def run_scan(scan: Scan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path) -> ScanOutcome:
@@ -191,16 +140,16 @@ def run_scan(scan: Scan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path)
     Raises
     ------
     AppError, CheckpointError
-        VolumeAtlas, checkpoint or output cannot be used: no other scan would fare better.
+        Atlas, checkpoint or output cannot be used: no other scan would fare better.
     """
     configuration = ""
     outputs: list[Path] = []
     try:
         if scan.problem is not None:
             raise ScanError(f"{scan.name}: {scan.problem}")
-        source = open_source(scan, pipeline.atlas)
-        configuration = pipeline.configuration(source.atlas)
-        result = embed_scan(scan, source, pipeline)
+        with open_image(scan, pipeline.atlas) as image:
+            configuration = pipeline.configuration(image.atlas.space, image.atlas.sha256)
+            result = embed_scan(scan, image, pipeline)
         outputs = write_all(scan_files(result, output_dir))
         outcome = ScanOutcome(scan=scan, status="embedded", qc=result.qc())
     except Exception as err:  # noqa: BLE001 a bug met by one scan must not cost the others

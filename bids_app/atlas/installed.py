@@ -9,9 +9,11 @@ import numpy as np
 
 from bids_app.atlas.folder import (
     ATLAS_LABEL,
+    HASH_KEY,
     how_to_install,
     installed_grayordinates,
     installed_volumes,
+    read_sidecar,
 )
 from bids_app.atlas.grayordinates import load_grayordinate_atlas
 from bids_app.atlas.labels import read_affine
@@ -72,6 +74,21 @@ class InstalledAtlas:
                 )
             self._grayordinates[density] = load_grayordinate_atlas(installed[density])
         return self._grayordinates[density]
+
+    def hashes(self, space: str, *, density: str | None) -> list[str]:
+        """Return the hashes of the images of a space or, of grayordinates, of one density.
+
+        Raises
+        ------
+        AtlasError
+            A sidecar is missing or damaged.
+        """
+        if space == FSLR.name:
+            found = installed_grayordinates(self.folder).get(density or FSLR.densities[0])
+            paths = [found] if found else []
+        else:
+            paths = list(installed_volumes(self.folder).get(space, {}).values())
+        return [read_sidecar(path)[HASH_KEY] for path in paths]
 
     def labels(
         self, atlas: VolumeAtlas, shape: tuple[int, int, int], affine: Affine

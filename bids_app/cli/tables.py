@@ -7,7 +7,7 @@ import io
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from bids_app.images.image import count_frames
+from bids_app.images.stream import count_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bids_app.atlas.labels import load_image
 from bids_app.errors import ScanError
+from bids_app.images.stream import open_image_file
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -20,11 +21,13 @@ BLOCK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class CiftiSeries:
-    """Header of a dense series; the values stay in the file."""
+class CiftiFile:
+    """An open dense series: what its header says; the values stay in the file."""
 
     path: Path
-    n_volumes: int
+    stream: io.BufferedIOBase
+    """Closed with this object"""
+    n_frames: int
     axis: Any
     """nibabel's ``BrainModelAxis``: structure and vertex or voxel of the G grayordinates"""
     tr_header_s: float | None
@@ -36,9 +39,12 @@ class CiftiSeries:
     inter: float = 0.0
     """A value is ``slope * stored + inter``"""
 
+    def __del__(self) -> None:
+        self.stream.close()
 
-def open_cifti(path: Path) -> CiftiSeries:
-    """Read the header of a ``.dtseries.nii`` file.
+
+def open_cifti(path: Path) -> CiftiFile:
+    """Open a ``.dtseries.nii`` file and read its header.
 
     Raises
     ------
@@ -46,9 +52,25 @@ def open_cifti(path: Path) -> CiftiSeries:
         The file is absent, unreadable, not a CIFTI-2 series over grayordinates, or does not
         run in time.
     """
+    import nibabel as nib
+
+    stream, image = open_image_file(
+        path, kind="a CIFTI file", hint="Copy the file again, or rerun fMRIPrep for this scan."
+    )
+    try:
+        if not isinstance(image, nib.Cifti2Image) or len(image.shape) != 2:
+            raise ScanError(
+                f"{path}: expected a CIFTI-2 dense series, found {type(image).__name__}."
+            )
+        return _described(path, stream, image)
+    except ScanError:
+        stream.close()
+        raise
+
+
+def _described(path: Path, stream: io.BufferedIOBase, image: Any) -> CiftiFile:
     from nibabel.cifti2.cifti2_axes import BrainModelAxis, SeriesAxis
 
-    image = _load(path)
     time, axis = (image.header.get_axis(i) for i in range(2))
     if not (isinstance(time, SeriesAxis) and isinstance(axis, BrainModelAxis)):
         raise ScanError(
@@ -66,9 +88,10 @@ def open_cifti(path: Path) -> CiftiSeries:
     if stored.kind not in "iuf":
         raise ScanError(f"{path}: expected integers or real numbers, found data type {stored}.")
     step = float(time.step)
-    return CiftiSeries(
+    return CiftiFile(
         path=path,
-        n_volumes=time.size,
+        stream=stream,
+        n_frames=time.size,
         axis=axis,
         tr_header_s=step if np.isfinite(step) and step > 0 else None,
         dtype=stored,
@@ -78,30 +101,7 @@ def open_cifti(path: Path) -> CiftiSeries:
     )
 
 
-def count_volumes(path: Path) -> int:
-    """Read the number of volumes from the first bytes, without the XML of the grayordinates.
-
-    Raises
-    ------
-    ValueError
-        There is no NIfTI-2 header.
-    """
-    import nibabel as nib
-
-    size = nib.Nifti2Header.sizeof_hdr
-    with path.open("rb") as file:
-        block = file.read(size)
-    if len(block) < size:
-        msg = f"{path}: {len(block)} bytes are no NIfTI-2 header"
-        raise ValueError(msg)
-    shape = nib.Nifti2Header(block, check=False).get_data_shape()
-    if len(shape) != 6:
-        msg = f"{path}: shape {shape} is not that of a CIFTI matrix"
-        raise ValueError(msg)
-    return int(shape[4])
-
-
-def blocks(series: CiftiSeries) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+def blocks(series: CiftiFile) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     """Yield blocks of whole series: number of the first grayordinate, (rows, T) stored values.
 
     One pass over the file; memory does not depend on its length. The next block overwrites the
@@ -112,44 +112,23 @@ def blocks(series: CiftiSeries) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     ScanError
         The file ends early or cannot be read.
     """
-    per_row, n_rows = series.n_volumes * series.dtype.itemsize, len(series.axis)
+    per_row, n_rows = series.n_frames * series.dtype.itemsize, len(series.axis)
     buffer = bytearray(max(1, BLOCK_BYTES // per_row) * per_row)
     try:
-        with series.path.open("rb") as file:
-            file.seek(series.offset)
-            for first in range(0, n_rows, len(buffer) // per_row):
-                view = memoryview(buffer)[: (n_rows - first) * per_row]
-                found = file.readinto(view)
-                if found < len(view):
-                    raise _truncated(series, first * per_row + found, n_rows * per_row)
-                yield first, np.frombuffer(view, series.dtype).reshape(-1, series.n_volumes)
+        series.stream.seek(series.offset)
+        for first in range(0, n_rows, len(buffer) // per_row):
+            view = memoryview(buffer)[: (n_rows - first) * per_row]
+            found = series.stream.readinto(view)
+            if found < len(view):
+                raise _truncated(series, first * per_row + found, n_rows * per_row)
+            yield first, np.frombuffer(view, series.dtype).reshape(-1, series.n_frames)
     except OSError as err:
         raise ScanError(f"{series.path}: the values cannot be read ({err}).") from err
 
 
-def _truncated(series: CiftiSeries, found: int, expected: int) -> ScanError:
+def _truncated(series: CiftiFile, found: int, expected: int) -> ScanError:
     return ScanError(
         f"{series.path}: the file is truncated: expected {len(series.axis)} grayordinates of "
-        f"{series.n_volumes} volumes ({expected} bytes), found {found} bytes.",
+        f"{series.n_frames} volumes ({expected} bytes), found {found} bytes.",
         hint="Copy the file again, or rerun fMRIPrep for this scan.",
     )
-
-
-def _load(path: Path) -> Any:
-    import nibabel as nib
-
-    if path.is_symlink() and not path.exists():
-        raise ScanError(
-            f"{path}: the link leads nowhere ({path.readlink()}).",
-            hint="A git-annex file that was never fetched? Get it with: datalad get FILE",
-        )
-    try:
-        image = load_image(path)
-    except ValueError as err:
-        raise ScanError(
-            f"{path}: cannot be read as a CIFTI file ({err}).",
-            hint="Copy the file again, or rerun fMRIPrep for this scan.",
-        ) from err
-    if not isinstance(image, nib.Cifti2Image) or len(image.shape) != 2:
-        raise ScanError(f"{path}: expected a CIFTI-2 dense series, found {type(image).__name__}.")
-    return image

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bids_app.errors import ScanError
 from bids_app.images.cifti import blocks
-from bids_app.images.nifti_parcels import (
+from bids_app.images.parcels import (
     NOT_FINITE,
     NOT_IN_ATLAS,
     Coverage,
@@ -23,7 +23,7 @@ from model.networks import parcel_names
 if TYPE_CHECKING:
     from bids_app.atlas.grayordinates import GrayordinateAtlas, LabelTables
     from bids_app.atlas.labels import LabelArray
-    from bids_app.images.cifti import CiftiSeries
+    from bids_app.images.cifti import CiftiFile
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ LATTICE_TOLERANCE = 1e-2
 NOT_IN_FILE = "not among the file's grayordinates"
 
 
-def match(series: CiftiSeries, tables: LabelTables) -> LabelArray:
+def match(series: CiftiFile, tables: LabelTables) -> LabelArray:
     """Look up the parcel of each grayordinate by structure and vertex, or structure and voxel.
 
     Returns
@@ -64,7 +64,7 @@ def match(series: CiftiSeries, tables: LabelTables) -> LabelArray:
 
 
 def parcellate_grayordinates(
-    series: CiftiSeries, atlas: GrayordinateAtlas, *, min_coverage: float
+    series: CiftiFile, atlas: GrayordinateAtlas, *, min_coverage: float
 ) -> Parcellated:
     """Average the grayordinates of each parcel that carry signal.
 
@@ -146,10 +146,10 @@ class _Pass:
     """(T,) grayordinates of parcels that are NaN or infinite in a volume"""
 
 
-def _stream(series: CiftiSeries, labels: LabelArray) -> _Pass:
-    sums = np.zeros((len(parcel_names()), series.n_volumes))
+def _stream(series: CiftiFile, labels: LabelArray) -> _Pass:
+    sums = np.zeros((len(parcel_names()), series.n_frames))
     finite, used = np.zeros(labels.size, dtype=bool), np.zeros(labels.size, dtype=bool)
-    n_nonfinite = np.zeros(series.n_volumes, dtype=np.int64)
+    n_nonfinite = np.zeros(series.n_frames, dtype=np.int64)
     for first, block in blocks(series):
         # Sorted by parcel, so that each parcel's series lie together.
         rows = np.flatnonzero(labels[first : first + len(block)])
@@ -169,7 +169,7 @@ def _stream(series: CiftiSeries, labels: LabelArray) -> _Pass:
 
 
 def _labels_of_voxels(
-    series: CiftiSeries, name: str, part: Any, tables: LabelTables
+    series: CiftiFile, name: str, part: Any, tables: LabelTables
 ) -> npt.NDArray[np.int32]:
     to_index = np.linalg.inv(tables.affine) @ part.affine
     centres = part.voxel @ to_index[:3, :3].T + to_index[:3, 3]
@@ -203,22 +203,22 @@ def _coverage(
     return judge_coverage(in_atlas, used, lost=steps, min_coverage=min_coverage)
 
 
-def _check_finite(series: CiftiSeries, found: _Pass, *, n_labelled: int) -> None:
+def _check_finite(series: CiftiFile, found: _Pass, *, n_labelled: int) -> None:
     worst = int(found.n_nonfinite.argmax())
     if found.n_nonfinite[worst] > n_labelled / 2 or not found.finite.any():
         raise ScanError(
-            f"{series.path}: volume {worst} (counted from 0) of {series.n_volumes} is NaN or "
+            f"{series.path}: volume {worst} (counted from 0) of {series.n_frames} is NaN or "
             f"infinite in {found.n_nonfinite[worst]} of the {n_labelled} grayordinates of "
             "parcels.",
             hint="The file is damaged; rerun fMRIPrep for this scan.",
         )
 
 
-def _no_variance(series: CiftiSeries, n_finite: int) -> ScanError:
-    if series.n_volumes == 1:
+def _no_variance(series: CiftiFile, n_finite: int) -> ScanError:
+    if series.n_frames == 1:
         return ScanError(f"{series.path}: expected a time series, found a single volume.")
     return ScanError(
         f"{series.path}: none of {n_finite} grayordinates of parcels changes over "
-        f"{series.n_volumes} volumes: the file is constant there (all zero?).",
+        f"{series.n_frames} volumes: the file is constant there (all zero?).",
         hint="The file is empty or damaged; rerun fMRIPrep for this scan.",
     )

@@ -1,27 +1,139 @@
-"""What images of all kinds have in common."""
+"""One protocol for the images of scans: NIfTI volumes and CIFTI grayordinates."""
 
 from __future__ import annotations
 
-import zlib
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from bids_app.images.cifti import count_volumes
-from bids_app.inputs.scan import CIFTI_ENDING
+from bids_app.atlas.spaces import FSLR
+from bids_app.images.cifti import open_cifti
+from bids_app.images.cifti_parcels import parcellate_grayordinates
+from bids_app.images.nifti import load_mask, open_nifti
+from bids_app.images.nifti_parcels import parcellate
+from bids_app.quality.place import check_space, mirror_margin
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from bids_app.atlas.grayordinates import GrayordinateAtlas
+    from bids_app.atlas.installed import InstalledAtlas
+    from bids_app.atlas.volumes import VolumeAtlas
+    from bids_app.images.cifti import CiftiFile
+    from bids_app.images.nifti import NiftiFile
+    from bids_app.images.parcels import Parcellated
+    from bids_app.inputs.scan import Scan
 
-def count_frames(path: Path) -> int | None:
-    """Read the number of volumes from the header; None where there is no good header."""
-    import nibabel as nib
-    from nibabel.filebasedimages import ImageFileError
-    from nibabel.spatialimages import HeaderDataError
 
-    try:
-        if path.name.endswith(CIFTI_ENDING):
-            return count_volumes(path)
-        shape = nib.load(path).shape
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error):
-        return None  # told, with the cause, when the scan is read
-    return int(shape[3]) if len(shape) == 4 else None
+class Image(Protocol):
+    """The open image of a scan, with the atlas that fits it."""
+
+    @property
+    def kind(self) -> Literal["NIfTI", "CIFTI"]:
+        """Format of the file, for messages."""
+
+    @property
+    def n_frames(self) -> int:
+        """Volumes that were acquired."""
+
+    @property
+    def tr_header_s(self) -> float | None:
+        """Repetition time in seconds; None where the header gives none that means anything."""
+
+    @property
+    def atlas(self) -> VolumeAtlas | GrayordinateAtlas:
+        """The atlas on its grid or surface."""
+
+    def parcels(self, mask: Path | None, *, min_coverage: float) -> Parcellated:
+        """Read the values, once, and average them by parcel.
+
+        Parameters
+        ----------
+        mask
+            Brain mask of a scan, where it has one.
+        min_coverage
+            Share of a parcel's places (0 to 1) below which it counts as missing.
+
+        Raises
+        ------
+        ScanError
+            The file ends early, or nothing in it can be used.
+        """
+
+
+@contextmanager
+def open_image(scan: Scan, installed: InstalledAtlas) -> Iterator[Image]:
+    """Open the image of a scan: its only opening, the values are read from the same handle.
+
+    Raises
+    ------
+    ScanError
+        The image cannot be read, or is not what its name says.
+    AtlasError
+        The atlas is not installed, or damaged.
+    """
+    if scan.is_cifti:
+        series = open_cifti(scan.sources.data)
+        with series.stream:
+            density = scan.entities.den or FSLR.densities[0]
+            yield CiftiImage(file=series, atlas=installed.grayordinates(density))
+        return
+    volumes = open_nifti(scan.sources.data)
+    with volumes.stream:
+        check_space(volumes.path, volumes.shape, volumes.affine, space=scan.space)
+        atlas = installed.volume(scan.space, affine=volumes.affine)
+        yield NiftiImage(file=volumes, atlas=atlas, installed=installed)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NiftiImage:
+    """An `Image` of volumes."""
+
+    file: NiftiFile
+    atlas: VolumeAtlas
+    installed: InstalledAtlas
+    kind: Literal["NIfTI"] = "NIfTI"
+
+    @property
+    def n_frames(self) -> int:
+        """Volumes that were acquired."""
+        return self.file.n_frames
+
+    @property
+    def tr_header_s(self) -> float | None:
+        """Repetition time in seconds, by the header."""
+        return self.file.tr_header_s
+
+    def parcels(self, mask: Path | None, *, min_coverage: float) -> Parcellated:
+        """Average the voxels of each parcel (`bids_app.images.nifti_parcels.parcellate`)."""
+        file, atlas = self.file, self.atlas
+        labels = self.installed.labels(atlas, file.shape, file.affine)
+        inside = None if mask is None else load_mask(mask, file)
+        found = parcellate(file, labels, inside, absent=atlas.absent, min_coverage=min_coverage)
+        if inside is None:
+            return found
+        return replace(found, mirror_margin=mirror_margin(atlas, inside, file.affine))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CiftiImage:
+    """An `Image` of grayordinates."""
+
+    file: CiftiFile
+    atlas: GrayordinateAtlas
+    kind: Literal["CIFTI"] = "CIFTI"
+
+    @property
+    def n_frames(self) -> int:
+        """Volumes that were acquired."""
+        return self.file.n_frames
+
+    @property
+    def tr_header_s(self) -> float | None:
+        """Repetition time in seconds, by the header."""
+        return self.file.tr_header_s
+
+    def parcels(self, mask: Path | None, *, min_coverage: float) -> Parcellated:  # noqa: ARG002
+        """Average the grayordinates of each parcel; all lie in gray matter, whatever the mask."""
+        return parcellate_grayordinates(self.file, self.atlas, min_coverage=min_coverage)

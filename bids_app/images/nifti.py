@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,17 +12,12 @@ import numpy.typing as npt
 
 from bids_app.atlas.labels import same_grid
 from bids_app.errors import ScanError
-
-try:
-    from isal.igzip import IGzipFile as GzipFile
-    from isal.igzip_lib import IsalError as DeflateError
-except ImportError:  # no build for this processor: the same bytes at half the speed
-    from gzip import GzipFile
-    from zlib import error as DeflateError  # noqa: N812
+from bids_app.images.stream import DAMAGE, open_image_file
 
 if TYPE_CHECKING:
     import io
     from collections.abc import Iterator
+    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -36,20 +29,20 @@ LONGEST_TR_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class BoldImage:
-    """Header of a 4-D image; the voxels stay in the file."""
+class NiftiFile:
+    """An open 4-D image: what its header says; the voxels stay in the file."""
 
     path: Path
+    stream: io.BufferedIOBase
+    """The file with the voxels; closed with this object"""
     shape: tuple[int, int, int]
     """(X, Y, Z) as stored, in whatever orientation"""
     affine: npt.NDArray[np.float64]
     """(4, 4) voxel indices to millimetres"""
-    data: Path
-    """File with the voxels: `path`, or the ``.img`` of a pair"""
     offset: int
     """Bytes before the voxels"""
     dtype: np.dtype[Any]
-    n_volumes: int
+    n_frames: int
     tr_header_s: float | None
     """None where the header gives no repetition time, or one that means nothing"""
     slope: float = 1.0
@@ -63,9 +56,12 @@ class BoldImage:
         n_blocks = math.ceil(n_voxels * self.dtype.itemsize / BLOCK_BYTES)
         return math.ceil(n_voxels / n_blocks)
 
+    def __del__(self) -> None:
+        self.stream.close()
 
-def open_bold(path: Path) -> BoldImage:
-    """Read the header of a 4-D NIfTI image (``.nii``, ``.nii.gz``, ``.hdr`` and ``.img``).
+
+def open_nifti(path: Path) -> NiftiFile:
+    """Open a 4-D NIfTI image (``.nii``, ``.nii.gz``, ``.hdr`` and ``.img``) and read its header.
 
     Raises
     ------
@@ -73,34 +69,41 @@ def open_bold(path: Path) -> BoldImage:
         The file is absent, unreadable, not a 4-D NIfTI image of real numbers, or says nothing
         about its orientation.
     """
-    image = _load_nifti(path)
-    header = image.header
+    stream, image = _open(path)
+    try:
+        return _described(path, stream, image)
+    except ScanError:
+        stream.close()
+        raise
+
+
+def _described(path: Path, stream: io.BufferedIOBase, image: Any) -> NiftiFile:
+    header, stored = image.header, image.dataobj.dtype
     if len(image.shape) != 4 or 0 in image.shape:
         raise ScanError(
             f"{path}: expected a 4-D image (X, Y, Z, volumes), found shape {image.shape}.",
         )
-    stored = image.dataobj.dtype
     if stored.kind not in "iuf":
         raise ScanError(f"{path}: expected integers or real numbers, found data type {stored}.")
-    return BoldImage(
+    return NiftiFile(
         path=path,
+        stream=stream,
         shape=image.shape[:3],
         affine=_oriented_affine(image, path),
-        data=Path(image.dataobj.file_like),
         offset=int(image.dataobj.offset),
         dtype=stored,
-        n_volumes=image.shape[3],
+        n_frames=image.shape[3],
         tr_header_s=_header_tr_s(float(header["pixdim"][4]), header.get_xyzt_units()[1]),
         slope=float(image.dataobj.slope),
         inter=float(image.dataobj.inter),
     )
 
 
-def blocks(bold: BoldImage) -> Iterator[tuple[int, int, npt.NDArray[Any]]]:
-    """Yield the volumes in order, each in blocks of `BoldImage.block_voxels`.
+def blocks(image: NiftiFile) -> Iterator[tuple[int, int, npt.NDArray[Any]]]:
+    """Yield the volumes in order, each in blocks of `NiftiFile.block_voxels`.
 
-    One pass over the file, decompressed as it goes; memory depends neither on the number of
-    volumes nor on their size.
+    One pass over the open file, decompressed as it goes; memory depends neither on the number
+    of volumes nor on their size.
 
     Yields
     ------
@@ -112,33 +115,32 @@ def blocks(bold: BoldImage) -> Iterator[tuple[int, int, npt.NDArray[Any]]]:
     ScanError
         The file ends early or is corrupt.
     """
-    n_voxels, itemsize = math.prod(bold.shape), bold.dtype.itemsize
-    starts = range(0, n_voxels, bold.block_voxels)
-    sizes = [min(bold.block_voxels, n_voxels - start) * itemsize for start in starts]
+    n_voxels, itemsize = math.prod(image.shape), image.dtype.itemsize
+    starts = range(0, n_voxels, image.block_voxels)
+    sizes = [min(image.block_voxels, n_voxels - start) * itemsize for start in starts]
     t = 0
     try:
-        with _open_data(bold.data) as stream:
-            stream.seek(bold.offset)
-            for t in range(bold.n_volumes):
-                for number, (start, n_bytes) in enumerate(zip(starts, sizes, strict=True)):
-                    content = stream.read(n_bytes)
-                    if len(content) < n_bytes:
-                        total = (t * n_voxels + start) * itemsize + len(content)
-                        raise _truncated(bold, f"found {t} whole ones ({total} bytes)")
-                    yield t, number, np.frombuffer(content, dtype=bold.dtype)
-            _check_end(stream)
+        image.stream.seek(image.offset)
+        for t in range(image.n_frames):
+            for number, (start, n_bytes) in enumerate(zip(starts, sizes, strict=True)):
+                content = image.stream.read(n_bytes)
+                if len(content) < n_bytes:
+                    total = (t * n_voxels + start) * itemsize + len(content)
+                    raise _truncated(image, f"found {t} whole ones ({total} bytes)")
+                yield t, number, np.frombuffer(content, dtype=image.dtype)
+        _check_end(image.stream)
     except EOFError as err:
         # isal holds back up to a piece of what stands before the cut: no exact place.
         where = f"the compressed file ends in volume {t} (counted from 0) or soon after"
-        raise _truncated(bold, where) from err
-    except (OSError, DeflateError) as err:
+        raise _truncated(image, where) from err
+    except DAMAGE as err:
         raise ScanError(
-            f"{bold.path}: the image data are corrupt or cannot be read ({err}).",
+            f"{image.path}: the image data are corrupt or cannot be read ({err}).",
             hint="Copy the file again, or rerun fMRIPrep for this scan.",
         ) from err
 
 
-def load_mask(path: Path, bold: BoldImage) -> npt.NDArray[np.bool_]:
+def load_mask(path: Path, image: NiftiFile) -> npt.NDArray[np.bool_]:
     """Load the brain mask of a scan: (X, Y, Z), true inside.
 
     Every value above zero counts as inside; more than two values (a soft mask) are worth a
@@ -149,19 +151,20 @@ def load_mask(path: Path, bold: BoldImage) -> npt.NDArray[np.bool_]:
     ScanError
         Another grid than the BOLD image, negative or non-finite values, or nothing inside.
     """
-    image = _load_nifti(path)
-    shape = image.shape[:3] if image.shape[3:] == (1,) else image.shape
-    if not same_grid(shape, _oriented_affine(image, path), bold.shape, bold.affine):
-        raise ScanError(
-            f"{path}: the mask lies on another grid than the BOLD image {bold.path.name}: "
-            f"expected shape {bold.shape} and affine {bold.affine.round(3).tolist()}, found "
-            f"{shape} and {image.affine.round(3).tolist()}.",
-            hint="Use the mask that fMRIPrep wrote beside this BOLD image.",
-        )
-    try:
-        values = np.asarray(image.dataobj).reshape(bold.shape)
-    except (OSError, EOFError, zlib.error, ValueError) as err:
-        raise ScanError(f"{path}: the mask cannot be read ({err}).") from err
+    stream, mask = _open(path)
+    with stream:
+        shape = mask.shape[:3] if mask.shape[3:] == (1,) else mask.shape
+        if not same_grid(shape, _oriented_affine(mask, path), image.shape, image.affine):
+            raise ScanError(
+                f"{path}: the mask lies on another grid than the BOLD image {image.path.name}: "
+                f"expected shape {image.shape} and affine {image.affine.round(3).tolist()}, "
+                f"found {shape} and {mask.affine.round(3).tolist()}.",
+                hint="Use the mask that fMRIPrep wrote beside this BOLD image.",
+            )
+        try:
+            values = np.asarray(mask.dataobj).reshape(image.shape)
+        except DAMAGE as err:
+            raise ScanError(f"{path}: the mask cannot be read ({err}).") from err
     if not np.isfinite(values).all() or values.min() < 0:
         raise ScanError(
             f"{path}: expected a mask of zeros and ones, found negative or NaN values."
@@ -175,27 +178,18 @@ def load_mask(path: Path, bold: BoldImage) -> npt.NDArray[np.bool_]:
     return inside
 
 
-def _load_nifti(path: Path) -> Any:
-    """Return nibabel's image; Any, since nibabel's classes are untyped here."""
+def _open(path: Path) -> tuple[io.BufferedIOBase, Any]:
+    """Open a NIfTI image; Any, since nibabel's classes are untyped here."""
     import nibabel as nib
-    from nibabel.filebasedimages import ImageFileError
-    from nibabel.spatialimages import HeaderDataError
 
     if path.suffix.lower() not in {".nii", ".gz", ".hdr", ".img"}:
         raise ScanError(f"{path}: expected .nii, .nii.gz or .hdr with .img.")
-    if path.is_symlink() and not path.exists():
-        raise ScanError(
-            f"{path}: the link leads nowhere ({path.readlink()}).",
-            hint="A git-annex file that was never fetched? Get it with: datalad get FILE",
-        )
-    try:
-        image: Any = nib.load(path)
-    except (OSError, EOFError, zlib.error, ValueError, ImageFileError, HeaderDataError) as err:
-        raise ScanError(f"{path}: cannot be read as an image ({err}).") from err
+    stream, image = open_image_file(path, kind="an image")
     # Nifti1Pair is the base of all four NIfTI classes; CIFTI, MGH and Analyze are others.
     if not isinstance(image, nib.Nifti1Pair):
+        stream.close()
         raise ScanError(f"{path}: expected a NIfTI image, found {type(image).__name__}.")
-    return image
+    return stream, image
 
 
 def _oriented_affine(image: Any, path: Path) -> npt.NDArray[np.float64]:
@@ -222,22 +216,15 @@ def _header_tr_s(pixdim: float, unit: str) -> float | None:
     return float(str(np.float32(pixdim)))
 
 
-def _open_data(file: Path) -> io.BufferedIOBase:
-    if file.suffix.lower() != ".gz":
-        return file.open("rb")
-    stream: io.BufferedIOBase = GzipFile(file, "rb")
-    return stream
-
-
 def _check_end(stream: io.BufferedIOBase) -> None:
     """Read to the end, where gzip compares its checksum: a flipped bit must not pass."""
     while stream.read(BLOCK_BYTES):
         pass
 
 
-def _truncated(bold: BoldImage, found: str) -> ScanError:
+def _truncated(image: NiftiFile, found: str) -> ScanError:
     return ScanError(
-        f"{bold.path}: the image is truncated: expected {bold.n_volumes} volumes of "
-        f"{math.prod(bold.shape)} voxels, {found}.",
+        f"{image.path}: the image is truncated: expected {image.n_frames} volumes of "
+        f"{math.prod(image.shape)} voxels, {found}.",
         hint="Copy the file again, or rerun fMRIPrep for this scan.",
     )

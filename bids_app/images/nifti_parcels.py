@@ -6,61 +6,32 @@ import logging
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bids_app.errors import ScanError
 from bids_app.images.nifti import blocks
+from bids_app.images.parcels import (
+    NO_VOXEL,
+    NOT_FINITE,
+    NOT_IN_ATLAS,
+    OUTSIDE_MASK,
+    Coverage,
+    Parcellated,
+    judge_coverage,
+)
 from model.networks import parcel_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bids_app.images.nifti import BoldImage
+    from bids_app.images.nifti import NiftiFile
 
 log = logging.getLogger(__name__)
 
-MaskSource = Literal["file", "derived", "grayordinates"]
 IntArray = npt.NDArray[np.int64]
-
-NOT_IN_ATLAS = "not in atlas"
-NO_VOXEL = "no voxel on this grid"
-OUTSIDE_MASK = "outside the mask"
-NOT_FINITE = "not finite"
-NO_VARIANCE = "no variance"
-BELOW_MIN_COVERAGE = "below min coverage"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Coverage:
-    """How much of each parcel carries signal."""
-
-    n_voxels_atlas: IntArray
-    """(P,) voxels of the parcel on the BOLD grid"""
-    n_voxels_used: IntArray
-    """(P,) those inside the mask, finite, and with non-zero variance"""
-    fraction: npt.NDArray[np.float64]
-    """(P,) used / atlas; 0 where the parcel has no voxel"""
-    reason: tuple[str, ...]
-    """(P,) why a parcel is missing; empty where it is used"""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Parcellated:
-    """Parcel means of one scan at its native TR."""
-
-    values: npt.NDArray[np.float64]
-    """(T, P); NaN throughout a column means that the parcel is missing"""
-    coverage: Coverage
-    mask_source: MaskSource
-    """``derived``: there was no mask file, and the voxels with variance were taken;
-    ``grayordinates``: the file lists gray matter only, there is no mask"""
-    n_nonfinite_voxels: int
-    """Voxels of atlas and mask left out because a volume holds NaN or infinity there"""
-    mirror_margin: float | None = None
-    """`bids_app.quality.place.mirror_margin`; None where there is no mask file"""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,7 +78,7 @@ class _Pass:
 
 
 def parcellate(
-    bold: BoldImage,
+    image: NiftiFile,
     labels: npt.NDArray[np.integer[Any]],
     mask: npt.NDArray[np.bool_] | None,
     *,
@@ -118,10 +89,10 @@ def parcellate(
 
     Parameters
     ----------
-    bold
-        The image; its volumes are read once, twice where voxels are not finite.
+    image
+        The open image; its volumes are read once, twice where voxels are not finite.
     labels
-        (X, Y, Z) parcel index 1-457 on the grid of `bold`, 0 elsewhere.
+        (X, Y, Z) parcel index 1-457 on the grid of `image`, 0 elsewhere.
     mask
         (X, Y, Z) true inside the brain; None: the voxels with variance are taken.
     absent
@@ -146,23 +117,23 @@ def parcellate(
     volume, and their constant is subtracted at the end: zeros outside the field of view would
     otherwise dilute the mean.
     """
-    if labels.shape != bold.shape:
-        msg = f"labels {labels.shape} are not on the grid of the image {bold.shape}"
+    if labels.shape != image.shape:
+        msg = f"labels {labels.shape} are not on the grid of the image {image.shape}"
         raise ValueError(msg)
-    in_atlas = _sorted_voxels(labels, per_block=bold.block_voxels)
+    in_atlas = _sorted_voxels(labels, per_block=image.block_voxels)
     in_mask = in_atlas
     if mask is not None:
         in_mask = in_atlas.keep(mask.ravel(order="F")[in_atlas.flat])
     if not in_mask.flat.size:
         raise ScanError(
-            f"{bold.path}: none of the atlas' {in_atlas.flat.size} voxels on this grid lies "
+            f"{image.path}: none of the atlas' {in_atlas.flat.size} voxels on this grid lies "
             "inside the brain mask.",
             hint="Are image and mask in the space that their names say?",
         )
-    finite, found = _stream_finite(bold, in_mask)
+    finite, found = _stream_finite(image, in_mask)
     used = finite.keep(found.varies)
     if not used.flat.size:
-        raise _no_variance(bold, finite.flat.size)
+        raise _no_variance(image, finite.flat.size)
     coverage = _coverage(
         [in_atlas.count(), in_mask.count(), finite.count(), used.count()],
         absent=absent,
@@ -171,7 +142,7 @@ def parcellate(
     missing = np.array([bool(reason) for reason in coverage.reason])
     if missing.all():
         raise ScanError(
-            f"{bold.path}: no parcel is covered: the best of {missing.size} has "
+            f"{image.path}: no parcel is covered: the best of {missing.size} has "
             f"{coverage.fraction.max():.0%} of its voxels with signal, expected at least "
             f"{min_coverage:.0%}.",
             hint="Check that image, mask and atlas are in the same space, or lower "
@@ -179,7 +150,7 @@ def parcellate(
         )
     values = np.full(found.sums.shape, np.nan)
     means = found.sums[:, ~missing] / coverage.n_voxels_used[~missing]
-    values[:, ~missing] = means * bold.slope + bold.inter
+    values[:, ~missing] = means * image.slope + image.inter
     return Parcellated(
         values=values,
         coverage=coverage,
@@ -209,42 +180,42 @@ def _parts(voxels: _Voxels, *, per_block: int, n_blocks: int) -> list[_Part]:
     return parts
 
 
-def _stream_finite(bold: BoldImage, voxels: _Voxels) -> tuple[_Voxels, _Pass]:
+def _stream_finite(image: NiftiFile, voxels: _Voxels) -> tuple[_Voxels, _Pass]:
     """Stream over the voxels that are finite throughout; a second pass only where some are not."""
-    found = _stream(bold, voxels)
+    found = _stream(image, voxels)
     n_bad = int((~found.finite).sum())
     if not n_bad:
         return voxels, found
     if n_bad == voxels.flat.size:
         raise ScanError(
-            f"{bold.path}: each of the {n_bad} voxels of atlas and mask is NaN or infinite in "
+            f"{image.path}: each of the {n_bad} voxels of atlas and mask is NaN or infinite in "
             "some volume.",
             hint="The image is damaged; rerun fMRIPrep for this scan.",
         )
     log.warning(
         "%s: %d of %d voxels are not finite in some volume and are left out",
-        bold.path.name,
+        image.path.name,
         n_bad,
         voxels.flat.size,
     )
     finite = voxels.keep(found.finite)
-    return finite, _stream(bold, finite)
+    return finite, _stream(image, finite)
 
 
-def _stream(bold: BoldImage, voxels: _Voxels) -> _Pass:
+def _stream(image: NiftiFile, voxels: _Voxels) -> _Pass:
     """Sum stored values per parcel, block by block; memory does not grow with T."""
-    per_block = bold.block_voxels
-    n_blocks = math.ceil(math.prod(bold.shape) / per_block)
+    per_block = image.block_voxels
+    n_blocks = math.ceil(math.prod(image.shape) / per_block)
     parts = _parts(voxels, per_block=per_block, n_blocks=n_blocks)
-    sums = np.zeros((bold.n_volumes, len(parcel_names())))
-    first = np.zeros(voxels.flat.size, dtype=bold.dtype)
+    sums = np.zeros((image.n_frames, len(parcel_names())))
+    first = np.zeros(voxels.flat.size, dtype=image.dtype)
     # Of each part those that have not varied yet: soon few, and only they are compared.
     constant = [np.arange(part.place.size) for part in parts]
     finite = np.ones(voxels.flat.size, dtype=bool)
-    n_bad = np.zeros(bold.n_volumes, dtype=np.int64)
+    n_bad = np.zeros(image.n_frames, dtype=np.int64)
     # A NaN is meant to spread into its parcel's sum: that is how it is noticed.
     with np.errstate(invalid="ignore", over="ignore"):
-        for t, number, block in blocks(bold):
+        for t, number, block in blocks(image):
             part = parts[number]
             stored = block.take(part.place)
             if t == 0:
@@ -257,7 +228,7 @@ def _stream(bold: BoldImage, voxels: _Voxels) -> _Pass:
                 bad = ~np.isfinite(stored)
                 finite[part.span] &= ~bad
                 n_bad[t] += bad.sum()
-    _check_volumes(bold, n_bad, n_voxels=voxels.flat.size)
+    _check_volumes(image, n_bad, n_voxels=voxels.flat.size)
     varies = np.ones(voxels.flat.size, dtype=bool)
     for part, left in zip(parts, constant, strict=True):
         varies[part.span][left] = False
@@ -269,12 +240,12 @@ def _stream(bold: BoldImage, voxels: _Voxels) -> _Pass:
     return _Pass(sums=sums - without_signal, varies=varies, finite=finite)
 
 
-def _check_volumes(bold: BoldImage, n_bad: IntArray, *, n_voxels: int) -> None:
+def _check_volumes(image: NiftiFile, n_bad: IntArray, *, n_voxels: int) -> None:
     """Refuse an image with a volume that is not finite in most voxels."""
     worst = int(n_bad.argmax())
     if n_bad[worst] > n_voxels / 2:
         raise ScanError(
-            f"{bold.path}: volume {worst} (counted from 0) of {bold.n_volumes} is NaN or "
+            f"{image.path}: volume {worst} (counted from 0) of {image.n_frames} is NaN or "
             f"infinite in {n_bad[worst]} of {n_voxels} voxels of atlas and mask.",
             hint="The image is damaged; rerun fMRIPrep for this scan.",
         )
@@ -294,41 +265,11 @@ def _coverage(
     return judge_coverage(in_atlas, used, lost=steps, min_coverage=min_coverage)
 
 
-def judge_coverage(
-    in_atlas: IntArray,
-    used: IntArray,
-    *,
-    lost: Mapping[str, npt.NDArray[np.bool_]],
-    min_coverage: float,
-) -> Coverage:
-    """Give each parcel its share of used elements, and the first reason why it is missing.
-
-    Parameters
-    ----------
-    in_atlas, used
-        (P,) voxels or grayordinates of the parcel, and those of them that carry signal.
-    lost
-        Reason to (P,) parcels that a step left nothing of, in the order of the steps; no
-        variance and too little coverage come after them.
-    min_coverage
-        Share below which a parcel is missing.
-    """
-    fraction = np.divide(used, in_atlas, out=np.zeros(used.size), where=in_atlas > 0)
-    reasons = {**lost, NO_VARIANCE: used == 0, BELOW_MIN_COVERAGE: fraction < min_coverage}
-    reason = np.select(list(reasons.values()), list(reasons), default="")
-    return Coverage(
-        n_voxels_atlas=in_atlas,
-        n_voxels_used=used,
-        fraction=fraction,
-        reason=tuple(reason.tolist()),
-    )
-
-
-def _no_variance(bold: BoldImage, n_voxels: int) -> ScanError:
-    if bold.n_volumes == 1:
-        return ScanError(f"{bold.path}: expected a time series, found a single volume.")
+def _no_variance(image: NiftiFile, n_voxels: int) -> ScanError:
+    if image.n_frames == 1:
+        return ScanError(f"{image.path}: expected a time series, found a single volume.")
     return ScanError(
-        f"{bold.path}: none of {n_voxels} voxels of atlas and mask changes over "
-        f"{bold.n_volumes} volumes: the image is constant there (all zero?).",
+        f"{image.path}: none of {n_voxels} voxels of atlas and mask changes over "
+        f"{image.n_frames} volumes: the image is constant there (all zero?).",
         hint="The image is empty or damaged; rerun fMRIPrep for this scan.",
     )

@@ -102,7 +102,7 @@ def outliers_table(result: ScanResult) -> pd.DataFrame:
     """Return one row per acquired volume: motion, and what was done with the volume."""
     import pandas as pd
 
-    confounds, n_volumes = result.confounds, result.bold.n_volumes
+    confounds, n_volumes = result.confounds, result.image.n_frames
     dropped = np.arange(n_volumes) < result.cleaned.n_dropped_start
     outlier = ~confounds.kept if confounds else np.zeros(n_volumes, dtype=bool)
     unknown = np.full(n_volumes, np.nan)
@@ -142,7 +142,7 @@ def _denoised_metadata(result: ScanResult) -> dict[str, Any]:
         "StartTime": result.denoised.start_s,
         "Units": "as in the BOLD image, mean removed",
         "NumberOfVolumes": {
-            "Original": result.bold.n_volumes,
+            "Original": result.image.n_frames,
             "Dropped": result.cleaned.n_dropped_start,
             "Interpolated": result.n_interpolated,
         },
@@ -190,7 +190,7 @@ def _coverage_metadata(result: ScanResult) -> dict[str, Any]:
             "Grayordinates of the parcel in the atlas.",
             "Of these, in the file, finite, not constant.",
         )
-        if result.scan.is_cifti
+        if result.image.kind == "CIFTI"
         else (
             "Voxels of the parcel on the BOLD grid.",
             "Of these, inside the mask, finite, not constant.",

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_app.images.nifti_parcels import NOT_IN_ATLAS
+from bids_app.images.parcels import NOT_IN_ATLAS
 from bids_app.quality import checks as qc
 
 if TYPE_CHECKING:
-    from bids_app.images.cifti import CiftiSeries
-    from bids_app.images.nifti import BoldImage
-    from bids_app.images.nifti_parcels import Parcellated
+    from bids_app.images.image import Image
+    from bids_app.images.parcels import Parcellated
     from bids_app.inputs.scan import Scan
     from bids_app.options import SignalOptions
     from bids_app.signal.confounds import Confounds
@@ -28,7 +27,7 @@ class ScanResult:
     """The products of each step of `bids_app.participant.embed_scan`, and its settings."""
 
     scan: Scan
-    bold: BoldImage | CiftiSeries
+    image: Image
     tr_source: str
     extracted: Parcellated
     confounds: Confounds | None
@@ -65,7 +64,7 @@ class ScanResult:
         missing, cleaned = self.model_series.missing, self.cleaned
         in_atlas = np.array([why != NOT_IN_ATLAS for why in self.extracted.coverage.reason])
         numbers = {
-            "n_volumes": self.bold.n_volumes,
+            "n_volumes": self.image.n_frames,
             "tr": self.denoised.tr_s,
             "tr_source": self.tr_source,
             "duration": round(self.denoised.n_frames * self.denoised.tr_s, qc.DIGITS),

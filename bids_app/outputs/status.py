@@ -54,11 +54,11 @@ def input_fingerprint(scan: Scan) -> dict[str, str]:
     return dict(sorted(stamps.items()))
 
 
-def already_done(output_dir: Path, scan: Scan, configuration: str) -> ScanOutcome | None:
+def already_done(output_dir: Path, scan: Scan, *configurations: str) -> ScanOutcome | None:
     """Return the outcome of an earlier invocation if it still holds, else None.
 
-    It holds when configuration and input files are the same and every output is there.
-    Failures are always tried again.
+    It holds when its configuration is one of these, input files are the same and every output
+    is there. Failures are always tried again.
     """
     path = status_path(output_dir, scan)
     try:
@@ -67,7 +67,7 @@ def already_done(output_dir: Path, scan: Scan, configuration: str) -> ScanOutcom
         return None
     if not (
         record["Status"] != "failed"
-        and record["ConfigurationHash"] == configuration
+        and record["ConfigurationHash"] in configurations
         and record["Inputs"] == input_fingerprint(scan)
         and all((path.parent / str(name)).is_file() for name in record["Outputs"])
     ):

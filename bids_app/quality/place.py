@@ -15,29 +15,30 @@ from bids_app.atlas.spaces import SPACES
 from bids_app.errors import ScanError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
 
     from bids_app.atlas.labels import Affine
     from bids_app.atlas.volumes import VolumeAtlas
-    from bids_app.images.nifti import BoldImage
 
 TOLERANCE_MM = 2.0
 """The templates' own grids of 2 and 1.6 mm begin up to 1.8 mm from that of 1 mm."""
 MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 
 
-def check_space(bold: BoldImage, space: str) -> None:
-    """Compare the grid of an image with those of the templates.
+def check_space(path: Path, shape: tuple[int, int, int], affine: Affine, *, space: str) -> None:
+    """Compare the grid of an image, which `path` names, with those of the templates.
 
     Raises
     ------
     ScanError
         It is that of another template than the name says. A grid of neither is let through.
     """
-    found = space_of_grid(bold.shape, bold.affine)
+    found = space_of_grid(shape, affine)
     if found not in (None, space):
         raise ScanError(
-            f"{bold.path}: the name says space-{space}, but the grid begins where fMRIPrep's "
+            f"{path}: the name says space-{space}, but the grid begins where fMRIPrep's "
             f"grids of {found} begin; the atlas of {space} would mix neighbouring parcels.",
             hint="Is the file in the space that its name says? Correct the name, or rerun "
             "fMRIPrep for this scan.",

@@ -6,11 +6,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from bids_app.errors import ScanError
-from bids_app.images.cifti import CiftiSeries
 from bids_app.images.nifti import LONGEST_TR_S
 
 if TYPE_CHECKING:
-    from bids_app.images.nifti import BoldImage
+    from bids_app.images.image import Image
     from bids_app.inputs.scan import Scan
 
 log = logging.getLogger(__name__)
@@ -21,16 +20,14 @@ NOTICE_S = 0.001
 """Difference worth a warning."""
 
 
-def repetition_time(
-    scan: Scan, bold: BoldImage | CiftiSeries, *, override_s: float | None
-) -> tuple[float, str]:
+def repetition_time(scan: Scan, image: Image, *, override_s: float | None) -> tuple[float, str]:
     """Return the repetition time in seconds and where it was found.
 
     Parameters
     ----------
     scan
         With the repetition time of its sidecar, if there is one.
-    bold
+    image
         With the repetition time of its header, if the header gives a unit.
     override_s
         The user's word (``--tr``), which wins.
@@ -47,7 +44,7 @@ def repetition_time(
             "equally spaced volumes.",
             hint="Such scans cannot be embedded.",
         )
-    tr_s, source = _leading(scan, bold, override_s)
+    tr_s, source = _leading(scan, image, override_s)
     if tr_s > LONGEST_TR_S:
         raise ScanError(
             f"{scan.name}: {tr_s:g} s between volumes ({source}); expected at most "
@@ -83,14 +80,12 @@ def start_time(scan: Scan, *, tr_s: float) -> float:
     return float(value)
 
 
-def _leading(
-    scan: Scan, bold: BoldImage | CiftiSeries, override_s: float | None
-) -> tuple[float, str]:
+def _leading(scan: Scan, image: Image, override_s: float | None) -> tuple[float, str]:
     """Return the repetition time of the first that gives one: user, sidecar, header."""
     if override_s is not None:
         return override_s, "--tr"
-    header_s, sidecar_s = bold.tr_header_s, scan.tr_s
-    header = "CIFTI header" if isinstance(bold, CiftiSeries) else "NIfTI header"
+    header_s, sidecar_s = image.tr_header_s, scan.tr_s
+    header = f"{image.kind} header"
     if sidecar_s is None:
         if header_s is None:
             raise ScanError(

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from bids_app.errors import InputError, NeverMadeError, ScanError
-from bids_app.images.image import count_frames
+from bids_app.images.stream import count_frames
 from bids_app.inputs.discovery import find_scans
 from bids_app.inputs.locate import locate_derivative
 from bids_app.inputs.selection import Selection

@@ -11,8 +11,9 @@ from nibabel.cifti2.cifti2_axes import ScalarAxis
 
 from bids_app.atlas.installed import InstalledAtlas
 from bids_app.errors import ScanError
-from bids_app.images.cifti import count_volumes, open_cifti
-from bids_app.images.nifti import open_bold
+from bids_app.images.cifti import open_cifti
+from bids_app.images.nifti import open_nifti
+from bids_app.images.stream import count_frames
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def test_other_kinds_of_image_are_refused(tmp_path):
     with pytest.raises(ScanError, match="datalad get"):
         open_cifti(tmp_path / "z.dtseries.nii")
     with pytest.raises(ScanError, match="expected a NIfTI image, found Cifti2Image"):
-        open_bold(written(tmp_path))
+        open_nifti(written(tmp_path))
 
 
 def test_damaged_xml_is_told(tmp_path):
@@ -112,10 +113,10 @@ def test_a_series_that_does_not_run_in_time_is_refused(tmp_path):
 
 
 def test_volumes_are_counted_without_the_xml(tmp_path):
-    assert count_volumes(written(tmp_path, values=coded(gray.make_axis(), 13))) == 13
+    assert count_frames(written(tmp_path, values=coded(gray.make_axis(), 13))) == 13
 
 
 def test_the_header_of_the_series_is_what_was_written(tmp_path):
     series = open_cifti(written(tmp_path))
-    assert (series.n_volumes, len(series.axis)) == (9, len(gray.make_axis()))
+    assert (series.n_frames, len(series.axis)) == (9, len(gray.make_axis()))
     assert series.dtype == np.float32

@@ -13,7 +13,7 @@ from bids_app.atlas.installed import InstalledAtlas
 from bids_app.errors import ScanError
 from bids_app.images.cifti import open_cifti
 from bids_app.images.cifti_parcels import NOT_IN_FILE, match
-from bids_app.images.nifti_parcels import BELOW_MIN_COVERAGE, NO_VARIANCE, NOT_FINITE
+from bids_app.images.parcels import BELOW_MIN_COVERAGE, NO_VARIANCE, NOT_FINITE
 
 
 @pytest.fixture(scope="module")

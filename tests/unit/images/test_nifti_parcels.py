@@ -12,7 +12,7 @@ from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, orn
 from bids_app.atlas.volumes import VolumeAtlas, on_grid
 from bids_app.errors import ScanError
 from bids_app.images import nifti as bold_module
-from bids_app.images.nifti import open_bold
+from bids_app.images.nifti import open_nifti
 from bids_app.images.nifti_parcels import parcellate
 
 N_PARCELS, N_FRAMES = 457, 7
@@ -57,7 +57,7 @@ def write(path, voxels, affine=AFFINE, *, dtype="<f4", slope=1.0, inter=0.0):
     image.header.set_data_dtype(dtype)
     image.header.set_slope_inter(slope, inter)
     nib.save(image, path)
-    return open_bold(path)
+    return open_nifti(path)
 
 
 def run(bold, labels, mask=None, *, absent=None, min_coverage=0.5):
@@ -177,7 +177,7 @@ def test_parcel_below_the_minimum_coverage_is_missing(phantom):
     assert found.coverage.reason[299] == "below min coverage"
     assert np.isnan(found.values[:, 299]).all()
     assert np.isnan(found.values).any(axis=0).sum() == 1
-    kept = run(open_bold(path), labels, mask, min_coverage=1 / n_voxels)
+    kept = run(open_nifti(path), labels, mask, min_coverage=1 / n_voxels)
     assert kept.coverage.reason[299] == ""
 
 

@@ -63,13 +63,13 @@ def test_an_image_named_after_the_other_template_is_refused(name):
     space, shape, mm, first = GRIDS[name]
     bold = SimpleNamespace(path="sub-1_bold.nii.gz", shape=shape, affine=affine_of(mm, first))
     if space is None:
-        check_space(bold, LIN6)
-        check_space(bold, LIN2009)
+        check_space(bold.path, bold.shape, bold.affine, space=LIN6)
+        check_space(bold.path, bold.shape, bold.affine, space=LIN2009)
         return
-    check_space(bold, space)
+    check_space(bold.path, bold.shape, bold.affine, space=space)
     other = LIN6 if space == LIN2009 else LIN2009
     with pytest.raises(ScanError, match=f"says space-{other}, but .* grids of {space} begin"):
-        check_space(bold, other)
+        check_space(bold.path, bold.shape, bold.affine, space=other)
 
 
 # ------------------------------------------------------------------- left and right
@@ -183,7 +183,7 @@ def test_a_wrong_space_mixes_neighbours_and_is_refused(real, series, data, atlas
     assert 0.75 < own < 0.85  # a fifth of the voxels are another parcel's, or nobody's
     bold = SimpleNamespace(path="x", shape=grid.labels.shape, affine=grid.affine)
     with pytest.raises(ScanError, match=f"grids of {data} begin"):
-        check_space(bold, atlas)
+        check_space(bold.path, bold.shape, bold.affine, space=atlas)
 
 
 @pytest.mark.parametrize("space", [LIN6, LIN2009])

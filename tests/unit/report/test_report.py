@@ -16,7 +16,7 @@ import pytest
 
 from bids_app.errors import InputError
 from bids_app.files import write_all
-from bids_app.images.nifti_parcels import Coverage, Parcellated
+from bids_app.images.parcels import Coverage, Parcellated
 from bids_app.inputs.entities import Entities
 from bids_app.inputs.scan import Scan, Sources
 from bids_app.options import SignalOptions
@@ -74,7 +74,7 @@ def make_result(
     used = np.where(gone, 0, rng.integers(12, 21, N_PARCELS))
     return ScanResult(
         scan=scan,
-        bold=SimpleNamespace(n_volumes=n_volumes),
+        image=SimpleNamespace(n_frames=n_volumes, kind="NIfTI"),
         tr_source="header",
         extracted=Parcellated(
             values=values,

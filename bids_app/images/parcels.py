@@ -1,0 +1,82 @@
+"""Parcel means of one scan, and how much of each parcel carries signal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MaskSource = Literal["file", "derived", "grayordinates"]
+IntArray = npt.NDArray[np.int64]
+
+NOT_IN_ATLAS = "not in atlas"
+NO_VOXEL = "no voxel on this grid"
+OUTSIDE_MASK = "outside the mask"
+NOT_FINITE = "not finite"
+NO_VARIANCE = "no variance"
+BELOW_MIN_COVERAGE = "below min coverage"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Coverage:
+    """How much of each parcel carries signal."""
+
+    n_voxels_atlas: IntArray
+    """(P,) voxels of the parcel on the BOLD grid"""
+    n_voxels_used: IntArray
+    """(P,) those inside the mask, finite, and with non-zero variance"""
+    fraction: npt.NDArray[np.float64]
+    """(P,) used / atlas; 0 where the parcel has no voxel"""
+    reason: tuple[str, ...]
+    """(P,) why a parcel is missing; empty where it is used"""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parcellated:
+    """Parcel means of one scan at its native TR."""
+
+    values: npt.NDArray[np.float64]
+    """(T, P); NaN throughout a column means that the parcel is missing"""
+    coverage: Coverage
+    mask_source: MaskSource
+    """``derived``: there was no mask file, and the voxels with variance were taken;
+    ``grayordinates``: the file lists gray matter only, there is no mask"""
+    n_nonfinite_voxels: int
+    """Voxels of atlas and mask left out because a volume holds NaN or infinity there"""
+    mirror_margin: float | None = None
+    """`bids_app.quality.place.mirror_margin`; None where there is no mask file"""
+
+
+def judge_coverage(
+    in_atlas: IntArray,
+    used: IntArray,
+    *,
+    lost: Mapping[str, npt.NDArray[np.bool_]],
+    min_coverage: float,
+) -> Coverage:
+    """Give each parcel its share of used elements, and the first reason why it is missing.
+
+    Parameters
+    ----------
+    in_atlas, used
+        (P,) voxels or grayordinates of the parcel, and those of them that carry signal.
+    lost
+        Reason to (P,) parcels that a step left nothing of, in the order of the steps; no
+        variance and too little coverage come after them.
+    min_coverage
+        Share below which a parcel is missing.
+    """
+    fraction = np.divide(used, in_atlas, out=np.zeros(used.size), where=in_atlas > 0)
+    reasons = {**lost, NO_VARIANCE: used == 0, BELOW_MIN_COVERAGE: fraction < min_coverage}
+    reason = np.select(list(reasons.values()), list(reasons), default="")
+    return Coverage(
+        n_voxels_atlas=in_atlas,
+        n_voxels_used=used,
+        fraction=fraction,
+        reason=tuple(reason.tolist()),
+    )

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_app.outputs.embedding import embedding_columns
+from model.cohort.names import embedding_columns
 
 DIM = 256
 N_TEMPLATES = 5000
@@ -103,7 +103,6 @@ def export(out: Path, what: str, n_scans: int, *words: str) -> dict[str, object]
         "benchmark": "group_export", "what": what, "n_scans": n_scans, **measured,
         "cpu_ms_per_scan": 1e3 * measured["cpu_seconds"] / n_scans,
         "parquet_mb": table.stat().st_size / 2**20,
-        "index_mb": (out / "logs/group_index.jsonl").stat().st_size / 2**20,
     }  # fmt: skip
     print(json.dumps(row), flush=True)
     return row

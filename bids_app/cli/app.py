@@ -345,9 +345,7 @@ def main(**arguments: Any) -> int:
     if arguments["analysis_level"] == "group":
         from bids_app.group.export import export_group
 
-        for path in export_group(
-            arguments["output_dir"], tsv=arguments["tsv"], afresh=arguments["overwrite"]
-        ):
+        for path in export_group(arguments["output_dir"], tsv=arguments["tsv"]):
             click.echo(path)
         return 0
     options = resolve_options(arguments)

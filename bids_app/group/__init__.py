@@ -1,1 +1,6 @@
-"""Group level: one table of all scans, from participant outputs only."""
+"""One table of all scans, from the outputs of the participant level; reads no image.
+
+Names, columns and sidecars are those of `bids_app.outputs.group`.
+"""
+
+__all__ = ("export",)

@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from bids_app.group.export import TABLE, export_group
-from bids_app.group.index import find_statuses
-from bids_app.outputs.embedding import PARTS, embedding_columns
+from bids_app.errors import InputError
+from bids_app.group.export import export_group
+from bids_app.outputs.group import GROUP_STATUS
+from bids_app.outputs.paths import find_statuses
+from model.cohort.names import GROUP_SCANS, PARTS, embedding_columns
+from model.files.fault import FileError, faults_as
+from model.files.fingerprint import stamp
 from model.files.read import read_json
+from model.files.tables import read_cells
 from model.networks import NETWORKS
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Sequence
+
+_TABLE = f"{GROUP_SCANS}.parquet"
 
 
 class Embeddings(NamedTuple):
@@ -70,17 +77,29 @@ def load_embeddings(
         cross_val_score(model, X, y, groups=table["participant_id"], cv=GroupKFold())
     """
     folder = Path(output_dir)
-    if (folder / TABLE).is_file() and next(find_statuses(folder), None) is None:
-        return _split(folder / TABLE, folder / TABLE, parts)
+    if _is_current(folder):
+        return _split(folder / _TABLE, parts)
     with TemporaryDirectory(prefix="semantoks-") as scratch:
-        # In case some scans are newer than the table; if none is, the first path is the table.
         path, *_ = export_group(folder, into=Path(scratch))
-        return _split(path, Path(scratch) / TABLE, parts)
+        return _split(path, parts)
 
 
-def _split(path: Path, described: Path, parts: Sequence[str] | None) -> Embeddings:
-    """Divide a group table into embedding and the rest, by the JSON of a table of that name."""
-    meta = read_json(described.with_suffix(".json"), needs={"EmbeddingDimension": int})
+def _is_current(folder: Path) -> bool:
+    """Tell whether the group table is of all scans and no scan ended after it."""
+    try:
+        written_ns = stamp(folder / _TABLE).mtime_ns
+        ended_ns = [stamp(path).mtime_ns for path in find_statuses(folder)]
+        n_scans = len(read_cells(folder / f"{GROUP_STATUS}.tsv").rows) if ended_ns else 0
+    except FileError:
+        return False
+    return len(ended_ns) == n_scans and all(ended < written_ns for ended in ended_ns)
+
+
+def _split(path: Path, parts: Sequence[str] | None) -> Embeddings:
+    """Divide a group table into embedding and the rest."""
+    needs = {"EmbeddingDimension": int, "ScanVector": list}
+    with faults_as(InputError):
+        meta = read_json(path.with_suffix(".json"), needs=needs)
     dim, default = meta["EmbeddingDimension"], meta["ScanVector"]
     wanted = embedding_columns(dim, list(_expanded(default if parts is None else parts)))
     whole = pd.read_parquet(path)

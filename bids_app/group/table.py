@@ -13,30 +13,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bids_app.errors import InputError
 from bids_app.files import FLOAT_FORMAT
-from bids_app.group.index import damaged_embedding, embedding_path
-from bids_app.outputs.embedding import PARTS, embedding_columns
-from model.cohort.outputs import ID_COLUMNS
-from model.files.fault import FileError, reading
+from bids_app.outputs.group import CONFIGURATION, FIRST, status_row
+from model.cohort.names import PARTS, SCAN, STATUS, beside, embedding_columns
+from model.files.fault import FileError, faults_as, reading
 from model.files.read import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from bids_app.group.index import Entry
+    from bids_app.outputs.group import ScanRecord
     from model.series import FloatArray
 
 ROWS_AT_ONCE = 4096
 """Rows of a Parquet row group: 46 MB at 2,816 columns."""
-INDEX_KEY = b"semantoks_index_sha256"
-"""Metadata of the Parquet file: the index that says where its rows come from"""
 _MISSING = "n/a"
-_FIRST = (
-    "participant_id", "session_id", "task_id", "acq", "ce", "rec", "dir", "run_id",
-    "space", "res", "status", "reason",
-)  # fmt: skip
-"""Identifying columns come first, whatever the first scan happened to have."""
 
 
 @dataclass(kw_only=True)
@@ -46,19 +40,19 @@ class Columns:
     kinds: dict[str, set[type]] = field(default_factory=dict)
     of_embedded: set[str] = field(default_factory=set)
 
-    def note(self, entry: Entry) -> None:
+    def note(self, scan: ScanRecord) -> None:
         """Take in the columns of one run."""
-        row = status_row(entry.record)
+        row = status_row(scan.record)
         for name, value in row.items():
             self.kinds.setdefault(name, set())
             if value is not None:
                 self.kinds[name].add(type(value))
-        if entry.embedded:
+        if scan.embedded:
             self.of_embedded |= row.keys()
 
     def names(self) -> list[str]:
         """Return all columns, the identifying ones first."""
-        first = [name for name in _FIRST if name in self.kinds]
+        first = [name for name in FIRST if name in self.kinds]
         return first + [name for name in self.kinds if name not in first]
 
     def keys(self) -> list[str]:
@@ -79,32 +73,19 @@ class Columns:
         return pa.field(name, pa.string())
 
 
-def status_row(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Flatten a status to one row; None where there is nothing to say."""
-    row: dict[str, Any] = {}
-    for key, value in record["Entities"].items():
-        if key != "desc":  # the same for every run: preproc
-            row[ID_COLUMNS.get(key, key)] = f"{key}-{value}" if key in ("sub", "ses") else value
-    row |= {"status": record["Status"], "reason": record["Reason"] or None}
-    for key, value in record["QC"].items():
-        text = ",".join(value) if isinstance(value, list | dict) else value
-        row[key] = None if text == "" else text
-    return row | {"source": record["Source"]}
-
-
-def write_status_table(entries: Iterable[Entry], columns: Columns, path: Path) -> None:
+def write_status_table(scans: Iterable[ScanRecord], columns: Columns, path: Path) -> None:
     """Write one row per run of any status, tab-separated."""
     names = columns.names()
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(names)
-        for entry in entries:
-            row = status_row(entry.record)
+        for scan in scans:
+            row = status_row(scan.record)
             writer.writerow([_text(row.get(name)) for name in names])
 
 
 def write_embedding_table(
-    rows: Iterator[tuple[Entry, FloatArray]], columns: Columns, path: Path, *, index_sha256: str
+    rows: Iterator[tuple[ScanRecord, FloatArray]], columns: Columns, path: Path
 ) -> None:
     """Write one row per embedded run as Parquet: identifiers, quality numbers, embedding (C,)."""
     first = next(rows)
@@ -112,10 +93,9 @@ def write_embedding_table(
     schema = pa.schema(
         [
             *map(columns.field, columns.keys()),
-            pa.field("configuration_hash", pa.string()),
+            pa.field(CONFIGURATION, pa.string()),
             *(pa.field(name, pa.float32()) for name in parts),
-        ],
-        metadata={INDEX_KEY: index_sha256.encode()},
+        ]
     )
     words = [f.name for f in schema if f.type != pa.float32()]
     values = np.empty((ROWS_AT_ONCE, len(parts)), dtype=np.float32, order="F")
@@ -129,11 +109,10 @@ def write_embedding_table(
             writer.write_table(_row_group([e for e, _ in group], values[: len(group)], schema))
 
 
-def _row_group(entries: list[Entry], values: FloatArray, schema: pa.Schema) -> pa.Table:
+def _row_group(scans: list[ScanRecord], values: FloatArray, schema: pa.Schema) -> pa.Table:
     n_keys = len(schema) - values.shape[1]
     records = [
-        status_row(e.record) | {"configuration_hash": e.record["ConfigurationHash"]}
-        for e in entries
+        status_row(e.record) | {CONFIGURATION: e.record["ConfigurationHash"]} for e in scans
     ]
     arrays = [
         pa.array([_as_kind(record.get(key.name), key.type) for record in records], key.type)
@@ -145,24 +124,6 @@ def _row_group(entries: list[Entry], values: FloatArray, schema: pa.Schema) -> p
 
 def _as_kind(value: Any, kind: pa.DataType) -> Any:
     return str(value) if value is not None and pa.types.is_string(kind) else value
-
-
-def index_of(table: Path) -> str | None:
-    """Return the hash of the index that a table was made from; None where there is none."""
-    try:
-        metadata = pq.read_schema(table).metadata or {}
-    except (OSError, pa.ArrowInvalid):
-        return None
-    found = metadata.get(INDEX_KEY)
-    return None if found is None else found.decode()
-
-
-def rows_of(table: Path) -> Iterator[FloatArray]:
-    """Yield the embedding (C,) of every row of a table, NaN where there is no signal."""
-    with _opened(table) as file:
-        names = [f.name for f in file.schema_arrow if f.type == pa.float32()]
-        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE // 4, columns=names):
-            yield from np.stack([c.to_numpy(zero_copy_only=False) for c in batch.columns], axis=1)
 
 
 def _opened(table: Path) -> Any:
@@ -184,6 +145,20 @@ def write_tsv(table: Path, path: Path) -> None:
                 float_format=FLOAT_FORMAT,
                 lineterminator="\n",
             )
+
+
+def embedding_path(status: Path) -> Path:
+    """Name the scan embedding that a status file of an embedded scan promises."""
+    return beside(status, STATUS, f"{SCAN}.tsv")
+
+
+def damaged_embedding() -> AbstractContextManager[None]:
+    """Say that a scan's embedding cannot be used, and what to do."""
+    return faults_as(
+        InputError,
+        what="the embedding of this scan is damaged",
+        hint="Delete it and run the participant level again; it redoes only this scan.",
+    )
 
 
 def read_scan_embedding(status: Path, *, size: int) -> FloatArray:

@@ -13,6 +13,8 @@ from bids_app import __version__
 from bids_app.atlas.folder import ATLAS_LABEL
 from bids_app.files import json_bytes, table_bytes
 from bids_app.outputs.embedding import embedding_files
+from bids_app.outputs.paths import output_path
+from model.cohort import names
 from model.networks import parcel_names, parcels
 
 if TYPE_CHECKING:
@@ -20,24 +22,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from bids_app.inputs.scan import Scan
     from bids_app.outputs.result import ScanResult
     from model.series import ParcelSeries
-
-
-def output_folder(output_dir: Path, scan: Scan) -> Path:
-    """Return the ``func`` folder of a scan's outputs."""
-    entities = scan.entities
-    folder = output_dir / f"sub-{entities.sub}"
-    if entities.ses is not None:
-        folder = folder / f"ses-{entities.ses}"
-    return folder / "func"
-
-
-def output_path(output_dir: Path, scan: Scan, ending: str, *, desc: str | None = None) -> Path:
-    """Name one output: all source entities, then ``atlas``, ``desc`` and the ending."""
-    stem = scan.entities.stem(atlas=ATLAS_LABEL, desc=desc)
-    return output_folder(output_dir, scan) / f"{stem}_{ending}"
 
 
 def scan_files(result: ScanResult, output_dir: Path) -> dict[Path, bytes]:
@@ -49,22 +35,19 @@ def scan_files(result: ScanResult, output_dir: Path) -> dict[Path, bytes]:
     """
     scan, common = result.scan, _common_metadata(result)
     rendered = {
-        ("denoised", "timeseries.tsv"): table_bytes(series_table(result.denoised)),
-        ("denoised", "timeseries.json"): json_bytes(common | _denoised_metadata(result)),
-        ("model", "timeseries.tsv"): table_bytes(series_table(result.model_series)),
-        ("model", "timeseries.json"): json_bytes(
+        f"{names.DENOISED}.tsv": table_bytes(series_table(result.denoised)),
+        f"{names.DENOISED}.json": json_bytes(common | _denoised_metadata(result)),
+        f"{names.MODEL}.tsv": table_bytes(series_table(result.model_series)),
+        f"{names.MODEL}.json": json_bytes(
             common | model_metadata(result.model_series, from_tr_s=result.denoised.tr_s)
         ),
-        (None, "coverage.tsv"): table_bytes(coverage_table(result)),
-        (None, "coverage.json"): json_bytes(common | _coverage_metadata(result)),
+        f"{names.COVERAGE}.tsv": table_bytes(coverage_table(result)),
+        f"{names.COVERAGE}.json": json_bytes(common | _coverage_metadata(result)),
         **embedding_files(result, common),
-        (None, "outliers.tsv"): table_bytes(outliers_table(result)),
-        (None, "outliers.json"): json_bytes(common | _outliers_metadata(result)),
+        f"{names.OUTLIERS}.tsv": table_bytes(outliers_table(result)),
+        f"{names.OUTLIERS}.json": json_bytes(common | _outliers_metadata(result)),
     }
-    return {
-        output_path(output_dir, scan, ending, desc=desc): content
-        for (desc, ending), content in rendered.items()
-    }
+    return {output_path(output_dir, scan, ending): content for ending, content in rendered.items()}
 
 
 def series_table(series: ParcelSeries) -> pd.DataFrame:
@@ -112,8 +95,8 @@ def outliers_table(result: ScanResult) -> pd.DataFrame:
             "onset": np.arange(n_volumes) * result.denoised.tr_s,
             "framewise_displacement": confounds.fd_mm if confounds else unknown,
             "std_dvars": confounds.std_dvars if confounds else unknown,
-            "dropped": dropped.astype(int),
-            "interpolated": (outlier & ~dropped).astype(int),
+            names.DROPPED: dropped.astype(int),
+            names.INTERPOLATED: (outlier & ~dropped).astype(int),
             "reason": [reason or None for reason in confounds.outlier_reasons]
             if confounds
             else None,
@@ -220,12 +203,11 @@ def _outliers_metadata(result: ScanResult) -> dict[str, Any]:
         "onset": {"Description": "Index times repetition time.", "Units": "s"},
         "framewise_displacement": {"Description": "As fMRIPrep gives it.", "Units": "mm"},
         "std_dvars": {"Description": "Standardized DVARS as fMRIPrep gives it."},
-        "dropped": {"Description": "1: leading non-steady-state volume, not in the series."},
-        "interpolated": {"Description": "1: replaced from its neighbours, time axis intact."},
+        names.DROPPED: {"Description": "1: leading non-steady-state volume, not in the series."},
+        names.INTERPOLATED: {"Description": "1: replaced from its neighbours, time axis intact."},
         "reason": {"Description": "What made it an outlier: the measures beyond their threshold."},
     }
 
 
 def _missing_names(series: ParcelSeries) -> list[str]:
-    names = parcel_names()
-    return [names[i] for i in np.flatnonzero(series.missing)]
+    return [parcel_names()[i] for i in np.flatnonzero(series.missing)]

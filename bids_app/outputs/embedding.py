@@ -8,19 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from bids_app.files import json_bytes, table_bytes
+from model.cohort import names
+from model.cohort.names import embedding_columns
 from model.networks import NETWORKS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
 
     from model.series import ScanEmbedding
     from model.spec import CheckpointCard
-
-
-PARTS = ("mean", "cls", *NETWORKS)
-"""Parts of an embedding in the order of its columns"""
 
 
 class Embedded(Protocol):
@@ -39,29 +35,22 @@ class Embedded(Protocol):
         """Length of a window in seconds."""
 
 
-def embedding_files(
-    result: Embedded, common: dict[str, Any]
-) -> dict[tuple[str | None, str], bytes]:
+def embedding_files(result: Embedded, common: dict[str, Any]) -> dict[str, bytes]:
     """Render scan, windows and tokens, each with its sidecar.
 
     Returns
     -------
-    Content by ``desc`` and ending, in the order of docs/outputs.md.
+    Content by ending, in the order of docs/outputs.md.
     """
     embedding = result.embedding
     return {
-        ("scan", "embedding.tsv"): table_bytes(scan_table(embedding)),
-        ("scan", "embedding.json"): json_bytes(common | _scan_metadata(result)),
-        ("windows", "embedding.tsv"): table_bytes(windows_table(embedding, result.window_s)),
-        ("windows", "embedding.json"): json_bytes(common | _windows_metadata(result)),
-        ("tokens", "embedding.npy"): tokens_npy(embedding),
-        ("tokens", "embedding.json"): json_bytes(common | _tokens_metadata(result)),
+        f"{names.SCAN}.tsv": table_bytes(scan_table(embedding)),
+        f"{names.SCAN}.json": json_bytes(common | _scan_metadata(result)),
+        f"{names.WINDOWS}.tsv": table_bytes(windows_table(embedding, result.window_s)),
+        f"{names.WINDOWS}.json": json_bytes(common | _windows_metadata(result)),
+        f"{names.TOKENS}.npy": tokens_npy(embedding),
+        f"{names.TOKENS}.json": json_bytes(common | _tokens_metadata(result)),
     }
-
-
-def embedding_columns(dim: int, parts: Sequence[str] = PARTS) -> list[str]:
-    """Name the columns of an embedding table: mean, CLS, then each network's mean."""
-    return [f"{part}_{i:03d}" for part in parts for i in range(dim)]
 
 
 def model_metadata(card: CheckpointCard) -> dict[str, Any]:
@@ -93,8 +82,8 @@ def windows_table(embedding: ScanEmbedding, window_s: float) -> pd.DataFrame:
     table = pd.DataFrame(np.concatenate(parts, axis=1), columns=embedding_columns(dim))
     onsets = pd.DataFrame(
         {
-            "onset": embedding.start_s,
-            "duration": window_s * embedding.valid_fraction,
+            names.ONSET: embedding.start_s,
+            names.DURATION: window_s * embedding.valid_fraction,
             "valid_fraction": embedding.valid_fraction,
         }
     )
@@ -140,8 +129,8 @@ def _scan_metadata(result: Embedded) -> dict[str, Any]:
 def _windows_metadata(result: Embedded) -> dict[str, Any]:
     return _embedding_metadata(result) | {
         "Description": "Embedding of each window of the scan.",
-        "onset": {"Description": "Start after the first volume of the scan.", "Units": "s"},
-        "duration": {"Description": "Length of the data in the window.", "Units": "s"},
+        names.ONSET: {"Description": "Start after the first volume of the scan.", "Units": "s"},
+        names.DURATION: {"Description": "Length of the data in the window.", "Units": "s"},
         "valid_fraction": {"Description": "Share of the window that is data, not padding."},
     }
 

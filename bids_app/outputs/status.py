@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from bids_app import __version__
 from bids_app.errors import InputError
 from bids_app.files import json_bytes, write_bytes
-from bids_app.outputs.derivatives import output_path
+from bids_app.outputs.paths import output_path
+from model.cohort.names import STATUS
 from model.files.fault import FileError, faults_as
 from model.files.fingerprint import stamp
 from model.files.read import read_json
@@ -45,7 +46,7 @@ class ScanOutcome:
 
 def status_path(output_dir: Path, scan: Scan) -> Path:
     """Name the status file of a scan."""
-    return output_path(output_dir, scan, "status.json")
+    return output_path(output_dir, scan, STATUS)
 
 
 def input_fingerprint(scan: Scan) -> dict[str, str]:

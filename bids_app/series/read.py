@@ -18,6 +18,7 @@ from bids_app.series.columns import (
     map_by_order,
 )
 from bids_app.series.sidecar import series_start, series_tr
+from model.cohort.names import DENOISED, OUTLIERS, beside
 from model.cohort.outputs import kept_frames
 from model.files.fault import faults_as, reading
 from model.series import ParcelSeries
@@ -31,7 +32,6 @@ Float64Array = npt.NDArray[np.float64]
 TABLES = {".tsv": "\t", ".csv": ","}
 ARRAYS = (".npy", ".npz")
 HDF5 = (".h5", ".hdf5")
-_OWN_DENOISED = "_desc-denoised_timeseries.tsv"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,9 +79,9 @@ def own_outliers(path: Path) -> Path | None:
 
     It says which frames were interpolated, which must not enter mean and spread.
     """
-    if not path.name.endswith(_OWN_DENOISED):
+    if not path.name.endswith(f"_{DENOISED}.tsv"):
         return None
-    table = path.with_name(path.name.removesuffix(_OWN_DENOISED) + "_outliers.tsv")
+    table = beside(path, f"{DENOISED}.tsv", f"{OUTLIERS}.tsv")
     return table if table.is_file() else None
 
 

@@ -11,9 +11,11 @@ import pandas as pd
 from bids_app import __version__
 from bids_app.atlas.folder import ATLAS_LABEL
 from bids_app.files import json_bytes, table_bytes
-from bids_app.outputs.derivatives import model_metadata, output_path, series_table
+from bids_app.outputs.derivatives import model_metadata, series_table
 from bids_app.outputs.embedding import embedding_files
+from bids_app.outputs.paths import output_path
 from bids_app.quality import checks as qc
+from model.cohort import names
 from model.networks import parcels
 
 if TYPE_CHECKING:
@@ -75,15 +77,15 @@ def series_files(result: SeriesResult, output_dir: Path) -> dict[Path, bytes]:
     common, series = _common_metadata(result), result.model_series
     described = model_metadata(series, from_tr_s=result.foreign.series.tr_s)
     rendered = {
-        ("model", "timeseries.tsv"): table_bytes(series_table(series)),
-        ("model", "timeseries.json"): json_bytes(common | described),
-        (None, "coverage.tsv"): table_bytes(parcel_table(result)),
-        (None, "coverage.json"): json_bytes(common | _PARCEL_COLUMNS),
+        f"{names.MODEL}.tsv": table_bytes(series_table(series)),
+        f"{names.MODEL}.json": json_bytes(common | described),
+        f"{names.COVERAGE}.tsv": table_bytes(parcel_table(result)),
+        f"{names.COVERAGE}.json": json_bytes(common | _PARCEL_COLUMNS),
         **embedding_files(result, common),
     }
     return {
-        output_path(output_dir, result.scan, ending, desc=desc): content
-        for (desc, ending), content in rendered.items()
+        output_path(output_dir, result.scan, ending): content
+        for ending, content in rendered.items()
     }
 
 

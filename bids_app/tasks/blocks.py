@@ -10,8 +10,9 @@ import pandas as pd
 
 from bids_app.errors import NothingSelectedError, ScanError
 from bids_app.files import json_bytes, table_bytes, write_all
-from bids_app.outputs.embedding import embedding_columns, model_metadata
+from bids_app.outputs.embedding import model_metadata
 from bids_app.tasks.events import events_of, find_events, read_events
+from model.cohort.names import embedding_columns
 from model.cohort.outputs import embedded_runs, model_series
 from model.errors import SeriesError
 from model.tasks.block_windows import block_windows, find_blocks, merge_events

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from bids_app.files import json_bytes, table_bytes, write_all
-from bids_app.outputs.embedding import embedding_columns, model_metadata
+from bids_app.outputs.embedding import model_metadata
+from model.cohort.names import embedding_columns
 from model.cohort.outputs import embedded_runs, model_series
 from model.networks import NETWORKS
 from model.preprocess import window

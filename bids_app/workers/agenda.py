@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bids_app.cli.tables import outcome_tsv
 from bids_app.files import remove_partial, write_bytes
-from bids_app.outputs.derivatives import output_folder
+from bids_app.outputs.paths import output_folder
 from bids_app.outputs.status import ScanOutcome, write_outcome
 from bids_app.workers.cost import REPORT_MB
 from bids_app.workers.pool import Job, Lost, run_here, run_in_processes

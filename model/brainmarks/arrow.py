@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from model.brainmarks.scan_encoder import SPACE
+from model.cohort.names import SERIES, SUBJECT
 from model.cohort.outputs import OutputsError, embedded_runs
 from model.errors import ConfigError, SemantoksError
 from model.files.write import json_bytes, new_folder, refuse_occupied, write_whole
@@ -79,10 +80,10 @@ def export_brainmarks(output_dir: Path, root: Path, options: ExportOptions) -> d
     if lacking:
         raise OutputsError(
             f"{output_dir}: {len(lacking)} of {len(runs)} runs have no "
-            f"desc-{options.description}_timeseries.tsv: {some(lacking)}.",
+            f"{SERIES[options.description]}.tsv: {some(lacking)}.",
             hint="--desc model takes what the encoder saw; semantoks series writes no other.",
         )
-    subjects = {run.columns["participant_id"] for run in runs}
+    subjects = {run.columns[SUBJECT] for run in runs}
     labels = read_labels(
         options.participants,
         options.target,
@@ -100,7 +101,7 @@ def export_brainmarks(output_dir: Path, root: Path, options: ExportOptions) -> d
         )
     split = draw_split(labels, options.shares, seed=options.seed)
     chosen = {
-        part: [run for run in runs if run.columns["participant_id"] in getattr(split, part)]
+        part: [run for run in runs if run.columns[SUBJECT] in getattr(split, part)]
         for part in PARTS
     }
     targets = {sub: labels.classes[int(value)] for sub, value in labels.values.items()}
@@ -159,18 +160,18 @@ def _save(runs: Sequence[Run], folder: Path, description: Description) -> None:
 
 
 def _series_of(run: Run, description: Description) -> Path:
-    return run.file(f"desc-{description}_timeseries.tsv")
+    return run.file(f"{SERIES[description]}.tsv")
 
 
 def _samples(runs: Sequence[Run], description: Description) -> Iterator[dict[str, Any]]:
-    ending = f"desc-{description}_timeseries"
+    ending = SERIES[description]
     for run in runs:
         names, values = run.numbers(f"{ending}.tsv")
         if tuple(names) != parcel_names():
             raise OutputsError(f"{run.file(ending)}.tsv: its columns are not the 457 parcels.")
         bold, mean, std = standardize(values)
         yield {
-            "sub": run.columns["participant_id"],
+            "sub": run.columns[SUBJECT],
             "path": run.name,
             "n_frames": len(values),
             "tr": run.metadata(f"{ending}.json")["RepetitionTime"],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from model.cohort import names
 from model.errors import SemantoksError
 from model.files.fault import FileError, faults_as, reading
 from model.files.read import read_json
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from model.series import BoolArray
-
-ID_COLUMNS = {"sub": "participant_id", "ses": "session_id", "task": "task_id", "run": "run_id"}
-"""Columns of the group table by entity; the others keep their entity's name."""
+    from model.series import BoolArray, FloatArray
 
 
 class OutputsError(SemantoksError):
@@ -45,16 +43,12 @@ class Run:
     @property
     def columns(self) -> dict[str, str]:
         """Identifying columns, as in the group table."""
-        return {
-            ID_COLUMNS.get(key, key): f"{key}-{value}" if key in ("sub", "ses") else value
-            for key, value in self.entities.items()
-            if key != "desc"
-        }
+        return names.identifiers(self.entities)
 
     @property
     def name(self) -> str:
         """Name for messages."""
-        return self.status_path.name.removesuffix("_status.json")
+        return self.status_path.name.removesuffix(f"_{names.STATUS}")
 
     def file(self, ending: str) -> Path:
         """Return the path of one of its files, such as ``desc-model_timeseries.tsv``."""
@@ -84,7 +78,7 @@ def embedded_runs(folder: Path) -> list[Run]:
         There is none, one is damaged, or they were made with different settings.
     """
     found = []
-    for path in sorted(folder.glob("sub-*/**/*_status.json")):
+    for path in sorted(folder.glob(names.STATUSES)):
         with _damaged():
             needs = {"Status": str, "Entities": dict, "ConfigurationHash": str}
             record = read_json(path, needs=needs)
@@ -99,7 +93,7 @@ def embedded_runs(folder: Path) -> list[Run]:
             )
     if not found:
         raise OutputsError(
-            f"{folder}: no embedded run (sub-*/**/*_status.json) found.",
+            f"{folder}: no embedded run ({names.STATUSES}) found.",
             hint="Name the output folder of semantoks or semantoks series.",
         )
     by_settings = {run.configuration: run.name for run in reversed(found)}
@@ -114,19 +108,36 @@ def embedded_runs(folder: Path) -> list[Run]:
 
 def model_series(run: Run) -> ParcelSeries:
     """Read the series that the encoder saw: (T, 457) at its TR, normalized."""
-    ending = "desc-model_timeseries"
-    names, values = run.numbers(f"{ending}.tsv")
-    meta = run.metadata(f"{ending}.json", RepetitionTime=float, Normalization=str, StartTime=float)
-    path = run.file(f"{ending}.tsv")
-    with _damaged():
-        if tuple(names) != parcel_names():
-            raise FileError(path, f"its columns are not the {len(parcel_names())} parcels")
+    meta, values = _parcels(run, names.MODEL, Normalization=str)
     return ParcelSeries(
-        values=values.astype(np.float32),
+        values=values,
         tr_s=float(meta["RepetitionTime"]),
         unit=meta["Normalization"],
         start_s=float(meta["StartTime"]),
     )
+
+
+def denoised_series(run: Run) -> ParcelSeries:
+    """Read the series before resampling: (T, 457) at the scan's TR, with its measured frames."""
+    meta, values = _parcels(run, names.DENOISED)
+    return ParcelSeries(
+        values=values,
+        tr_s=float(meta["RepetitionTime"]),
+        unit="residual",
+        start_s=float(meta["StartTime"]),
+        kept=kept_frames(run.file(f"{names.OUTLIERS}.tsv"), n_frames=len(values)),
+    )
+
+
+def _parcels(run: Run, ending: str, **needs: type) -> tuple[dict[str, Any], FloatArray]:
+    """Read a (T, 457) series and its sidecar."""
+    columns, values = run.numbers(f"{ending}.tsv")
+    meta = run.metadata(f"{ending}.json", RepetitionTime=float, StartTime=float, **needs)
+    path = run.file(f"{ending}.tsv")
+    with _damaged():
+        if tuple(columns) != parcel_names():
+            raise FileError(path, f"its columns are not the {len(parcel_names())} parcels")
+    return meta, values.astype(np.float32)
 
 
 def kept_frames(outliers: Path, *, n_frames: int) -> BoolArray:
@@ -150,8 +161,8 @@ def kept_frames(outliers: Path, *, n_frames: int) -> BoolArray:
         The table is damaged, or of another series.
     """
     with faults_as(OutputsError, what="not as docs/outputs.md says"), reading(outliers):
-        rows = [row for row in read_cells(outliers).by_name() if row["dropped"] == "0"]
-        kept = np.array([row["interpolated"] == "0" for row in rows])
+        rows = [row for row in read_cells(outliers).by_name() if row[names.DROPPED] == "0"]
+        kept = np.array([row[names.INTERPOLATED] == "0" for row in rows])
     if len(kept) != n_frames:
         raise OutputsError(
             f"{outliers}: {len(kept)} volumes used, the series has {n_frames} frames.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from model.cohort.names import DURATION, ONSET, SCAN, WINDOWS
 from model.evaluation.vectors import ByLevel, Vectors
 from model.networks import parcels
 from model.preprocess import window
@@ -104,8 +105,8 @@ def connectivity_vectors(runs: Mapping[Key, Run], series: Mapping[Key, ParcelSer
 
 def window_samples(run: Run, series: ParcelSeries) -> list[slice]:
     """Return which samples of a run's model series each of its windows held."""
-    names, values = run.numbers("desc-windows_embedding.tsv")
-    onset, duration = (values[:, names.index(name)] for name in ("onset", "duration"))
+    names, values = run.numbers(f"{WINDOWS}.tsv")
+    onset, duration = (values[:, names.index(name)] for name in (ONSET, DURATION))
     first = np.round((onset - series.start_s) / series.tr_s).astype(int)
     n_samples = np.round(duration / series.tr_s).astype(int)
     return [slice(start, start + n) for start, n in zip(first, n_samples, strict=True)]
@@ -157,7 +158,7 @@ def check_checkpoint(runs: Mapping[Key, Run], encoder: Encoder) -> None:
     """Raise `EvaluationError` unless the runs were embedded by these very weights."""
     card = encoder.own_card()
     for run in runs.values():
-        found = run.metadata("desc-scan_embedding.json").get("Model", {}).get("WeightsSHA256")
+        found = run.metadata(f"{SCAN}.json").get("Model", {}).get("WeightsSHA256")
         if found != card.weights_sha256:
             raise EvaluationError(
                 f"{run.name}: embedded by weights {found}, the checkpoint has "

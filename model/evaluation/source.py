@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model.cohort.names import EMBEDDING_COLUMN, SCAN, SESSION, SUBJECT, WINDOWS
 from model.cohort.outputs import Run, embedded_runs
 from model.evaluation.vectors import ByLevel, Vectors
 from model.files.tables import read_columns
@@ -22,12 +23,10 @@ if TYPE_CHECKING:
 
     Columns = Mapping[str, Sequence[Any]]
 
-OURS = re.compile(rf"(mean|cls|{'|'.join(NETWORKS)})_\d{{3,}}")
-"""Columns of the app's own embeddings."""
 READOUT_PARTS = {"networks": NETWORKS, "mean + cls": ("mean", "cls"), "cls": ("cls",)}
 ENDINGS: dict[Level, str] = {
-    "scan": "desc-scan_embedding.tsv",
-    "window": "desc-windows_embedding.tsv",
+    "scan": f"{SCAN}.tsv",
+    "window": f"{WINDOWS}.tsv",
 }
 SHOWN = 8
 
@@ -36,8 +35,8 @@ SHOWN = 8
 class SourceOptions:
     """Which columns say what a row is, which rows are used, and what its vector is."""
 
-    subject_column: str = "participant_id"
-    session_column: str = "session_id"
+    subject_column: str = SUBJECT
+    session_column: str = SESSION
     pipeline_column: str | None = None
     window_column: str | None = None
     where: tuple[tuple[str, str], ...] = ()
@@ -57,7 +56,7 @@ class SourceOptions:
         wanted += [c for c in (self.pipeline_column, self.window_column) if c is not None]
         absent = [name for name in dict.fromkeys(wanted) if name not in columns]
         if absent:
-            others = [name for name in columns if not OURS.fullmatch(name)]
+            others = [name for name in columns if not EMBEDDING_COLUMN.fullmatch(name)]
             raise EvaluationError(
                 f"{where}: no column {', '.join(absent)}; there are {_listed(others)}.",
                 hint="Name the columns: --subject-column, --session-column, --pipeline-column, "
@@ -189,7 +188,7 @@ def _feature_columns(names: list[str], pattern: str | None, *, where: str) -> di
                 f"{where}: no column's name fits --features {pattern}; there are {_listed(names)}."
             )
         return {"features": chosen}
-    part = {name: name.rpartition("_")[0] for name in names if OURS.fullmatch(name)}
+    part = {name: name.rpartition("_")[0] for name in names if EMBEDDING_COLUMN.fullmatch(name)}
     found = {
         readout: [name for name in part if part[name] in parts]
         for readout, parts in READOUT_PARTS.items()

@@ -9,7 +9,7 @@ import tempfile
 import uuid
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from model.errors import ConfigError
 from model.files.fault import FileError
@@ -81,6 +81,22 @@ def remove_partial(folder: Path, tag: str) -> None:
     for path in folder.glob(f".*.{tag}-*.part"):
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+@contextlib.contextmanager
+def scratch_file(folder: Path) -> Iterator[IO[bytes]]:
+    """Open a file for what waits to be read again; it has no name and leaves nothing.
+
+    Raises
+    ------
+    ResultError
+        The folder cannot be written or the disk is full.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            yield file
+    except OSError as err:
+        raise _unwritable(folder, err) from err
 
 
 def refuse_occupied(out: Path) -> None:

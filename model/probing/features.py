@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model.cohort.names import SUBJECT
 from model.cohort.outputs import OutputsError, embedded_runs, model_series
 from model.embed import embed_windows
 from model.preprocess import window
@@ -46,7 +47,7 @@ def find_runs(folder: Path, *, entities: Sequence[str]) -> list[Run]:
 
 def subject_of(run: Run) -> str:
     """Name the subject as in the participants table."""
-    return run.columns["participant_id"]
+    return run.columns[SUBJECT]
 
 
 def extract(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model.cohort.names import SUBJECT
 from model.errors import SemantoksError
 from model.files.fault import faults_as
 from model.files.fingerprint import text_sha256
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from model.probing.config import Task
 
-ID_COLUMN = "participant_id"
 MISSING = {"", "n/a", "na", "nan"}
 """Spellings of a value that is not there, in lower case."""
 _EXAMPLES = 10
@@ -85,7 +85,7 @@ def read_table(path: Path, columns: Sequence[str]) -> dict[str, dict[str, str]]:
     hint = "Columns are separated by tabs, one row per subject."
     with faults_as(LabelError, hint=hint):
         found, rows = read_cells(path)
-    absent = [column for column in (ID_COLUMN, *columns) if column not in found]
+    absent = [column for column in (SUBJECT, *columns) if column not in found]
     if absent:
         raise LabelError(
             f"{path}: no column {', '.join(absent)}; found {', '.join(found) or 'nothing'}.",
@@ -94,9 +94,9 @@ def read_table(path: Path, columns: Sequence[str]) -> dict[str, dict[str, str]]:
     table: dict[str, dict[str, str]] = {}
     for number, cells in enumerate(rows, start=2):
         row = dict(zip(found, map(str.strip, cells), strict=True))
-        subject = row[ID_COLUMN]
+        subject = row[SUBJECT]
         if not subject:
-            raise LabelError(f"{path}: line {number} names no {ID_COLUMN}.", hint=hint)
+            raise LabelError(f"{path}: line {number} names no {SUBJECT}.", hint=hint)
         values = {column: row[column] for column in columns}
         present = {c: "" if text.lower() in MISSING else text for c, text in values.items()}
         if table.setdefault(subject, present) is not present:
@@ -124,7 +124,7 @@ def read_labels(
         raise LabelError(
             f"{path}: none of the {len(wanted)} subjects with scans is in it: expected names such "
             f"as {wanted[0]}, found {next(iter(table), 'none')}.",
-            hint=f"Write {ID_COLUMN} as in the outputs, with sub-.",
+            hint=f"Write {SUBJECT} as in the outputs, with sub-.",
         )
     text = {subject: table.get(subject, {}).get(column, "") for subject in wanted}
     without = tuple(subject for subject in wanted if not text[subject])

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from model.cohort.outputs import embedded_runs, kept_frames, model_series
+from model.cohort.names import SERIES
+from model.cohort.outputs import denoised_series, embedded_runs, model_series
 from model.errors import SemantoksError
-from model.networks import parcel_names
 from model.preprocess import prepare
 from model.series import ParcelSeries
 from model.shards.published_series import open_store, read_row, read_subjects
@@ -59,7 +59,7 @@ def scans_of_outputs(
     read = {"model": _model_series, "denoised": _denoised_series}[description]
     for run in embedded_runs(output_dir):
         session = run.entities.get("ses")
-        source = run.file(f"desc-{description}_timeseries.tsv")
+        source = run.file(f"{SERIES[description]}.tsv")
         yield NewScan(
             subject=f"sub-{run.entities['sub']}",
             session=NO_SESSION if session is None else f"ses-{session}",
@@ -81,13 +81,8 @@ def _model_series(run: Run, spec: InputSpec) -> ParcelSeries:
 
 
 def _denoised_series(run: Run, spec: InputSpec) -> ParcelSeries | str:
-    ending = "desc-denoised_timeseries"
-    names, values = run.numbers(f"{ending}.tsv")
-    if tuple(names) != parcel_names():
-        raise ShardError(f"{run.name}_{ending}.tsv: its columns are not the parcels in order.")
-    tr_s = float(run.metadata(f"{ending}.json")["RepetitionTime"])
-    kept = kept_frames(run.file("outliers.tsv"), n_frames=len(values))
-    return _prepared(values, spec, tr_s, kept=kept)
+    series = denoised_series(run)
+    return _prepared(series.values, spec, series.tr_s, kept=series.kept)
 
 
 def scans_of_hdf5(path: Path, spec: InputSpec, *, tr_s: float) -> Iterator[NewScan]:

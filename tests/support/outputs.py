@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_app.outputs.embedding import embedding_columns
+from model.cohort.names import embedding_columns
 
 if TYPE_CHECKING:
     from pathlib import Path

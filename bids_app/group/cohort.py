@@ -1,0 +1,84 @@
+"""The statuses of a cohort: read once, then streamed as often as wanted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any
+
+from bids_app.errors import InputError, OutputError
+from bids_app.group.table import Columns
+from bids_app.outputs.group import ScanRecord
+from bids_app.outputs.paths import find_statuses
+from bids_app.outputs.status import RECORD_KEYS, read_status
+from model.files.fault import faults_as
+from model.files.write import scratch_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_EXAMPLES = 3
+
+
+@dataclass(kw_only=True)
+class Cohort:
+    """What one pass over all scans finds; their statuses wait in a file, not in memory."""
+
+    waiting: IO[bytes]
+    columns: Columns = field(default_factory=Columns)
+    n_scans: int = 0
+    n_embedded: int = 0
+    example: str | None = None
+    """Status file of the first embedded scan"""
+    settings: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    """Settings to names of scans made with them"""
+    problems: list[str] = field(default_factory=list)
+
+    @classmethod
+    @contextlib.contextmanager
+    def read(cls, output_dir: Path, *, scratch: Path) -> Iterator[Cohort]:
+        """Read every status below an output folder, in the order of paths.
+
+        Parameters
+        ----------
+        scratch
+            Folder for a temporary file.
+
+        Raises
+        ------
+        OutputError
+            There is no room for the temporary file.
+        """
+        with faults_as(OutputError), scratch_file(scratch) as file:
+            cohort = cls(waiting=file)
+            for path in find_statuses(output_dir):
+                try:
+                    cohort._take(path.relative_to(output_dir).as_posix(), read_status(path))
+                except InputError as err:
+                    cohort.problems.append(err.message)
+            yield cohort
+
+    def records(self) -> Iterator[ScanRecord]:
+        """Yield every scan, in the order of paths; one iteration at a time."""
+        self.waiting.seek(0)
+        for line in self.waiting:
+            yield ScanRecord(*json.loads(line))
+
+    def _take(self, path: str, record: dict[str, Any]) -> None:
+        scan = ScanRecord(path, {key: record[key] for key in RECORD_KEYS})
+        self.waiting.write(json.dumps(scan).encode() + b"\n")
+        self.columns.note(scan)
+        self.n_scans += 1
+        if not scan.embedded:
+            return
+        self.n_embedded += 1
+        self.example = self.example or path
+        settings = record["ConfigurationHash"].partition("-")[0]
+        self.settings[settings] += 1
+        examples = self.examples.setdefault(settings, [])
+        if len(examples) < _EXAMPLES:
+            examples.append(path.rpartition("/")[2])

@@ -1,0 +1,95 @@
+"""Names and columns of the app's outputs that are read back: defined here, written by them.
+
+`bids_app.outputs` writes by these and holds all other names; docs/outputs.md is the contract.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from model.networks import NETWORKS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+STATUS = "status.json"
+"""Ending of the file that says how a scan ended; an ending stands after the scan's name and _."""
+STATUSES = f"sub-*/**/*_{STATUS}"
+"""Where the statuses lie below an output folder."""
+
+# Tables and arrays of a scan by the ending of their names, without .tsv, .npy or .json.
+DENOISED = "desc-denoised_timeseries"
+MODEL = "desc-model_timeseries"
+COVERAGE = "coverage"
+OUTLIERS = "outliers"
+SCAN = "desc-scan_embedding"
+WINDOWS = "desc-windows_embedding"
+TOKENS = "desc-tokens_embedding"
+SERIES = {"denoised": DENOISED, "model": MODEL}
+"""Series of a scan by what was done to it."""
+
+GROUP_SCANS = "group_desc-scan_embedding"
+"""Name of the table of all embedded scans, without .parquet, .tsv or .json."""
+
+# Columns.
+DROPPED, INTERPOLATED = "dropped", "interpolated"
+"""Of `OUTLIERS`: 1 where a frame was left out, or replaced from its neighbours."""
+ONSET, DURATION = "onset", "duration"
+"""Of `WINDOWS`, in seconds."""
+SUBJECT, SESSION = "participant_id", "session_id"
+_COLUMN = {"sub": SUBJECT, "ses": SESSION, "task": "task_id", "run": "run_id"}
+"""Column by entity; the others keep their entity's name."""
+IDENTIFIERS = tuple(
+    _COLUMN.get(entity, entity)
+    for entity in (
+        "sub", "ses", "task", "acq", "ce", "rec", "dir", "run", "echo", "part", "space", "res",
+        "den",
+    )
+)  # fmt: skip
+"""Columns that say which scan a row is of, in their order; labels, not numbers."""
+PARTS = ("mean", "cls", *NETWORKS)
+"""Parts of an embedding in the order of its columns."""
+EMBEDDING_COLUMN = re.compile(rf"({'|'.join(PARTS)})_\d{{3,}}")
+
+
+def embedding_columns(dim: int, parts: Sequence[str] = PARTS) -> list[str]:
+    """Name the columns of an embedding table: mean, CLS, then each network's mean."""
+    return [f"{part}_{i:03d}" for part in parts for i in range(dim)]
+
+
+def identifiers(entities: Mapping[str, str]) -> dict[str, str]:
+    """Return the identifying columns of a scan from its entities.
+
+    Examples
+    --------
+    >>> identifiers({"sub": "01", "task": "rest", "desc": "preproc"})
+    {'participant_id': 'sub-01', 'task_id': 'rest'}
+    """
+    return {
+        _COLUMN.get(key, key): f"{key}-{value}" if key in ("sub", "ses") else value
+        for key, value in entities.items()
+        if key != "desc"  # the same for every scan: preproc
+    }
+
+
+def scan_name(columns: Mapping[str, str | None]) -> str:
+    """Name a scan by its identifying columns, as its files are.
+
+    Examples
+    --------
+    >>> scan_name({"participant_id": "sub-01", "task_id": "rest"})
+    'sub-01_task-rest'
+    """
+    entity = {column: key for key, column in _COLUMN.items()}
+    return "_".join(
+        value if column in (SUBJECT, SESSION) else f"{entity.get(column, column)}-{value}"
+        for column, value in columns.items()
+        if column in IDENTIFIERS and value is not None
+    )
+
+
+def beside(path: Path, ending: str, other: str) -> Path:
+    """Return the file of the same scan with another ending, both with their suffixes."""
+    return path.with_name(path.name.removesuffix(ending) + other)

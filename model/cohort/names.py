@@ -44,8 +44,8 @@ _COLUMN = {"sub": SUBJECT, "ses": SESSION, "task": "task_id", "run": "run_id"}
 IDENTIFIERS = tuple(
     _COLUMN.get(entity, entity)
     for entity in (
-        "sub", "ses", "task", "acq", "ce", "rec", "dir", "run", "echo", "part", "space", "res",
-        "den",
+        "sub", "ses", "task", "acq", "ce", "rec", "dir", "run", "space", "res",
+        "echo", "part", "den",
     )
 )  # fmt: skip
 """Columns that say which scan a row is of, in their order; labels, not numbers."""

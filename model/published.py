@@ -20,6 +20,7 @@ from torch import Tensor
 from model.encoder import sincos
 from model.errors import CheckpointError, ConfigError
 from model.networks import NETWORKS, network_columns
+from model.series import shown
 from model.spec import EncoderSpec
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class PublishedWeights:
     dropped_keys: tuple[str, ...]
     """The teacher's dead tensors by name; the other parts of the file as ``part.*``."""
     epoch: int | None
+
+    __repr__ = shown
 
 
 def read_published(path: Path, *, heads: int | None) -> PublishedWeights:

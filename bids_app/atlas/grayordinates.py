@@ -26,6 +26,7 @@ from bids_app.atlas.labels import Affine, LabelArray, check_label_table, check_l
 from bids_app.atlas.spaces import FSLR
 from bids_app.errors import AtlasError
 from model.networks import parcel_names
+from model.series import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +47,8 @@ class LabelTables:
     """(X, Y, Z)"""
     affine: Affine
     """(4, 4) voxel indices to millimetres"""
+
+    __repr__ = shown
 
     def count(self) -> npt.NDArray[np.int64]:
         """(P,) grayordinates of each parcel."""

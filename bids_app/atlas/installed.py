@@ -20,6 +20,7 @@ from bids_app.atlas.labels import read_affine
 from bids_app.atlas.spaces import FSLR
 from bids_app.atlas.volumes import load_volume_atlas, on_grid
 from bids_app.errors import AtlasError
+from model.series import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +43,8 @@ class InstalledAtlas:
     _grids: dict[tuple[str, tuple[int, ...], bytes], LabelArray] = field(
         default_factory=dict, init=False
     )
+
+    __repr__ = shown
 
     def volume(self, space: str, *, affine: Affine) -> VolumeAtlas:
         """Return the image of a space that suits a BOLD grid, as `find_image` names it.

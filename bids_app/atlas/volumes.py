@@ -23,6 +23,7 @@ from bids_app.atlas.labels import (
 )
 from bids_app.errors import AtlasError
 from model.networks import parcel_names, parcels
+from model.series import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +49,8 @@ class VolumeAtlas:
     sha256: str
     """Of shape, affine and labels: two atlases with the same hash give the same series"""
     path: Path
+
+    __repr__ = shown
 
 
 def load_volume_atlas(path: Path) -> VolumeAtlas:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_app.demo.phantom import motion_terms
+from model.series import shown
 
 if TYPE_CHECKING:
     from bids_app.demo.phantom import FloatArray, Head, SimulatedScan
@@ -32,6 +33,8 @@ class ConfoundTable:
     columns: dict[str, FloatArray]
     """Column name to (T,) values; NaN is written as ``n/a``"""
     metadata: dict[str, dict[str, Any]]
+
+    __repr__ = shown
 
 
 def confound_table(head: Head, scan: SimulatedScan) -> ConfoundTable:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.networks import NETWORKS, network_columns, parcels
+from model.series import shown
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -38,6 +39,8 @@ class Grid:
 
     shape: tuple[int, int, int]
     affine: FloatArray
+
+    __repr__ = shown
 
 
 def template_grid(voxel_mm: float) -> Grid:
@@ -69,6 +72,8 @@ class Head:
     """(X, Y, Z) true in parcels, white matter and CSF"""
     csf: npt.NDArray[np.bool_]
     """(X, Y, Z)"""
+
+    __repr__ = shown
 
     @property
     def white_matter(self) -> npt.NDArray[np.bool_]:
@@ -224,6 +229,8 @@ class SimulatedScan:
     """(T, V) voxels of ``head.brain`` in array order"""
     n_dummy: int
     """Leading volumes that have not reached the steady state"""
+
+    __repr__ = shown
 
 
 def simulate_scan(

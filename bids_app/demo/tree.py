@@ -13,6 +13,7 @@ from bids_app.demo.nuisance import confound_table
 from bids_app.demo.phantom import random_for, simulate_scan
 from bids_app.files import json_bytes, replacing, table_bytes, write_all, write_bytes
 from model.networks import parcel_names, parcels
+from model.series import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +48,8 @@ class ScanFiles:
     """(T, P) percent signal change of the parcels, without nuisance"""
     n_dummy: int
     """Leading volumes that have not reached the steady state"""
+
+    __repr__ = shown
 
 
 def write_description(folder: Path) -> Path:

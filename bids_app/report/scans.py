@@ -18,6 +18,7 @@ from bids_app.outputs.status import read_status
 from model.files.fault import FileError, reading
 from model.files.read import read_json
 from model.networks import parcel_names
+from model.series import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +45,8 @@ class Extraction:
     """One row per acquired volume"""
     outliers_meta: Metadata
 
+    __repr__ = shown
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScanTables:
@@ -60,6 +63,8 @@ class ScanTables:
     tokens: npt.NDArray[np.float32]
     """(W, N, K, D); NaN where a token saw no data."""
     tokens_meta: Metadata
+
+    __repr__ = shown
 
     @property
     def end_s(self) -> float:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from bids_app.errors import ScanError
 from model.networks import parcel_names
+from model.series import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +42,8 @@ class Mapping457:
     """``names``, ``declared order <name>`` or ``HDF5 layout``"""
     ignored: tuple[str, ...] = ()
     """Names of the columns left out."""
+
+    __repr__ = shown
 
     def spread(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """Put (T, C) columns into (T, 457); parcels without a column are NaN."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from model.series import shown
 from model.statistics.pairing import EvaluationError, Key
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class Vectors:
     """What each row is"""
     sets: Mapping[str, Array]
     """(R, D) by name; D differs from set to set"""
+
+    __repr__ = shown
 
     def __post_init__(self) -> None:
         for name, values in self.sets.items():

@@ -19,6 +19,7 @@ from model.probing.config import MAIN_METRIC, ProtocolConfig
 from model.probing.head import batches, loss_of
 from model.probing.samples import ProbeError
 from model.probing.scoring import by_subject, measure_subjects
+from model.series import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +81,8 @@ class Crops:
     """(S, N, K)"""
     targets: npt.NDArray[np.float64]
     """(S,) class indices, or numbers with mean 0 and spread 1 in the training subjects"""
+
+    __repr__ = shown
 
 
 @dataclass(frozen=True, kw_only=True)

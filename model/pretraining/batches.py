@@ -18,6 +18,7 @@ from torch import Tensor
 
 from model.networks import NETWORKS
 from model.pretraining.views import augment, draw_views, slice_masks
+from model.series import shown
 from model.simulation.draws import CPU, HELD_OUT, PIECE, POOL, generator_of
 from model.simulation.simulate import simulate
 
@@ -41,6 +42,8 @@ class Batch:
     """(V, B, N, K) true where a network is missing: masked for student and teacher"""
     mask: Tensor | None
     """(V, B, N, K) true where the student's tokens are masked; None: not in this batch"""
+
+    __repr__ = shown
 
     def to(self, device: torch.device) -> Batch:
         """Copy to a device."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from model.encoder import Encoder, ProjectionHead
 from model.pretraining.losses import cls_loss, token_loss, ttr_loss
 from model.pretraining.untrained import begin
+from model.series import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,6 +60,9 @@ class Projections(NamedTuple):
     """(V, B, N, K, p); None: not in this step"""
     features: Tensor | None
     """(V, B, 1 + N, D) not projected: summary, then networks; None: not in this step"""
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Projections:
         """Change every part that there is."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from model.errors import SemantoksError
 from model.probing.participants import some
 from model.probing.splits import LeakError
+from model.series import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -33,6 +34,8 @@ class Samples:
     """(S,) whose each sample is"""
     scans: tuple[str, ...]
     """(S,) which scan it is of"""
+
+    __repr__ = shown
 
     def of(self, subjects: Collection[str]) -> Samples:
         """Keep the samples of some subjects."""

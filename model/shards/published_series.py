@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from model.series import shown
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -28,6 +30,9 @@ class StoredRow(NamedTuple):
     """(P,) true where the file has the part"""
     declared_frames: int | None
     """What ``ts_len`` says, if it is there"""
+
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 def open_store(path: Path) -> Any:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from model.networks import NETWORKS, parcel_places, parcels
+from model.series import shown
 
 SMOOTHNESS_PARCELS = 8.0
 """Distance over which fields within a network decay by e."""
@@ -27,6 +28,8 @@ class Layout:
     """(P, P) in parcels, of places in one hemisphere; infinite between hemispheres"""
     smoother: Tensor
     """(P, P) turns white noise into fields smooth within networks, alike in homotopic parcels"""
+
+    __repr__ = shown
 
 
 @cache

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from model.networks import NETWORKS
 from model.preprocess import SOFT_LIMITS
+from model.series import shown
 from model.simulation.draws import normal, uniform
 from model.simulation.layout import layout
 
@@ -32,6 +33,8 @@ class SimulatedScans:
     """(B, S, P, T) subjects, sessions, parcels, samples; zero where a parcel is missing"""
     missing_networks: Tensor
     """(N,) true where a network is absent in the whole batch"""
+
+    __repr__ = shown
 
 
 def finish(

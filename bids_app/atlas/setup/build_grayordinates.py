@@ -31,6 +31,7 @@ from bids_app.atlas.spaces import FSLR
 from bids_app.errors import AtlasError
 from bids_app.files import json_bytes
 from model.networks import parcels
+from model.series import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,6 +69,8 @@ class GrayordinateImage:
     """(G,) parcel index 1-457, 0 elsewhere"""
     absent: Mapping[int, str]
     sources: tuple[Source, ...]
+
+    __repr__ = shown
 
 
 def build_grayordinate_atlas(

@@ -33,6 +33,7 @@ from bids_app.atlas.setup.warp import warped_cerebellum
 from bids_app.errors import AtlasError
 from bids_app.files import json_bytes
 from model.networks import parcels
+from model.series import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -57,6 +58,8 @@ class VolumeImage:
     """Cerebellar voxels that a cortical or subcortical label took"""
     warp: Mapping[str, Any] = field(default_factory=dict)
     """How the cerebellum came from another space; empty: it did not"""
+
+    __repr__ = shown
 
 
 def build_volume_atlas(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from bids_app import __version__
 from bids_app.errors import OptionsError
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from model.spec import CheckpointCard, Normalization
 
 
+Reports: TypeAlias = Literal["with", "none", "only"]
+"""With the scans; not at all; of scans that were embedded earlier, and nothing else"""
 LOWEST_HIGH_PASS_HZ = 1e-4
 """A period of three hours: no scan holds slower ones, and the filter's design breaks down."""
 
@@ -83,6 +85,7 @@ class RunOptions:
     """What all processes may need together."""
     overwrite: bool
     stop_on_first_crash: bool
+    reports: Reports
     command: str
     """The command line, for the log."""
 

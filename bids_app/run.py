@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
-import uuid
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bids_app.atlas.folder import atlas_home, available_spaces, parcels_by_space
+from bids_app.atlas.installed import InstalledAtlas
 from bids_app.atlas.spaces import SPACES
+from bids_app.embedder import open_embedder
 from bids_app.errors import AtlasError
-from bids_app.files import write_bytes
 from bids_app.inputs.discovery import find_scans
 from bids_app.inputs.locate import locate_derivative
-from bids_app.workers.cost import process_memory_mb
+from bids_app.invocation import Invocation, new_log_folder, run_scans
+from bids_app.outputs.dataset import check_output_folder, write_dataset_files
+from bids_app.participant import Pipeline, earlier_outcome, run_scan
+from bids_app.workers.processes import Limits
+from bids_app.workers.resources import process_memory_mb
 from model.networks import parcel_names
 
 if TYPE_CHECKING:
@@ -20,8 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_app.inputs.discovery import Discovery
+    from bids_app.invocation import Summary
     from bids_app.options import RunOptions
-    from bids_app.workers.agenda import Summary
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +54,6 @@ def run_participants(options: RunOptions) -> Summary:
     CheckpointError
         The checkpoint cannot be used.
     """
-    from bids_app.outputs.dataset import check_output_folder, write_dataset_files
-    from bids_app.participant_level import ParticipantLevel, open_pipeline
-    from bids_app.workers.agenda import embed_all
-
     derivative, discovery = discover(options)
     check_output_folder(options.output_dir, bids_dir=options.bids_dir, derivative=derivative)
     atlas_folder = installed_atlas(options)
@@ -61,21 +62,43 @@ def run_participants(options: RunOptions) -> Summary:
     for participant, reasons in discovery.left_out().items():
         log.warning("sub-%s: no run to process: %s", participant, reasons)
     write_dataset_files(options.output_dir, derivative=derivative)
-    log_dir = options.output_dir / "logs" / uuid.uuid4().hex[:12]
-    write_bytes(log_dir / "config.json", options.to_json().encode())
-    level = ParticipantLevel(
-        pipeline=pipeline,
-        output_dir=options.output_dir,
-        log_dir=log_dir,
-        overwrite=options.overwrite,
-    )
-    return embed_all(
+    output_dir, log_dir = options.output_dir, new_log_folder(options.output_dir, options.to_json())
+    return run_scans(
         discovery.scans,
-        level,
-        process_mb=process_memory_mb(options.checkpoint),
-        n_cpus=options.n_cpus,
-        memory_mb=options.memory_mb,
-        stop_on_first_crash=options.stop_on_first_crash,
+        Invocation(
+            output_dir=output_dir,
+            log_dir=log_dir,
+            limits=Limits(
+                n_processes=options.n_cpus,
+                memory_mb=options.memory_mb,
+                process_mb=process_memory_mb(options.checkpoint),
+            ),
+            overwrite=options.overwrite,
+            reports=options.reports,
+            stop_on_first_crash=options.stop_on_first_crash,
+        ),
+        embed=partial(run_scan, pipeline=pipeline, output_dir=output_dir, log_dir=log_dir),
+        earlier=partial(earlier_outcome, pipeline=pipeline, output_dir=output_dir),
+    )
+
+
+def open_pipeline(options: RunOptions, atlas_folder: Path) -> Pipeline:
+    """Open atlas and checkpoint by their descriptions.
+
+    Raises
+    ------
+    OptionsError
+        A GPU was asked for by name and is not there.
+    CheckpointError
+        The checkpoint cannot be used.
+    """
+    return Pipeline(
+        atlas=InstalledAtlas(atlas_folder),
+        strategy=options.strategy,
+        signal=options.signal,
+        embedder=open_embedder(
+            options.checkpoint, device=options.device, batch_size=options.batch_size
+        ),
     )
 
 

@@ -14,7 +14,7 @@ import click
 from bids_app.atlas.spaces import SPACES
 from bids_app.cli.encoder import ENCODER_OPTIONS, add_options
 from bids_app.logs import levels_of, set_up_logging
-from bids_app.workers.machine import available_cpus, available_memory_mb
+from bids_app.workers.resources import available_cpus, available_memory_mb
 from model.cli.program import Command, exit_code_text
 
 if TYPE_CHECKING:
@@ -401,5 +401,6 @@ def resolve_options(arguments: dict[str, Any]) -> RunOptions:
         memory_mb=arguments["mem_mb"] or available_memory_mb(),
         overwrite=arguments["overwrite"],
         stop_on_first_crash=arguments["stop_on_first_crash"],
+        reports="with",
         command=shlex.join(sys.argv),
     )

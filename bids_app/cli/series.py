@@ -10,7 +10,7 @@ import click
 from bids_app.cli.app import encoding_options
 from bids_app.cli.encoder import open_encoder
 from bids_app.logs import levels_of, set_up_logging
-from bids_app.workers.machine import available_cpus, available_memory_mb
+from bids_app.workers.resources import available_cpus, available_memory_mb
 from model.cli.program import Command
 
 ORDERS = ("schaefer400x7", "schaefer400x7+tian50", "tian-first-450", "semantoks457")

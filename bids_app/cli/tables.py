@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -21,17 +19,6 @@ def outcome_lines(outcomes: Sequence[ScanOutcome]) -> str:
     """Return one line per run, then how many ended in which way."""
     rows = [(o.status, "now" if o.fresh else "earlier", o.scan.name, o.reason) for o in outcomes]
     return "\n".join([*_aligned(rows), _counts(o.status for o in outcomes)])
-
-
-def outcome_tsv(outcomes: Iterable[ScanOutcome]) -> bytes:
-    """Encode one row per run: name, status, whether it was done before, reason."""
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(("scan", "status", "done", "reason"))
-    for o in outcomes:
-        done = "now" if o.fresh else "earlier"
-        writer.writerow((o.scan.name, o.status, done, o.reason or "n/a"))
-    return text.getvalue().encode()
 
 
 def discovery_lines(discovery: Discovery) -> str:

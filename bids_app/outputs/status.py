@@ -13,9 +13,10 @@ from model.cohort.names import STATUS
 from model.files.fault import FileError, faults_as
 from model.files.fingerprint import stamp
 from model.files.read import read_json
+from model.files.write import tsv_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from bids_app.inputs.scan import Scan
@@ -115,3 +116,13 @@ def read_status(path: Path) -> dict[str, Any]:
         hint="Delete it and run the participant level again; it redoes only this scan.",
     ):
         return read_json(path, needs=RECORD_KEYS)
+
+
+def outcome_table(outcomes: Iterable[ScanOutcome]) -> bytes:
+    """Encode one row per scan: name, status, whether it was done before, reason."""
+    header = ("scan", "status", "done", "reason")
+    rows = [
+        (o.scan.name, o.status, "now" if o.fresh else "earlier", o.reason or None)
+        for o in outcomes
+    ]
+    return tsv_bytes(header, rows)

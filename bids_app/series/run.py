@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import json
 import logging
-import uuid
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from bids_app import __version__
 from bids_app.errors import OptionsError, ScanError
-from bids_app.files import write_all, write_bytes
+from bids_app.files import write_all
+from bids_app.invocation import Invocation, new_log_folder, run_scans
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.status import ScanOutcome, already_done, write_outcome
 from bids_app.participant import outcome_of_fault
-from bids_app.participant_level import closing_report
 from bids_app.series.find import common_folder, find_series
 from bids_app.series.read import read_series
 from bids_app.series.result import SeriesResult, series_files
-from bids_app.workers.agenda import embed_all
-from bids_app.workers.cost import process_memory_mb, series_memory_mb
+from bids_app.workers.processes import Limits
+from bids_app.workers.resources import process_memory_mb
 from model.files.fingerprint import text_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from bids_app.embedder import Embedder
     from bids_app.inputs.scan import Scan
-    from bids_app.workers.agenda import Summary
+    from bids_app.invocation import Summary
+    from bids_app.options import Reports
     from model.spec import CheckpointCard, Normalization
 
 log = logging.getLogger(__name__)
@@ -88,53 +89,33 @@ def embed_foreign(scan: Scan, options: SeriesOptions, embedder: Embedder) -> Ser
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SeriesLevel:
-    """An `bids_app.workers.agenda.Invocation` on parcel series."""
+def run_scan(
+    scan: Scan,
+    *,
+    options: SeriesOptions,
+    embedder: Embedder,
+    output_dir: Path,
+    log_dir: Path,
+) -> ScanOutcome:
+    """Embed a series and write its files, the status last; a bad one ends as an outcome.
 
-    options: SeriesOptions
-    embedder: Embedder
-    output_dir: Path
-    log_dir: Path
-    overwrite: bool
-
-    @property
-    def configuration(self) -> str:
-        """Identify what determines the numbers of all series."""
-        return self.options.configuration(self.embedder.card)
-
-    def earlier(self, scan: Scan) -> ScanOutcome | None:
-        """Return how an earlier invocation ended a series, if that still holds."""
-        return None if self.overwrite else already_done(self.output_dir, scan, self.configuration)
-
-    def needed_mb(self, scan: Scan) -> float:
-        """Estimate the memory that a series needs: its file may be read as a whole."""
-        return series_memory_mb(scan.sources.data)
-
-    def embed(self, scan: Scan) -> ScanOutcome:
-        """Embed a series and write its files; a bad one ends as an outcome."""
-        outcome, files = self._attempt(scan)
-        outputs = write_all(files)
-        write_outcome(self.output_dir, outcome, configuration=self.configuration, outputs=outputs)
-        return outcome
-
-    def closing_job(
-        self, participant: str, *, anything_new: bool
-    ) -> Callable[[Any, str], bool] | None:
-        """Return what writes the participant's report, unless it is there and up to date."""
-        return closing_report(self.output_dir, participant, anything_new=anything_new)
-
-    def _attempt(self, scan: Scan) -> tuple[ScanOutcome, dict[Path, bytes]]:
-        """Embed one series and render its files; on any fault give the outcome that tells it."""
-        try:
-            result = embed_foreign(scan, self.options, self.embedder)
-            outcome = ScanOutcome(scan=scan, status="embedded", qc=result.qc())
-            files = series_files(result, self.output_dir)
-        except Exception as err:  # noqa: BLE001 a bug met by one series must not cost the others
-            return outcome_of_fault(scan, err, log_dir=self.log_dir), {}
+    Raises
+    ------
+    AppError, CheckpointError
+        Checkpoint or output cannot be used: no other series would fare better.
+    """
+    outputs: list[Path] = []
+    try:
+        result = embed_foreign(scan, options, embedder)
+        outputs = write_all(series_files(result, output_dir))
+        outcome = ScanOutcome(scan=scan, status="embedded", qc=result.qc())
         for code, text in outcome.qc["flags"].items():
             log.warning("%s: %s: %s", scan.name, code, text)
-        return outcome, files
+    except Exception as err:  # noqa: BLE001 a bug met by one series must not cost the others
+        outcome = outcome_of_fault(scan, err, log_dir=log_dir)
+    configuration = options.configuration(embedder.card)
+    write_outcome(output_dir, outcome, configuration=configuration, outputs=outputs)
+    return outcome
 
 
 def run_series(
@@ -146,6 +127,7 @@ def run_series(
     overwrite: bool,
     n_cpus: int,
     memory_mb: float,
+    reports: Reports = "with",
 ) -> Summary:
     """Embed all series of the files; a bad one ends as an outcome, never the loop.
 
@@ -153,6 +135,8 @@ def run_series(
     ----------
     n_cpus, memory_mb
         Processes at a time, and what all may need together.
+    reports
+        Whether pages are made of the participants.
 
     Raises
     ------
@@ -168,18 +152,27 @@ def run_series(
             )
     scans = find_series(paths)
     write_dataset_files(output_dir, derivative=common_folder(paths))
-    log_dir = output_dir / "logs" / uuid.uuid4().hex[:12]
-    settings = json.dumps(asdict(options), indent=2) + "\n"
-    write_bytes(log_dir / "config.json", settings.encode())
-    level = SeriesLevel(
-        options=options,
-        embedder=embedder,
-        output_dir=output_dir,
-        log_dir=log_dir,
-        overwrite=overwrite,
+    log_dir = new_log_folder(output_dir, json.dumps(asdict(options), indent=2) + "\n")
+    return run_scans(
+        scans,
+        Invocation(
+            output_dir=output_dir,
+            log_dir=log_dir,
+            limits=Limits(
+                n_processes=n_cpus,
+                memory_mb=memory_mb,
+                process_mb=process_memory_mb(embedder.checkpoint),
+            ),
+            overwrite=overwrite,
+            reports=reports,
+        ),
+        embed=partial(
+            run_scan, options=options, embedder=embedder, output_dir=output_dir, log_dir=log_dir
+        ),
+        earlier=partial(
+            already_done, output_dir, configuration=options.configuration(embedder.card)
+        ),
     )
-    process_mb = process_memory_mb(embedder.checkpoint)
-    return embed_all(scans, level, process_mb=process_mb, n_cpus=n_cpus, memory_mb=memory_mb)
 
 
 def _digest(settings: Mapping[str, object], length: int) -> str:

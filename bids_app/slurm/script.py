@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bids_app.errors import SchedulerError
 from bids_app.files import write_all
-from bids_app.workers.cost import scan_seconds
+from bids_app.workers.resources import scan_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -12,11 +12,14 @@ from bids_app.errors import AtlasError
 from bids_app.inputs.locate import locate_derivative, participant_labels
 from bids_app.outputs.dataset import check_output_folder
 from bids_app.participant import earlier_outcome
-from bids_app.participant_level import open_pipeline
-from bids_app.run import discover, installed_atlas
+from bids_app.run import discover, installed_atlas, open_pipeline
 from bids_app.slurm.script import Participant, participant_of
-from bids_app.workers.agenda import file_size
-from bids_app.workers.cost import REPORT_MB, process_memory_mb, scan_memory_mb
+from bids_app.workers.resources import (
+    REPORT_MB,
+    file_size,
+    process_memory_mb,
+    scan_memory_mb,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +84,10 @@ def survey(options: RunOptions, *, atlas_needed: bool) -> Survey:
         for label, scans in by_label.items():
             left = [scan for scan in scans if not _is_done(scan, pipeline, options)]
             if left:
-                runs = [(file_size(scan.sources.data), scan_memory_mb(scan)) for scan in left]
+                runs = [
+                    (file_size(scan.sources.data), scan_memory_mb(scan.sources.data))
+                    for scan in left
+                ]
                 to_do.append(participant_of(label, runs))
     if discovery is not None and not n_scans:
         raise discovery.nothing_chosen()

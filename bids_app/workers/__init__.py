@@ -1,1 +1,3 @@
-"""Work spread over processes: bounded in number and memory, each of them expendable."""
+"""Work spread over processes within bounds, and its progress; knows nothing of scans or files."""
+
+__all__ = ("processes", "progress", "resources")

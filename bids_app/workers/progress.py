@@ -2,40 +2,71 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+if TYPE_CHECKING:
+    from typing import Self
+
+log = logging.getLogger(__name__)
 
 
-@dataclass(kw_only=True)
 class Progress:
-    """Runs and bytes of images done and to do.
+    """A bar on a terminal, elsewhere a line in the log for each scan.
 
-    Time follows the bytes: a long run counts for more than a short one. Runs that an earlier
-    invocation did say nothing about the speed of this one.
+    Time follows the bytes: a long scan counts for more than a short one.
+
+    Parameters
+    ----------
+    n_scans, n_done
+        All of them, and those that an earlier invocation did.
+    n_bytes
+        Of the images that are left to do.
     """
 
-    n_runs: int
-    n_bytes: int
-    begun_s: float = field(default_factory=time.monotonic)
-    _n_done: int = 0
-    _bytes_done: int = 0
-    _bytes_earlier: int = 0
+    def __init__(self, *, n_scans: int, n_done: int, n_bytes: int) -> None:
+        self._n_scans, self._n_done = n_scans, n_done
+        self._n_bytes, self._bytes_done = n_bytes, 0
+        self._begun_s = time.monotonic()
+        self._exit = contextlib.ExitStack()
+        self._bar: tqdm[Any] | None = None
 
-    def count(self, n_bytes: int, *, fresh: bool) -> None:
-        """Count a run that has ended, or was done earlier (`fresh` false)."""
+    def __enter__(self) -> Self:
+        """Draw the bar, if there is a terminal, and have log lines appear above it."""
+        quiet = not log.isEnabledFor(logging.INFO)
+        # None: tqdm asks whether stderr is a terminal.
+        bar = tqdm(total=self._n_bytes, bar_format="{desc} |{bar}|", disable=quiet or None)
+        if not bar.disable:
+            self._bar = self._exit.enter_context(bar)
+            self._exit.enter_context(logging_redirect_tqdm())
+            bar.set_description_str(self.text())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the bar as it is."""
+        self._exit.close()
+
+    def tell(self, line: str, *, n_bytes: int, failed: bool) -> None:
+        """Count a scan that has ended, and say how; failures are lines on a terminal too."""
         self._n_done += 1
-        if fresh:
-            self._bytes_done += n_bytes
-        else:
-            self._bytes_earlier += n_bytes
+        self._bytes_done += n_bytes
+        if self._bar is not None:
+            self._bar.set_description_str(self.text(), refresh=False)
+            self._bar.update(n_bytes)
+        level = logging.ERROR if failed else logging.DEBUG if self._bar else logging.INFO
+        log.log(level, "[%s] %s", self.text(), line)
 
     def text(self) -> str:
-        """Return runs done of all, and the time left once it is known: ``3/20, 5 min left``."""
-        done = f"{self._n_done}/{self.n_runs}"
-        left = self.n_bytes - self._bytes_done - self._bytes_earlier
+        """Return scans done of all, and the time left once it is known: ``3/20, 5 min left``."""
+        done, left = f"{self._n_done}/{self._n_scans}", self._n_bytes - self._bytes_done
         if not self._bytes_done or left <= 0:
             return done
-        elapsed_s = time.monotonic() - self.begun_s
+        elapsed_s = time.monotonic() - self._begun_s
         return f"{done}, {duration_text(elapsed_s * left / self._bytes_done)} left"
 
 

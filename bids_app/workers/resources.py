@@ -1,4 +1,8 @@
-"""What this job may use: processors and memory, by scheduler, container and machine."""
+"""What this job may use, and what a process and a scan need of it.
+
+Needs are measured peaks, rounded up, and follow the size of a file: nothing is opened for them
+(docs/scale.md has them beside what was measured).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+REPORT_MB = 110.0
+"""A participant's report with the libraries that draw it."""
+_PROCESS_MB = 360.0
+_SCAN_MB = 180.0
+_SHARE_OF_FILE = {".dtseries.nii": 0.25, ".nii": 0.1, ".nii.gz": 0.1}
+"""Memory that grows with the image's file: parcel series and one volume at a time"""
+_SHARE_OF_SERIES = 4.0
+"""The same of a table of parcel series, which is read as a whole"""
+_SCAN_S = 1.0
+"""Everything but reading the image, with the participant's report"""
+_MB_PER_S = 200.0
+"""Of a compressed image, one process, the file at hand"""
 _CGROUPS = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
 _BYTES_PER_MB = 1 << 20
@@ -72,3 +88,31 @@ def _free_mb() -> float:
         line = next(line for line in lines if line.startswith("MemAvailable:"))
         return int(line.split()[1]) / 1024
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _BYTES_PER_MB
+
+
+def process_memory_mb(checkpoint: Path | None) -> float:
+    """Return what a process needs between scans: its libraries, and the weights twice."""
+    from model.card import WEIGHTS, bundled_folder
+
+    path = bundled_folder() if checkpoint is None else checkpoint
+    weights = path / WEIGHTS if path.is_dir() else path
+    return _PROCESS_MB + 2 * file_size(weights) / _BYTES_PER_MB
+
+
+def scan_memory_mb(path: Path) -> float:
+    """Return about what a scan needs beside its process, by name and size of its file."""
+    shares = (share for ending, share in _SHARE_OF_FILE.items() if path.name.endswith(ending))
+    return _SCAN_MB + next(shares, _SHARE_OF_SERIES) * file_size(path) / _BYTES_PER_MB
+
+
+def scan_seconds(n_bytes: int) -> float:
+    """Return about how long one process takes for a scan, from the size of its image file."""
+    return _SCAN_S + n_bytes / _BYTES_PER_MB / _MB_PER_S
+
+
+def file_size(path: Path) -> int:
+    """Return the bytes of a file; 0 where it cannot be had, which is told when it is read."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

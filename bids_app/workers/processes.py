@@ -1,0 +1,274 @@
+"""Map work over processes: bounded in number and memory, each of them expendable.
+
+`multiprocessing.Pool` waits for ever for a process that was killed, and an executor of
+`concurrent.futures` gives up all its work for it. So each process is an executor of its own,
+and its death costs what it was at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from bids_app.errors import WorkerError
+from bids_app.logs import current_levels, set_up_logging
+from model.files.write import process_tag
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+    from bids_app.logs import Levels
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+_GRACE_S = 20.0
+"""Time that processes have to remove their temporary files when asked to stop."""
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_TERMINATED = 128 + signal.SIGTERM
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What all processes together may take."""
+
+    n_processes: int
+    """At a time, each with one thread."""
+    memory_mb: float
+    process_mb: float
+    """What each needs without an item"""
+
+    @property
+    def room_mb(self) -> float:
+        """Return what is left for the item of a single process."""
+        return self.memory_mb - self.process_mb
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """The answer about an item whose process was killed."""
+
+    reason: str
+    tag: str
+    """Of the process, as in the names of its temporary files; empty: it had written none"""
+
+
+class Processes:
+    """Processes that are started when they are needed and stopped at the end of a ``with``."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._workers: list[_Worker] = []
+        self._any_came_up = False
+
+    def map(
+        self,
+        work: Callable[[Item], Answer],
+        items: deque[Item],
+        *,
+        needed_mb: Callable[[Item], float],
+    ) -> Iterator[tuple[Item, Answer | Lost]]:
+        """Do some work on each item; yield them with their answers, as they end.
+
+        Parameters
+        ----------
+        work
+            Can be pickled; each process unpacks it once, with what it keeps from item to item.
+        items
+            Taken from the left as they are begun; cleared, no more are.
+        needed_mb
+            Memory for an item, beside its process. What never fits runs alone.
+
+        Raises
+        ------
+        WorkerError
+            Processes cannot be started here.
+        Exception
+            Whatever the work raises.
+
+        Notes
+        -----
+        Where one process is enough and none was started, all is done in this one.
+        """
+        if not self._workers and min(self._limits.n_processes, len(items)) <= 1:
+            # One thread, as in a process of its own: the same sums in the same order.
+            with threadpool_limits(1):
+                while items:
+                    item = items.popleft()
+                    yield item, work(item)
+            return
+        packed = pickle.dumps(work)
+        begun: dict[Future[Answer], tuple[Item, _Worker]] = {}
+        while items or begun:
+            while items and self._has_room(needed := needed_mb(items[0])):
+                item, worker = items.popleft(), self._idle_or_new()
+                begun[worker.begin(packed, item, needed)] = item, worker
+            for future in wait(begun, return_when=FIRST_COMPLETED).done:
+                item, worker = begun.pop(future)
+                yield item, self._answer(future, worker)
+
+    def _has_room(self, needed_mb: float) -> bool:
+        busy = [worker.busy_mb for worker in self._workers if worker.busy_mb is not None]
+        if not busy:
+            return True  # whatever it needs, it can only run alone
+        n_workers = max(len(self._workers), len(busy) + 1)
+        taken_mb = n_workers * self._limits.process_mb + sum(busy)
+        return (
+            len(busy) < self._limits.n_processes and taken_mb + needed_mb <= self._limits.memory_mb
+        )
+
+    def _idle_or_new(self) -> _Worker:
+        for worker in self._workers:
+            if worker.busy_mb is None:
+                return worker
+        self._workers.append(_Worker())
+        return self._workers[-1]
+
+    def _answer(self, future: Future[Answer], worker: _Worker) -> Answer | Lost:
+        worker.busy_mb = None
+        self._any_came_up |= worker.came_up
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            self._workers.remove(worker)
+        lost = worker.loss()
+        if not self._any_came_up:
+            raise _cannot_start(f"the first {lost.reason.partition(';')[0]}")
+        # Who stops us may signal all our processes: let our own signal come first.
+        time.sleep(0.5)
+        return lost
+
+    def __enter__(self) -> Processes:
+        """Start nothing yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop all processes; they remove their temporary files."""
+        for worker in self._workers:
+            worker.process.terminate()
+        deadline = time.monotonic() + _GRACE_S
+        for worker in self._workers:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+            worker.process.kill()
+            worker.executor.shutdown()
+
+
+class _Worker:
+    """An executor of one process."""
+
+    def __init__(self) -> None:
+        others = set(multiprocessing.active_children())
+        try:
+            self.executor = ProcessPoolExecutor(
+                1,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_set_up,
+                initargs=(current_levels(),),
+            )
+            with _inherited_by_children():
+                self._tag = self.executor.submit(process_tag)
+        except (OSError, NotImplementedError) as err:
+            raise _cannot_start(str(err)) from err
+        (self.process,) = set(multiprocessing.active_children()) - others
+        self.busy_mb: float | None = None
+        """What its item needs; None: it is idle"""
+
+    @property
+    def came_up(self) -> bool:
+        """True once the process has done anything."""
+        return self._tag.done() and self._tag.exception() is None
+
+    def begin(self, packed: bytes, item: Any, needed_mb: float) -> Future[Any]:
+        """Give the process an item."""
+        self.busy_mb = needed_mb
+        return self.executor.submit(_call, packed, item)
+
+    def loss(self) -> Lost:
+        """Tell how the process ended."""
+        self.executor.shutdown()
+        code = self.process.exitcode
+        how = f"ended with exit code {code}"
+        if code is not None and code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+            if code == -signal.SIGKILL:
+                how += ", as the system does when memory runs out"
+        hint = "--n-cpus or --mem-mb bound how many run at a time"
+        tag = self._tag.result() if self.came_up else ""
+        return Lost(reason=f"its process {how}; {hint}", tag=tag)
+
+
+def _cannot_start(why: str) -> WorkerError:
+    return WorkerError(
+        f"processes cannot be started: {why}.",
+        hint="A script that calls this needs `if __name__ == '__main__':`; --n-cpus 1 works in "
+        "one process.",
+    )
+
+
+@contextlib.contextmanager
+def _inherited_by_children() -> Iterator[None]:
+    """One thread each, and no Ctrl-C: this process hears it and stops them."""
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(_ONE_THREAD)
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _set_up(levels: Levels) -> None:
+    """Begin the life of a process."""
+    signal.signal(signal.SIGTERM, _leave)
+    set_up_logging(levels)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave(*_: object) -> NoReturn:
+    """Unwind once: a second signal, of the parent's own, must not interrupt that."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(_TERMINATED)
+
+
+def _leave_with_parent() -> None:
+    """Leave when the parent is gone, were it killed: nobody is left to work for."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_GRACE_S)
+        os._exit(_TERMINATED)
+
+
+@lru_cache(maxsize=1)
+def _unpacked(packed: bytes) -> Callable[[Any], Any]:
+    work: Callable[[Any], Any] = pickle.loads(packed)  # noqa: S301 our own parent's
+    return work
+
+
+def _call(packed: bytes, item: Any) -> Any:
+    try:
+        return _unpacked(packed)(item)
+    except SystemExit:
+        # Asked to leave, and all is cleaned up: the executor would take it for an answer.
+        os._exit(_TERMINATED)

@@ -5,8 +5,8 @@
 
 The scan is that of extraction.py (97 x 115 x 97 x 300, int16), hard-linked under other labels.
 `--memory` runs single scans of several sizes and kinds, each in a process of its own, and prints
-what they took above the loaded program beside what bids_app.workers.cost expects. One JSON line
-each.
+what they took above the loaded program beside what bids_app.workers.resources expects. One
+JSON line each.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ ONE_SCAN = """
 import json, sys
 from pathlib import Path
 from bids_app.cli.app import main, resolve_options
-from bids_app.workers.cost import process_memory_mb, scan_memory_mb
-from bids_app.participant_level import open_pipeline, report_participant, ParticipantLevel
-from bids_app.run import discover
-import model.embed, bids_app.report.page, scipy.signal
+from bids_app.participant import run_scan
+from bids_app.report.page import write_report
+from bids_app.run import discover, open_pipeline
+from bids_app.workers.resources import REPORT_MB, process_memory_mb, scan_memory_mb
+import model.embed, scipy.signal
 
 def status_mb(key):
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -44,22 +45,19 @@ words = [bids, out, "participant", "--overwrite"]
 options = resolve_options(main.make_context("semantoks", words).params)
 _, discovery = discover(options)
 pipeline = open_pipeline(options, Path(atlas))
-level = ParticipantLevel(
-    pipeline=pipeline, output_dir=Path(out), log_dir=Path(out, "logs"), overwrite=True
-)
 pipeline.embedder.encoder
 base_mb = status_mb("VmRSS")
 scan = discovery.scans[0]
-outcome = level.embed(scan)
+outcome = run_scan(scan, pipeline=pipeline, output_dir=Path(out), log_dir=Path(out, "logs"))
 assert outcome.status == "embedded", outcome
 scan_mb = status_mb("VmHWM") - base_mb
+write_report(Path(out), scan.entities.sub)
 print(json.dumps({
-    "base_mb": base_mb, "scan_mb": scan_mb, "peak_mb": status_mb("VmHWM"),
-    "base_expected_mb": process_memory_mb(None), "scan_expected_mb": scan_memory_mb(scan),
+    "base_mb": base_mb, "scan_mb": scan_mb, "peak_mb": base_mb + scan_mb,
+    "base_expected_mb": process_memory_mb(None),
+    "scan_expected_mb": scan_memory_mb(scan.sources.data),
+    "with_report_mb": status_mb("VmHWM") - base_mb, "report_expected_mb": REPORT_MB,
 }))
-before = status_mb("VmHWM")
-report_participant(level, scan.entities.sub)
-print(json.dumps({"report_mb": status_mb("VmHWM") - before}), file=sys.stderr)
 """
 
 

@@ -113,7 +113,7 @@ class Processes:
                     yield item, work(item)
             return
         packed = pickle.dumps(work)
-        begun: dict[Future[Answer], tuple[Item, _Worker]] = {}
+        begun: dict[Future[Any], tuple[Item, _Worker]] = {}
         while items or begun:
             while items and self._has_room(needed := needed_mb(items[0])):
                 item, worker = items.popleft(), self._idle_or_new()
@@ -139,19 +139,20 @@ class Processes:
         self._workers.append(_Worker())
         return self._workers[-1]
 
-    def _answer(self, future: Future[Answer], worker: _Worker) -> Answer | Lost:
+    def _answer(self, future: Future[Any], worker: _Worker) -> Any:
         worker.busy_mb = None
-        self._any_came_up |= worker.came_up
+        self._any_came_up |= bool(worker.tag)
         try:
             return future.result()
         except BrokenProcessPool:
             self._workers.remove(worker)
-        lost = worker.loss()
+        how = worker.end()
         if not self._any_came_up:
-            raise _cannot_start(f"the first {lost.reason.partition(';')[0]}")
+            raise _cannot_start(f"the first {how}")
         # Who stops us may signal all our processes: let our own signal come first.
         time.sleep(0.5)
-        return lost
+        hint = "--n-cpus or --mem-mb bound how many run at a time"
+        return Lost(reason=f"its process {how}; {hint}", tag=worker.tag)
 
     def __enter__(self) -> Processes:
         """Start nothing yet."""
@@ -160,6 +161,8 @@ class Processes:
     def __exit__(self, *_: object) -> None:
         """Stop all processes; they remove their temporary files."""
         for worker in self._workers:
+            # Idle, it is asked to end by its executor; at work, it unwinds.
+            worker.executor.shutdown(wait=False)
             worker.process.terminate()
         deadline = time.monotonic() + _GRACE_S
         for worker in self._workers:
@@ -189,27 +192,23 @@ class _Worker:
         """What its item needs; None: it is idle"""
 
     @property
-    def came_up(self) -> bool:
-        """True once the process has done anything."""
-        return self._tag.done() and self._tag.exception() is None
+    def tag(self) -> str:
+        """What stands in its temporary names; empty if it never came up."""
+        return self._tag.result() if self._tag.done() and not self._tag.exception() else ""
 
     def begin(self, packed: bytes, item: Any, needed_mb: float) -> Future[Any]:
         """Give the process an item."""
         self.busy_mb = needed_mb
         return self.executor.submit(_call, packed, item)
 
-    def loss(self) -> Lost:
+    def end(self) -> str:
         """Tell how the process ended."""
         self.executor.shutdown()
         code = self.process.exitcode
-        how = f"ended with exit code {code}"
-        if code is not None and code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
-            if code == -signal.SIGKILL:
-                how += ", as the system does when memory runs out"
-        hint = "--n-cpus or --mem-mb bound how many run at a time"
-        tag = self._tag.result() if self.came_up else ""
-        return Lost(reason=f"its process {how}; {hint}", tag=tag)
+        if code is None or code >= 0:
+            return f"ended with exit code {code}"
+        memory = ", as the system does when memory runs out" if code == -signal.SIGKILL else ""
+        return f"was killed by {signal.Signals(-code).name}{memory}"
 
 
 def _cannot_start(why: str) -> WorkerError:

@@ -326,12 +326,12 @@ def test_each_participant_gets_a_report_that_names_failures(tmp_path, semantoks)
 def test_a_fault_in_a_report_is_told_and_costs_nothing_else(
     tmp_path, semantoks, monkeypatch
 ) -> None:
-    from bids_app import participant_level
+    from bids_app import invocation
 
     def broken(*_):
         raise ZeroDivisionError("a bug in a figure")
 
-    monkeypatch.setattr(participant_level, "write_report", broken)
+    monkeypatch.setattr(invocation, "write_report", broken)
     data = builders.make_dataset(tmp_path / "in")
     assert semantoks(data.root, tmp_path / "out").exit_code == 1
     assert {s["Status"] for s in statuses(tmp_path / "out").values()} == {"embedded"}

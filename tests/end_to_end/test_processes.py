@@ -13,10 +13,7 @@ import builders
 import jobs
 import pytest
 
-from bids_app.cli.app import main, resolve_options
-from bids_app.participant_level import open_pipeline
-from bids_app.run import discover
-from bids_app.workers.agenda import Agenda, work_off
+from bids_app import run
 
 ROOT = Path(__file__).resolve().parents[2]
 SUBJECTS = ("01", "02", "03")
@@ -42,28 +39,24 @@ def test_one_process_and_three_write_the_same_bytes(tmp_path, semantoks) -> None
     assert {"sub-01.html", "sub-02.html", "sub-03.html"} <= set(first)
 
 
-def test_a_killed_process_costs_its_run_and_leaves_nothing_half_written(
-    tmp_path, semantoks, atlas, checkpoint
+def test_a_killed_process_costs_its_scan_and_leaves_nothing_half_written(
+    tmp_path, semantoks, monkeypatch
 ) -> None:
     data = builders.make_dataset(tmp_path / "in", subjects=SUBJECTS)
     out = tmp_path / "out"
-    words = [str(data.root), str(out), "participant", "--checkpoint", str(checkpoint)]
-    options = resolve_options(main.make_context("semantoks", words).params)
-    _, discovery = discover(options)
-    level = jobs.Deadly(
-        pipeline=open_pipeline(options, atlas), output_dir=out, log_dir=out / "logs",
-        overwrite=False,
-    )  # fmt: skip
-    agenda = Agenda(discovery.scans, level, room_mb=1e6)
-    work_off(agenda, n_cpus=2, memory_mb=1e6, base_mb=1.0)
-    assert [o.status for o in agenda.outcomes] == ["embedded", "failed", "embedded"]
-    assert "SIGKILL" in agenda.outcomes[1].reason
-    assert "memory" in agenda.outcomes[1].reason
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "run_scan", jobs.deadly)
+        answer = semantoks(data.root, out, "participant", "--n-cpus", "2")
+    assert answer.exit_code == 1
+    assert answer.stdout.splitlines()[-1] == "2 embedded, 1 failed"
+    assert "sub-02_task-rest_space-MNI152NLin2009cAsym_desc-preproc: its process was killed" in (
+        answer.stdout
+    )
+    assert "SIGKILL, as the system does when memory runs out" in answer.stdout
     assert not list(out.rglob("*.part"))
     assert (out / "sub-02.html").exists()
     answer = semantoks(data.root, out)
     assert answer.exit_code == 0
-    assert "1 now" not in answer.output
     assert answer.output.count(" now ") == 1
 
 

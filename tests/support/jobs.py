@@ -1,4 +1,4 @@
-"""Jobs for processes of a pool: they must be importable where they run."""
+"""Work for other processes: it must be importable where it is done."""
 
 from __future__ import annotations
 
@@ -8,17 +8,29 @@ import time
 from typing import TYPE_CHECKING
 
 from bids_app.errors import OutputError
-from bids_app.participant_level import ParticipantLevel
+from bids_app.participant import run_scan
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_app.inputs.scan import Scan
     from bids_app.outputs.status import ScanOutcome
+    from bids_app.participant import Pipeline
 
 
-def double(shared: int, number: int) -> tuple[int, str]:
-    return shared * number, os.environ["OMP_NUM_THREADS"]
+class Counter:
+    """Counts its calls; what it counted does not travel."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, _: int) -> tuple[int, int]:
+        self.calls += 1
+        return os.getpid(), self.calls
+
+
+def double(number: int) -> tuple[int, str]:
+    return 2 * number, os.environ["OMP_NUM_THREADS"]
 
 
 def stay(folder: Path, number: int) -> int:
@@ -29,25 +41,35 @@ def stay(folder: Path, number: int) -> int:
     return number
 
 
-def die_if_odd(_: None, number: int) -> int:
+def die_if_odd(number: int) -> int:
     if number % 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
 
 
-def complain(_: None, number: int) -> None:
+def leave_if_odd(number: int) -> int:
+    if number % 2:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    return number
+
+
+def tell_and_wait(folder: Path, _: int) -> None:
+    (folder / str(os.getpid())).touch()
+    time.sleep(600)
+
+
+def complain(number: int) -> None:
     raise OutputError(f"disk {number} is full", hint="Buy another.")
 
 
-class Deadly(ParticipantLevel):
-    """The participant level; its process is killed half-way through the runs of sub-02."""
+def deadly(scan: Scan, *, pipeline: Pipeline, output_dir: Path, log_dir: Path) -> ScanOutcome:
+    """Embed a scan; the process is killed half-way through those of sub-02."""
+    if scan.entities.sub == "02":
+        from bids_app import files
 
-    def embed(self, scan: Scan) -> ScanOutcome:
-        if scan.entities.sub == "02":
-            from bids_app.outputs import atomic
-
-            folder = self.output_dir / "sub-02" / "func"
-            with atomic.replacing(folder / "sub-02_half.tsv") as temporary:
-                temporary.write_text("half")
-                os.kill(os.getpid(), signal.SIGKILL)
-        return super().embed(scan)
+        folder = output_dir / "sub-02" / "func"
+        with files.replacing(folder / "sub-02_half.tsv") as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    return run_scan(scan, pipeline=pipeline, output_dir=output_dir, log_dir=log_dir)

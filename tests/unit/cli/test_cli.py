@@ -6,7 +6,7 @@ from click.testing import CliRunner, Result
 
 from bids_app import __version__
 from bids_app.cli.app import main
-from bids_app.workers.machine import available_cpus
+from bids_app.workers.resources import available_cpus
 
 
 def parse(*words: str) -> dict:

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import logging
+import sys
+from io import StringIO
+
+import pytest
+
+from bids_app.workers import progress
+from bids_app.workers.progress import Progress, duration_text
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch) -> list[float]:
+    seconds = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: seconds[0])
+    return seconds
+
+
+def test_time_left_follows_the_bytes(clock) -> None:
+    seen = Progress(n_scans=4, n_done=1, n_bytes=80)
+    assert seen.text() == "1/4"
+    clock[0] = 30.0
+    seen.tell("one", n_bytes=20, failed=False)
+    assert seen.text() == "2/4, 2 min left"  # 60 bytes at 20 per 30 s
+    seen.tell("two", n_bytes=50, failed=False)
+    seen.tell("three", n_bytes=10, failed=True)
+    assert seen.text() == "4/4"
+
+
+def told(monkeypatch, caplog, stream: StringIO) -> list[str]:
+    monkeypatch.setattr(sys, "stderr", stream)
+    caplog.set_level(logging.INFO)
+    with Progress(n_scans=2, n_done=0, n_bytes=2) as seen:
+        seen.tell("sub-01: embedded", n_bytes=1, failed=False)
+        seen.tell("sub-02: failed", n_bytes=1, failed=True)
+    return [record.message for record in caplog.records]
+
+
+def test_without_a_terminal_each_scan_is_a_line(monkeypatch, caplog) -> None:
+    stream = StringIO()
+    lines = told(monkeypatch, caplog, stream)
+    assert lines == ["[1/2, 0 s left] sub-01: embedded", "[2/2] sub-02: failed"]
+    assert not stream.getvalue()
+
+
+def test_on_a_terminal_a_bar_moves_and_failures_are_lines(monkeypatch, caplog) -> None:
+    stream = Terminal()
+    lines = told(monkeypatch, caplog, stream)
+    assert lines == ["[2/2] sub-02: failed"]
+    assert "2/2" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(4.4, "4 s"), (150, "2 min"), (12_000, "3 h 20 min"), (260_000, "3 d 0 h")],
+)
+def test_durations_have_two_units_at_most(seconds, text) -> None:
+    assert duration_text(seconds) == text

@@ -92,7 +92,7 @@ def _free_mb() -> float:
 
 def process_memory_mb(checkpoint: Path | None) -> float:
     """Return what a process needs between scans: its libraries, and the weights twice."""
-    from model.card import WEIGHTS, bundled_folder
+    from model.spec import WEIGHTS, bundled_folder
 
     path = bundled_folder() if checkpoint is None else checkpoint
     weights = path / WEIGHTS if path.is_dir() else path

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bids_app.errors import OutputError
 from bids_app.files import remove_partial, write_bytes
-from bids_app.outputs.derivatives import output_folder
+from bids_app.outputs.paths import output_folder
 from bids_app.outputs.status import ScanOutcome, outcome_table, write_outcome
 from bids_app.report.page import is_current, participants_to_report, write_report
 from bids_app.workers.processes import Lost, Processes

@@ -169,12 +169,14 @@ def run_series(
         embed=partial(
             run_scan, options=options, embedder=embedder, output_dir=output_dir, log_dir=log_dir
         ),
-        earlier=partial(
-            already_done, output_dir, configuration=options.configuration(embedder.card)
-        ),
+        earlier=partial(_earlier, output_dir, options.configuration(embedder.card)),
     )
 
 
 def _digest(settings: Mapping[str, object], length: int) -> str:
     text = json.dumps(settings, sort_keys=True)
     return text_sha256(text)[:length]
+
+
+def _earlier(output_dir: Path, configuration: str, scan: Scan) -> ScanOutcome | None:
+    return already_done(output_dir, scan, configuration)

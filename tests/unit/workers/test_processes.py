@@ -138,9 +138,10 @@ def test_processes_end_with_their_parent_although_it_was_killed(tmp_path: Path) 
 
 def python(folder: Path, script: str) -> subprocess.Popen[str]:
     (folder / "script.py").write_text(script)
+    path = os.pathsep.join([str(TESTS.parent), str(TESTS / "support")])
     return subprocess.Popen(
         [sys.executable, folder / "script.py"],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS / "support")])},
+        env=os.environ | {"PYTHONPATH": path},
         stderr=subprocess.PIPE,
         text=True,
     )

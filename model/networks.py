@@ -61,7 +61,7 @@ def parcel_names() -> tuple[str, ...]:
 
 
 def network_columns(network: str) -> npt.NDArray[np.intp]:
-    """Return the 0-based columns of a network's parcels, ascending."""
+    """Return the 0-based columns (n,) of a network's parcels, ascending."""
     if network not in NETWORKS:
         msg = f"unknown network {network!r}; one of {', '.join(NETWORKS)}"
         raise ValueError(msg)

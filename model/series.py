@@ -114,7 +114,10 @@ class ParcelSeries:
         return np.asarray(np.isnan(self.values).all(axis=0))
 
     def with_values(self, values: npt.ArrayLike, **changes: Any) -> ParcelSeries:
-        """Return a new series with other values (and other fields, if named)."""
+        """Return a new series with other values (T, P), and other fields if named.
+
+        With another number of frames, ``kept`` must be named too, unless it is None.
+        """
         return replace(self, values=np.asarray(values), **changes)
 
 

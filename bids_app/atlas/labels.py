@@ -48,7 +48,9 @@ def read_labels(path: Path) -> tuple[LabelArray, Affine]:
 
 
 def parse_labels(content: bytes, *, source: str) -> tuple[LabelArray, Affine]:
-    """Return labels and affine of the bytes of a NIfTI label image; `source` names it.
+    """Return labels (X, Y, Z) and affine (4, 4) of the bytes of a NIfTI label image.
+
+    `source` names it in errors.
 
     Raises
     ------
@@ -73,7 +75,9 @@ def read_affine(path: Path) -> Affine:
 
 
 def labels_of(image: Any, *, source: str) -> tuple[LabelArray, Affine]:
-    """Return labels and affine of a loaded nibabel image; `source` names it in errors.
+    """Return labels (X, Y, Z) and affine (4, 4) of a loaded nibabel image.
+
+    `source` names it in errors.
 
     Raises
     ------
@@ -136,7 +140,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def check_labels(labels: LabelArray, *, absent: Mapping[int, str], source: str) -> None:
-    """Check that exactly the parcels that should be there are there.
+    """Check that exactly the parcels that should be there are in labels of any shape, (X, Y, Z).
 
     Raises
     ------
@@ -192,7 +196,7 @@ def check_label_table(path: Path) -> None:
 
 
 def voxel_sha256(labels: LabelArray, affine: Affine) -> str:
-    """Hash what determines the series: shape, affine (float32) and labels (C order)."""
+    """Hash what determines the series: shape, affine (4, 4), and labels (X, Y, Z) in C order."""
     digest = hashlib.sha256(np.array(labels.shape, dtype="<i4").tobytes())
     digest.update(affine.astype("<f4").tobytes())
     digest.update(labels.astype("<i4").tobytes())
@@ -205,7 +209,7 @@ def same_grid(
     other_shape: tuple[int, ...],
     other_affine: npt.NDArray[np.float64],
 ) -> bool:
-    """Tell whether two grids have the same shape and put every voxel in the same place."""
+    """Tell whether grids (shape, affine (4, 4)) are alike and put every voxel in one place."""
     if tuple(shape) != tuple(other_shape):
         return False
     corners = np.stack(np.meshgrid(*[(0, n - 1) for n in shape]), axis=-1).reshape(-1, len(shape))

@@ -199,7 +199,7 @@ def write_truth(path: Path, truth: FloatArray) -> Path:
 
 
 def write_table(path: Path, columns: Mapping[str, npt.NDArray[np.floating]]) -> Path:
-    """Write columns as a BIDS TSV, ``n/a`` where NaN."""
+    """Write columns (T,) as a BIDS TSV, ``n/a`` where NaN."""
     import pandas as pd
 
     return write_bytes(path, table_bytes(pd.DataFrame(dict(columns))))

@@ -146,7 +146,7 @@ def from_table(
 
 
 def flag_short_segments(outliers: npt.NDArray[np.bool_], min_frames: int) -> npt.NDArray[np.bool_]:
-    """Flag stretches of fewer than `min_frames` good frames, if there is any outlier.
+    """(T,) flags, also on stretches of fewer than `min_frames` good frames between outliers.
 
     As scrubbing in `nilearn.interfaces.fmriprep` does (Power et al. 2014).
     """

@@ -127,7 +127,7 @@ def motion_r2(values: Array, motion: Array, subjects: npt.NDArray[np.str_], *, s
 def site_accuracy(
     values: Array, site: npt.NDArray[np.str_], subjects: npt.NDArray[np.str_], *, seed: int
 ) -> float:
-    """Balanced accuracy, %, of the site that the vectors predict in unseen subjects."""
+    """Balanced accuracy, %, of the site (R,) that (R, D) vectors predict in unseen subjects."""
     names, label = np.unique(site, return_inverse=True)
     predicted = _predict(values, np.eye(len(names))[label], subjects, seed=seed).argmax(axis=1)
     hit = predicted == label

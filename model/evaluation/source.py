@@ -203,7 +203,7 @@ def _feature_columns(names: list[str], pattern: str | None, *, where: str) -> di
 
 
 def complete(values: Array, columns: list[str], *, name: str) -> tuple[Array, list[str]]:
-    """Leave out the columns that any row lacks, and tell which."""
+    """Leave out the columns of (R, C) values that any row lacks, and tell which."""
     whole = np.asarray(np.isfinite(values).all(axis=0))
     if whole.all():
         return values, []

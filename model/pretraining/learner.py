@@ -65,12 +65,12 @@ class Projections(NamedTuple):
         return shown(self)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Projections:
-        """Change every part that there is."""
+        """Change every part (V, B, ...) that there is."""
         summary, *others = self
         return Projections(change(summary), *(None if x is None else change(x) for x in others))
 
     def parts(self) -> list[Tensor]:
-        """List the parts that there are."""
+        """List the parts (V, B, ...) that there are."""
         return [part for part in self if part is not None]
 
 
@@ -178,7 +178,8 @@ def compute_losses(
 ) -> dict[str, Tensor]:
     """Return the losses of a whole batch: each part, not weighted, and their weighted ``total``.
 
-    A part is in the losses where student and teacher have it.
+    ``mask`` is (V, B, N, K), true where a token was hidden from the student. A part is in the
+    losses, which are scalars (), where student and teacher have it.
     """
     rate_on, rate_centred = objective.rate_on, objective.rate_centred
     distance = objective.distance

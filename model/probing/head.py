@@ -56,7 +56,7 @@ def loss_of(scores: Tensor, targets: Tensor) -> Tensor:
 
 
 def batches(n: int, *, size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-    """Cut a permutation of n samples into equal batches of at least ``size``, or all.
+    """Cut a permutation of n samples into equal batches (B,) of at least ``size``, or all.
 
     No batch is smaller than the others by more than one: a last one of a single sample has no
     variance to normalize by.

@@ -77,7 +77,7 @@ def _spanned(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def fit_linear(
     train: Samples, targets: npt.NDArray[np.float64], penalty: float, *, n_outputs: int
 ) -> Learned:
-    """Fit logistic regression, or ridge if ``n_outputs`` is 1."""
+    """Fit logistic regression to (S, F) samples and (S,) targets; ridge if ``n_outputs`` is 1."""
     from sklearn.linear_model import LogisticRegression, Ridge
 
     if n_outputs == 1:
@@ -88,7 +88,10 @@ def fit_linear(
 def fit_svm(
     train: Samples, targets: npt.NDArray[np.float64], penalty: float, *, n_outputs: int
 ) -> Learned:
-    """Fit a linear support vector machine, for regression if ``n_outputs`` is 1."""
+    """Fit a linear support vector machine to (S, F) samples and (S,) targets.
+
+    For regression if ``n_outputs`` is 1.
+    """
     from sklearn.svm import SVC, SVR
 
     if n_outputs == 1:

@@ -61,12 +61,12 @@ class Samples:
         )
 
     def with_values(self, values: FloatArray) -> Samples:
-        """Return the same samples with other features."""
+        """Return the same samples with other features (S, ...)."""
         return replace(self, values=values)
 
 
 def average(values: npt.NDArray[np.floating], keys: Collection[str]) -> npt.NDArray[np.float64]:
-    """Average rows with the same key; in order of the keys' first appearance."""
+    """Average the rows of (S, ...) with the same key; in order of the keys' first appearance."""
     order = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     row = np.array([order[key] for key in keys])
     total = np.zeros((len(order), *values.shape[1:]))
@@ -83,7 +83,7 @@ class Learned:
     seen: frozenset[str]
 
     def on_held_out(self, samples: Samples) -> FloatArray:
-        """Apply to samples of subjects from whom nothing was learned.
+        """Apply to samples (S, ...) of subjects from whom nothing was learned.
 
         Raises
         ------

@@ -36,5 +36,5 @@ def uniform(low: float, high: float, generator: torch.Generator) -> float:
 
 
 def normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Draw from the unit normal, on the generator's device."""
+    """Draw an array (*shape) from the unit normal, on the generator's device."""
     return torch.randn(shape, generator=generator, device=generator.device)

@@ -32,14 +32,14 @@ def mean_interval(scores: Array, counts: Array) -> tuple[float, float]:
 
 
 def percentiles(statistics: Array) -> tuple[float, float]:
-    """Return the central 95 % of resampled statistics, those that are NaN left out."""
+    """Return the central 95 % of (n,) resampled statistics, those that are NaN left out."""
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.nanpercentile(statistics, [tail, 100 - tail])
     return float(low), float(high)
 
 
 def leave_out(n_subjects: int, n_groups: int) -> list[npt.NDArray[np.intp]]:
-    """Return who is left when each of at most ``n_groups`` groups of subjects is left out."""
+    """Return who (n,) is left when each of at most ``n_groups`` groups of subjects is not."""
     everyone = np.arange(n_subjects)
     return [
         np.setdiff1d(everyone, out) for out in np.array_split(everyone, min(n_subjects, n_groups))

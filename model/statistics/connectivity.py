@@ -27,7 +27,7 @@ def correlations(series: npt.NDArray[np.floating]) -> Float32Array:
 
 
 def fisher_z(correlations: Float32Array) -> Float32Array:
-    """Transform correlations to Fisher's z."""
+    """Transform correlations (...) of any shape to Fisher's z."""
     return np.arctanh(np.clip(correlations, -LARGEST_CORRELATION, LARGEST_CORRELATION))
 
 
@@ -64,7 +64,7 @@ def tangent_vectors(covariances: Iterable[Array], whitening: Array) -> Array:
 
 
 def inverse_root(values: Array) -> Array:
-    """Return 1 / sqrt; of the eigenvalues of a covariance it makes what whitens."""
+    """Return 1 / sqrt (n,); of the eigenvalues of a covariance it makes what whitens."""
     return 1 / np.sqrt(values)
 
 

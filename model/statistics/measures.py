@@ -108,7 +108,7 @@ def mean_scores(
 
 
 def standardise(first: Array, second: Array) -> tuple[Array, Array]:
-    """Give every feature mean 0 and sd 1 over both sessions; no label is used."""
+    """Give every feature of two sessions (S, D) mean 0 and sd 1 over both; no label is used."""
     both = np.concatenate([first, second])
     both = (both - both.mean(axis=0)) / np.maximum(both.std(axis=0), TINY)
     return both[: len(first)], both[len(first) :]
@@ -180,7 +180,7 @@ def rankme(rows: Array) -> float:
 
 
 def alpha_req(rows: Array) -> float:
-    """Exponent a of the covariance spectrum, eigenvalue k ~ k ** -a (Agrawal 2022).
+    """Exponent a of the covariance spectrum of (R, D) rows, eigenvalue k ~ k ** -a (Agrawal 2022).
 
     By least squares in logarithms over the eigenvalues above 1e-6 of the largest.
     """

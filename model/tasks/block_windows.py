@@ -61,7 +61,7 @@ class Response:
             )
 
     def samples(self, event: Event, times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
-        """Return the samples, at these times, that respond to an event."""
+        """Return the samples (n,), of those at these times (T,), that respond to an event."""
         if self.delay_s is not None:
             start = event.onset_s + self.delay_s
             inside = (times_s >= start) & (times_s < start + event.duration_s)
@@ -90,12 +90,12 @@ class LeftOut:
 
 
 def double_gamma(times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Canonical haemodynamic response: gammas peaking at 5 and 15 s, 1 : 1/6, sum not scaled."""
+    """Canonical response at times (n,): gammas peaking at 5 and 15 s, 1 : 1/6, sum not scaled."""
     return np.asarray(gamma.pdf(times_s, 6) - gamma.pdf(times_s, 16) / 6)
 
 
 def block_response(event: Event, times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Convolve an event with the HRF; 1 is the plateau that an endless event reaches."""
+    """Convolve an event with the HRF at times (n,); 1 is the plateau of an endless event."""
     lag_s = np.arange(0, HRF_LENGTH_S, FINE_S)
     integral = np.cumsum(double_gamma(lag_s))
     integral /= integral[-1]

@@ -118,7 +118,7 @@ def build_volume_atlas(
 
 
 def cortex_first(combined: LabelArray, *, source: str) -> LabelArray:
-    """Renumber: subcortex 1-50 becomes 401-450, cortex 51-450 becomes 1-400.
+    """Renumber (X, Y, Z) labels: subcortex 1-50 becomes 401-450, cortex 51-450 becomes 1-400.
 
     Raises
     ------
@@ -137,7 +137,10 @@ def cortex_first(combined: LabelArray, *, source: str) -> LabelArray:
 
 
 def add_cerebellum(labels: LabelArray, cerebellum: LabelArray) -> tuple[LabelArray, int]:
-    """Write networks 1-7 as 451-457 where no label stands; count the voxels where one does."""
+    """Write networks 1-7 as 451-457 where no label stands; count the voxels where one does.
+
+    Both images and the result are (X, Y, Z).
+    """
     inside = cerebellum > 0
     free = inside & (labels == 0)
     joined = np.where(free, cerebellum + FIRST_CEREBELLUM - 1, labels).astype(np.int32)

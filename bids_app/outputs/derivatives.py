@@ -18,10 +18,13 @@ from model.cohort import names
 from model.networks import parcel_names, parcels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    import numpy.typing as npt
     import pandas as pd
 
+    from bids_app.inputs.scan import Scan
     from bids_app.outputs.result import ScanResult
     from model.series import ParcelSeries
 
@@ -33,7 +36,7 @@ def scan_files(result: ScanResult, output_dir: Path) -> dict[Path, bytes]:
     -------
     Content by path, in the order of docs/outputs.md.
     """
-    scan, common = result.scan, _common_metadata(result)
+    scan, common = result.scan, common_metadata(result.scan, result.configuration)
     rendered = {
         f"{names.DENOISED}.tsv": table_bytes(series_table(result.denoised)),
         f"{names.DENOISED}.json": json_bytes(common | _denoised_metadata(result)),
@@ -59,22 +62,37 @@ def series_table(series: ParcelSeries) -> pd.DataFrame:
 
 def coverage_table(result: ScanResult) -> pd.DataFrame:
     """Return one row per parcel with voxel counts, share used and the reason if missing."""
-    import pandas as pd
-
-    coverage, rows = result.extracted.coverage, parcels()
+    coverage = result.extracted.coverage
     reasons = [
         reason or ("constant series" if gone else "")
         for reason, gone in zip(coverage.reason, result.model_series.missing, strict=True)
     ]
+    return parcel_table(
+        reasons,
+        n_voxels_atlas=coverage.n_voxels_atlas,
+        n_voxels_used=coverage.n_voxels_used,
+        coverage=coverage.fraction,
+    )
+
+
+def parcel_table(reasons: Sequence[str], **counts: npt.NDArray[np.generic]) -> pd.DataFrame:
+    """Return one row per parcel: its name, counts if there are any, used or missing, and why.
+
+    Parameters
+    ----------
+    reasons
+        Why a parcel is missing; empty where it is used.
+    """
+    import pandas as pd
+
+    rows = parcels()
     return pd.DataFrame(
         {
             "index": [p.index for p in rows],
             "name": [p.name for p in rows],
             "network": [p.network for p in rows],
             "hemisphere": [p.hemisphere for p in rows],
-            "n_voxels_atlas": coverage.n_voxels_atlas,
-            "n_voxels_used": coverage.n_voxels_used,
-            "coverage": coverage.fraction,
+            **counts,
             "status": ["missing" if reason else "used" for reason in reasons],
             "reason": [reason or None for reason in reasons],
         }
@@ -104,13 +122,14 @@ def outliers_table(result: ScanResult) -> pd.DataFrame:
     )
 
 
-def _common_metadata(result: ScanResult) -> dict[str, Any]:
+def common_metadata(scan: Scan, configuration: str) -> dict[str, Any]:
+    """Say what every sidecar of a scan says."""
     return {
-        "Sources": result.scan.source_uris(),
+        "Sources": scan.source_uris(),
         "Atlas": ATLAS_LABEL,
-        "Space": result.scan.space,
+        "Space": scan.entities.space,
         "SoftwareVersion": f"semantoks {__version__}",
-        "ConfigurationHash": result.configuration,
+        "ConfigurationHash": configuration,
     }
 
 
@@ -187,9 +206,19 @@ def _coverage_metadata(result: ScanResult) -> dict[str, Any]:
         "n_voxels_atlas": {"Description": in_atlas},
         "n_voxels_used": {"Description": used},
         "coverage": {"Description": "n_voxels_used / n_voxels_atlas"},
-        "status": {"Levels": {"used": "has a series", "missing": "n/a in all tables"}},
-        "reason": {"Description": "Why the parcel is missing; n/a if it is used."},
+        **_PARCEL_COLUMNS,
     }
+
+
+def parcel_metadata() -> dict[str, Any]:
+    """Describe the parcels of a series that others made, of whose voxels nothing is known."""
+    return {"Description": "Which parcels the input series had.", **_PARCEL_COLUMNS}
+
+
+_PARCEL_COLUMNS = {
+    "status": {"Levels": {"used": "has a series", "missing": "n/a in all tables"}},
+    "reason": {"Description": "Why the parcel is missing; n/a if it is used."},
+}
 
 
 def _outliers_metadata(result: ScanResult) -> dict[str, Any]:

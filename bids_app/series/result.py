@@ -6,17 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from bids_app import __version__
-from bids_app.atlas.folder import ATLAS_LABEL
 from bids_app.files import json_bytes, table_bytes
-from bids_app.outputs.derivatives import model_metadata, series_table
+from bids_app.outputs.derivatives import (
+    common_metadata,
+    model_metadata,
+    parcel_metadata,
+    parcel_table,
+    series_table,
+)
 from bids_app.outputs.embedding import embedding_files
 from bids_app.outputs.paths import output_path
 from bids_app.quality import checks as qc
 from model.cohort import names
-from model.networks import parcels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,13 +76,14 @@ def series_files(result: SeriesResult, output_dir: Path) -> dict[Path, bytes]:
     -------
     Content by path.
     """
-    common, series = _common_metadata(result), result.model_series
+    series = result.model_series
+    common = common_metadata(result.scan, result.configuration) | _input_metadata(result.foreign)
     described = model_metadata(series, from_tr_s=result.foreign.series.tr_s)
     rendered = {
         f"{names.MODEL}.tsv": table_bytes(series_table(series)),
         f"{names.MODEL}.json": json_bytes(common | described),
-        f"{names.COVERAGE}.tsv": table_bytes(parcel_table(result)),
-        f"{names.COVERAGE}.json": json_bytes(common | _PARCEL_COLUMNS),
+        f"{names.COVERAGE}.tsv": table_bytes(parcel_table(_reasons(result))),
+        f"{names.COVERAGE}.json": json_bytes(common | parcel_metadata()),
         **embedding_files(result, common),
     }
     return {
@@ -89,47 +92,25 @@ def series_files(result: SeriesResult, output_dir: Path) -> dict[Path, bytes]:
     }
 
 
-def parcel_table(result: SeriesResult) -> pd.DataFrame:
-    """Return one row per parcel: used or missing, and why."""
-    rows, foreign = parcels(), result.foreign
+def _reasons(result: SeriesResult) -> list[str]:
+    """(P,) why a parcel is missing; empty where it is used."""
+    foreign = result.foreign
     reasons = np.select(
         [~foreign.mapping.provided, foreign.series.missing, result.model_series.missing],
         ["no column in the input", "no value in the input", "constant series"],
         default="",
     )
-    return pd.DataFrame(
-        {
-            "index": [p.index for p in rows],
-            "name": [p.name for p in rows],
-            "network": [p.network for p in rows],
-            "hemisphere": [p.hemisphere for p in rows],
-            "status": ["missing" if reason else "used" for reason in reasons],
-            "reason": [reason or None for reason in reasons],
-        }
-    )
+    return [str(reason) for reason in reasons]
 
 
-def _common_metadata(result: SeriesResult) -> dict[str, Any]:
-    scan, mapping = result.scan, result.foreign.mapping
+def _input_metadata(foreign: ForeignSeries) -> dict[str, Any]:
     return {
-        "Sources": scan.source_uris(),
-        "Atlas": ATLAS_LABEL,
-        "Space": scan.entities.space,
-        "SoftwareVersion": f"semantoks {__version__}",
-        "ConfigurationHash": result.configuration,
         "InputSeries": {
-            "Mapping": mapping.evidence,
-            "IgnoredColumns": list(mapping.ignored),
-            "NumberOfFrames": result.foreign.series.n_frames,
-            "RepetitionTime": result.foreign.series.tr_s,
-            "RepetitionTimeSource": result.foreign.tr_source,
-            "InterpolatedFrames": result.foreign.n_interpolated,
+            "Mapping": foreign.mapping.evidence,
+            "IgnoredColumns": list(foreign.mapping.ignored),
+            "NumberOfFrames": foreign.series.n_frames,
+            "RepetitionTime": foreign.series.tr_s,
+            "RepetitionTimeSource": foreign.tr_source,
+            "InterpolatedFrames": foreign.n_interpolated,
         },
     }
-
-
-_PARCEL_COLUMNS = {
-    "Description": "Which parcels the input series had.",
-    "status": {"Levels": {"used": "has a series", "missing": "n/a in all tables"}},
-    "reason": {"Description": "Why the parcel is missing; n/a if it is used."},
-}

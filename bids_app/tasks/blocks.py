@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from bids_app.errors import NothingSelectedError, ScanError
-from bids_app.files import json_bytes, table_bytes, write_all
-from bids_app.outputs.embedding import model_metadata
+from bids_app.files import write_all
+from bids_app.outputs.task_tables import block_files, block_table, event_columns, identify
 from bids_app.tasks.events import events_of, find_events, read_events
-from model.cohort.names import embedding_columns
 from model.cohort.outputs import embedded_runs, model_series
 from model.errors import SeriesError
 from model.tasks.block_windows import block_windows, find_blocks, merge_events
@@ -22,11 +20,7 @@ if TYPE_CHECKING:
 
     from bids_app.embedder import Embedder
     from model.cohort.outputs import Run
-    from model.series import ScanEmbedding
-    from model.tasks.block_windows import Block, Construction, Event, Place, Response
-
-
-_FIRST = ("participant_id", "session_id", "task_id")
+    from model.tasks.block_windows import Construction, Place, Response
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +71,7 @@ def embed_blocks(
     tables: list[pd.DataFrame] = []
     left_out: list[dict[str, Any]] = []
     for run in embedded_runs(output_dir):
-        keys = _keys(run)
+        keys = identify(run.columns)
         try:
             table, lost = _embed_run(run, files, options, embedder)
         except (ScanError, SeriesError) as err:
@@ -93,7 +87,7 @@ def embed_blocks(
             hint="Are these the events of these runs, and --condition a trial_type of theirs?",
         )
     blocks = pd.concat(tables, ignore_index=True)
-    paths = _write(output_dir, blocks, left_out, options, embedder)
+    paths = write_all(block_files(output_dir, blocks, left_out, _settings(options), embedder.card))
     return BlocksSummary(
         paths=paths, n_blocks=len(blocks), n_runs=len(tables), n_left_out=len(left_out)
     )
@@ -119,106 +113,20 @@ def _embed_run(
     blocks, lost = find_blocks(
         series, events, response=options.response, construction=options.construction, spec=spec
     )
-    reasons = [_event(one.event) | {"reason": one.reason} for one in lost]
+    reasons = [event_columns(one.event) | {"reason": one.reason} for one in lost]
     if not blocks:
         return pd.DataFrame(), reasons
     embedding = embedder.embed_windows(
         block_windows(series, blocks, place=options.place, spec=spec)
     )
-    return _block_table(run, blocks, embedding), reasons
+    return block_table(identify(run.columns), blocks, embedding), reasons
 
 
-def _block_table(run: Run, blocks: list[Block], embedding: ScanEmbedding) -> pd.DataFrame:
-    keys = pd.DataFrame([_keys(run) | _described(block) for block in blocks])
-    parts = [embedding.mean, embedding.cls, embedding.networks.reshape(len(blocks), -1)]
-    columns = embedding_columns(embedding.cls.shape[1])
-    return pd.concat([keys, pd.DataFrame(np.concatenate(parts, axis=1), columns=columns)], axis=1)
-
-
-def _keys(run: Run) -> dict[str, str]:
-    first = [name for name in _FIRST if name in run.columns]
-    return {name: run.columns[name] for name in [*first, *sorted(set(run.columns) - set(first))]}
-
-
-def _event(event: Event) -> dict[str, Any]:
+def _settings(options: BlockOptions) -> dict[str, Any]:
     return {
-        "trial_type": event.trial_type,
-        "onset": event.onset_s,
-        "duration": event.duration_s,
+        "Construction": options.construction,
+        "Place": options.place,
+        "Response": asdict(options.response),
+        "MergeGap": options.merge_gap_s,
+        "Conditions": list(options.conditions) or None,
     }
-
-
-def _described(block: Block) -> dict[str, Any]:
-    return _event(block.events[0]) | {
-        "duration": sum(event.duration_s for event in block.events),
-        "n_events": len(block.events),
-        "n_samples": len(block.samples),
-    }
-
-
-def _write(
-    output_dir: Path,
-    blocks: pd.DataFrame,
-    left_out: list[dict[str, Any]],
-    options: BlockOptions,
-    embedder: Embedder,
-) -> list[Path]:
-    stem = output_dir / "group_desc-blocks_embedding"
-    conditions = output_dir / "group_desc-conditions_embedding"
-    status = output_dir / "group_desc-blocks_status.tsv"
-    metadata = _metadata(options, embedder)
-    lost = pd.DataFrame(left_out, columns=None if left_out else ["reason"])
-    return write_all(
-        {
-            stem.with_suffix(".tsv"): table_bytes(blocks),
-            stem.with_suffix(".json"): json_bytes(
-                metadata | {"Description": "Embedding of each task block.", **_COLUMNS}
-            ),
-            conditions.with_suffix(".tsv"): table_bytes(condition_means(blocks)),
-            conditions.with_suffix(".json"): json_bytes(
-                metadata
-                | {
-                    "Description": "Embedding of each condition: mean over its blocks in a run.",
-                    "n_blocks": {"Description": "Blocks that were averaged."},
-                }
-            ),
-            status: table_bytes(lost),
-            status.with_suffix(".json"): json_bytes(
-                {"Description": "Runs, and events of other runs, that gave no block, and why."}
-            ),
-        }
-    )
-
-
-def condition_means(blocks: pd.DataFrame) -> pd.DataFrame:
-    """Average the blocks of each condition within each run."""
-    last_key = list(blocks.columns).index("trial_type")
-    keys = list(blocks.columns[: last_key + 1])
-    values = list(blocks.columns[list(blocks.columns).index("n_samples") + 1 :])
-    groups = blocks.groupby(keys, sort=False, dropna=False)
-    counts = groups.size().rename("n_blocks")
-    return pd.concat([counts, groups[values].mean()], axis=1).reset_index()
-
-
-def _metadata(options: BlockOptions, embedder: Embedder) -> dict[str, Any]:
-    card = embedder.card
-    return {
-        "Model": model_metadata(card),
-        "EmbeddingDimension": card.encoder.dim,
-        "Blocks": {
-            "Construction": options.construction,
-            "Place": options.place,
-            "Response": asdict(options.response),
-            "MergeGap": options.merge_gap_s,
-            "Conditions": list(options.conditions) or None,
-            "PatchDuration": card.input.patch_s,
-        },
-    }
-
-
-_COLUMNS = {
-    "onset": {"Description": "Of the first event, after the first volume.", "Units": "s"},
-    "duration": {"Description": "Of all events of the block together.", "Units": "s"},
-    "n_events": {"Description": "Events that the block holds."},
-    "n_samples": {"Description": "Samples of the patch that are data; the others are zero."},
-}

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from model.encoder import Encoder, build_encoder, check_sizes, misfits
-from model.errors import CheckpointError, ConfigError
+from model.errors import CheckpointError, ConfigError, some
 from model.files.fault import faults_as, reading
 from model.files.fingerprint import file_sha256
 from model.files.write import new_folder
@@ -218,10 +218,9 @@ def _encoder_of(spec: EncoderSpec, tensors: Mapping[str, Tensor], *, where: Path
         f"{k} is not finite" for k, v in sorted(tensors.items()) if not v.isfinite().all()
     ]
     if problems:
-        more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise CheckpointError(
             f"{where}: {len(problems)} tensors do not fit the encoder: "
-            f"{'; '.join(problems[:_SHOWN])}{more}.",
+            f"{some(problems, most=_SHOWN, separator='; ')}.",
             hint="Nothing was loaded.",
         )
     return encoder.requires_grad_(requires_grad=False).eval()

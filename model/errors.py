@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class SemantoksError(Exception):
@@ -46,3 +49,13 @@ class ConfigError(SemantoksError):
     """A configuration holds unknown keys or values that exclude one another."""
 
     exit_code = 2
+
+
+def some(items: Sequence[str], *, most: int = 10, separator: str = ", ") -> str:
+    """Join the first few items for a message, and tell how many more there are.
+
+    >>> some(["Vis", "Limbic", "Default"], most=2)
+    'Vis, Limbic and 1 more'
+    """
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return separator.join(items[:most]) + more

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_app.errors import AtlasError
+from model.errors import some
 from model.files.fault import faults_as
 from model.files.tables import read_cells
 from model.networks import parcel_names, parcels
@@ -30,8 +31,6 @@ PointMap = Callable[[Points], Points]
 LABEL_COLUMNS = ("index", "name", "network", "hemisphere")
 GRID_TOLERANCE_MM = 1e-3
 """Displacement of a corner voxel up to which two grids are the same (float32 headers)."""
-LISTED = 5
-"""Items named in one message; the rest are counted."""
 
 
 def read_labels(path: Path) -> tuple[LabelArray, Affine]:
@@ -152,9 +151,9 @@ def check_labels(labels: LabelArray, *, absent: Mapping[int, str], source: str) 
     expected = {p.index: p.name for p in parcels() if p.index not in absent}
     problems = []
     if missing := [f"{i} {name}" for i, name in expected.items() if i not in found]:
-        problems.append(f"without a voxel: {listing(missing)}")
+        problems.append(f"without a voxel: {some(missing)}")
     if surplus := [str(i) for i in sorted(found - set(expected))]:
-        problems.append(f"not expected: {listing(surplus)}")
+        problems.append(f"not expected: {some(surplus)}")
     if problems:
         raise AtlasError(
             f"{source}: expected {len(expected)} parcels; labels {'; labels '.join(problems)}.",
@@ -190,7 +189,7 @@ def check_label_table(path: Path) -> None:
     ]
     raise AtlasError(
         f"{path}: the labels are not the model's {len(expected)} in their order (found "
-        f"{len(found)} rows): {listing(problems or ['rows repeated at the end'])}.",
+        f"{len(found)} rows): {some(problems or ['rows repeated at the end'])}.",
         hint="Columns would carry wrong names; use the atlas that semantoks assets builds.",
     )
 
@@ -251,9 +250,3 @@ def resample_nearest(
         slab = result[i].reshape(-1)
         slab[inside] = labels[tuple(nearest[:, inside])]
     return result
-
-
-def listing(items: list[str]) -> str:
-    """Join the first few items and count the others."""
-    more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
-    return ", ".join(items[:LISTED]) + more

@@ -15,13 +15,13 @@ from bids_app.atlas.labels import (
     LabelArray,
     check_label_table,
     check_labels,
-    listing,
     read_labels,
     resample_nearest,
     same_grid,
     voxel_sha256,
 )
 from bids_app.errors import AtlasError
+from model.errors import some
 from model.networks import parcel_names, parcels
 from model.series import shown
 
@@ -108,6 +108,6 @@ def on_grid(atlas: VolumeAtlas, shape: tuple[int, int, int], affine: Affine) -> 
             "%d parcels of the atlas have no voxel on this grid (too small, or outside the "
             "image): %s",
             len(gone),
-            listing(gone),
+            some(gone),
         )
     return labels

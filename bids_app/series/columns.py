@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_app.errors import ScanError
+from model.errors import some
 from model.networks import parcel_names
 from model.series import shown
 
@@ -125,7 +126,9 @@ def map_by_name(
     values, counts = np.unique(found, return_counts=True)
     if (counts > 1).any():
         twice = [parcel_names()[i] for i in values[counts > 1]]
-        raise ScanError(f"{where}: parcels with more than one column: {_few(twice)}.")
+        raise ScanError(
+            f"{where}: parcels with more than one column: {some(twice, most=_EXAMPLES)}."
+        )
     n_cortical = int((found < CORTEX).sum())
     if 0 < n_cortical < MIN_CORTICAL_NAMES:
         raise ScanError(
@@ -147,18 +150,14 @@ def _refuse_unknown(others: Sequence[str], *, n_known: int, ignore: bool, where:
     if schaefer:
         raise ScanError(
             f"{where}: {len(schaefer)} columns are of another Schaefer parcellation than 400 "
-            f"parcels in 7 networks: {_few(schaefer)}.",
+            f"parcels in 7 networks: {some(schaefer, most=_EXAMPLES)}.",
             hint="17-network names and other numbers of parcels are other regions; extract "
             "again with Schaefer-400, 7 networks.",
         )
     if n_known == 0 or (others and not ignore):
         raise ScanError(
-            f"{where}: {len(others)} columns are no parcel of the model: {_few(others)}.",
+            f"{where}: {len(others)} columns are no parcel of the model: "
+            f"{some([name or '(no name)' for name in others], most=_EXAMPLES)}.",
             hint="Names as in model/data/parcels.tsv, with or without 7Networks_. "
             + ("--ignore-other-columns leaves such columns out." if n_known else ""),
         )
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _EXAMPLES} more" if len(names) > _EXAMPLES else ""
-    return ", ".join(name or "(no name)" for name in names[:_EXAMPLES]) + more

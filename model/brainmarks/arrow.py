@@ -14,10 +14,10 @@ import numpy as np
 from model.brainmarks.scan_encoder import SPACE
 from model.cohort.names import SERIES, SUBJECT
 from model.cohort.outputs import OutputsError, embedded_runs
-from model.errors import ConfigError, SemantoksError
+from model.errors import ConfigError, SemantoksError, some
 from model.files.write import json_bytes, new_folder, refuse_occupied, write_whole
 from model.networks import parcel_names
-from model.probing.participants import read_labels, some
+from model.probing.participants import read_labels
 from model.probing.splits import PARTS, draw_split
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.cohort.names import SUBJECT
-from model.errors import SemantoksError
+from model.errors import SemantoksError, some
 from model.files.fault import faults_as
 from model.files.fingerprint import text_sha256
 from model.files.tables import read_cells
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 MISSING = {"", "n/a", "na", "nan"}
 """Spellings of a value that is not there, in lower case."""
-_EXAMPLES = 10
 
 
 class LabelError(SemantoksError):
@@ -61,12 +60,6 @@ class Labels:
 def sha256_of(lines: Iterable[str]) -> str:
     """Hash lines of text."""
     return text_sha256("\n".join(lines))
-
-
-def some(names: Sequence[str]) -> str:
-    """Join the first few names, and tell how many more there are."""
-    more = len(names) - _EXAMPLES
-    return ", ".join(names[:_EXAMPLES]) + (f" and {more} more" if more > 0 else "")
 
 
 def read_table(path: Path, columns: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -6,14 +6,13 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import load_encoder
-from model.errors import ConfigError
+from model.errors import ConfigError, some
 from model.files.write import json_bytes, new_folder, refuse_occupied
 from model.probing.config import METHODS, TABLE_METHODS
 from model.probing.features import find_runs, subject_of
 from model.probing.group_table import read_group_table
 from model.probing.inputs import series_features, table_features
 from model.probing.methods import WHITENED, features_of, make_methods
-from model.probing.participants import some
 from model.probing.protocol import labels_of, provenance, row_record
 from model.probing.samples import ProbeError
 from model.probing.scoring import evaluate

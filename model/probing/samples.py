@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from model.errors import SemantoksError
-from model.probing.participants import some
+from model.errors import SemantoksError, some
 from model.probing.splits import LeakError
 from model.series import shown
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.errors import SemantoksError
-from model.probing.participants import read_table, sha256_of, some
+from model.errors import SemantoksError, some
+from model.probing.participants import read_table, sha256_of
 
 if TYPE_CHECKING:
     from pathlib import Path

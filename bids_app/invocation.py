@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from bids_app.errors import OutputError
+from bids_app.errors import AppError, OutputError, ScanExcludedError
 from bids_app.files import remove_partial, write_bytes
 from bids_app.outputs.paths import output_folder
 from bids_app.outputs.status import ScanOutcome, outcome_table, write_outcome
@@ -19,6 +19,7 @@ from bids_app.report.page import is_current, participants_to_report, write_repor
 from bids_app.workers.processes import Lost, Processes
 from bids_app.workers.progress import Progress
 from bids_app.workers.resources import REPORT_MB, file_size, scan_memory_mb
+from model.errors import CheckpointError, SemantoksError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -109,6 +110,26 @@ def run_scans(
         due = [one for one in labels if one in outdated or not is_current(output_dir, one)]
         broken = _report_all(due, invocation, processes)
     return Summary(outcomes=outcomes, broken_reports=broken)
+
+
+def outcome_of_fault(scan: Scan, err: Exception, *, log_dir: Path) -> ScanOutcome:
+    """Say how a scan ended that something stopped; what no scan foresees leaves its traceback.
+
+    Raises
+    ------
+    AppError, CheckpointError
+        The fault is one of these: no other scan would fare better.
+    """
+    if isinstance(err, AppError | CheckpointError):
+        raise err
+    reason = " ".join(str(err).split())
+    if isinstance(err, ScanExcludedError):
+        return ScanOutcome(scan=scan, status="excluded", reason=reason)
+    if not isinstance(err, SemantoksError):
+        crash = log_dir / f"crash-{scan.name}.txt"
+        write_bytes(crash, "".join(traceback.format_exception(err)).encode())
+        reason = f"unexpected {type(err).__name__}: {reason} (traceback in {crash})"
+    return ScanOutcome(scan=scan, status="failed", reason=reason)
 
 
 def _embed_all(

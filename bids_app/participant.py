@@ -1,39 +1,129 @@
-"""Participant level: the path of one scan, and its outcome."""
+"""Participant level: the path of one invocation, and that of one scan."""
 
 from __future__ import annotations
 
 import logging
-import traceback
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_app.errors import AppError, ScanError, ScanExcludedError
-from bids_app.files import write_all, write_bytes
+from bids_app.atlas.folder import atlas_home, available_spaces, parcels_by_space
+from bids_app.atlas.installed import InstalledAtlas
+from bids_app.atlas.spaces import SPACES
+from bids_app.embedder import open_embedder
+from bids_app.errors import AtlasError, ScanError
+from bids_app.files import write_all
 from bids_app.images.image import open_image
+from bids_app.inputs.discovery import find_scans
+from bids_app.inputs.locate import locate_derivative
+from bids_app.invocation import Invocation, new_log_folder, outcome_of_fault, run_scans
 from bids_app.options import configuration_hash
+from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.derivatives import scan_files
 from bids_app.outputs.result import ScanResult
 from bids_app.outputs.status import ScanOutcome, already_done, write_outcome
 from bids_app.signal.confounds import load_confounds
 from bids_app.signal.denoise import denoise
 from bids_app.signal.timing import repetition_time, start_time
+from bids_app.workers.processes import Limits
+from bids_app.workers.resources import process_memory_mb
 from model.despike import despike
-from model.errors import CheckpointError, SemantoksError
+from model.networks import parcel_names
 from model.series import ParcelSeries
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from bids_app.atlas.installed import InstalledAtlas
     from bids_app.embedder import Embedder
     from bids_app.images.image import Image
+    from bids_app.inputs.discovery import Discovery
     from bids_app.inputs.scan import Scan
-    from bids_app.options import SignalOptions
+    from bids_app.invocation import Summary
+    from bids_app.options import RunOptions, SignalOptions
     from bids_app.signal.strategy import Strategy
 
 log = logging.getLogger(__name__)
+
+
+def run_participants(options: RunOptions) -> Summary:
+    """Embed all selected scans and write everything under ``options.output_dir``.
+
+    Raises
+    ------
+    AppError
+        The invocation as a whole cannot go on (its ``exit_code`` says why).
+    CheckpointError
+        The checkpoint cannot be used.
+    """
+    output_dir = options.output_dir
+    derivative, discovery = discover(options)
+    check_output_folder(output_dir, bids_dir=options.bids_dir, derivative=derivative)
+    atlas_folder = installed_atlas(options)
+    discovery.require_usable(confounds=options.strategy.needs_table)
+    pipeline = open_pipeline(options, atlas_folder)
+    for participant, reasons in discovery.left_out().items():
+        log.warning("sub-%s: no run to process: %s", participant, reasons)
+    write_dataset_files(output_dir, derivative=derivative)
+    log_dir = new_log_folder(output_dir, options.to_json())
+    invocation = Invocation(
+        output_dir=output_dir,
+        log_dir=log_dir,
+        limits=Limits(
+            n_processes=options.n_cpus,
+            memory_mb=options.memory_mb,
+            process_mb=process_memory_mb(options.checkpoint),
+        ),
+        overwrite=options.overwrite,
+        reports=options.reports,
+        stop_on_first_crash=options.stop_on_first_crash,
+    )
+    return run_scans(
+        discovery.scans,
+        invocation,
+        embed=partial(run_scan, pipeline=pipeline, output_dir=output_dir, log_dir=log_dir),
+        earlier=partial(earlier_outcome, pipeline=pipeline, output_dir=output_dir),
+    )
+
+
+def discover(options: RunOptions) -> tuple[Path, Discovery]:
+    """Find the derivative and its scans; read no voxels, write nothing.
+
+    Returns
+    -------
+    The root of the fMRIPrep derivative, and which scans were chosen or refused.
+    """
+    derivative = locate_derivative(options.bids_dir, options.derivatives)
+    # Without an atlas the table still tells what could be embedded with one.
+    spaces = _parcels_by_space(options) or dict.fromkeys(SPACES, len(parcel_names()))
+    return derivative, find_scans(derivative, options.selection, preferred_spaces=spaces)
+
+
+def _parcels_by_space(options: RunOptions) -> Mapping[str, int]:
+    try:
+        return parcels_by_space(options.atlas or atlas_home())
+    except AtlasError:  # there is no home to look in
+        return {}
+
+
+def installed_atlas(options: RunOptions) -> Path:
+    """Return the folder of the atlas.
+
+    Raises
+    ------
+    AtlasError
+        There is none.
+    """
+    folder = options.atlas or atlas_home()
+    if not available_spaces(folder):
+        raise AtlasError(
+            f"no atlas is installed in {folder}.",
+            hint="Install it once with: semantoks assets atlas --download (or --from DIR), "
+            "or name one with --atlas.",
+        )
+    return folder
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,6 +144,75 @@ class Pipeline:
             space=space,
             atlas_sha256=atlas_sha256,
         )
+
+
+def open_pipeline(options: RunOptions, atlas_folder: Path) -> Pipeline:
+    """Open atlas and checkpoint by their descriptions.
+
+    Raises
+    ------
+    OptionsError
+        A GPU was asked for by name and is not there.
+    CheckpointError
+        The checkpoint cannot be used.
+    """
+    return Pipeline(
+        atlas=InstalledAtlas(atlas_folder),
+        strategy=options.strategy,
+        signal=options.signal,
+        embedder=open_embedder(
+            options.checkpoint, device=options.device, batch_size=options.batch_size
+        ),
+    )
+
+
+def earlier_outcome(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOutcome | None:
+    """Return how an earlier invocation ended a scan, if that still holds, else None.
+
+    Raises
+    ------
+    AtlasError
+        The atlas is not installed, or damaged.
+    """
+    if scan.problem is not None:
+        return None
+    possible = [
+        pipeline.configuration(scan.space, sha256)
+        for sha256 in pipeline.atlas.hashes(scan.space, density=scan.entities.den)
+    ]
+    earlier = already_done(output_dir, scan, *possible)
+    if earlier is None or len(possible) == 1:
+        return earlier
+    try:  # only the grid of its image tells which of the atlas' images was taken for it
+        with open_image(scan, pipeline.atlas) as image:
+            exact = pipeline.configuration(image.atlas.space, image.atlas.sha256)
+    except ScanError:  # told when the scan's turn comes
+        return None
+    return already_done(output_dir, scan, exact)
+
+
+def run_scan(scan: Scan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path) -> ScanOutcome:
+    """Embed a scan and write its files, the status last; a bad scan ends as an outcome.
+
+    Raises
+    ------
+    AppError, CheckpointError
+        Atlas, checkpoint or output cannot be used: no other scan would fare better.
+    """
+    configuration = ""
+    outputs: list[Path] = []
+    try:
+        if scan.problem is not None:
+            raise ScanError(f"{scan.name}: {scan.problem}")
+        with open_image(scan, pipeline.atlas) as image:
+            configuration = pipeline.configuration(image.atlas.space, image.atlas.sha256)
+            result = embed_scan(scan, image, pipeline)
+        outputs = write_all(scan_files(result, output_dir))
+        outcome = ScanOutcome(scan=scan, status="embedded", qc=result.qc())
+    except Exception as err:  # noqa: BLE001 a bug met by one scan must not cost the others
+        outcome = outcome_of_fault(scan, err, log_dir=log_dir)
+    write_outcome(output_dir, outcome, configuration=configuration, outputs=outputs)
+    return outcome
 
 
 def embed_scan(scan: Scan, image: Image, pipeline: Pipeline) -> ScanResult:
@@ -107,72 +266,3 @@ def embed_scan(scan: Scan, image: Image, pipeline: Pipeline) -> ScanResult:
         signal=signal,
         configuration=pipeline.configuration(image.atlas.space, image.atlas.sha256),
     )
-
-
-def earlier_outcome(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOutcome | None:
-    """Return how an earlier invocation ended a scan, if that still holds, else None.
-
-    Raises
-    ------
-    AtlasError
-        The atlas is not installed, or damaged.
-    """
-    if scan.problem is not None:
-        return None
-    possible = [
-        pipeline.configuration(scan.space, sha256)
-        for sha256 in pipeline.atlas.hashes(scan.space, density=scan.entities.den)
-    ]
-    earlier = already_done(output_dir, scan, *possible)
-    if earlier is None or len(possible) == 1:
-        return earlier
-    try:  # only the grid of its image tells which of the atlas' images was taken for it
-        with open_image(scan, pipeline.atlas) as image:
-            exact = pipeline.configuration(image.atlas.space, image.atlas.sha256)
-    except ScanError:  # told when the scan's turn comes
-        return None
-    return already_done(output_dir, scan, exact)
-
-
-def run_scan(scan: Scan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path) -> ScanOutcome:
-    """Embed a scan and write its files, the status last; a bad scan ends as an outcome.
-
-    Raises
-    ------
-    AppError, CheckpointError
-        Atlas, checkpoint or output cannot be used: no other scan would fare better.
-    """
-    configuration = ""
-    outputs: list[Path] = []
-    try:
-        if scan.problem is not None:
-            raise ScanError(f"{scan.name}: {scan.problem}")
-        with open_image(scan, pipeline.atlas) as image:
-            configuration = pipeline.configuration(image.atlas.space, image.atlas.sha256)
-            result = embed_scan(scan, image, pipeline)
-        outputs = write_all(scan_files(result, output_dir))
-        outcome = ScanOutcome(scan=scan, status="embedded", qc=result.qc())
-    except Exception as err:  # noqa: BLE001 a bug met by one scan must not cost the others
-        outcome = outcome_of_fault(scan, err, log_dir=log_dir)
-    write_outcome(output_dir, outcome, configuration=configuration, outputs=outputs)
-    return outcome
-
-
-def outcome_of_fault(scan: Scan, err: Exception, *, log_dir: Path) -> ScanOutcome:
-    """Say how a scan ended that something stopped; what no scan foresees leaves its traceback.
-
-    Raises
-    ------
-    AppError, CheckpointError
-        The fault is one of these: no other scan would fare better.
-    """
-    if isinstance(err, AppError | CheckpointError):
-        raise err
-    reason = " ".join(str(err).split())
-    if isinstance(err, ScanExcludedError):
-        return ScanOutcome(scan=scan, status="excluded", reason=reason)
-    if not isinstance(err, SemantoksError):
-        crash = log_dir / f"crash-{scan.name}.txt"
-        write_bytes(crash, "".join(traceback.format_exception(err)).encode())
-        reason = f"unexpected {type(err).__name__}: {reason} (traceback in {crash})"
-    return ScanOutcome(scan=scan, status="failed", reason=reason)

@@ -350,7 +350,7 @@ def main(**arguments: Any) -> int:
         return 0
     options = resolve_options(arguments)
     from bids_app.cli.tables import discovery_lines, outcome_lines
-    from bids_app.run import discover, run_participants
+    from bids_app.participant import discover, run_participants
 
     if arguments["dry_run"]:
         _, discovery = discover(options)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from bids_app import __version__
 from bids_app.errors import OptionsError, ScanError
 from bids_app.files import write_all
-from bids_app.invocation import Invocation, new_log_folder, run_scans
+from bids_app.invocation import Invocation, new_log_folder, outcome_of_fault, run_scans
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.status import ScanOutcome, already_done, write_outcome
-from bids_app.participant import outcome_of_fault
 from bids_app.series.find import common_folder, find_series
 from bids_app.series.read import read_series
 from bids_app.series.result import SeriesResult, series_files

@@ -11,8 +11,12 @@ from bids_app.embedder import names_gpu
 from bids_app.errors import AtlasError
 from bids_app.inputs.locate import locate_derivative, participant_labels
 from bids_app.outputs.dataset import check_output_folder
-from bids_app.participant import earlier_outcome
-from bids_app.run import discover, installed_atlas, open_pipeline
+from bids_app.participant import (
+    discover,
+    earlier_outcome,
+    installed_atlas,
+    open_pipeline,
+)
 from bids_app.slurm.script import Participant, participant_of
 from bids_app.workers.resources import (
     REPORT_MB,

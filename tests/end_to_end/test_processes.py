@@ -13,7 +13,7 @@ import builders
 import jobs
 import pytest
 
-from bids_app import run
+from bids_app import participant
 
 ROOT = Path(__file__).resolve().parents[2]
 SUBJECTS = ("01", "02", "03")
@@ -45,7 +45,7 @@ def test_a_killed_process_costs_its_scan_and_leaves_nothing_half_written(
     data = builders.make_dataset(tmp_path / "in", subjects=SUBJECTS)
     out = tmp_path / "out"
     with monkeypatch.context() as patched:
-        patched.setattr(run, "run_scan", jobs.deadly)
+        patched.setattr(participant, "run_scan", jobs.deadly)
         answer = semantoks(data.root, out, "participant", "--n-cpus", "2")
     assert answer.exit_code == 1
     assert answer.stdout.splitlines()[-1] == "2 embedded, 1 failed"

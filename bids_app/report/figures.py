@@ -29,11 +29,13 @@ from bids_app.report.style import (
 from model.networks import NETWORKS, network_columns
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
+    from bids_app.outputs.scan_tables import Motion
+
+BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.floating]
 
 WIDTH = 720.0
@@ -52,8 +54,7 @@ def carpet(
     end_s: float,
     limit: float | None = None,
     unit: str,
-    outliers: pd.DataFrame | None = None,
-    thresholds: dict[str, float] | None = None,
+    motion: Motion | None = None,
 ) -> Figure:
     """Draw parcels over time in network order, and motion above if it is given.
 
@@ -67,16 +68,14 @@ def carpet(
         Value at both ends of the grey scale; None: beyond it lie 2.5 % of `values`.
     unit
         Of `values`, for the colour bar.
-    outliers
-        One row per acquired volume: motion, and what was done with the volume.
-    thresholds
-        Values beyond which volumes were interpolated, by name as in the sidecar of `outliers`.
+    motion
+        Of the acquired volumes, and what was done with them.
     """
     limit = limit or float(np.nanpercentile(np.abs(values), 97.5)) or 1.0
-    top, height = TOP if outliers is None else 97.0, 230.0
+    top, height = TOP if motion is None else 97.0, 230.0
     figure = _figure(top + height + 29)
-    if outliers is not None:
-        _draw_motion(figure, outliers, thresholds or {}, tr_s=tr_s, end_s=end_s)
+    if motion is not None:
+        _draw_motion(figure, motion, tr_s=tr_s, end_s=end_s)
     shown, step = thin(values, most=MAX_COLUMNS)
     axes = _axes(figure, LEFT, top, PLOT, height)
     # The last column may stand for fewer frames than the others and reach beyond the end.
@@ -88,22 +87,31 @@ def carpet(
     return figure
 
 
-def coverage(table: pd.DataFrame, *, minimum: float) -> Figure:
-    """Draw one tick per parcel at its share of usable voxels, one row per network."""
+def coverage(share: FloatArray, used: BoolArray, *, minimum: float) -> Figure:
+    """Draw one tick per parcel at its share of usable voxels, one row per network.
+
+    Parameters
+    ----------
+    share
+        (P,) share of each parcel's voxels that carry signal.
+    used
+        (P,) whether the parcel has a series.
+    minimum
+        Share below which a parcel is missing.
+    """
     figure = _figure(195)
     axes = _axes(figure, LEFT, TOP, PLOT, 158)
     for row, network in enumerate(NETWORKS):
-        part = table[table["network"] == network]
-        used = (part["status"] == "used").to_numpy()
-        share = part["coverage"].fillna(0.0).to_numpy()
+        columns = network_columns(network)
+        part, kept = np.nan_to_num(share[columns]), used[columns]
         colour = NETWORK_COLOURS[network]
-        axes.barh(row, share.mean(), height=0.72, color=colour, alpha=0.22)
-        for places, ink, width in ((share[used], colour, 1.1), (share[~used], OUTLIER, 1.6)):
+        axes.barh(row, part.mean(), height=0.72, color=colour, alpha=0.22)
+        for places, ink, width in ((part[kept], colour, 1.1), (part[~kept], OUTLIER, 1.6)):
             # One line for all ticks, interrupted in between.
             x = np.column_stack([places, places, np.full(places.size, np.nan)]).ravel()
             y = np.tile([row - 0.36, row + 0.36, np.nan], places.size)
             axes.plot(x, y, color=ink, linewidth=width)
-        axes.text(1.02, row, f"{used.sum()} of {len(part)}", va="center")
+        axes.text(1.02, row, f"{kept.sum()} of {part.size}", va="center")
     axes.axvline(minimum, color=INK, linewidth=0.8, linestyle="--")
     axes.set(xlim=(0, 1.01), ylim=(len(NETWORKS) - 0.4, -0.6))
     axes.set_xlabel("share of the parcel's voxels that carry signal")
@@ -268,43 +276,34 @@ def _colour_bar(
     axes.yaxis.set_label_position("right")
 
 
-def _draw_motion(
-    figure: Figure,
-    outliers: pd.DataFrame,
-    thresholds: dict[str, float],
-    *,
-    tr_s: float,
-    end_s: float,
-) -> None:
-    for top, column, label, threshold in (
-        (TOP, "framewise_displacement", "FD (mm)", thresholds.get("FramewiseDisplacement")),
-        (48.0, "std_dvars", "DVARS", thresholds.get("StdDVARS")),
+def _draw_motion(figure: Figure, motion: Motion, *, tr_s: float, end_s: float) -> None:
+    for top, label, trace, threshold in (
+        (TOP, "FD (mm)", motion.fd_mm, motion.fd_threshold_mm),
+        (48.0, "DVARS", motion.std_dvars, motion.std_dvars_threshold),
     ):
-        trace = outliers[column].to_numpy()
         known = np.isfinite(trace)
         most = max(trace[known].max(initial=0), threshold or 0) or 1
         axes = _axes(figure, LEFT, top, PLOT, 32.4)
         axes.set(xlim=(0, end_s), ylim=(0, 1.12 * most), xticks=[])
         axes.text(-22 / PLOT, 0.5, label, transform=axes.transAxes, ha="right", va="center")
-        _mark_volumes(axes, outliers, tr_s=tr_s, alpha=0.25)
+        _mark_volumes(axes, motion, tr_s=tr_s, alpha=0.25)
         if not known.any():
             axes.text(0.5, 0.5, "not in the confounds", transform=axes.transAxes, ha="center")
             axes.set_yticks([])
             continue
         axes.locator_params(axis="y", nbins=2)
-        axes.plot(outliers["onset"].to_numpy() + tr_s / 2, trace, color=INK)
+        axes.plot(motion.onset_s + tr_s / 2, trace, color=INK)
         if threshold is not None:
             axes.axhline(threshold, color=OUTLIER, linestyle="--")
     marks = _axes(figure, LEFT, 86.4, PLOT, 8)
-    _mark_volumes(marks, outliers, tr_s=tr_s, alpha=1)
+    _mark_volumes(marks, motion, tr_s=tr_s, alpha=1)
     marks.set(xlim=(0, end_s), ylim=(0, 1), xticks=[], yticks=[])
 
 
-def _mark_volumes(axes: Axes, outliers: pd.DataFrame, *, tr_s: float, alpha: float) -> None:
+def _mark_volumes(axes: Axes, motion: Motion, *, tr_s: float, alpha: float) -> None:
     """Shade dropped and interpolated volumes over the whole height of axes."""
-    for column, colour in (("dropped", DROPPED), ("interpolated", OUTLIER)):
-        onsets = outliers["onset"].to_numpy()[outliers[column].to_numpy() == 1]
-        spans = [(onset, tr_s) for onset in onsets]
+    for marked, colour in ((motion.dropped, DROPPED), (motion.interpolated, OUTLIER)):
+        spans = [(onset, tr_s) for onset in motion.onset_s[marked]]
         axes.broken_barh(
             spans, (0, 1), transform=axes.get_xaxis_transform(), color=colour, alpha=alpha, lw=0
         )

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 from bids_app import __version__
 from bids_app.errors import InputError
 from bids_app.files import write_bytes
+from bids_app.outputs.paths import report_path, statuses_below
 from bids_app.report import figures, numbers, style
 from bids_app.report.scans import read_scans
+from model.cohort.names import STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -27,12 +29,8 @@ if TYPE_CHECKING:
     from bids_app.report.scans import ReportScan
 
 _REFERENCE = re.compile(r"(doi:|arXiv:)([^\s;]*[^\s;.,)])")
+_SPACE = re.compile(r"\s+")
 _ADDRESS = {"doi:": "https://doi.org/", "arXiv:": "https://arxiv.org/abs/"}
-
-
-def report_path(output_dir: Path, participant: str) -> Path:
-    """Name the report of a participant."""
-    return output_dir / f"sub-{participant}.html"
 
 
 def is_current(output_dir: Path, participant: str) -> bool:
@@ -41,7 +39,7 @@ def is_current(output_dir: Path, participant: str) -> bool:
     if not path.exists():
         return False
     written_ns = path.stat().st_mtime_ns
-    statuses = (output_dir / f"sub-{participant}").rglob("*_status.json")
+    statuses = statuses_below(output_dir / f"sub-{participant}")
     return all(status.stat().st_mtime_ns <= written_ns for status in statuses)
 
 
@@ -62,18 +60,16 @@ def participants_to_report(
     InputError
         There is none, or one that is wanted has none.
     """
-    found = {folder.name.removeprefix("sub-"): folder for folder in output_dir.glob("sub-*/")}
-    labels = sorted(found) if wanted is None else list(dict.fromkeys(wanted))
-    lacking = [
-        label
-        for label in labels
-        if label not in found or next(found[label].rglob("*_status.json"), None) is None
-    ]
+    if wanted is None:
+        labels = sorted(folder.name.removeprefix("sub-") for folder in output_dir.glob("sub-*/"))
+    else:
+        labels = list(dict.fromkeys(wanted))
+    lacking = [label for label in labels if not statuses_below(output_dir / f"sub-{label}")]
     with_status = tuple(label for label in labels if label not in lacking)
     if not with_status or (wanted is not None and lacking):
         named = ", ".join(f"sub-{label}" for label in lacking) or "no participant"
         raise InputError(
-            f"{output_dir}: expected a *_status.json of every participant to report on, found "
+            f"{output_dir}: expected a *_{STATUS} of every participant to report on, found "
             f"none ({named}).",
             hint="Run the participant level first: reports are made from what it wrote.",
         )
@@ -144,10 +140,14 @@ def _svg(figure: Any, *, name: str, alt: str) -> Markup:
 def _grouped(
     scans: Sequence[ReportScan], describe: Callable[[ReportScan], Markup]
 ) -> list[tuple[Markup, list[str]]]:
-    """Describe all scans, and tell the labels of those that share a description."""
+    """Describe all scans in a line each, and tell the labels of those that share it."""
+    from markupsafe import Markup
+
     groups: dict[Markup, list[str]] = {}
     for scan in scans:
-        groups.setdefault(describe(scan), []).append(scan.label)
+        # The lines of a template end where it has room, not where the text has a break.
+        line = _SPACE.sub(" ", describe(scan).strip())
+        groups.setdefault(Markup(line), []).append(scan.label)  # noqa: S704 escaped already
     return list(groups.items())
 
 

@@ -93,14 +93,9 @@ def test_every_network_has_a_colour_of_its_own() -> None:
 
 
 def test_coverage_marks_parcels_that_are_missing_and_counts_the_others() -> None:
-    import pandas as pd
-
-    from model.networks import parcels
-
-    table = pd.DataFrame({"network": [parcel.network for parcel in parcels()]})
-    table["coverage"], table["status"] = 0.9, "used"
-    table.loc[CEREBELLUM[:3], ["coverage", "status"]] = 0.1, "missing"
-    svg = style.inline_svg(figures.coverage(table, minimum=0.5), name="x", alt="x")
+    share, used = np.full(N_PARCELS, 0.9), np.ones(N_PARCELS, dtype=bool)
+    share[CEREBELLUM[:3]], used[CEREBELLUM[:3]] = 0.1, False
+    svg = style.inline_svg(figures.coverage(share, used, minimum=0.5), name="x", alt="x")
     assert f">{len(CEREBELLUM) - 3} of {len(CEREBELLUM)}</text>" in svg
     assert style.OUTLIER in svg
 

@@ -12,16 +12,15 @@ from bids_app.errors import InputError
 from bids_app.group.export import export_group
 from bids_app.outputs.group import GROUP_STATUS
 from bids_app.outputs.paths import find_statuses
-from model.cohort.names import GROUP_SCANS, PARTS, embedding_columns
+from model.cohort.names import GROUP_SCANS, PARTS, embedding_columns, expanded
 from model.files.fault import FileError, faults_as
 from model.files.fingerprint import stamp
 from model.files.read import read_json
 from model.files.tables import read_cells
-from model.networks import NETWORKS
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 _TABLE = f"{GROUP_SCANS}.parquet"
 
@@ -101,15 +100,11 @@ def _split(path: Path, parts: Sequence[str] | None) -> Embeddings:
     with faults_as(InputError):
         meta = read_json(path.with_suffix(".json"), needs=needs)
     dim, default = meta["EmbeddingDimension"], meta["ScanVector"]
-    wanted = embedding_columns(dim, list(_expanded(default if parts is None else parts)))
+    wanted = expanded(default if parts is None else parts)
+    if unknown := [part for part in wanted if part not in PARTS]:
+        raise ValueError(f"{unknown[0]!r}: expected parts among networks, {', '.join(PARTS)}.")
     whole = pd.read_parquet(path)
     return Embeddings(
-        X=whole[wanted], table=whole[whole.columns.difference(embedding_columns(dim), sort=False)]
+        X=whole[embedding_columns(dim, wanted)],
+        table=whole[whole.columns.difference(embedding_columns(dim), sort=False)],
     )
-
-
-def _expanded(parts: Iterable[str]) -> Iterable[str]:
-    for part in parts:
-        if part != "networks" and part not in PARTS:
-            raise ValueError(f"{part!r}: expected parts among networks, {', '.join(PARTS)}.")
-        yield from NETWORKS if part == "networks" else (part,)

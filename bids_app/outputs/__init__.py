@@ -1,1 +1,18 @@
-"""What is written: names, columns, sidecars, statuses. No other room knows them."""
+"""What is written: its names, columns and sidecars, which no other room of the app knows.
+
+Columns of a scan's tables are in `derivatives` and `embedding`, of the cohort's in `group`, of
+task blocks in `task_tables`; names and places in `paths`, `dataset` and `status`. Those that are
+read back without images are defined in `model.cohort.names` and used from there. docs/outputs.md
+is the contract. It never computes a number and reads no input.
+"""
+
+__all__ = (
+    "dataset",
+    "derivatives",
+    "embedding",
+    "group",
+    "paths",
+    "result",
+    "status",
+    "task_tables",
+)

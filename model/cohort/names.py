@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from model.networks import NETWORKS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 STATUS = "status.json"
@@ -57,6 +57,11 @@ EMBEDDING_COLUMN = re.compile(rf"({'|'.join(PARTS)})_\d{{3,}}")
 def embedding_columns(dim: int, parts: Sequence[str] = PARTS) -> list[str]:
     """Name the columns of an embedding table: mean, CLS, then each network's mean."""
     return [f"{part}_{i:03d}" for part in parts for i in range(dim)]
+
+
+def expanded(readout: Iterable[str]) -> list[str]:
+    """Return the parts of a readout, each network by its name where it says ``networks``."""
+    return [name for part in readout for name in (NETWORKS if part == "networks" else (part,))]
 
 
 def identifiers(entities: Mapping[str, str]) -> dict[str, str]:

@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model.cohort.names import (
+    GROUP_SCANS,
+    IDENTIFIERS,
+    SUBJECT,
+    embedding_columns,
+    expanded,
+    scan_name,
+)
 from model.files.fault import faults_as
 from model.files.read import read_json
 from model.files.tables import read_columns
-from model.networks import NETWORKS
 from model.probing.samples import ProbeError, Samples
 from model.probing.splits import LeakError
 
@@ -20,12 +27,6 @@ if TYPE_CHECKING:
 
     from model.probing.samples import FloatArray
     from model.spec import ReadoutPart
-
-_ENTITIES = ("acq", "ce", "rec", "dir", "echo", "part", "space", "res", "den")
-_PREFIXES = {"participant_id": "", "session_id": "", "task_id": "task-", "run_id": "run-"} | {
-    entity: f"{entity}-" for entity in _ENTITIES
-}
-"""What stands before the value of each identifying column in the name of a scan."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,41 +61,35 @@ def read_group_table(
     with faults_as(
         ProbeError,
         what="not a table of the group level with its JSON beside it",
-        hint="Name group_desc-scan_embedding.parquet or .tsv, or the output folder.",
+        hint=f"Name {GROUP_SCANS}.parquet or .tsv, or the output folder.",
     ):
         meta = read_json(path.with_suffix(".json"), needs=needs)
-        found = read_columns(path, text=_PREFIXES)
+        found = read_columns(path, text=IDENTIFIERS)
     table = {name: c.to_numpy(zero_copy_only=False) for name, c in found.items()}
     parts: tuple[ReadoutPart, ...] = readout or tuple(meta["ScanVector"])
-    columns = _columns(parts, meta["EmbeddingDimension"])
-    absent = [name for name in ("participant_id", *columns) if name not in table]
+    columns = embedding_columns(meta["EmbeddingDimension"], expanded(parts))
+    absent = [name for name in (SUBJECT, *columns) if name not in table]
     if absent:
         raise ProbeError(
             f"{path}: {len(absent)} columns are absent, such as {absent[0]}.",
             hint="Whole embeddings are expected: choosing columns by looking at all subjects "
             "lets the test subjects in.",
         )
-    names = [_scan_name(table, row) for row in range(len(table["participant_id"]))]
+    labels = {name: table[name] for name in table if name in IDENTIFIERS}
+    names = [
+        scan_name(dict(zip(labels, row, strict=True)))
+        for row in zip(*labels.values(), strict=True)
+    ]
     rows = [i for i, name in enumerate(names) if set(entities) <= set(name.split("_"))]
     if not rows:
         raise ProbeError(f"{path}: no scan with {' and '.join(entities) or 'an embedding'}.")
     samples = Samples(
         values=np.column_stack([np.asarray(table[c], np.float32) for c in columns])[rows],
-        subjects=tuple(str(table["participant_id"][i]) for i in rows),
+        subjects=tuple(str(table[SUBJECT][i]) for i in rows),
         scans=tuple(names[i] for i in rows),
     )
     _refuse_scaled(samples.values, where=path)
     return GroupTable(samples=samples, model=meta["Model"], readout=parts)
-
-
-def _columns(readout: tuple[ReadoutPart, ...], dim: int) -> list[str]:
-    names = [name for part in readout for name in (NETWORKS if part == "networks" else (part,))]
-    return [f"{name}_{i:03d}" for name in names for i in range(dim)]
-
-
-def _scan_name(table: dict[str, Any], row: int) -> str:
-    values = {column: table[column][row] for column in _PREFIXES if column in table}
-    return "_".join(f"{_PREFIXES[c]}{v}" for c, v in values.items() if v is not None)
 
 
 def _refuse_scaled(values: FloatArray, *, where: Path) -> None:

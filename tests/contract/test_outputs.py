@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 from bids_app.cli.app import main
+from model.cohort.names import EMBEDDING_COLUMN, IDENTIFIERS
 from model.networks import parcel_names
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "outputs.md"
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "outputs.txt"
 
 
@@ -64,6 +67,31 @@ def test_the_bids_validator_reports_no_error(out: Path) -> None:
     errors = [issue for issue in issues if issue["severity"] == "error"]
     assert errors == []
     assert answer.returncode == 0
+
+
+def documented(file: str) -> set[str]:
+    """Names in code type in the row of docs/outputs.md that is about a file."""
+    (row,) = [line for line in PAGE.read_text().splitlines() if line.startswith(f"| `{file}")]
+    return {word for code in re.findall("`([^`]*)`", row) for word in code.split()}
+
+
+@pytest.mark.parametrize(
+    "ending", ["coverage", "outliers", "desc-scan_embedding", "desc-windows_embedding"]
+)
+def test_the_page_names_every_column_of_a_scans_tables_and_no_other(out, ending) -> None:
+    said = documented(f"<src>_{ending}.tsv") - {f"<src>_{ending}.tsv"}
+    for table in files(out, f"sub-*/**/*_{ending}.tsv"):
+        columns = pd.read_csv(table, sep="\t", nrows=0).columns
+        plain = {name for name in columns if not EMBEDDING_COLUMN.fullmatch(name)}
+        assert plain == {word for word in said if re.fullmatch("[a-z_]+", word)}
+
+
+def test_every_column_of_the_group_tables_is_described(out) -> None:
+    for name in ("group_status.tsv", "group_desc-scan_embedding.tsv"):
+        described = json.loads((out / name).with_suffix(".json").read_text())
+        columns = pd.read_csv(out / name, sep="\t", nrows=0).columns
+        known = {*IDENTIFIERS, *described, "reason", "source", "configuration_hash"}
+        assert [c for c in columns if c not in known and not EMBEDDING_COLUMN.fullmatch(c)] == []
 
 
 def test_every_table_has_a_json_beside_it_and_no_json_holds_null(out: Path) -> None:

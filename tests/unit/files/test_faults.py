@@ -1,0 +1,161 @@
+"""Foreign files: what is read, and that every fault is of one type with file, place and cause."""
+
+from __future__ import annotations
+
+import gzip
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bids_app.errors import OptionsError, ScanError
+from bids_app.files import read_table
+from model.files.fault import FileError, faults_as, reading
+from model.files.fingerprint import file_sha256, stamp, text_sha256
+from model.files.read import read_json, read_text, read_toml
+from model.files.tables import read_cells, read_columns
+from model.files.write import ResultError, new_folder, scratch_file, write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+READERS = {
+    "json": read_json,
+    "text": read_text,
+    "toml": read_toml,
+    "cells": read_cells,
+    "columns": lambda path: read_columns(path, text=()),
+    "table": read_table,
+    "stamp": stamp,
+    "sha256": file_sha256,
+}
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+def test_an_absent_file_is_a_fault_that_names_it(tmp_path, reader: Callable[[Path], object]):
+    path = tmp_path / "absent.tsv"
+    with pytest.raises(FileError, match=r"absent\.tsv: ") as caught:
+        reader(path)
+    assert caught.value.path == path
+    assert caught.value.message.endswith(").")
+
+
+@pytest.mark.parametrize("name", ["json", "text", "toml", "cells", "columns", "table", "sha256"])
+def test_a_folder_is_no_file(tmp_path, name):
+    (tmp_path / "folder.tsv").mkdir()
+    with pytest.raises(FileError, match=r"folder\.tsv: "):
+        READERS[name](tmp_path / "folder.tsv")
+
+
+@pytest.mark.parametrize("name", ["json", "text", "toml", "cells"])
+def test_bytes_that_are_no_text_are_a_fault(tmp_path, name):
+    (tmp_path / "x.tsv").write_bytes(b"\xff\xfe\x00\x00")
+    with pytest.raises(FileError, match="utf-8"):
+        READERS[name](tmp_path / "x.tsv")
+
+
+def test_the_mark_of_some_editors_is_no_part_of_the_text(tmp_path):
+    path = tmp_path / "x.tsv"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert read_json(path) == {"a": 1}
+    path.write_bytes(b"\xef\xbb\xbfa\tb\n1\t2\n")
+    assert read_cells(path).header == ["a", "b"]
+    assert list(read_table(path).columns) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "cause"),
+    [
+        ('{"a": 1,\n "b" 2}', "line 2, column 6", "Expecting ':' delimiter"),
+        ("", "line 1, column 1", "Expecting value"),
+        ("[1]", "", r"expected a JSON object {…}, found \[1\]"),
+        ("[" * 100_000, "", "not readable as JSON"),
+        ("{}", "key n", "is not there"),
+        ('{"n": true}', "key n", "expected a whole number, found True"),
+        ('{"n": "1"}', "key n", "expected a whole number, found '1'"),
+    ],
+    ids=["syntax", "empty", "list", "deep", "lacking", "bool", "text"],
+)
+def test_json_faults_say_where_and_why(tmp_path, text, place, cause):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(FileError, match=cause) as caught:
+        read_json(path, needs={"n": int})
+    assert caught.value.place == place
+
+
+def test_cells_of_short_rows_are_empty_and_long_rows_are_faults(tmp_path):
+    path = tmp_path / "x.tsv"
+    path.write_text("a\tb\n\n1\n2\t3\n")
+    assert read_cells(path).by_name() == [{"a": "1", "b": ""}, {"a": "2", "b": "3"}]
+    path.write_text("a\tb\n\n1\t2\t3\n")
+    with pytest.raises(FileError, match=r"x\.tsv: line 3: has more cells than the header\."):
+        read_cells(path)
+    path.write_text("")
+    with pytest.raises(FileError, match="the table is empty"):
+        read_cells(path)
+
+
+def test_damaged_compression_is_a_fault_of_the_table(tmp_path):
+    path = tmp_path / "x.tsv.gz"
+    content = gzip.compress(b"a\tb\n" + b"1\t2\n" * 5000)
+    path.write_bytes(content)
+    assert len(read_table(path)) == 5000
+    path.write_bytes(content[:-20])
+    with pytest.raises(FileError, match="not readable as a table"):
+        read_table(path)
+
+
+def test_a_fault_becomes_the_callers_error_in_the_callers_words(tmp_path):
+    path = tmp_path / "sub-01_bold.json"
+    path.write_text("{")
+    with pytest.raises(ScanError) as short, faults_as(ScanError, where=path.name, hint="Mend it."):
+        read_json(path)
+    assert str(short.value).startswith("sub-01_bold.json: line 1, column 2: not readable as JSON")
+    assert short.value.hint == "Mend it."
+    with pytest.raises(OptionsError) as long, faults_as(OptionsError, what="not settings"):
+        read_json(path)
+    assert "json: not settings (line 1, column 2: not readable" in long.value.message
+    assert str(path) in long.value.message
+    assert isinstance(long.value.__cause__, FileError)
+
+
+def test_what_is_no_fault_of_a_file_passes_through(tmp_path):
+    with pytest.raises(ZeroDivisionError), faults_as(ScanError), reading(tmp_path):
+        1 / 0  # noqa: B018
+    with pytest.raises(OptionsError), faults_as(ScanError), reading(tmp_path):
+        raise OptionsError("of the caller's own")
+
+
+def test_fingerprints_tell_files_apart(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("abc")
+    assert file_sha256(path) == text_sha256("abc")
+    size, mtime_ns = str(stamp(path)).split(":")
+    assert (int(size), int(mtime_ns)) == (3, path.stat().st_mtime_ns)
+
+
+def test_what_cannot_be_written_is_a_fault_too(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    writers = (
+        lambda: write_whole({tmp_path / "file" / "x": b""}),
+        lambda: new_folder(tmp_path / "file" / "x").__enter__(),
+        lambda: scratch_file(tmp_path / "file").__enter__(),
+    )
+    for write in writers:
+        with pytest.raises(ResultError, match="cannot be written") as caught:
+            write()
+        assert isinstance(caught.value, FileError)
+
+
+def test_a_new_folder_is_whole_or_not_there_and_replaces_only_when_told(tmp_path):
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "x").write_text("1")
+    with pytest.raises(ResultError), new_folder(tmp_path / "out") as folder:
+        (folder / "x").write_text("2")
+    assert (tmp_path / "out" / "x").read_text() == "1"
+    with new_folder(tmp_path / "out", replace=True) as folder:
+        (folder / "y").write_text("2")
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "out", replace=True) as folder:
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "y"]

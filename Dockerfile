@@ -46,7 +46,7 @@ COPY --from=build /opt/semantoks /opt/semantoks
 # /version is where BIDS Apps keep theirs; the folders are mount points that a read-only root needs.
 RUN ln -s /opt/semantoks/version /version && mkdir -p /bids /out /work
 # Nothing may depend on HOME, which is another one in each engine. Each process has one thread:
-# --n-cpus is how many there are. MPLCONFIGDIR: for the figures of semantoks-model.
+# --n-cpus is how many there are. MPLCONFIGDIR: where all processes share one list of fonts.
 ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     SEMANTOKS_HOME=/opt/semantoks/home \
     PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 LANG=C.UTF-8 \

@@ -341,6 +341,15 @@ def test_labels_in_a_status_cannot_inject_markup(tmp_path) -> None:
     ]
 
 
+def test_a_participants_name_cannot_inject_markup(tmp_path) -> None:
+    write_unembedded(tmp_path, make_scan(tmp_path, task="rest"), "failed", "damaged")
+    hostile = "<img src=x onerror=alert(2)>"
+    (tmp_path / "sub-01").rename(tmp_path / f"sub-{hostile}")
+    page = write_report(tmp_path, hostile).read_text(encoding="utf-8")
+    assert "<h1>sub-&lt;img src=x onerror=alert(2)&gt;</h1>" in page
+    assert "img" not in {tag for tag, _ in Tags(page).found}
+
+
 def test_a_scan_in_two_spaces_gets_two_anchors(tmp_path) -> None:
     for space in ("MNI152NLin6Asym", "MNI152NLin2009cAsym"):
         scan = make_scan(tmp_path, task="rest", space=space)

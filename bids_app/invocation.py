@@ -65,9 +65,9 @@ class Summary:
 
 
 def new_log_folder(output_dir: Path, settings: str) -> Path:
-    """Make a folder for the log of an invocation, and write down its settings (JSON)."""
+    """Make a folder for the log of an invocation, and write down its settings (TOML)."""
     log_dir = output_dir / "logs" / uuid.uuid4().hex[:12]
-    write_bytes(log_dir / "config.json", settings.encode())
+    write_bytes(log_dir / "config.toml", settings.encode())
     return log_dir
 
 
@@ -189,7 +189,7 @@ def _warn_of_large(scans: Iterable[Scan], limits: Limits) -> None:
     for scan in scans:
         if _needed_mb(scan) > limits.room_mb:
             log.warning(
-                "%s: needs about %.0f MB, and --mem-mb leaves %.0f MB for all runs together; "
+                "%s: needs about %.0f MB, and --mem leaves %.0f MB for all runs together; "
                 "it will run alone",
                 scan.name,
                 _needed_mb(scan),

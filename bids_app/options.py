@@ -1,104 +1,235 @@
-"""Every setting of a run, resolved once, frozen, and written down with the outputs."""
+"""Every setting of an invocation, resolved once and frozen; the command line is made of these."""
 
-from __future__ import annotations
-
+# Without `from __future__ import annotations`: the command line is made of them at every start.
 import json
 import math
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+import re
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from bids_app import __version__
 from bids_app.errors import OptionsError
-from model.files.fingerprint import text_sha256
+from bids_app.inputs.selection import Selection
+from bids_app.signal.options import SignalOptions
+from model.files.option import Option
+from model.files.strict import Count, Positive, Strict
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bids_app.inputs.selection import Selection
     from bids_app.signal.strategy import Strategy
-    from model.spec import CheckpointCard, Normalization
-
+    from model.spec import CheckpointCard
 
 Reports: TypeAlias = Literal["with", "none", "only"]
 """With the scans; not at all; of scans that were embedded earlier, and nothing else"""
-LOWEST_HIGH_PASS_HZ = 1e-4
-"""A period of three hours: no scan holds slower ones, and the filter's design breaks down."""
+
+_MB = {"": 1.0, "k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0**2}
+
+
+def megabytes(words: str) -> float:
+    """Read an amount of memory: ``8G``, ``8GB``, ``8000M``; a plain number is in MB.
+
+    Raises
+    ------
+    OptionsError
+        It is none of these, or nothing.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", words.strip().lower())
+    if found is None or not float(found[1]):
+        raise OptionsError(f"--mem {words}: expected an amount such as 8G, 8000M or 8000 (MB).")
+    return float(found[1]) * _MB[found[2]]
+
+
+def millimetres(words: str) -> float:
+    """Read a threshold of framewise displacement; 0 where it is switched off.
+
+    Raises
+    ------
+    OptionsError
+        It is neither a length nor ``none``.
+    """
+    try:
+        number = 0.0 if words.lower() == "none" else float(words)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise OptionsError(f"--fd-threshold {words}: expected millimetres, 0 or none.")
+    return number
 
 
 @dataclass(frozen=True, kw_only=True)
-class SignalOptions:
-    """Settings that change numbers, apart from strategy, atlas and checkpoint."""
+class LogOptions(Strict):
+    """How much is told on the way."""
 
-    high_pass_hz: float | None
-    """Lower edge of the band-pass; None: no high-pass."""
-    low_pass_hz: float | None
-    """Upper edge of the band-pass; None: no low-pass."""
-    despike: bool
-    """Bridge spikes of one or two volumes in single parcels before the filter."""
-    min_coverage: float
-    """Share of a parcel's voxels that must carry signal."""
-    dummy_scans: int | None
-    """Leading volumes to drop; None: fMRIPrep's non-steady-state columns decide."""
-    tr_s: float | None
-    """Repetition time that overrides sidecar and header."""
-    normalization: Normalization | None
-    """None: as the checkpoint was trained."""
-
-    def __post_init__(self) -> None:
-        high, low = self.high_pass_hz, self.low_pass_hz
-        for flag, value in (
-            ("--high-pass", high),
-            ("--low-pass", low),
-            ("--tr", self.tr_s),
-            ("--min-coverage", self.min_coverage),
-        ):
-            if value is not None and not math.isfinite(value):
-                raise OptionsError(f"{flag} {value}: expected a finite number.")
-        if high is not None and high < LOWEST_HIGH_PASS_HZ:
-            raise OptionsError(
-                f"--high-pass {high} Hz: expected at least {LOWEST_HIGH_PASS_HZ} Hz.",
-                hint="--high-pass none switches it off.",
-            )
-        if high is not None and low is not None and high >= low:
-            raise OptionsError(f"--high-pass {high} Hz must lie below --low-pass {low} Hz.")
+    verbose: Annotated[
+        int, Option("--verbose -v", "More log lines (-vv: libraries' too).", count=True)
+    ] = 0
+    quiet: Annotated[bool, Option("--quiet -q", "Errors only.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
+class AcceptedOptions(Strict):
+    """What other BIDS Apps take, accepted and without effect here."""
+
+    omp_nthreads: Annotated[
+        Count | None,
+        Option(
+            "--omp-nthreads",
+            "Accepted for compatibility: each process has one thread.",
+            metavar="COUNT",
+        ),
+    ] = None
+    skip_bids_validation: Annotated[
+        bool,
+        Option(
+            "--skip-bids-validation --skip-bids-validator --notrack",
+            "Accepted for compatibility: nothing is validated online or tracked.",
+        ),
+    ] = False
+    work_dir: Annotated[
+        Path | None,
+        Option("--work-dir -w", "Accepted for compatibility: no working files are kept."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderOptions(Strict):
+    """Which encoder, where it runs, how much at a time."""
+
+    checkpoint: Annotated[
+        Path | None,
+        Option(
+            "--checkpoint",
+            "Folder with weights and card, or a published .pth. Default: the bundled one.",
+            path="any",
+        ),
+    ] = None
+    device: Annotated[
+        str,
+        Option(
+            "--device",
+            "Where the encoder runs; auto takes a GPU if there is one.",
+            metavar="auto|cpu|cuda[:N]",
+        ),
+    ] = "auto"
+    batch_size: Annotated[
+        Count,
+        Option(
+            "--batch-size",
+            "Windows per forward pass; results do not depend on it.",
+            metavar="COUNT",
+        ),
+    ] = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvocationOptions(EncoderOptions):
+    """What commands share that embed many scans: encoder, processes, output."""
+
+    n_cpus: Annotated[
+        Count,
+        Option(
+            "--n-cpus --nprocs --nthreads",
+            "Runs processed at a time, each by a process of one thread. Default: the CPUs this "
+            "job may use.",
+            metavar="COUNT",
+        ),
+    ]
+    memory_mb: Annotated[
+        Positive,
+        Option(
+            "--mem --mem-mb",
+            "Memory for all processes together, such as 8G or 8000M (a plain number: MB), by "
+            "which fewer may run at a time. Default: what this job may use.",
+            metavar="SIZE",
+            read=megabytes,
+        ),
+    ]
+    reports: Annotated[
+        Reports,
+        Option("--reports-only", "Write the reports of what is done already.", value="only"),
+        Option("--no-reports", "Write no reports; --reports-only makes them later.", value="none"),
+    ] = "with"
+    overwrite: Annotated[bool, Option("--overwrite --force", "Redo what is done already.")] = False
+    config: str = ""
+    """All options of this invocation as TOML, as ``--config-file`` takes them; for the log."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(InvocationOptions):
     """One invocation at participant level."""
 
     bids_dir: Path
     output_dir: Path
-    derivatives: Path | None
     selection: Selection
-    atlas: Path | None
-    """Folder of an installed atlas; None: where ``semantoks assets`` puts it."""
-    checkpoint: Path | None
-    """None: the bundled one."""
-    strategy: Strategy
+    derivatives: Annotated[
+        Path | None,
+        Option(
+            "--derivatives -d",
+            "fMRIPrep derivative, if it is not BIDS_DIR itself or below it.",
+            path="folder",
+        ),
+    ] = None
+    atlas: Annotated[
+        Path | None,
+        Option(
+            "--atlas",
+            "Folder of an installed 457-parcel atlas. Default: where 'semantoks assets' puts it "
+            "($SEMANTOKS_HOME/atlas).",
+            path="folder",
+        ),
+    ] = None
+    denoise_strategy: Annotated[
+        str,
+        Option(
+            "--denoise-strategy --nuisance-regressors",
+            "Named strategy of semantoks, giga_connectome or xcp_d, 'none', or a JSON file of "
+            "your own (docs/denoising.md).",
+            metavar="NAME|FILE",
+        ),
+    ] = "default"
+    fd_threshold_mm: Annotated[
+        float | None,
+        Option(
+            "--fd-threshold",
+            "Framewise displacement beyond which a volume is an outlier; 0 or none: no limit. "
+            "Default: the strategy's.",
+            metavar="MM",
+            read=millimetres,
+        ),
+    ] = None
+    """None: the strategy's; 0: no limit."""
     signal: SignalOptions
-    device: str
-    batch_size: int
-    n_cpus: int
-    """Processes, each at one scan with one thread."""
-    memory_mb: float
-    """What all processes may need together."""
-    overwrite: bool
-    stop_on_first_crash: bool
-    reports: Reports
-    command: str
-    """The command line, for the log."""
+    stop_on_first_crash: Annotated[
+        bool, Option("--stop-on-first-crash", "Stop at the first run that fails.")
+    ] = False
 
-    def to_json(self) -> str:
-        """Return all settings as JSON."""
-        return json.dumps(asdict(self), indent=2, default=str) + "\n"
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.strategy  # noqa: B018 - a wrong name ends the command before anything is looked at
+
+    @cached_property
+    def strategy(self) -> "Strategy":
+        """The confounds strategy, with the threshold that is asked for in place of its own.
+
+        Raises
+        ------
+        OptionsError
+            Neither a name nor a file; or the file holds unknown keys or impossible values.
+        """
+        from bids_app.signal.strategy import load_strategy
+
+        strategy = load_strategy(self.denoise_strategy)
+        if self.fd_threshold_mm is None:
+            return strategy
+        return replace(strategy, fd_threshold_mm=self.fd_threshold_mm or None)
 
 
 def configuration_hash(
     *,
-    strategy: Strategy,
+    strategy: "Strategy",
     signal: SignalOptions,
-    card: CheckpointCard,
+    card: "CheckpointCard",
     space: str,
     atlas_sha256: str,
 ) -> str:
@@ -112,6 +243,8 @@ def configuration_hash(
     voxels. Scans with the same first part may stand in one table; the second part may
     differ, as the resolution of the atlas follows the BOLD grid.
     """
+    from model.files.fingerprint import text_sha256
+
     settings: dict[str, Any] = {
         "version": __version__,
         "strategy": asdict(strategy),

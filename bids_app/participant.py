@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from bids_app.inputs.discovery import Discovery
     from bids_app.inputs.scan import Scan
     from bids_app.invocation import Summary
-    from bids_app.options import RunOptions, SignalOptions
+    from bids_app.options import RunOptions
+    from bids_app.signal.options import SignalOptions
     from bids_app.signal.strategy import Strategy
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def run_participants(options: RunOptions) -> Summary:
     for participant, reasons in discovery.left_out().items():
         log.warning("sub-%s: no run to process: %s", participant, reasons)
     write_dataset_files(output_dir, derivative=derivative)
-    log_dir = new_log_folder(output_dir, options.to_json())
+    log_dir = new_log_folder(output_dir, options.config)
     invocation = Invocation(
         output_dir=output_dir,
         log_dir=log_dir,

@@ -2,86 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 
-from bids_app.cli.app import existing_folder
-from bids_app.cli.encoder import encoder_options, open_encoder
+from bids_app.options import EncoderOptions
+from bids_app.tasks.options import BlockOptions
+from model.cli.options import build, options_of
 from model.cli.program import Command
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-SECONDS = click.FloatRange(min=0)
+FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
 @click.command(cls=Command)
-@click.argument("output_dir", type=existing_folder)
-@click.argument("bids_dir", type=existing_folder)
-@click.option(
-    "--construction",
-    required=True,
-    type=click.Choice(["pad", "continuous", "concatenated"]),
-    help="Responding samples, then zeros; 40 s from the first one on; or two blocks in one patch.",
-)
-@click.option(
-    "--hrf-delay",
-    type=SECONDS,
-    metavar="SECONDS",
-    help="The response is the block, this much later. This or --double-gamma.",
-)
-@click.option(
-    "--double-gamma",
-    is_flag=True,
-    help="The response is where the block convolved with the canonical HRF exceeds 0.1.",
-)
-@click.option(
-    "--place",
-    type=click.Choice(["first", "last"]),
-    default="first",
-    show_default=True,
-    help="Patch of the window that holds the block; the other four are masked.",
-)
-@click.option(
-    "--merge-gap",
-    type=SECONDS,
-    metavar="SECONDS",
-    help="Trials of one condition that follow within this time are one block. "
-    "Default: each row of events.tsv is a block.",
-)
-@click.option(
-    "--condition", multiple=True, metavar="TRIAL_TYPE", help="Use only these; repeatable."
-)
-@encoder_options
-def main(output_dir: Path, bids_dir: Path, **arguments: Any) -> int:
-    """Embed the task blocks that BIDS_DIR's events.tsv name, of the runs in OUTPUT_DIR.
+@click.argument("bids_dir", type=FOLDER)
+@click.argument("semantoks_dir", type=FOLDER)
+@options_of(BlockOptions, EncoderOptions)
+def main(bids_dir: Path, semantoks_dir: Path, **arguments: Any) -> None:
+    """Embed the task blocks that BIDS_DIR's events.tsv name, of the runs in SEMANTOKS_DIR.
 
-    OUTPUT_DIR is what semantoks wrote at participant level. One row per block goes to
+    SEMANTOKS_DIR is what semantoks wrote at participant level. One row per block goes to
     group_desc-blocks_embedding.tsv there, one per run and condition to
     group_desc-conditions_embedding.tsv (docs/blocks.md).
     """
-    return _run(output_dir, bids_dir, arguments)
+    from bids_app.embedder import open_embedder
+    from bids_app.tasks.blocks import embed_blocks
 
-
-def _run(output_dir: Path, bids_dir: Path, arguments: dict[str, Any]) -> int:
-    from bids_app.errors import OptionsError
-    from bids_app.tasks.blocks import BlockOptions, embed_blocks
-    from model.tasks.block_windows import Response
-
-    if (arguments["hrf_delay"] is None) == (not arguments["double_gamma"]):
-        raise OptionsError(
-            "expected --hrf-delay SECONDS or --double-gamma, and one of them only.",
-            hint="The paper used an HRF-convolved regressor: --double-gamma.",
-        )
-    options = BlockOptions(
-        response=Response(delay_s=arguments["hrf_delay"], double_gamma=arguments["double_gamma"]),
-        construction=arguments["construction"],
-        place=arguments["place"],
-        merge_gap_s=arguments["merge_gap"],
-        conditions=arguments["condition"],
-    )
-    summary = embed_blocks(output_dir, bids_dir, options, open_encoder(arguments))
+    options = build(BlockOptions, arguments)
+    embedder = open_embedder(**vars(build(EncoderOptions, arguments)))
+    summary = embed_blocks(semantoks_dir, bids_dir, options, embedder)
     for path in summary.paths:
         click.echo(path)
     click.echo(
@@ -89,4 +39,3 @@ def _run(output_dir: Path, bids_dir: Path, arguments: dict[str, Any]) -> int:
         "events left out, see the status table.",
         err=True,
     )
-    return 0

@@ -1,73 +1,108 @@
 """What the user asked for: participants, sessions, tasks, runs, space, and a filter file."""
 
-from __future__ import annotations
-
+# Without `from __future__ import annotations`: the command line is made of them at every start.
 import difflib
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from bids_app.atlas.spaces import SPACES
 from bids_app.errors import NothingSelectedError, OptionsError
-from bids_app.inputs.entities import same_run_label
-from model.files.fault import faults_as
-from model.files.read import read_json, read_text
+from model.files.option import Option, TaskIds
+from model.files.strict import Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
     from bids_app.inputs.entities import Entities
 
 
+_LABELS = (
+    ("participant_labels", "sub", "--participant-label"),
+    ("exclude_participant_labels", "sub", "--exclude-participant-label"),
+    ("session_labels", "ses", "--session-label"),
+    ("task_ids", "task", "--task-id"),
+    ("run_labels", "run", "--run-label"),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Selection:
-    """Which runs to take; labels without prefix, an empty tuple means all."""
+class Selection(Strict):
+    """Which runs to take; an empty tuple means all.
 
-    participant_labels: tuple[str, ...] = ()
-    exclude_participant_labels: tuple[str, ...] = ()
-    session_labels: tuple[str, ...] = ()
-    task_ids: tuple[str, ...] = ()
-    run_labels: tuple[str, ...] = ()
-    space: str = "auto"
-    bids_filters: Mapping[str, Any] = field(default_factory=dict)
-    """The ``bold`` part of a filter file, as JSON gives it."""
+    Labels may come as they are typed: with prefix, several in one, or as a file of labels; they
+    are kept without.
 
-    @classmethod
-    def build(
-        cls,
-        *,
-        participant_labels: Iterable[str] = (),
-        exclude_participant_labels: Iterable[str] = (),
-        session_labels: Iterable[str] = (),
-        task_ids: Iterable[str] = (),
-        run_labels: Iterable[str] = (),
-        space: str = "auto",
-        bids_filter_file: Path | None = None,
-    ) -> Selection:
-        """Clean what came from the command line: prefixes, lists, files of labels.
+    Raises
+    ------
+    OptionsError
+        A label that no BIDS name can hold, an unknown space, an unreadable file.
+    """
 
-        Raises
-        ------
-        OptionsError
-            A label that no BIDS name can hold, an unknown space, an unreadable file.
-        """
-        if space not in ("auto", *SPACES):
+    participant_labels: Annotated[
+        tuple[str, ...],
+        Option(
+            "--participant-label",
+            "Participants, with or without 'sub-', or a text file with one per line.",
+            metavar="LABEL ...",
+        ),
+    ] = ()
+    exclude_participant_labels: Annotated[
+        tuple[str, ...],
+        Option("--exclude-participant-label", "Participants to leave out.", metavar="LABEL ..."),
+    ] = ()
+    session_labels: Annotated[
+        tuple[str, ...],
+        Option(
+            "--session-label --session-id",
+            "Sessions, with or without 'ses-'.",
+            metavar="LABEL ...",
+        ),
+    ] = ()
+    task_ids: TaskIds = ()
+    run_labels: Annotated[
+        tuple[str, ...],
+        Option(
+            "--run-label --run-id",
+            "Runs, with or without 'run-'; 1 selects 01 too.",
+            metavar="LABEL ...",
+        ),
+    ] = ()
+    space: Annotated[
+        str,
+        Option(
+            "--space",
+            "Space of the BOLD series, fsLR for CIFTI; auto takes, for each run, the one whose "
+            "atlas covers most parcels.",
+            choices=("auto", *SPACES),
+        ),
+    ] = "auto"
+    bids_filter_file: Annotated[
+        Path | None,
+        Option(
+            "--bids-filter-file",
+            "JSON of pybids filters in fMRIPrep's format; its 'bold' entry is used.",
+            path="file",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field, key, flag in _LABELS:
+            labels = _labels(getattr(self, field), key, flag)
+            object.__setattr__(self, field, labels)
+        if self.space not in ("auto", *SPACES):
             raise OptionsError(
-                f"--space {space}: expected one of {', '.join(('auto', *SPACES))}.",
+                f"--space {self.space}: expected one of {', '.join(('auto', *SPACES))}.",
                 hint="Native space and surfaces of single hemispheres are not read.",
             )
-        return cls(
-            participant_labels=_labels(participant_labels, "sub", "--participant-label"),
-            exclude_participant_labels=_labels(
-                exclude_participant_labels, "sub", "--exclude-participant-label"
-            ),
-            session_labels=_labels(session_labels, "ses", "--session-label"),
-            task_ids=_labels(task_ids, "task", "--task-id"),
-            run_labels=_labels(run_labels, "run", "--run-label"),
-            space=space,
-            bids_filters={} if bids_filter_file is None else load_bids_filter(bids_filter_file),
-        )
+        self.bids_filters  # noqa: B018 - a wrong file ends the command before anything is read
+
+    @cached_property
+    def bids_filters(self) -> Mapping[str, Any]:
+        """The ``bold`` part of the filter file, as JSON gives it."""
+        return {} if self.bids_filter_file is None else load_bids_filter(self.bids_filter_file)
 
     def participants(self, available: Sequence[str]) -> tuple[str, ...]:
         """Return the participants to process, in the order of `available`.
@@ -91,7 +126,7 @@ class Selection:
             raise NothingSelectedError("every selected participant is excluded.")
         return chosen
 
-    def wants(self, entities: Entities) -> bool:
+    def wants(self, entities: "Entities") -> bool:
         """Tell whether a run's session, task and run labels are asked for."""
         return (
             (not self.session_labels or entities.ses in self.session_labels)
@@ -99,7 +134,7 @@ class Selection:
             and (not self.run_labels or _run_wanted(entities.run, self.run_labels))
         )
 
-    def unmatched(self, found: Sequence[Entities]) -> list[str]:
+    def unmatched(self, found: "Sequence[Entities]") -> list[str]:
         """Return the session, task and run labels asked for that no file has."""
         return [
             *(f"ses-{x}" for x in self.session_labels if all(one.ses != x for one in found)),
@@ -123,6 +158,9 @@ def load_bids_filter(path: Path) -> dict[str, Any]:
     OptionsError
         Not a JSON object of objects.
     """
+    from model.files.fault import faults_as
+    from model.files.read import read_json
+
     with faults_as(OptionsError, where=f"--bids-filter-file {path}"):
         bold = read_json(path).get("bold", {})
     if not isinstance(bold, dict):
@@ -134,6 +172,8 @@ def load_bids_filter(path: Path) -> dict[str, Any]:
 
 
 def _run_wanted(run: str | None, labels: Sequence[str]) -> bool:
+    from bids_app.inputs.entities import same_run_label
+
     return run is not None and any(same_run_label(run, label) for label in labels)
 
 
@@ -168,6 +208,9 @@ def _from_files(values: Iterable[str]) -> list[str]:
 
     A label holds neither dot nor slash, so nothing can be both.
     """
+    from model.files.fault import faults_as
+    from model.files.read import read_text
+
     words: list[str] = []
     for value in values:
         if "." not in value and "/" not in value:

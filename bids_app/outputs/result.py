@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from bids_app.images.image import Image
     from bids_app.images.parcels import Parcellated
     from bids_app.inputs.scan import Scan
-    from bids_app.options import SignalOptions
     from bids_app.signal.confounds import Confounds
     from bids_app.signal.denoise import Denoised
+    from bids_app.signal.options import SignalOptions
     from bids_app.signal.strategy import Strategy
     from model.series import ParcelSeries, ScanEmbedding
     from model.spec import CheckpointCard

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bids_app import __version__
 from bids_app.errors import OptionsError, ScanError
 from bids_app.files import write_all
 from bids_app.invocation import Invocation, new_log_folder, outcome_of_fault, run_scans
@@ -19,43 +16,18 @@ from bids_app.series.read import read_series
 from bids_app.series.result import SeriesResult, series_files
 from bids_app.workers.processes import Limits
 from bids_app.workers.resources import process_memory_mb
-from model.files.fingerprint import text_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from bids_app.embedder import Embedder
     from bids_app.inputs.scan import Scan
     from bids_app.invocation import Summary
-    from bids_app.options import Reports
-    from model.spec import CheckpointCard, Normalization
+    from bids_app.options import InvocationOptions
+    from bids_app.series.options import SeriesOptions
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeriesOptions:
-    """Settings that change numbers, apart from the checkpoint."""
-
-    tr_s: float | None
-    """Repetition time in seconds; None: each file's sidecar has it."""
-    order: str | None
-    """Order of unnamed columns."""
-    ignore_others: bool
-    """Leave out named columns that are no parcel of the model."""
-    normalization: Normalization | None
-    """None: as the checkpoint was trained."""
-
-    def configuration(self, card: CheckpointCard) -> str:
-        """Return ``SETTINGS-READING``: scans with the same first part may share a table."""
-        shared = {
-            "version": __version__,
-            "input": "parcel series",
-            "checkpoint": card.weights_sha256,
-            "normalization": card.input_with(self.normalization).normalization,
-        }
-        return f"{_digest(shared, 16)}-{_digest(asdict(self), 8)}"
 
 
 def embed_foreign(scan: Scan, options: SeriesOptions, embedder: Embedder) -> SeriesResult:
@@ -123,19 +95,14 @@ def run_series(
     options: SeriesOptions,
     embedder: Embedder,
     *,
-    overwrite: bool,
-    n_cpus: int,
-    memory_mb: float,
-    reports: Reports = "with",
+    invocation: InvocationOptions,
 ) -> Summary:
     """Embed all series of the files; a bad one ends as an outcome, never the loop.
 
     Parameters
     ----------
-    n_cpus, memory_mb
-        Processes at a time, and what all may need together.
-    reports
-        Whether pages are made of the participants.
+    invocation
+        Processes and their memory, reports, and whether to redo what is done.
 
     Raises
     ------
@@ -151,30 +118,25 @@ def run_series(
             )
     scans = find_series(paths)
     write_dataset_files(output_dir, derivative=common_folder(paths))
-    log_dir = new_log_folder(output_dir, json.dumps(asdict(options), indent=2) + "\n")
+    log_dir = new_log_folder(output_dir, invocation.config)
     return run_scans(
         scans,
         Invocation(
             output_dir=output_dir,
             log_dir=log_dir,
             limits=Limits(
-                n_processes=n_cpus,
-                memory_mb=memory_mb,
+                n_processes=invocation.n_cpus,
+                memory_mb=invocation.memory_mb,
                 process_mb=process_memory_mb(embedder.checkpoint),
             ),
-            overwrite=overwrite,
-            reports=reports,
+            overwrite=invocation.overwrite,
+            reports=invocation.reports,
         ),
         embed=partial(
             run_scan, options=options, embedder=embedder, output_dir=output_dir, log_dir=log_dir
         ),
         earlier=partial(_earlier, output_dir, options.configuration(embedder.card)),
     )
-
-
-def _digest(settings: Mapping[str, object], length: int) -> str:
-    text = json.dumps(settings, sort_keys=True)
-    return text_sha256(text)[:length]
 
 
 def _earlier(output_dir: Path, configuration: str, scan: Scan) -> ScanOutcome | None:

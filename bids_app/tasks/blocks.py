@@ -19,21 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_app.embedder import Embedder
+    from bids_app.tasks.options import BlockOptions
     from model.cohort.outputs import Run
-    from model.tasks.block_windows import Construction, Place, Response
-
-
-@dataclass(frozen=True, kw_only=True)
-class BlockOptions:
-    """How events become windows."""
-
-    response: Response
-    construction: Construction
-    place: Place
-    merge_gap_s: float | None
-    """Join events of one condition that follow within this time; None: each row is a block"""
-    conditions: tuple[str, ...]
-    """Trial types that are used; empty: all"""
 
 
 @dataclass(frozen=True, kw_only=True)

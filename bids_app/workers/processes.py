@@ -151,7 +151,7 @@ class Processes:
             raise _cannot_start(f"the first {how}")
         # Who stops us may signal all our processes: let our own signal come first.
         time.sleep(0.5)
-        hint = "--n-cpus or --mem-mb bound how many run at a time"
+        hint = "--n-cpus or --mem bound how many run at a time"
         return Lost(reason=f"its process {how}; {hint}", tag=worker.tag)
 
     def __enter__(self) -> Processes:

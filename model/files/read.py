@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from typing import TYPE_CHECKING, Any
 
 from model.files.fault import FileError, reading
@@ -66,6 +65,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     FileError
         The file is absent or no TOML (its words name line and column).
     """
+    import tomllib
+
     text = read_text(path)
     with reading(path, "not readable as TOML"):
         return tomllib.loads(text)

@@ -20,6 +20,7 @@ from typing import (
 )
 
 from model.errors import ConfigError
+from model.files.option import without_options
 
 _T = TypeVar("_T", bound="Strict")
 _WORDS = {
@@ -63,13 +64,13 @@ class Strict:
     def __post_init__(self) -> None:
         wrong = []
         settings: type = type(self)
-        for name, kind in _kinds(settings).items():
+        for name, (kind, shown) in _kinds(settings).items():
             value = getattr(self, name)
             if isinstance(value, list) and get_origin(kind) is tuple:
                 value = tuple(value)
                 object.__setattr__(self, name, value)
             if not _fits(value, kind):
-                wrong.append(f"{name} {value!r:.80} (expected {_in_words(kind)})")
+                wrong.append(f"{shown} {value!r:.80} (expected {_in_words(kind)})")
         if wrong:
             raise ConfigError(f"found {', '.join(wrong)}.")
 
@@ -120,9 +121,13 @@ def check_keys(kind: type, values: Any, *, where: str) -> None:
 
 
 @cache
-def _kinds(settings: Any) -> dict[str, Any]:
-    """Return the annotations of a class by field."""
-    return get_type_hints(settings, include_extras=True)
+def _kinds(settings: Any) -> dict[str, tuple[Any, str]]:
+    """Return, by field, its annotation and its name in messages: the flag, if it has one."""
+    kinds = {}
+    for name, hint in get_type_hints(settings, include_extras=True).items():
+        kind, options = without_options(hint)
+        kinds[name] = kind, options[0].flag if options else name
+    return kinds
 
 
 def _fits(value: object, kind: Any) -> bool:

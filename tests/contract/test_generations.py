@@ -183,9 +183,7 @@ def discovered(tmp_path_factory):
             shutil.copytree(trees[generation], root, copy_function=os.link)
             located = locate_derivative(start)
             assert located == root
-            done[layout, generation] = find_scans(
-                located, Selection.build(), preferred_spaces=PREFERRED
-            )
+            done[layout, generation] = find_scans(located, Selection(), preferred_spaces=PREFERRED)
         return done[layout, generation]
 
     return discover
@@ -282,7 +280,7 @@ def test_a_run_of_bold_alone_is_taken_with_nothing_made_up(tmp_path, name):
             path.unlink()
         elif path.name.endswith("preproc_bold.nii.gz"):
             path.rename(path.with_suffix(""))
-    discovery = find_scans(tmp_path, Selection.build(), preferred_spaces=PREFERRED)
+    discovery = find_scans(tmp_path, Selection(), preferred_spaces=PREFERRED)
     assert len(discovery.scans) == len(RUNS) * 6
     for scan in discovery.scans:
         others = (scan.sources.mask, scan.sources.confounds, scan.sources.confounds_json)
@@ -299,7 +297,7 @@ def test_links_that_lead_nowhere_fail_their_runs_and_no_others(tmp_path, lost):
     for path in (tmp_path / "sub-nlin6").rglob(f"*_{lost}.nii.gz"):
         path.unlink()
         path.symlink_to("../../.git/annex/objects/gone")
-    discovery = find_scans(tmp_path, Selection.build(), preferred_spaces=PREFERRED)
+    discovery = find_scans(tmp_path, Selection(), preferred_spaces=PREFERRED)
     failed = {scan.entities.sub for scan in discovery.scans if scan.problem}
     assert failed == {"nlin6"}
     problems = [scan.problem for scan in discovery.scans if scan.problem]

@@ -101,7 +101,7 @@ def extract(shared_data, tmp_path_factory):
 def discover(root, *, spaces=(A, C), **selection):
     derivative = locate_derivative(root)
     preferred = {space: 450 if space == C else 457 for space in spaces}
-    return find_scans(derivative, Selection.build(**selection), preferred_spaces=preferred)
+    return find_scans(derivative, Selection(**selection), preferred_spaces=preferred)
 
 
 @pytest.fixture(scope="session")

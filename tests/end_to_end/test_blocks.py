@@ -48,7 +48,7 @@ def bids(tmp_path) -> Path:
 @pytest.fixture
 def blocks(embedded: Path, checkpoint: Path) -> Callable[..., Result]:
     def call(bids_dir: Path, *words: str) -> Result:
-        arguments = [str(embedded), str(bids_dir), *words, "--checkpoint", str(checkpoint)]
+        arguments = [str(bids_dir), str(embedded), *words, "--checkpoint", str(checkpoint)]
         return CliRunner().invoke(blocks_command, arguments)
 
     return call

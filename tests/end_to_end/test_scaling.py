@@ -130,7 +130,7 @@ def test_another_plan_in_the_same_folder_is_refused(plan):
     scale(plan)
     plan.write_text(PLAN.replace("seeds = [1, 2]", "seeds = [1, 3]"))
     answer = scale(plan)
-    assert answer.exit_code == 1
+    assert answer.exit_code == 2
     assert "other settings" in answer.output
 
 

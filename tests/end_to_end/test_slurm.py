@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from bids_app.cli.slurm import main
+from bids_app.cli.app import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,9 +41,10 @@ def scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def slurm(atlas: Path, checkpoint: Path) -> Callable[..., Result]:
-    def call(bids: Path, out: Path, *words: object) -> Result:
+    def call(bids: Path, out: Path, *words: object, job: tuple[object, ...] = ()) -> Result:
         extra = ["--atlas", atlas, "--checkpoint", checkpoint, "--n-cpus", 1]
-        return CliRunner().invoke(main, [str(word) for word in (bids, out, *extra, *words)])
+        words = ("slurm", *job, "--", bids, out, "participant", *extra, *words)
+        return CliRunner().invoke(main, [str(word) for word in words])
 
     return call
 
@@ -58,17 +59,21 @@ def test_a_dry_run_prints_scripts_that_bash_understands_and_writes_nothing(
 ) -> None:
     data = builders.make_dataset(tmp_path / "in", subjects=("01", "02", "03"))
     answer = slurm(
-        data.root, tmp_path / "out", "--dry-run", "--participants-per-task", 2,
-        "--high-pass", "none", "--sbatch-args", "-A me --partition=long", "--tsv",
-        "--exclude-participant-label", "02", "--at-a-time", 5,
+        data.root, tmp_path / "out", "--high-pass", "none", "--tsv",
+        "--exclude-participant-label", "02", "-t", "rest", "nback",
+        job=("--dry-run", "--participants-per-task", 2, "--at-a-time", 5,
+             "--sbatch-args", "-A me --partition=long"),
     )  # fmt: skip
     assert answer.exit_code == 0, answer.output
     found = scripts(answer.output)
     assert found["participants.txt"].split() == ["01", "03"]
     assert "#SBATCH --array=1-1%5\n" in found["array.sh"]
     assert "#SBATCH -A me --partition=long\n" in found["array.sh"]
-    assert " --high-pass none " in found["array.sh"]
-    assert "--exclude" not in found["array.sh"]
+    assert (
+        " --high-pass none --tsv --exclude-participant-label 02 -t rest nback --mem "
+        in found["array.sh"]
+    )
+    assert " --participant-label $labels &" in found["array.sh"]
     assert found["group.sh"].rstrip().endswith(" group --tsv")
     for name in ("array.sh", "group.sh"):
         subprocess.run(["bash", "-n"], input=found[name], text=True, check=True)
@@ -77,8 +82,8 @@ def test_a_dry_run_prints_scripts_that_bash_understands_and_writes_nothing(
 
 def test_a_container_sees_the_files_that_options_name(tmp_path, slurm, atlas, checkpoint) -> None:
     data = builders.make_dataset(tmp_path / "in")
-    words = ("--dry-run", "--no-group", "--image", checkpoint / "card.json")
-    answer = slurm(data.root, tmp_path / "out", *words)
+    job = ("--dry-run", "--no-group", "--image", checkpoint / "card.json")
+    answer = slurm(data.root, tmp_path / "out", job=job)
     (line,) = (x for x in scripts(answer.output)["array.sh"].splitlines() if "apptainer" in x)
     for path in (data.root, atlas, checkpoint):
         assert f"-B {path}:{path}:ro" in line
@@ -88,13 +93,13 @@ def test_a_container_sees_the_files_that_options_name(tmp_path, slurm, atlas, ch
 
 def test_a_gpu_is_the_nodes_and_is_handed_to_a_container(tmp_path, slurm, checkpoint) -> None:
     data = builders.make_dataset(tmp_path / "in")
-    words = ("--dry-run", "--no-group", "--image", checkpoint / "card.json", "--device", "cuda:31")
-    answer = slurm(data.root, tmp_path / "out", *words)
+    job = ("--dry-run", "--no-group", "--image", checkpoint / "card.json")
+    answer = slurm(data.root, tmp_path / "out", "--device", "cuda:31", job=job)
     assert answer.exit_code == 0, answer.output
     script = scripts(answer.output)["array.sh"]
     assert "apptainer run --cleanenv --nv -B " in script
     assert " --device cuda:31 " in script
-    assert slurm(data.root, tmp_path / "out", "--dry-run", "--device", "gpu").exit_code == 2
+    assert slurm(data.root, tmp_path / "out", "--device", "gpu", job=job).exit_code == 2
 
 
 def test_what_failed_is_submitted_again_and_nothing_else(tmp_path, slurm, scheduler) -> None:
@@ -111,7 +116,7 @@ def test_what_failed_is_submitted_again_and_nothing_else(tmp_path, slurm, schedu
     data.scans[0].confounds.write_bytes(table)
     assert "1 participants have runs to do" in slurm(data.root, out).output
     assert list(group_status(out)) == ["embedded", "embedded"]
-    answer = slurm(data.root, out, "--no-group")
+    answer = slurm(data.root, out, job=("--no-group",))
     assert "0 participants have runs to do" in answer.output
     assert len((scheduler / "calls").read_text().splitlines()) == 4
 
@@ -143,3 +148,21 @@ def test_a_misspelt_participant_is_refused_before_anything_is_submitted(
     data = builders.make_dataset(tmp_path / "in")
     assert slurm(data.root, tmp_path / "out", "--participant-label", "1").exit_code == 2
     assert not (scheduler / "calls").exists()
+
+
+def test_participants_that_are_chosen_are_each_in_one_task_only(tmp_path, slurm) -> None:
+    data = builders.make_dataset(tmp_path / "in", subjects=("01", "02", "03"))
+    words = ("--participant_label", "01", "sub-03", "--mem", "3G")
+    job = ("--dry-run", "--participants-per-task", 1)
+    found = scripts(slurm(data.root, tmp_path / "out", *words, job=job).output)
+    assert found["participants.txt"].split() == ["01", "03"]
+    assert "#SBATCH --array=1-2\n" in found["array.sh"]
+    assert "#SBATCH --mem=3072M\n" in found["array.sh"]
+    assert " --mem 3G --participant-label $labels &" in found["array.sh"]
+
+
+@pytest.mark.parametrize("words", [("group",), ("participant", "--dry-run")])
+def test_what_no_task_can_do_is_a_usage_error(tmp_path, words) -> None:
+    data = builders.make_dataset(tmp_path / "in")
+    call = ["slurm", "--dry-run", str(data.root), str(tmp_path / "out"), *words]
+    assert CliRunner().invoke(main, call).exit_code == 2

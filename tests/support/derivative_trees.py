@@ -22,7 +22,7 @@ def fill(root, *names):
 
 def discover(root, *, spaces=(A, C), **selection):
     preferred = {space: ALL[space] for space in spaces}
-    return find_scans(root, Selection.build(**selection), preferred_spaces=preferred)
+    return find_scans(root, Selection(**selection), preferred_spaces=preferred)
 
 
 def reasons(discovery):

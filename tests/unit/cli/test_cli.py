@@ -5,7 +5,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bids_app import __version__
-from bids_app.cli.app import main
+from bids_app.cli.app import main, resolve_options
+from bids_app.errors import OptionsError
 from bids_app.workers.resources import available_cpus
 
 
@@ -41,11 +42,11 @@ def test_a_single_value_option_does_not_swallow_words() -> None:
 
 
 def test_cutoffs_take_a_frequency_or_none() -> None:
-    params = parse("--high-pass", "none", "--low-pass", "0.08")
-    assert params["high_pass"] is None
-    assert params["low_pass"] == 0.08
-    with pytest.raises(click.BadParameter, match="positive frequency"):
-        parse("--high-pass", "-1")
+    signal = resolve_options(parse("--high-pass", "none", "--low-pass", "0.08")).signal
+    assert signal.high_pass_hz is None
+    assert signal.low_pass_hz == 0.08
+    with pytest.raises(OptionsError, match="positive frequency"):
+        resolve_options(parse("--high-pass", "-1"))
 
 
 def test_usage_errors_exit_with_2_and_an_unknown_level_with_17(tmp_path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from derivative_trees import CIFTI, RUN, A, C, G, discover, fill, names
 
-from bids_app.cli.tables import discovery_lines
+from bids_app.cli.app import discovery_lines
 from bids_app.errors import NothingSelectedError, OptionsError
 from bids_app.images.stream import count_frames
 from bids_app.inputs.locate import locate_derivative

@@ -10,7 +10,7 @@ from bids_app.inputs.selection import Selection, load_bids_filter
 
 
 def test_prefixes_lists_and_repetitions_mean_the_same_labels():
-    selection = Selection.build(
+    selection = Selection(
         participant_labels=["sub-01", "02,03", "04 sub-05", "01"],
         session_labels=["ses-a"],
         task_ids=["task-rest", "nback"],
@@ -23,7 +23,7 @@ def test_prefixes_lists_and_repetitions_mean_the_same_labels():
 
 
 def test_only_one_prefix_is_stripped():
-    assert Selection.build(participant_labels=["sub-sub01"]).participant_labels == ("sub01",)
+    assert Selection(participant_labels=["sub-sub01"]).participant_labels == ("sub01",)
 
 
 @pytest.mark.parametrize(
@@ -32,35 +32,35 @@ def test_only_one_prefix_is_stripped():
 def test_participants_may_come_from_a_list_or_a_participants_table(tmp_path, text):
     path = tmp_path / "who.txt"
     path.write_text(text)
-    assert Selection.build(participant_labels=[str(path)]).participant_labels == ("01", "02")
+    assert Selection(participant_labels=[str(path)]).participant_labels == ("01", "02")
 
 
 def test_a_file_of_labels_that_is_not_there_is_a_usage_error(tmp_path):
     with pytest.raises(OptionsError, match=r"who\.txt"):
-        Selection.build(participant_labels=[str(tmp_path / "who.txt")])
+        Selection(participant_labels=[str(tmp_path / "who.txt")])
 
 
 def test_a_label_that_cannot_exist_is_a_usage_error():
     with pytest.raises(OptionsError, match="ta_sk"):
-        Selection.build(task_ids=["ta_sk"])
+        Selection(task_ids=["ta_sk"])
 
 
 def test_a_space_that_is_not_read_is_a_usage_error():
     with pytest.raises(OptionsError, match="MNI152NLin6Asym"):
-        Selection.build(space="T1w")
+        Selection(space="T1w")
 
 
 def test_without_labels_every_participant_is_selected_in_the_order_of_the_dataset():
-    assert Selection.build().participants(["02", "10", "9"]) == ("02", "10", "9")
+    assert Selection().participants(["02", "10", "9"]) == ("02", "10", "9")
 
 
 def test_excluded_participants_are_left_out():
-    selection = Selection.build(exclude_participant_labels=["sub-02"])
+    selection = Selection(exclude_participant_labels=["sub-02"])
     assert selection.participants(["01", "02", "03"]) == ("01", "03")
 
 
 def test_an_unknown_participant_is_an_error_that_names_near_ones():
-    selection = Selection.build(participant_labels=["MSC1"])
+    selection = Selection(participant_labels=["MSC1"])
     with pytest.raises(OptionsError, match="MSC01") as caught:
         selection.participants(["MSC01", "MSC10", "other"])
     assert caught.value.exit_code == 2
@@ -68,24 +68,24 @@ def test_an_unknown_participant_is_an_error_that_names_near_ones():
 
 def test_an_unknown_excluded_participant_is_an_error_too():
     with pytest.raises(OptionsError, match="exclude-participant-label"):
-        Selection.build(exclude_participant_labels=["9"]).participants(["01"])
+        Selection(exclude_participant_labels=["9"]).participants(["01"])
 
 
 def test_excluding_everybody_selects_nothing():
-    selection = Selection.build(participant_labels=["1"], exclude_participant_labels=["1"])
+    selection = Selection(participant_labels=["1"], exclude_participant_labels=["1"])
     with pytest.raises(NothingSelectedError):
         selection.participants(["1", "2"])
 
 
 def test_run_1_selects_run_01_and_not_a_scan_without_a_run():
-    selection = Selection.build(run_labels=["1"])
+    selection = Selection(run_labels=["1"])
     assert selection.wants(Entities(sub="a", run="01"))
     assert not selection.wants(Entities(sub="a", run="10"))
     assert not selection.wants(Entities(sub="a"))
 
 
 def test_sessions_and_tasks_are_compared_as_written():
-    selection = Selection.build(session_labels=["1"], task_ids=["rest"])
+    selection = Selection(session_labels=["1"], task_ids=["rest"])
     assert selection.wants(Entities(sub="a", ses="1", task="rest"))
     assert not selection.wants(Entities(sub="a", ses="01", task="rest"))
     assert not selection.wants(Entities(sub="a", ses="1", task="restAP"))
@@ -102,4 +102,4 @@ def test_a_filter_file_of_another_form_is_a_usage_error(tmp_path, text):
     path = tmp_path / "filter.json"
     path.write_text(text)
     with pytest.raises(OptionsError, match="bids-filter-file"):
-        Selection.build(bids_filter_file=path)
+        Selection(bids_filter_file=path)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pandas as pd
@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bids_app.cli.series import ORDERS
 from bids_app.errors import OptionsError, ScanError
 from bids_app.series.columns import declared_orders, map_by_name
 from bids_app.series.find import entities_of, find_series
+from bids_app.series.options import Order
 from bids_app.series.read import read_series, series_keys
 from model.errors import SeriesError
 from model.networks import parcel_names
@@ -44,7 +44,7 @@ def owners(values: np.ndarray) -> np.ndarray:
 
 
 def test_the_command_offers_the_orders_that_can_be_read() -> None:
-    assert set(ORDERS) == set(declared_orders())
+    assert set(get_args(Order)) == set(declared_orders())
 
 
 def test_named_columns_find_their_parcels_whatever_their_order(tmp_path) -> None:

@@ -1,0 +1,118 @@
+"""The scripts of a study: an array over its participants, and the group step after it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_app.embedder import names_gpu
+from bids_app.slurm.script import (
+    Request,
+    array_script,
+    cut,
+    group_request,
+    group_script,
+    largest_array,
+    task_list,
+    task_minutes,
+)
+from bids_app.slurm.survey import survey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bids_app.options import RunOptions
+    from bids_app.slurm.options import JobOptions
+    from bids_app.slurm.survey import Survey
+
+TASK_CPUS = 4
+"""CPUs of a task, where the user's words do not say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A call of semantoks at participant level, in the user's words."""
+
+    options: RunOptions
+    """What the words mean"""
+    words: Sequence[str]
+    """As they were given, without the participants: each task has its own"""
+    positionals: tuple[str, str]
+    """Input and output folder, as they were given"""
+    tsv: bool
+    """The group step shall write text too"""
+    n_cpus: int | None
+    memory_mb: float | None
+    """As the words say; None: they do not"""
+
+
+def plan_jobs(call: Call, job: JobOptions, folder: Path) -> tuple[Survey, dict[str, str]]:
+    """Survey the participants that a call selects, and write the scripts that process them.
+
+    Parameters
+    ----------
+    folder
+        Where the scripts will be, and their logs.
+
+    Returns
+    -------
+    What is left to do, and text by name of the file; no ``array.sh`` where nothing is.
+
+    Raises
+    ------
+    AppError
+        As the participant level would.
+    """
+    n_cpus = call.n_cpus or TASK_CPUS
+    found = survey(replace(call.options, n_cpus=n_cpus), atlas_needed=job.image is None)
+    program = _program(call, job)
+    scripts: dict[str, str] = {}
+    if found.to_do:
+        tasks = cut(
+            found.to_do,
+            per_task=job.participants_per_task,
+            n_cpus=n_cpus,
+            at_most=largest_array(),
+        )
+        request = Request(
+            n_cpus=n_cpus,
+            memory_mb=round(call.memory_mb or found.task_memory_mb(n_cpus)),
+            minutes=job.minutes or task_minutes(tasks, n_cpus=n_cpus),
+            sbatch_args=job.sbatch_args,
+        )
+        words = [*program, *call.words, *_limits(call, request)]
+        scripts["array.sh"] = array_script(
+            words, request, n_tasks=len(tasks), at_a_time=job.at_a_time, folder=folder
+        )
+        scripts["participants.txt"] = task_list(tasks)
+    if job.group:
+        words = [*program, *call.positionals, "group", *(["--tsv"] if call.tsv else [])]
+        request = group_request(found.n_scans, sbatch_args=job.sbatch_args)
+        scripts["group.sh"] = group_script(words, request, folder=folder)
+    return found, scripts
+
+
+def _program(call: Call, job: JobOptions) -> list[str]:
+    """Return the words that start semantoks on a node.
+
+    In a container the files that the user's words name are seen where they are outside; the
+    folder where the jobs are submitted is too, by Apptainer's default.
+    """
+    if job.image is None:
+        # -P: nothing in the folder where a job is submitted is taken for a module.
+        return [sys.executable, "-P", "-m", "bids_app"]
+    values = (word.rpartition("=")[2] for word in call.words)
+    named = {Path(value).absolute() for value in values if value}
+    output = call.options.output_dir.absolute()
+    inputs = [f"{path}:{path}:ro" for path in sorted(named - {output}) if path.exists()]
+    binds = [word for bind in (*inputs, f"{output}:{output}") for word in ("-B", bind)]
+    gpu = ["--nv"] if names_gpu(call.options.device) else []
+    return ["apptainer", "run", "--cleanenv", *gpu, *binds, str(job.image.resolve())]
+
+
+def _limits(call: Call, request: Request) -> list[str]:
+    """Return what a task may use, where the user's words do not say."""
+    words = [] if call.n_cpus else ["--n-cpus", str(request.n_cpus)]
+    return words if call.memory_mb else [*words, "--mem", f"{request.memory_mb}M"]

@@ -1,0 +1,99 @@
+"""What holds for every command of both programs."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from bids_app import __version__, errors
+from bids_app.cli.app import COMMANDS
+from bids_app.cli.app import main as semantoks
+from model.cli.app import main as semantoks_model
+from model.cli.program import EXIT_CODES
+from model.errors import SemantoksError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    yield name, command
+    if isinstance(command, click.Group):
+        for key, child in command.commands.items():
+            yield from commands(child, f"{name} {key}")
+
+
+EVERY = {
+    **dict(commands(semantoks, "semantoks")),
+    **dict(commands(semantoks_model, "semantoks-model")),
+}
+for word in COMMANDS:
+    EVERY |= dict(commands(import_module(f"bids_app.cli.{word}").main, f"semantoks {word}"))
+
+each_command = pytest.mark.parametrize("name", EVERY)
+
+
+def call(name: str, *words: str) -> click.testing.Result:
+    program, *path = name.split()
+    main = semantoks if program == "semantoks" else semantoks_model
+    return CliRunner().invoke(main, [*path, *words])
+
+
+def options() -> Iterator[tuple[str, click.Option]]:
+    for name, command in EVERY.items():
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                yield name, parameter
+
+
+@each_command
+def test_every_command_has_help_and_version(name: str) -> None:
+    assert call(name, "--version").output == f"semantoks {__version__}\n"
+    assert call(name, "-h").output == call(name, "--help").output
+    assert EVERY[name].help
+
+
+@each_command
+def test_every_command_tells_a_usage_error_in_one_way(name: str) -> None:
+    answer = call(name, "--nonsense")
+    assert answer.exit_code == 2
+    assert answer.stderr.startswith("semantoks: error: ")
+
+
+def test_the_commands_are_listed_and_their_names_are_no_folders(tmp_path, monkeypatch) -> None:
+    listed = call("semantoks", "--help").output
+    assert all(f"semantoks {name}" in listed for name in COMMANDS)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    assert call("semantoks", "demo").exit_code == 2  # the command, which needs OUT
+    answer = call("semantoks", "./demo", "out", "participant", "--dry-run")
+    assert answer.exit_code == 16  # the folder, which is no derivative
+    assert "demo" in answer.stderr
+
+
+def every_error(kind: type[SemantoksError]) -> Iterator[type[SemantoksError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from every_error(child)
+
+
+def test_every_error_ends_with_a_code_of_the_table() -> None:
+    assert errors.AppError in every_error(SemantoksError)
+    assert {kind.exit_code for kind in every_error(SemantoksError)} <= set(EXIT_CODES)
+
+
+def test_the_table_of_exit_codes_is_that_of_help_and_usage_page() -> None:
+    page = (ROOT / "docs/usage.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", page, re.MULTILINE)
+    assert {int(code): text for code, text in rows} == EXIT_CODES
+    for name in ("semantoks", "semantoks-model"):
+        listed = " ".join(call(name, "--help").output.split())
+        assert all(f"{code} {text}" in listed for code, text in EXIT_CODES.items())

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from bids_app.atlas.labels import same_grid
 from bids_app.errors import ScanError
 from bids_app.images.stream import DAMAGE, open_image_file
+from model.series import shown
 
 if TYPE_CHECKING:
     import io
@@ -48,6 +49,8 @@ class NiftiFile:
     slope: float = 1.0
     inter: float = 0.0
     """A voxel's value is ``slope * stored + inter``"""
+
+    __repr__ = shown
 
     @property
     def block_voxels(self) -> int:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from model.series import shown
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -35,6 +37,8 @@ class Coverage:
     reason: tuple[str, ...]
     """(P,) why a parcel is missing; empty where it is used"""
 
+    __repr__ = shown
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Parcellated:
@@ -50,6 +54,8 @@ class Parcellated:
     """Voxels of atlas and mask left out because a volume holds NaN or infinity there"""
     mirror_margin: float | None = None
     """`bids_app.quality.place.mirror_margin`; None where there is no mask file"""
+
+    __repr__ = shown
 
 
 def judge_coverage(

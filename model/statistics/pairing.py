@@ -42,6 +42,9 @@ class Pairing:
     rows: npt.NDArray[np.intp]
     """(S, 2, W) rows of the first and of the second session"""
 
+    def __repr__(self) -> str:
+        return f"Pairing({self.comparison!r}, {len(self.subjects)} subjects, {self.rows.shape})"
+
 
 def pairings(keys: list[Key]) -> list[Pairing]:
     """Pair every session with every other, within each pipeline and across two.

@@ -107,7 +107,8 @@ def run_series(
     Raises
     ------
     AppError
-        The output cannot be written, or two series would have the same name.
+        The output cannot be written, two series would have the same name, or nothing gives a
+        repetition time.
     """
     for path in paths:
         check_output_folder(output_dir, bids_dir=path, derivative=path)
@@ -117,6 +118,12 @@ def run_series(
                 hint="Name another output folder.",
             )
     scans = find_series(paths)
+    if options.tr_s is None and not any(scan.sources.sidecar for scan in scans):
+        raise OptionsError(
+            f"no repetition time: no --tr, and none of {len(paths)} files has a JSON of the same "
+            "name with RepetitionTime or SamplingFrequency.",
+            hint="Give the seconds between frames with --tr.",
+        )
     write_dataset_files(output_dir, derivative=common_folder(paths))
     log_dir = new_log_folder(output_dir, invocation.config)
     return run_scans(

@@ -178,6 +178,16 @@ def test_level_and_scale_of_a_parcel_do_not_matter(tmp_path, embed) -> None:
     np.testing.assert_allclose(scan_row(tmp_path / "a"), scan_row(tmp_path / "b"), atol=1e-3)
 
 
+def test_a_repetition_time_that_no_file_has_is_asked_for_once(tmp_path, embed):
+    files = [write(tmp_path / f"sub-0{i}.tsv", series(seed=i)) for i in (1, 2, 3)]
+    answer = embed(*files, tmp_path / "out")
+    assert answer.exit_code == 2
+    assert answer.output.count("no repetition time") == 1
+    assert "none of 3 files" in answer.output
+    assert "--tr" in answer.output
+    assert not (tmp_path / "out").exists()
+
+
 def test_misuse_has_the_exit_codes_of_the_main_command(tmp_path, embed) -> None:
     file = write(tmp_path / "sub-01.tsv", series())
     assert embed(tmp_path / "absent.tsv", tmp_path / "out", "--tr", 2).exit_code == 2

@@ -60,7 +60,8 @@ def main() -> None:
                         np.where(w.missing[:, None], np.nan, piece).T
                         for w in windows
                         for piece in w.values
-                    ]
+                    ],
+                    [scan.values for scan in series],
                 ),
             ),
         }

@@ -13,12 +13,10 @@ from model.evaluation.vectors import ByLevel, Vectors
 from model.networks import parcels
 from model.preprocess import window
 from model.statistics.connectivity import (
+    TangentSpace,
     correlations,
     fisher_z,
-    inverse_root,
-    of_eigenvalues,
     shrunk_covariance,
-    tangent_vectors,
 )
 from model.statistics.pairing import EvaluationError
 
@@ -41,7 +39,10 @@ PEARSON, FISHER, WITHIN, TANGENT = (
 )
 
 
-def connectivity(pieces: Sequence[npt.NDArray[np.floating]]) -> dict[str, Float32Array]:
+def connectivity(
+    pieces: Sequence[npt.NDArray[np.floating]],
+    scans: Sequence[npt.NDArray[np.floating]] | None = None,
+) -> dict[str, Float32Array]:
     """Describe every piece of data by its connectivity.
 
     Parameters
@@ -49,40 +50,36 @@ def connectivity(pieces: Sequence[npt.NDArray[np.floating]]) -> dict[str, Float3
     pieces
         (T, P) series, NaN where a parcel is missing. Parcels that any piece lacks, or that are
         constant in one, are left out of all.
+    scans
+        (T, P) the whole scans that the pieces are of, where they are parts; the tangent space is
+        that at the mean of the scans, for it takes long to find.
 
     Returns
     -------
     (R, edges) by kind: Pearson's correlations; Fisher's z of them; the same within networks
-    only; and the tangent space at the mean covariance (shrunk after Ledoit and Wolf).
+    only; and the tangent space at the geometric mean of the scans' covariances (shrunk after
+    Ledoit and Wolf), without labels.
     """
     present = np.all([piece.std(axis=0) > 0 for piece in pieces], axis=0)
-    series = [np.asarray(piece[:, present], dtype=np.float64) for piece in pieces]
     network = np.array([parcel.network for parcel in parcels()])[present]
     rows, columns = np.triu_indices(present.sum(), 1)
     same = network[rows] == network[columns]
-    pearson = np.stack([correlations(x) for x in series])
+    pearson = np.stack([correlations(piece[:, present]) for piece in pieces])
     fisher = fisher_z(pearson)
-    found: dict[str, Array | Float32Array] = {
+    covariances = [_covariance(piece[:, present]) for piece in pieces]
+    of_scans = covariances if scans is None else [_covariance(scan[:, present]) for scan in scans]
+    return {
         PEARSON: pearson,
         FISHER: fisher,
         WITHIN: fisher[:, same],
-        TANGENT: tangent([shrunk_covariance(_standardised(x)) for x in series]),
+        TANGENT: TangentSpace(of_scans).vectors(covariances).astype(np.float32),
     }
-    return {name: values.astype(np.float32) for name, values in found.items()}
 
 
-def tangent(covariances: Sequence[Array]) -> Array:
-    """(R, P (P + 1) / 2) vectors in the tangent space at the arithmetic mean of R covariances.
-
-    The reference is taken over all pieces given, without labels.
-    """
-    return tangent_vectors(covariances, of_eigenvalues(inverse_root, np.mean(covariances, axis=0)))
-
-
-def _standardised(series: Array) -> Array:
-    """(T, P) series with mean 0 and variance 1 over time, so that covariance is correlation."""
-    z = series - series.mean(axis=0)
-    return np.asarray(z / np.sqrt((z**2).mean(axis=0)))
+def _covariance(series: npt.NDArray[np.floating]) -> Array:
+    """(P, P) shrunk covariance of (T, P) series of variance 1, which is their correlation."""
+    z = np.asarray(series, np.float64) - np.mean(series, axis=0, dtype=np.float64)
+    return shrunk_covariance(z / np.sqrt((z**2).mean(axis=0)))
 
 
 RANDOM_SEEDS = (0, 1, 2)
@@ -99,7 +96,7 @@ def connectivity_vectors(runs: Mapping[Key, Run], series: Mapping[Key, ParcelSer
         for number, samples in enumerate(window_samples(run, series[key])):
             keys.append(replace(key, window=number))
             pieces.append(series[key].values[samples])
-    found["window"] = Vectors(keys=keys, sets=connectivity(pieces))
+    found["window"] = Vectors(keys=keys, sets=connectivity(pieces, scans))
     return found
 
 

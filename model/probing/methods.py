@@ -11,8 +11,7 @@ import numpy as np
 
 from model.probing.head import RATES, train_probe
 from model.probing.samples import Learned, ProbeError
-from model.probing.tangent import learn_tangent
-from model.statistics.connectivity import fisher_z
+from model.statistics.connectivity import TangentSpace, fisher_z
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -63,6 +62,16 @@ def learn_scaling(train: Samples, *, standardize: bool) -> Learned:
     def apply(values: FloatArray) -> FloatArray:
         scaled = (values - mean) / spread / size
         return np.asarray(scaled if axes is None else scaled @ axes, np.float32)
+
+    return Learned(apply=apply, seen=frozenset(train.subjects))
+
+
+def learn_tangent(train: Samples) -> Learned:
+    """Learn the tangent space at the mean of the training covariances (S, P, P)."""
+    space = TangentSpace(train.values.astype(float))
+
+    def apply(covariances: FloatArray) -> FloatArray:
+        return space.vectors(covariances.astype(float)).astype(np.float32)
 
     return Learned(apply=apply, seen=frozenset(train.subjects))
 

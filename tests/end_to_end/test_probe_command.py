@@ -119,8 +119,7 @@ def test_a_number_is_regressed(probe, tmp_path):
     assert content["classes"] == []
 
 
-def test_tangent_space_runs_on_whole_brains(probe, tmp_path, monkeypatch):
-    monkeypatch.setattr("model.probing.tangent.MAX_STEPS", 1)
+def test_tangent_space_runs_on_whole_brains(probe, tmp_path):
     answer = probe("planted", "--repetitions", 1, *only("tangent-linear"))
     assert answer.exit_code == 0, answer.output
     content = results(tmp_path)

@@ -14,13 +14,12 @@ from model.evaluation.baselines import (
     TANGENT,
     WITHIN,
     connectivity,
-    tangent,
 )
 from model.evaluation.compare import Resampling, findings
 from model.evaluation.leakage import motion_r2, site_accuracy
 from model.evaluation.vectors import Vectors, one_below_other, side_by_side
 from model.statistics.bootstrap import mean_interval, resample
-from model.statistics.connectivity import shrunk_covariance
+from model.statistics.connectivity import TangentSpace, shrunk_covariance
 from model.statistics.measures import (
     alpha_req,
     identification,
@@ -274,10 +273,16 @@ def test_the_covariance_is_shrunk_as_ledoit_and_wolf_say():
     np.testing.assert_allclose(shrunk_covariance(x), ledoit_wolf(x, assume_centered=True)[0])
 
 
+def tangent(covariances):
+    return TangentSpace(covariances).vectors(covariances)
+
+
 def test_tangent_vectors_are_zero_at_the_reference_and_keep_distances_when_parcels_mix():
     rng = np.random.default_rng(0)
     covariances = [np.cov(rng.normal(size=(6, 40))) for _ in range(5)]
     np.testing.assert_allclose(tangent([covariances[0]] * 3), 0, atol=1e-9)
+    # The reference is the geometric mean, the one with which the logarithms cancel.
+    np.testing.assert_allclose(tangent(covariances).mean(axis=0), 0, atol=1e-5)
     mixing = rng.normal(size=(6, 6))
     plain, mixed = tangent(covariances), tangent([mixing @ c @ mixing.T for c in covariances])
     np.testing.assert_allclose(plain @ plain.T, mixed @ mixed.T, atol=1e-6)

@@ -1,1 +1,6 @@
-"""The encoder in the evaluation suite brainmarks."""
+"""The encoder and the app's outputs in the evaluation suite brainmarks.
+
+Does not import the suite: its registry finds ``brainmarks/`` beside this package.
+"""
+
+__all__ = ("arrow", "scan_encoder")

@@ -1,7 +1,7 @@
-"""What the app wrote, read back as arrays: scans of an output folder, and the table of a cohort.
+"""What the app wrote, read back as arrays: the scans of an output folder.
 
 `names` defines the names and columns that are read back; the app's room `bids_app.outputs` takes
 them from there and defines all others. This room reads no image and writes nothing.
 """
 
-__all__ = ("group_table", "names", "outputs")
+__all__ = ("names", "outputs")

@@ -1,1 +1,18 @@
-"""What embeddings tell about people: linear probe and baselines on the same splits."""
+"""What embeddings tell about people: linear probe and baselines on the same splits.
+
+Test subjects are scored once and have no part in anything that is learned; the encoder is frozen.
+"""
+
+__all__ = (
+    "config",
+    "features",
+    "head",
+    "methods",
+    "participants",
+    "probe",
+    "protocol",
+    "samples",
+    "scoring",
+    "splits",
+    "summary",
+)

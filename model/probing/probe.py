@@ -10,8 +10,7 @@ from model.errors import ConfigError, some
 from model.files.write import json_bytes, new_folder, refuse_occupied
 from model.probing.config import METHODS, TABLE_METHODS
 from model.probing.features import find_runs, subject_of
-from model.probing.group_table import read_group_table
-from model.probing.inputs import series_features, table_features
+from model.probing.inputs import read_group_table, series_features, table_features
 from model.probing.methods import WHITENED, features_of, make_methods
 from model.probing.protocol import labels_of, provenance, row_record
 from model.probing.samples import ProbeError

@@ -1,1 +1,6 @@
-"""Quality against the amount of pretraining data: a grid of runs, their scores, the fitted law."""
+"""Quality against the amount of pretraining data: a grid of runs, their scores, the fitted law.
+
+Trains by `model.pretraining` alone, on simulated subjects, and measures on others.
+"""
+
+__all__ = ("law", "plan", "scale")

@@ -1,1 +1,6 @@
-"""Parcel series of cohorts, stored for training."""
+"""Parcel series of cohorts, stored for training: format, sources, lists of subjects, crops.
+
+Series come normalized and are never changed once they are stored.
+"""
+
+__all__ = ("crops", "incoming", "published_series", "shards", "store", "subjects")

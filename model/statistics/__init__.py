@@ -1,1 +1,6 @@
-"""Measures, intervals and connectivity: pure numpy."""
+"""Measures, pairings, intervals and connectivity: arrays in, numbers out.
+
+Knows neither files nor encoders.
+"""
+
+__all__ = ("bootstrap", "connectivity", "measures", "pairing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,7 +58,10 @@ class TangentSpace:
         from nilearn.connectome import ConnectivityMeasure
 
         measure = ConnectivityMeasure(_AsGiven(), kind="tangent", vectorize=True)
-        self._measure = measure.fit(list(covariances))
+        with warnings.catch_warnings():
+            # A reference near the mean serves as well; the tolerance is of exactness.
+            warnings.filterwarnings("ignore", "Maximum number of iterations")
+            self._measure = measure.fit(list(covariances))
 
     def vectors(self, covariances: Iterable[Array]) -> Array:
         """Describe covariances (R, P, P) by their deviations (R, P (P + 1) / 2) from the mean.

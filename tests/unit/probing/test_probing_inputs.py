@@ -24,8 +24,7 @@ from model.probing.features import (
     find_runs,
     subject_of,
 )
-from model.probing.group_table import read_group_table
-from model.probing.inputs import table_features
+from model.probing.inputs import read_group_table, table_features
 from model.probing.participants import Labels
 from model.probing.samples import ProbeError, Samples
 from model.probing.splits import LeakError

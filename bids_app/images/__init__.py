@@ -1,1 +1,3 @@
-"""NIfTI and CIFTI series: what the header says, values streamed."""
+"""NIfTI and CIFTI behind one protocol: header once, values streamed into parcel means."""
+
+__all__ = ("image", "nifti", "parcels", "stream")

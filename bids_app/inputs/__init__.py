@@ -1,1 +1,3 @@
-"""From an fMRIPrep folder to scans: names, entities, companions, selection; no voxels."""
+"""From an fMRIPrep folder to scans: names, entities, sources, selection; opens no image."""
+
+__all__ = ("discovery", "entities", "locate", "refusal", "scan", "selection", "sources")

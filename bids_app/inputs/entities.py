@@ -6,26 +6,6 @@ import re
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
-# The order of the BIDS schema, for the entities that occur here.
-_ORDER = (
-    "sub",
-    "ses",
-    "task",
-    "acq",
-    "ce",
-    "rec",
-    "dir",
-    "run",
-    "echo",
-    "part",
-    "hemi",
-    "space",
-    "cohort",
-    "atlas",
-    "res",
-    "den",
-    "desc",
-)
 _LABEL = re.compile(r"[0-9A-Za-z+]+")
 _PAIR = re.compile(r"([a-z]+)-([0-9A-Za-z+]+)")
 _ENDING = re.compile(r"([0-9A-Za-z]+)(\.[^/\\]+)")
@@ -33,7 +13,11 @@ _ENDING = re.compile(r"([0-9A-Za-z]+)(\.[^/\\]+)")
 
 @dataclass(frozen=True, kw_only=True)
 class Entities:
-    """What a BIDS name says about a file; each label exactly as written (``01`` stays)."""
+    """What a BIDS name says about a file; each label exactly as written (``01`` stays).
+
+    The fields stand in the order of names: that of the BIDS schema, but for ``cohort``, which
+    nibabies writes after the space that it belongs to.
+    """
 
     sub: str
     ses: str | None = None
@@ -45,12 +29,12 @@ class Entities:
     run: str | None = None
     echo: str | None = None
     part: str | None = None
+    hemi: str | None = None
     space: str | None = None
     cohort: str | None = None
     """Age group of an infant template, as nibabies writes it."""
     res: str | None = None
     den: str | None = None
-    hemi: str | None = None
     desc: str | None = None
 
     def __post_init__(self) -> None:
@@ -63,7 +47,7 @@ class Entities:
         return {key: value for key, value in vars(self).items() if value is not None}
 
     def stem(self, *, atlas: str | None = None, **changes: str | None) -> str:
-        """Compose a name without suffix and extension, in the order of the BIDS schema.
+        """Compose a name without suffix and extension.
 
         Parameters
         ----------
@@ -73,9 +57,11 @@ class Entities:
             Entities to set, or to leave out with None.
         """
         present = replace(self, **changes).present()  # type: ignore[arg-type]  # sub stays str
+        names = [field.name for field in fields(self)]
         if atlas is not None:
             present["atlas"] = atlas
-        return "_".join(f"{key}-{present[key]}" for key in _ORDER if key in present)
+            names.insert(names.index("res"), "atlas")
+        return "_".join(f"{key}-{present[key]}" for key in names if key in present)
 
     @property
     def run_stem(self) -> str:

@@ -207,7 +207,7 @@ def expected_scan(root, label, run, space, generation):
 @pytest.mark.parametrize("label", SPACES)
 @pytest.mark.parametrize("name", GENERATIONS)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_run_has_its_own_companions_and_every_other_series_its_reason(
+def test_every_run_has_its_own_files_and_every_other_series_its_reason(
     discovered, layout, name, label
 ):
     discovery, generation = discovered(layout, name), GENERATIONS[name]
@@ -306,7 +306,7 @@ def test_links_that_lead_nowhere_fail_their_runs_and_no_others(tmp_path, lost):
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_a_run_that_lost_its_companions_takes_none_of_its_neighbours(tmp_path, run):
+def test_a_run_that_lost_its_files_takes_none_of_its_neighbours(tmp_path, run):
     generation, space = GENERATIONS["21-22"], f"{A}_res-2"
     folder = path_of(tmp_path, "nlin6", run).parent
     names = [

@@ -62,7 +62,7 @@ def test_the_table_tells_the_volumes_of_a_grayordinate_run(tmp_path):
     assert " 7 " in discovery_lines(discover(tmp_path, spaces=(G,))).splitlines()[1]
 
 
-def test_runs_acquisitions_and_directions_are_different_scans_with_their_own_companions(tmp_path):
+def test_runs_acquisitions_and_directions_are_different_scans_with_their_own_files(tmp_path):
     stems = ["task-x", "task-x_run-1", "task-x_run-01", "task-x_acq-hi", "task-x_dir-AP_run-1"]
     bold = [f"sub-1_{stem}_space-{C}_desc-preproc_bold.nii.gz" for stem in stems]
     confounds = [f"sub-1_{stem}_desc-confounds_timeseries.tsv" for stem in stems]

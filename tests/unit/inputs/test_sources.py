@@ -6,7 +6,7 @@ import pytest
 from derivative_trees import CIFTI, RUN, SIDECAR, VOLUMES, C, G, discover, fill, link_nowhere
 
 
-def test_companions_that_are_not_there_are_none_and_no_problem(tmp_path):
+def test_files_that_are_not_there_are_none_and_no_problem(tmp_path):
     (scan,) = discover(fill(tmp_path, RUN)).scans
     assert (scan.sources.mask, scan.sources.confounds, scan.sources.sidecar) == (None, None, None)
     assert (scan.tr_s, scan.problem) == (None, None)

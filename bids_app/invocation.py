@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from bids_app.errors import AppError, OutputError, ScanExcludedError
+from bids_app.errors import OutputError
 from bids_app.files import remove_partial, write_bytes
 from bids_app.outputs.paths import output_folder
 from bids_app.outputs.status import ScanOutcome, outcome_table, write_outcome
@@ -19,7 +19,6 @@ from bids_app.report.page import is_current, participants_to_report, write_repor
 from bids_app.workers.processes import Lost, Processes
 from bids_app.workers.progress import Progress
 from bids_app.workers.resources import REPORT_MB, file_size, scan_memory_mb
-from model.errors import CheckpointError, SemantoksError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -112,26 +111,6 @@ def run_scans(
     return Summary(outcomes=outcomes, broken_reports=broken)
 
 
-def outcome_of_fault(scan: Scan, err: Exception, *, log_dir: Path) -> ScanOutcome:
-    """Say how a scan ended that something stopped; what no scan foresees leaves its traceback.
-
-    Raises
-    ------
-    AppError, CheckpointError
-        The fault is one of these: no other scan would fare better.
-    """
-    if isinstance(err, AppError | CheckpointError):
-        raise err
-    reason = " ".join(str(err).split())
-    if isinstance(err, ScanExcludedError):
-        return ScanOutcome(scan=scan, status="excluded", reason=reason)
-    if not isinstance(err, SemantoksError):
-        crash = log_dir / f"crash-{scan.name}.txt"
-        write_bytes(crash, "".join(traceback.format_exception(err)).encode())
-        reason = f"unexpected {type(err).__name__}: {reason} (traceback in {crash})"
-    return ScanOutcome(scan=scan, status="failed", reason=reason)
-
-
 def _embed_all(
     scans: Sequence[ScanT],
     invocation: Invocation,
@@ -200,9 +179,9 @@ def _warn_of_large(scans: Iterable[Scan], limits: Limits) -> None:
 def _lost(scan: Scan, lost: Lost, invocation: Invocation) -> ScanOutcome:
     """Record a scan whose process was killed, and remove what it left half-written."""
     remove_partial(output_folder(invocation.output_dir, scan), lost.tag)
-    outcome = ScanOutcome(scan=scan, status="failed", reason=f"{scan.name}: {lost.reason}")
-    write_outcome(invocation.output_dir, outcome, configuration="", outputs=())
-    return outcome
+    return write_outcome(
+        invocation.output_dir, scan, "failed", reason=f"{scan.name}: {lost.reason}"
+    )
 
 
 def _report_all(

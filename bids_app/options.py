@@ -225,23 +225,13 @@ class RunOptions(InvocationOptions):
         return replace(strategy, fd_threshold_mm=self.fd_threshold_mm or None)
 
 
-def configuration_hash(
-    *,
-    strategy: "Strategy",
-    signal: SignalOptions,
-    card: "CheckpointCard",
-    space: str,
-    atlas_sha256: str,
+def settings_hash(
+    *, strategy: "Strategy", signal: SignalOptions, card: "CheckpointCard", space: str
 ) -> str:
-    """Identify what determines the numbers of a scan.
+    """Identify what determines the numbers of a scan, apart from the voxels of the atlas.
 
-    Device, batch size, processes and paths do not enter: results do not depend on them.
-
-    Returns
-    -------
-    ``SETTINGS-ATLAS``: a hash of version, settings, weights and space, and one of the atlas'
-    voxels. Scans with the same first part may stand in one table; the second part may
-    differ, as the resolution of the atlas follows the BOLD grid.
+    Version, settings, weights and space. Device, batch size, processes and paths do not enter:
+    results do not depend on them.
     """
     from model.files.fingerprint import text_sha256
 
@@ -252,5 +242,4 @@ def configuration_hash(
         "checkpoint": card.weights_sha256,
         "space": space,
     }
-    text = json.dumps(settings, sort_keys=True, default=str)
-    return f"{text_sha256(text)[:16]}-{atlas_sha256[:8]}"
+    return text_sha256(json.dumps(settings, sort_keys=True, default=str))[:16]

@@ -18,12 +18,12 @@ from bids_app.files import write_all
 from bids_app.images.image import open_image
 from bids_app.inputs.discovery import find_scans
 from bids_app.inputs.locate import locate_derivative
-from bids_app.invocation import Invocation, new_log_folder, outcome_of_fault, run_scans
-from bids_app.options import configuration_hash
+from bids_app.invocation import Invocation, new_log_folder, run_scans
+from bids_app.options import settings_hash
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.derivatives import scan_files
 from bids_app.outputs.result import ScanResult
-from bids_app.outputs.status import ScanOutcome, already_done, write_outcome
+from bids_app.outputs.status import unchanged, write_fault, write_outcome
 from bids_app.signal.confounds import load_confounds
 from bids_app.signal.denoise import denoise
 from bids_app.signal.timing import repetition_time, start_time
@@ -37,12 +37,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from bids_app.atlas.grayordinates import GrayordinateAtlas
+    from bids_app.atlas.volumes import VolumeAtlas
     from bids_app.embedder import Embedder
     from bids_app.images.image import Image
     from bids_app.inputs.discovery import Discovery
     from bids_app.inputs.scan import Scan
     from bids_app.invocation import Summary
     from bids_app.options import RunOptions
+    from bids_app.outputs.status import ScanOutcome
     from bids_app.signal.options import SignalOptions
     from bids_app.signal.strategy import Strategy
 
@@ -136,15 +139,19 @@ class Pipeline:
     signal: SignalOptions
     embedder: Embedder
 
-    def configuration(self, space: str, atlas_sha256: str) -> str:
-        """Identify what determines the numbers of a scan in a space."""
-        return configuration_hash(
-            strategy=self.strategy,
-            signal=self.signal,
-            card=self.embedder.card,
-            space=space,
-            atlas_sha256=atlas_sha256,
+    def settings(self, space: str) -> str:
+        """Identify what determines the numbers of a scan in a space, apart from the atlas."""
+        return settings_hash(
+            strategy=self.strategy, signal=self.signal, card=self.embedder.card, space=space
         )
+
+    def configuration(self, atlas: VolumeAtlas | GrayordinateAtlas) -> str:
+        """Return ``SETTINGS-ATLAS``, the second part a hash of the atlas' voxels.
+
+        Scans with the same first part may stand in one table; the second part may differ, as
+        the resolution of the atlas follows the BOLD grid.
+        """
+        return f"{self.settings(atlas.space)}-{atlas.sha256[:8]}"
 
 
 def open_pipeline(options: RunOptions, atlas_folder: Path) -> Pipeline:
@@ -177,19 +184,17 @@ def earlier_outcome(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOut
     """
     if scan.problem is not None:
         return None
-    possible = [
-        pipeline.configuration(scan.space, sha256)
-        for sha256 in pipeline.atlas.hashes(scan.space, density=scan.entities.den)
-    ]
-    earlier = already_done(output_dir, scan, *possible)
-    if earlier is None or len(possible) == 1:
-        return earlier
-    try:  # only the grid of its image tells which of the atlas' images was taken for it
-        with open_image(scan, pipeline.atlas) as image:
-            exact = pipeline.configuration(image.atlas.space, image.atlas.sha256)
-    except ScanError:  # told when the scan's turn comes
+    earlier = unchanged(output_dir, scan)
+    if earlier is None or earlier.record.settings != pipeline.settings(scan.space):
         return None
-    return already_done(output_dir, scan, exact)
+    atlas = pipeline.atlas.only(scan.space, density=scan.entities.den)
+    if atlas is None:
+        try:
+            with open_image(scan, pipeline.atlas) as image:
+                atlas = image.atlas
+        except ScanError:  # told when the scan's turn comes
+            return None
+    return earlier if earlier.record.configuration == pipeline.configuration(atlas) else None
 
 
 def run_scan(scan: Scan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path) -> ScanOutcome:
@@ -201,19 +206,18 @@ def run_scan(scan: Scan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path)
         Atlas, checkpoint or output cannot be used: no other scan would fare better.
     """
     configuration = ""
-    outputs: list[Path] = []
     try:
         if scan.problem is not None:
             raise ScanError(f"{scan.name}: {scan.problem}")
         with open_image(scan, pipeline.atlas) as image:
-            configuration = pipeline.configuration(image.atlas.space, image.atlas.sha256)
+            configuration = pipeline.configuration(image.atlas)
             result = embed_scan(scan, image, pipeline)
-        outputs = write_all(scan_files(result, output_dir))
-        outcome = ScanOutcome(scan=scan, status="embedded", qc=result.qc())
+        qc, outputs = result.qc(), write_all(scan_files(result, output_dir))
     except Exception as err:  # noqa: BLE001 a bug met by one scan must not cost the others
-        outcome = outcome_of_fault(scan, err, log_dir=log_dir)
-    write_outcome(output_dir, outcome, configuration=configuration, outputs=outputs)
-    return outcome
+        return write_fault(output_dir, scan, err, configuration=configuration, log_dir=log_dir)
+    return write_outcome(
+        output_dir, scan, "embedded", configuration=configuration, outputs=outputs, qc=qc
+    )
 
 
 def embed_scan(scan: Scan, image: Image, pipeline: Pipeline) -> ScanResult:
@@ -265,5 +269,5 @@ def embed_scan(scan: Scan, image: Image, pipeline: Pipeline) -> ScanResult:
         card=embedder.card,
         strategy=pipeline.strategy,
         signal=signal,
-        configuration=pipeline.configuration(image.atlas.space, image.atlas.sha256),
+        configuration=pipeline.configuration(image.atlas),
     )

@@ -9,11 +9,9 @@ import numpy as np
 
 from bids_app.atlas.folder import (
     ATLAS_LABEL,
-    HASH_KEY,
     how_to_install,
     installed_grayordinates,
     installed_volumes,
-    read_sidecar,
 )
 from bids_app.atlas.grayordinates import load_grayordinate_atlas
 from bids_app.atlas.labels import read_affine
@@ -54,19 +52,17 @@ class InstalledAtlas:
         AtlasError
             The space is not installed, or its atlas is incomplete, in another order, or changed.
         """
-        path = find_image(self.folder, space, affine=affine)
-        if path not in self._volumes:
-            self._volumes[path] = load_volume_atlas(path)
-        return self._volumes[path]
+        return self._volume(find_image(self.folder, space, affine=affine))
 
-    def grayordinates(self, density: str) -> GrayordinateAtlas:
-        """Return the atlas on the grayordinates of a density, such as ``91k``.
+    def grayordinates(self, density: str | None) -> GrayordinateAtlas:
+        """Return the atlas on the grayordinates of a density, ``91k`` where a name has none.
 
         Raises
         ------
         AtlasError
             None is installed, or it is incomplete, in another order, or changed.
         """
+        density = density or FSLR.densities[0]
         if density not in self._grayordinates:
             installed = installed_grayordinates(self.folder)
             if density not in installed:
@@ -78,20 +74,18 @@ class InstalledAtlas:
             self._grayordinates[density] = load_grayordinate_atlas(installed[density])
         return self._grayordinates[density]
 
-    def hashes(self, space: str, *, density: str | None) -> list[str]:
-        """Return the hashes of the images of a space or, of grayordinates, of one density.
+    def only(self, space: str, *, density: str | None) -> VolumeAtlas | GrayordinateAtlas | None:
+        """Return the atlas of a space where there is one; None: the grid of a scan decides.
 
         Raises
         ------
         AtlasError
-            A sidecar is missing or damaged.
+            It is incomplete, in another order, or changed.
         """
         if space == FSLR.name:
-            found = installed_grayordinates(self.folder).get(density or FSLR.densities[0])
-            paths = [found] if found else []
-        else:
-            paths = list(installed_volumes(self.folder).get(space, {}).values())
-        return [read_sidecar(path)[HASH_KEY] for path in paths]
+            return self.grayordinates(density)
+        images = list(installed_volumes(self.folder).get(space, {}).values())
+        return self._volume(images[0]) if len(images) == 1 else None
 
     def labels(
         self, atlas: VolumeAtlas, shape: tuple[int, int, int], affine: Affine
@@ -103,6 +97,11 @@ class InstalledAtlas:
                 self._grids.clear()
             self._grids[key] = on_grid(atlas, shape, affine)
         return self._grids[key]
+
+    def _volume(self, path: Path) -> VolumeAtlas:
+        if path not in self._volumes:
+            self._volumes[path] = load_volume_atlas(path)
+        return self._volumes[path]
 
     def __reduce__(self) -> tuple[type[InstalledAtlas], tuple[Path]]:
         """Send the folder's name to another process, not the images."""

@@ -6,13 +6,14 @@ import contextlib
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from bids_app.errors import InputError, OutputError
 from bids_app.group.table import Columns
-from bids_app.outputs.group import ScanRecord
+from bids_app.outputs.group import CohortScan
 from bids_app.outputs.paths import find_statuses
-from bids_app.outputs.status import RECORD_KEYS, read_status
+from bids_app.outputs.status import read_status
+from model.cohort.record import ScanRecord
 from model.files.fault import faults_as
 from model.files.write import scratch_file
 
@@ -62,23 +63,23 @@ class Cohort:
                     cohort.problems.append(err.message)
             yield cohort
 
-    def records(self) -> Iterator[ScanRecord]:
+    def records(self) -> Iterator[CohortScan]:
         """Yield every scan, in the order of paths; one iteration at a time."""
         self.waiting.seek(0)
         for line in self.waiting:
-            yield ScanRecord(*json.loads(line))
+            path, content = json.loads(line)
+            yield CohortScan(path, ScanRecord.from_json(content))
 
-    def _take(self, path: str, record: dict[str, Any]) -> None:
-        scan = ScanRecord(path, {key: record[key] for key in RECORD_KEYS})
-        self.waiting.write(json.dumps(scan).encode() + b"\n")
+    def _take(self, path: str, record: ScanRecord) -> None:
+        scan = CohortScan(path, record)
+        self.waiting.write(json.dumps((path, record.as_json())).encode() + b"\n")
         self.columns.note(scan)
         self.n_scans += 1
         if not scan.embedded:
             return
         self.n_embedded += 1
         self.example = self.example or path
-        settings = record["ConfigurationHash"].partition("-")[0]
-        self.settings[settings] += 1
-        examples = self.examples.setdefault(settings, [])
+        self.settings[record.settings] += 1
+        examples = self.examples.setdefault(record.settings, [])
         if len(examples) < _EXAMPLES:
             examples.append(path.rpartition("/")[2])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from bids_app.outputs.group import ScanRecord
+    from bids_app.outputs.group import CohortScan
     from model.series import FloatArray
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def export_group(output_dir: Path, *, tsv: bool = False, into: Path | None = Non
     return [table, *texts, status, *write_all(descriptions)]
 
 
-def _embeddings(output_dir: Path, cohort: Cohort) -> Iterator[tuple[ScanRecord, FloatArray]]:
+def _embeddings(output_dir: Path, cohort: Cohort) -> Iterator[tuple[CohortScan, FloatArray]]:
     """Yield embedded scans with their rows; all that are damaged are named at the end."""
     problems: list[str] = []
     size = 0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from bids_app.outputs.group import ScanRecord
+    from bids_app.outputs.group import CohortScan
     from model.series import FloatArray
 
 ROWS_AT_ONCE = 4096
@@ -40,7 +40,7 @@ class Columns:
     kinds: dict[str, set[type]] = field(default_factory=dict)
     of_embedded: set[str] = field(default_factory=set)
 
-    def note(self, scan: ScanRecord) -> None:
+    def note(self, scan: CohortScan) -> None:
         """Take in the columns of one run."""
         row = status_row(scan.record)
         for name, value in row.items():
@@ -73,7 +73,7 @@ class Columns:
         return pa.field(name, pa.string())
 
 
-def write_status_table(scans: Iterable[ScanRecord], columns: Columns, path: Path) -> None:
+def write_status_table(scans: Iterable[CohortScan], columns: Columns, path: Path) -> None:
     """Write one row per run of any status, tab-separated."""
     names = columns.names()
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -85,7 +85,7 @@ def write_status_table(scans: Iterable[ScanRecord], columns: Columns, path: Path
 
 
 def write_embedding_table(
-    rows: Iterator[tuple[ScanRecord, FloatArray]], columns: Columns, path: Path
+    rows: Iterator[tuple[CohortScan, FloatArray]], columns: Columns, path: Path
 ) -> None:
     """Write one row per embedded run as Parquet: identifiers, quality numbers, embedding (C,)."""
     first = next(rows)
@@ -109,11 +109,9 @@ def write_embedding_table(
             writer.write_table(_row_group([e for e, _ in group], values[: len(group)], schema))
 
 
-def _row_group(scans: list[ScanRecord], values: FloatArray, schema: pa.Schema) -> pa.Table:
+def _row_group(scans: list[CohortScan], values: FloatArray, schema: pa.Schema) -> pa.Table:
     n_keys = len(schema) - values.shape[1]
-    records = [
-        status_row(e.record) | {CONFIGURATION: e.record["ConfigurationHash"]} for e in scans
-    ]
+    records = [status_row(e.record) | {CONFIGURATION: e.record.configuration} for e in scans]
     arrays = [
         pa.array([_as_kind(record.get(key.name), key.type) for record in records], key.type)
         for key in list(schema)[:n_keys]

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from bids_app.atlas.spaces import FSLR
 from bids_app.images.cifti import open_cifti
 from bids_app.images.cifti_parcels import parcellate_grayordinates
 from bids_app.images.nifti import load_mask, open_nifti
@@ -76,8 +75,7 @@ def open_image(scan: Scan, installed: InstalledAtlas) -> Iterator[Image]:
     if scan.is_cifti:
         series = open_cifti(scan.sources.data)
         with series.stream:
-            density = scan.entities.den or FSLR.densities[0]
-            yield CiftiImage(file=series, atlas=installed.grayordinates(density))
+            yield CiftiImage(file=series, atlas=installed.grayordinates(scan.entities.den))
         return
     volumes = open_nifti(scan.sources.data)
     with volumes.stream:

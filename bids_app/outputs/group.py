@@ -9,8 +9,9 @@ from model.cohort import names
 from model.files.read import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
+
+    from model.cohort.record import ScanRecord
 
 GROUP_STATUS = "group_status"
 """Name of the table of all scans, whatever their status, without suffix."""
@@ -23,26 +24,26 @@ _SHARED = ("Model", "EmbeddingDimension", "Parts", "ScanVector", "Atlas", "Softw
 """Keys that a group table takes from the sidecars of its scans."""
 
 
-class ScanRecord(NamedTuple):
+class CohortScan(NamedTuple):
     """One scan: its status file, relative to the outputs, and what it says."""
 
     path: str
-    record: dict[str, Any]
+    record: ScanRecord
 
     @property
     def embedded(self) -> bool:
         """True if the scan has an embedding."""
-        return bool(self.record["Status"] == "embedded")
+        return self.record.status == "embedded"
 
 
-def status_row(record: Mapping[str, Any]) -> dict[str, Any]:
+def status_row(record: ScanRecord) -> dict[str, Any]:
     """Flatten a status to one row of the group tables; None where there is nothing to say."""
-    row: dict[str, Any] = {**names.identifiers(record["Entities"])}
-    row |= {"status": record["Status"], "reason": record["Reason"] or None}
-    for key, value in record["QC"].items():
+    row: dict[str, Any] = {**names.identifiers(record.entities)}
+    row |= {"status": record.status, "reason": record.reason or None}
+    for key, value in record.qc.items():
         text = ",".join(value) if isinstance(value, list | dict) else value
         row[key] = None if text == "" else text
-    return row | {"source": record["Source"]}
+    return row | {"source": record.source}
 
 
 def describe_status_table() -> bytes:

@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from bids_app import __version__
-from bids_app.errors import InputError
+from bids_app.errors import AppError, InputError, ScanExcludedError
 from bids_app.files import json_bytes, write_bytes
 from bids_app.outputs.paths import output_path
 from model.cohort.names import STATUS
+from model.cohort.record import ScanRecord, read_record
+from model.errors import CheckpointError, SemantoksError
 from model.files.fault import FileError, faults_as
 from model.files.fingerprint import stamp
-from model.files.read import read_json
 from model.files.write import tsv_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from bids_app.inputs.scan import Scan
-
-Status = Literal["embedded", "excluded", "failed"]
-RECORD_KEYS: dict[str, type] = {
-    "Status": str,
-    "Reason": str,
-    "Entities": dict,
-    "Source": str,
-    "ConfigurationHash": str,
-    "QC": dict,
-}
-"""What later levels need of a status, and of what kind."""
+    from model.cohort.record import Status
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScanOutcome:
-    """How one scan ended in this invocation."""
+    """How one scan ended."""
 
     scan: Scan
-    status: Status
-    reason: str = ""
+    record: ScanRecord
     fresh: bool = True
     """False: an earlier invocation did it, and nothing has changed since."""
-    qc: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def status(self) -> Status:
+        """``embedded``, ``excluded`` or ``failed``."""
+        return self.record.status
+
+    @property
+    def reason(self) -> str:
+        """Why it is not embedded; empty where it is."""
+        return self.record.reason
 
 
 def status_path(output_dir: Path, scan: Scan) -> Path:
@@ -56,53 +56,75 @@ def input_fingerprint(scan: Scan) -> dict[str, str]:
     return dict(sorted(stamps.items()))
 
 
-def already_done(output_dir: Path, scan: Scan, *configurations: str) -> ScanOutcome | None:
-    """Return the outcome of an earlier invocation if it still holds, else None.
+def unchanged(output_dir: Path, scan: Scan) -> ScanOutcome | None:
+    """Return how an earlier invocation ended a scan if its files are still the same, else None.
 
-    It holds when its configuration is one of these, input files are the same and every output
-    is there. Failures are always tried again.
+    Those that it was made from, and every output is there. Whether it would be done in the same
+    way is told by `ScanRecord.configuration`. Failures are always tried again.
     """
     path = status_path(output_dir, scan)
     try:
-        record = read_json(path, needs=RECORD_KEYS | {"Inputs": dict, "Outputs": list})
+        record = read_record(path)
     except FileError:
         return None
-    if not (
-        record["Status"] != "failed"
-        and record["ConfigurationHash"] in configurations
-        and record["Inputs"] == input_fingerprint(scan)
-        and all((path.parent / str(name)).is_file() for name in record["Outputs"])
-    ):
-        return None
-    return ScanOutcome(
-        scan=scan,
-        status=record["Status"],
-        reason=record["Reason"],
-        fresh=False,
-        qc=record["QC"],
+    holds = (
+        record.status != "failed"
+        and record.inputs == input_fingerprint(scan)
+        and all((path.parent / str(name)).is_file() for name in record.outputs)
     )
+    return ScanOutcome(scan=scan, record=record, fresh=False) if holds else None
 
 
 def write_outcome(
-    output_dir: Path, outcome: ScanOutcome, *, configuration: str, outputs: Sequence[Path]
-) -> Path:
+    output_dir: Path,
+    scan: Scan,
+    status: Status,
+    *,
+    reason: str = "",
+    configuration: str = "",
+    outputs: Sequence[Path] = (),
+    qc: Mapping[str, Any] | None = None,
+) -> ScanOutcome:
     """Write the status of a scan; its presence says that the listed outputs are whole."""
-    path = status_path(output_dir, outcome.scan)
-    record = {
-        "Status": outcome.status,
-        "Reason": outcome.reason,
-        "Entities": outcome.scan.entities.present(),
-        "Source": outcome.scan.source_uris()[0],
-        "ConfigurationHash": configuration,
-        "SoftwareVersion": f"semantoks {__version__}",
-        "Inputs": input_fingerprint(outcome.scan),
-        "Outputs": [output.name for output in outputs],
-        "QC": outcome.qc,
-    }
-    return write_bytes(path, json_bytes(record))
+    record = ScanRecord(
+        status=status,
+        reason=reason,
+        entities=scan.entities.present(),
+        source=scan.source_uris()[0],
+        configuration=configuration,
+        software=f"semantoks {__version__}",
+        inputs=input_fingerprint(scan),
+        outputs=[output.name for output in outputs],
+        qc=qc or {},
+    )
+    write_bytes(status_path(output_dir, scan), json_bytes(record.as_json()))
+    return ScanOutcome(scan=scan, record=record)
 
 
-def read_status(path: Path) -> dict[str, Any]:
+def write_fault(
+    output_dir: Path, scan: Scan, err: Exception, *, configuration: str, log_dir: Path
+) -> ScanOutcome:
+    """Write the status of a scan that something stopped.
+
+    What no scan foresees leaves its traceback in the log folder.
+
+    Raises
+    ------
+    AppError, CheckpointError
+        The fault is one of these: no other scan would fare better.
+    """
+    if isinstance(err, AppError | CheckpointError):
+        raise err
+    status: Status = "excluded" if isinstance(err, ScanExcludedError) else "failed"
+    reason = " ".join(str(err).split())
+    if not isinstance(err, SemantoksError):
+        crash = log_dir / f"crash-{scan.name}.txt"
+        write_bytes(crash, "".join(traceback.format_exception(err)).encode())
+        reason = f"unexpected {type(err).__name__}: {reason} (traceback in {crash})"
+    return write_outcome(output_dir, scan, status, reason=reason, configuration=configuration)
+
+
+def read_status(path: Path) -> ScanRecord:
     """Read the status of a run.
 
     Raises
@@ -115,7 +137,7 @@ def read_status(path: Path) -> dict[str, Any]:
         what="the status of this scan is damaged",
         hint="Delete it and run the participant level again; it redoes only this scan.",
     ):
-        return read_json(path, needs=RECORD_KEYS)
+        return read_record(path)
 
 
 def outcome_table(outcomes: Iterable[ScanOutcome]) -> bytes:

@@ -18,9 +18,11 @@ from model.networks import parcel_names
 from model.series import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from bids_app.outputs.scan_tables import ScanTables
+    from model.cohort.record import ScanRecord
 
 LOW_COVERAGE = 0.75
 """Parcels that are used although they lost more than a quarter are named."""
@@ -34,7 +36,7 @@ class ReportScan:
 
     label: str
     """Entities that tell the scan from the participant's others; its anchor in the page."""
-    record: dict[str, Any]
+    record: ScanRecord
     """The status file"""
     tables: ScanTables | None
     files: dict[str, str]
@@ -47,12 +49,12 @@ class ReportScan:
     @property
     def status(self) -> str:
         """``embedded``, ``excluded`` or ``failed``."""
-        return str(self.record["Status"])
+        return self.record.status
 
     @property
     def qc(self) -> dict[str, Any]:
         """Numbers of the group table; empty unless embedded."""
-        return dict(self.record.get("QC", {}))
+        return dict(self.record.qc)
 
     @property
     def flags(self) -> dict[str, str]:
@@ -93,19 +95,15 @@ def read_scans(output_dir: Path, participant: str) -> tuple[ReportScan, ...]:
             f"{folder}: expected at least one *_{STATUS}, found none.",
             hint="Run the participant level for this participant first.",
         )
-    records = [_read_record(path) for path in paths]
-    labels = _labels([record["Entities"] for record in records])
+    records = [read_status(path) for path in paths]
+    labels = _labels([record.entities for record in records])
     return tuple(
         _read_scan(path, record, label, output_dir)
         for path, record, label in zip(paths, records, labels, strict=True)
     )
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    return {"SoftwareVersion": "", "Outputs": [], **read_status(path)}
-
-
-def _labels(entities: list[dict[str, str]]) -> list[str]:
+def _labels(entities: list[Mapping[str, str]]) -> list[str]:
     """Name scans by their entities; by space and resolution only where it takes them."""
     short = [_label(scan, without=("sub", *_RENDERING)) for scan in entities]
     return [
@@ -114,13 +112,13 @@ def _labels(entities: list[dict[str, str]]) -> list[str]:
     ]
 
 
-def _label(entities: dict[str, str], *, without: tuple[str, ...]) -> str:
+def _label(entities: Mapping[str, str], *, without: tuple[str, ...]) -> str:
     return "_".join(f"{key}-{value}" for key, value in entities.items() if key not in without)
 
 
-def _read_scan(path: Path, record: dict[str, Any], label: str, output_dir: Path) -> ReportScan:
+def _read_scan(path: Path, record: ScanRecord, label: str, output_dir: Path) -> ReportScan:
     tables, problem = None, ""
-    if record["Status"] == "embedded":
+    if record.status == "embedded":
         try:
             tables = read_scan_tables(path)
         except FileError as fault:
@@ -130,6 +128,6 @@ def _read_scan(path: Path, record: dict[str, Any], label: str, output_dir: Path)
         label=label,
         record=record,
         tables=tables,
-        files={str(name): quote(str(folder / str(name))) for name in record["Outputs"]},
+        files={str(name): quote(str(folder / str(name))) for name in record.outputs},
         problem=problem,
     )

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from bids_app.errors import OptionsError, ScanError
 from bids_app.files import write_all
-from bids_app.invocation import Invocation, new_log_folder, outcome_of_fault, run_scans
+from bids_app.invocation import Invocation, new_log_folder, run_scans
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
-from bids_app.outputs.status import ScanOutcome, already_done, write_outcome
+from bids_app.outputs.status import ScanOutcome, unchanged, write_fault, write_outcome
 from bids_app.series.find import common_folder, find_series
 from bids_app.series.read import read_series
 from bids_app.series.result import SeriesResult, series_files
@@ -75,18 +75,17 @@ def run_scan(
     AppError, CheckpointError
         Checkpoint or output cannot be used: no other series would fare better.
     """
-    outputs: list[Path] = []
+    configuration = options.configuration(embedder.card)
     try:
         result = embed_foreign(scan, options, embedder)
-        outputs = write_all(series_files(result, output_dir))
-        outcome = ScanOutcome(scan=scan, status="embedded", qc=result.qc())
-        for code, text in outcome.qc["flags"].items():
-            log.warning("%s: %s: %s", scan.name, code, text)
+        qc, outputs = result.qc(), write_all(series_files(result, output_dir))
     except Exception as err:  # noqa: BLE001 a bug met by one series must not cost the others
-        outcome = outcome_of_fault(scan, err, log_dir=log_dir)
-    configuration = options.configuration(embedder.card)
-    write_outcome(output_dir, outcome, configuration=configuration, outputs=outputs)
-    return outcome
+        return write_fault(output_dir, scan, err, configuration=configuration, log_dir=log_dir)
+    for code, text in qc["flags"].items():
+        log.warning("%s: %s: %s", scan.name, code, text)
+    return write_outcome(
+        output_dir, scan, "embedded", configuration=configuration, outputs=outputs, qc=qc
+    )
 
 
 def run_series(
@@ -147,4 +146,5 @@ def run_series(
 
 
 def _earlier(output_dir: Path, configuration: str, scan: Scan) -> ScanOutcome | None:
-    return already_done(output_dir, scan, configuration)
+    earlier = unchanged(output_dir, scan)
+    return earlier if earlier and earlier.record.configuration == configuration else None

@@ -84,7 +84,7 @@ def _embed_run(
     run: Run, files: list[Path], options: BlockOptions, embedder: Embedder
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Return a row per block, and a row per event without one."""
-    path = events_of(run.entities, files)
+    path = events_of(run.record.entities, files)
     if path is None:
         raise ScanError("no events file")
     events = read_events(path)

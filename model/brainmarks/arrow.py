@@ -107,7 +107,7 @@ def export_brainmarks(output_dir: Path, root: Path, options: ExportOptions) -> d
     targets = {sub: labels.classes[int(value)] for sub, value in labels.values.items()}
     counts = {part: len(scans) for part, scans in chosen.items()}
     about = {
-        "Configuration": runs[0].configuration,
+        "Configuration": runs[0].record.settings,
         "Series": options.description,
         "Target": options.target,
         "Seed": options.seed,

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.cohort import names
+from model.cohort.record import ScanRecord, read_record
 from model.errors import SemantoksError
 from model.files.fault import FileError, faults_as, reading
 from model.files.read import read_json
@@ -35,15 +36,12 @@ class Run:
     """One run that was embedded."""
 
     status_path: Path
-    entities: dict[str, str]
-    """As in the name of the source, such as ``{"sub": "01", "task": "rest"}``"""
-    configuration: str
-    """First part of its configuration hash: runs that differ in it must not be mixed"""
+    record: ScanRecord
 
     @property
     def columns(self) -> dict[str, str]:
         """Identifying columns, as in the group table."""
-        return names.identifiers(self.entities)
+        return names.identifiers(self.record.entities)
 
     @property
     def name(self) -> str:
@@ -80,23 +78,15 @@ def embedded_runs(folder: Path) -> list[Run]:
     found = []
     for path in sorted(folder.glob(names.STATUSES)):
         with _damaged():
-            needs = {"Status": str, "Entities": dict, "ConfigurationHash": str}
-            record = read_json(path, needs=needs)
-        if record["Status"] == "embedded":
-            configuration = record["ConfigurationHash"].partition("-")[0]
-            found.append(
-                Run(
-                    status_path=path,
-                    entities=record["Entities"],
-                    configuration=configuration,
-                )
-            )
+            record = read_record(path)
+        if record.status == "embedded":
+            found.append(Run(status_path=path, record=record))
     if not found:
         raise OutputsError(
             f"{folder}: no embedded run ({names.STATUSES}) found.",
             hint="Name the output folder of semantoks or semantoks series.",
         )
-    by_settings = {run.configuration: run.name for run in reversed(found)}
+    by_settings = {run.record.settings: run.name for run in reversed(found)}
     if len(by_settings) > 1:
         raise OutputsError(
             f"{folder}: runs were made with {len(by_settings)} different settings, versions or "

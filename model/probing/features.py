@@ -38,7 +38,7 @@ def find_runs(folder: Path, *, entities: Sequence[str]) -> list[Run]:
     runs = [
         run
         for run in embedded_runs(folder)
-        if wanted <= {f"{key}-{value}" for key, value in run.entities.items()}
+        if wanted <= {f"{key}-{value}" for key, value in run.record.entities.items()}
     ]
     if not runs:
         raise OutputsError(f"{folder}: no embedded run with {' and '.join(entities)}.")

@@ -58,10 +58,10 @@ def scans_of_outputs(
     """
     read = {"model": _model_series, "denoised": _denoised_series}[description]
     for run in embedded_runs(output_dir):
-        session = run.entities.get("ses")
+        session = run.record.entities.get("ses")
         source = run.file(f"{SERIES[description]}.tsv")
         yield NewScan(
-            subject=f"sub-{run.entities['sub']}",
+            subject=f"sub-{run.record.entities['sub']}",
             session=NO_SESSION if session is None else f"ses-{session}",
             scan=run.name,
             source=source.relative_to(output_dir).as_posix(),

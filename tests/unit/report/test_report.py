@@ -21,7 +21,7 @@ from bids_app.inputs.entities import Entities
 from bids_app.inputs.scan import Scan, Sources
 from bids_app.outputs.derivatives import scan_files
 from bids_app.outputs.result import ScanResult
-from bids_app.outputs.status import ScanOutcome, write_outcome
+from bids_app.outputs.status import status_path, write_outcome
 from bids_app.report.page import is_current, participants_to_report, write_report
 from bids_app.signal.denoise import Denoised
 from bids_app.signal.options import SignalOptions
@@ -144,13 +144,15 @@ def make_result(
 
 def write_embedded(out: Path, result: ScanResult) -> None:
     outputs = write_all(scan_files(result, out))
-    outcome = ScanOutcome(scan=result.scan, status="embedded", qc=result.qc())
-    write_outcome(out, outcome, configuration=result.configuration, outputs=outputs)
+    write_outcome(
+        out, result.scan, "embedded",
+        configuration=result.configuration, outputs=outputs, qc=result.qc(),
+    )  # fmt: skip
 
 
 def write_unembedded(out: Path, scan: Scan, status: str, reason: str) -> Path:
-    outcome = ScanOutcome(scan=scan, status=status, reason=reason)
-    return write_outcome(out, outcome, configuration="", outputs=[])
+    write_outcome(out, scan, status, reason=reason)
+    return status_path(out, scan)
 
 
 @pytest.fixture(scope="module")

@@ -125,9 +125,18 @@ class CheckpointCard(Strict):
                 f"{taken[0]} of {taken[1]}."
             )
 
-    def input_with(self, normalization: Normalization | None) -> InputSpec:
-        """Return the input contract with another normalization; None: as trained."""
-        return replace(self.input, normalization=normalization or self.input.normalization)
+    def input_with(self, normalization: str | None) -> InputSpec:
+        """Return the input contract with another normalization; None: as trained.
+
+        A series that is normalized has its normalization for a unit: ``series.unit`` will do.
+
+        Raises
+        ------
+        ConfigError
+            That is no normalization.
+        """
+        chosen: Any = normalization or self.input.normalization
+        return replace(self.input, normalization=chosen)
 
     @classmethod
     def load(cls, path: Path) -> CheckpointCard:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -95,8 +95,7 @@ def _embed_run(
     if options.merge_gap_s is not None:
         events = merge_events(events, gap_s=options.merge_gap_s)
     series = model_series(run)
-    # The unit is one of the two normalizations: block_windows refuses any other.
-    spec = replace(embedder.card.input, normalization=series.unit)  # type: ignore[arg-type]
+    spec = embedder.card.input_with(series.unit)
     blocks, lost = find_blocks(
         series, events, response=options.response, construction=options.construction, spec=spec
     )

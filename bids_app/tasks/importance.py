@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bids_app.files import write_all
@@ -34,8 +33,7 @@ def embed_networks(output_dir: Path, embedder: Embedder) -> list[Path]:
     rows: dict[str, list[pd.DataFrame]] = {name: [] for name in NETWORKS}
     for run in embedded_runs(output_dir):
         series = model_series(run)
-        # The unit is one of the two normalizations: window() refuses any other.
-        spec = replace(embedder.card.input, normalization=series.unit)  # type: ignore[arg-type]
+        spec = embedder.card.input_with(series.unit)
         found = embed_single_networks(
             window(series, spec), embedder.encoder, batch_size=embedder.batch_size
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -147,8 +147,7 @@ def random_vectors(
 
 def cut(series: ParcelSeries, encoder: Encoder) -> Windows:
     """Cut a model series as the encoder's card says, in the normalization that it has."""
-    normalization: Any = series.unit
-    return window(series, replace(encoder.own_card().input, normalization=normalization))
+    return window(series, encoder.own_card().input_with(series.unit))
 
 
 def check_checkpoint(runs: Mapping[Key, Run], encoder: Encoder) -> None:

@@ -237,7 +237,6 @@ def _curves(source: Path, options: EvaluationOptions, encoder: Encoder) -> list[
         {key: model_series(run) for key, run in runs.items()},
         encoder,
         conditions(),
-        spec=encoder.own_card().input,
         resampling=Resampling(n_resamples=options.n_resamples, seed=options.seed),
     )
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from model.evaluation.compare import Resampling
     from model.evaluation.perturbations import Condition
     from model.series import ParcelSeries
-    from model.spec import InputSpec
     from model.statistics.measures import Rows
     from model.statistics.pairing import Key, Pairing
 
@@ -54,7 +53,6 @@ def robustness(
     encoder: Encoder,
     conditions: Sequence[Condition],
     *,
-    spec: InputSpec,
     resampling: Resampling,
 ) -> list[Moved]:
     """Perturb every scan, embed it, compare it with itself; the first row is no perturbation.
@@ -66,11 +64,11 @@ def robustness(
     series
         One per scan, of subjects with two sessions or more. What was normalized is normalized
         again after the perturbation.
-    spec
-        As on the encoder's card.
+    encoder
+        With its card.
     """
     scans = [replace(s, unit="residual") for s in series.values()]
-    clean = _vectors(scans, encoder, spec)
+    clean = _vectors(scans, encoder)
     pairs = pairings(list(series))
     subjects = np.array([key.subject for key in series])
     found = [_moved("reference", "unperturbed", clean, clean, subjects, pairs, resampling)]
@@ -79,7 +77,7 @@ def robustness(
         perturbed = [condition.apply(s, rng) for s in scans]
         if any(map(_same, perturbed, scans)):  # "first 400 s" of a scan that is shorter
             continue
-        moved = _vectors(perturbed, encoder, spec)
+        moved = _vectors(perturbed, encoder)
         about = (condition.family, condition.name)
         found.append(_moved(*about, moved, clean, subjects, pairs, resampling))
     return found
@@ -129,14 +127,12 @@ def _same(one: ParcelSeries, other: ParcelSeries) -> bool:
     return one.tr_s == other.tr_s and np.array_equal(one.values, other.values, equal_nan=True)
 
 
-def _vectors(scans: Sequence[ParcelSeries], encoder: Encoder, spec: InputSpec) -> Array:
+def _vectors(scans: Sequence[ParcelSeries], encoder: Encoder) -> Array:
     """(R, N x D) means per network; what the encoder predicts where a network is masked."""
-    found = []
-    for series in scans:
-        embedded = embed_residual(
-            series, encoder, readout=("networks",), normalization=spec.normalization
-        )
-        found.append(embedded.embedding.filled_vector())
+    found = [
+        embed_residual(series, encoder, readout=("networks",)).embedding.filled_vector()
+        for series in scans
+    ]
     return np.array(found, dtype=np.float64)
 
 

@@ -127,7 +127,7 @@ def main() -> None:
         row for n in arguments.n_scans for row in measure(arguments.folder, n, tsv=arguments.tsv)
     ]
     print(
-        f"\n{'scans':>7}  {'export':<16} {'s':>7} {'ms/scan':>8} {'peak MB':>8} {'Parquet MB':>10}"
+        f"\n{'scans':>7}  {'export':<16} {'wall s':>7} {'CPU s':>7} {'ms/scan':>11} {'peak MB':>8}"
     )
     for row in rows:
         print(

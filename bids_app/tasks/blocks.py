@@ -11,7 +11,7 @@ from bids_app.errors import NothingSelectedError, ScanError
 from bids_app.files import write_all
 from bids_app.outputs.task_tables import block_files, block_table, event_columns, identify
 from bids_app.tasks.events import events_of, find_events, read_events
-from model.cohort.outputs import embedded_runs, model_series
+from model.cohort.outputs import embedded_scans, model_series
 from model.errors import SeriesError
 from model.tasks.block_windows import block_windows, find_blocks, merge_events
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bids_app.embedder import Embedder
     from bids_app.tasks.options import BlockOptions
-    from model.cohort.outputs import Run
+    from model.cohort.outputs import EmbeddedScan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def embed_blocks(
     files = find_events(bids_dir)
     tables: list[pd.DataFrame] = []
     left_out: list[dict[str, Any]] = []
-    for run in embedded_runs(output_dir):
+    for run in embedded_scans(output_dir):
         keys = identify(run.columns)
         try:
             table, lost = _embed_run(run, files, options, embedder)
@@ -81,7 +81,7 @@ def embed_blocks(
 
 
 def _embed_run(
-    run: Run, files: list[Path], options: BlockOptions, embedder: Embedder
+    run: EmbeddedScan, files: list[Path], options: BlockOptions, embedder: Embedder
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Return a row per block, and a row per event without one."""
     path = events_of(run.record.entities, files)

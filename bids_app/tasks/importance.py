@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bids_app.files import write_all
 from bids_app.outputs.task_tables import network_files, network_row
-from model.cohort.outputs import embedded_runs, model_series
+from model.cohort.outputs import embedded_scans, model_series
 from model.networks import NETWORKS
 from model.preprocess import window
 from model.tasks.single_networks import embed_single_networks
@@ -31,7 +31,7 @@ def embed_networks(output_dir: Path, embedder: Embedder) -> list[Path]:
         There is no embedded run, or one is damaged.
     """
     rows: dict[str, list[pd.DataFrame]] = {name: [] for name in NETWORKS}
-    for run in embedded_runs(output_dir):
+    for run in embedded_scans(output_dir):
         series = model_series(run)
         spec = embedder.card.input_with(series.unit)
         found = embed_single_networks(

@@ -13,7 +13,7 @@ import numpy as np
 
 from model.brainmarks.scan_encoder import SPACE
 from model.cohort.names import SERIES, SUBJECT
-from model.cohort.outputs import OutputsError, embedded_runs
+from model.cohort.outputs import OutputsError, embedded_scans
 from model.errors import ConfigError, SemantoksError, some
 from model.files.write import json_bytes, new_folder, refuse_occupied, write_whole
 from model.networks import parcel_names
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from model.cohort.outputs import Run
+    from model.cohort.outputs import EmbeddedScan
 
 _LOG = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def export_brainmarks(output_dir: Path, root: Path, options: ExportOptions) -> d
     map_path = root / "targets" / f"{options.name}_target_map_{options.target}.json"
     for path in (arrow, map_path):
         refuse_occupied(path)
-    runs = embedded_runs(output_dir)
+    runs = embedded_scans(output_dir)
     lacking = [run.name for run in runs if not _series_of(run, options.description).is_file()]
     if lacking:
         raise OutputsError(
@@ -123,7 +123,7 @@ def export_brainmarks(output_dir: Path, root: Path, options: ExportOptions) -> d
     return counts
 
 
-def _save(runs: Sequence[Run], folder: Path, description: Description) -> None:
+def _save(runs: Sequence[EmbeddedScan], folder: Path, description: Description) -> None:
     """Write samples one after the other in the format of ``datasets``."""
     try:
         import datasets
@@ -159,11 +159,11 @@ def _save(runs: Sequence[Run], folder: Path, description: Description) -> None:
         made.save_to_disk(folder)
 
 
-def _series_of(run: Run, description: Description) -> Path:
+def _series_of(run: EmbeddedScan, description: Description) -> Path:
     return run.file(f"{SERIES[description]}.tsv")
 
 
-def _samples(runs: Sequence[Run], description: Description) -> Iterator[dict[str, Any]]:
+def _samples(runs: Sequence[EmbeddedScan], description: Description) -> Iterator[dict[str, Any]]:
     ending = SERIES[description]
     for run in runs:
         names, values = run.numbers(f"{ending}.tsv")

@@ -1,4 +1,4 @@
-"""What the app wrote for each run, as arrays: embeddings and the series the encoder saw.
+"""What the app wrote for each scan, as arrays: embeddings and the series the encoder saw.
 
 Reads only what docs/outputs.md promises; for evaluation, which needs no images.
 """
@@ -32,8 +32,8 @@ class OutputsError(SemantoksError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """One run that was embedded."""
+class EmbeddedScan:
+    """One scan that was embedded."""
 
     status_path: Path
     record: ScanRecord
@@ -67,8 +67,8 @@ class Run:
         return header, np.array(rows, dtype=np.float64).reshape(len(rows), len(header))
 
 
-def embedded_runs(folder: Path) -> list[Run]:
-    """List the runs of an output folder whose status is ``embedded``, in order of their names.
+def embedded_scans(folder: Path) -> list[EmbeddedScan]:
+    """List the scans of an output folder whose status is ``embedded``, in order of their names.
 
     Raises
     ------
@@ -80,13 +80,13 @@ def embedded_runs(folder: Path) -> list[Run]:
         with _damaged():
             record = read_record(path)
         if record.status == "embedded":
-            found.append(Run(status_path=path, record=record))
+            found.append(EmbeddedScan(status_path=path, record=record))
     if not found:
         raise OutputsError(
             f"{folder}: no embedded run ({names.STATUSES}) found.",
             hint="Name the output folder of semantoks or semantoks series.",
         )
-    by_settings = {run.record.settings: run.name for run in reversed(found)}
+    by_settings = {scan.record.settings: scan.name for scan in reversed(found)}
     if len(by_settings) > 1:
         raise OutputsError(
             f"{folder}: runs were made with {len(by_settings)} different settings, versions or "
@@ -96,9 +96,9 @@ def embedded_runs(folder: Path) -> list[Run]:
     return found
 
 
-def model_series(run: Run) -> ParcelSeries:
+def model_series(scan: EmbeddedScan) -> ParcelSeries:
     """Read the series that the encoder saw: (T, 457) at its TR, normalized."""
-    meta, values = _parcels(run, names.MODEL, Normalization=str)
+    meta, values = _parcels(scan, names.MODEL, Normalization=str)
     return ParcelSeries(
         values=values,
         tr_s=float(meta["RepetitionTime"]),
@@ -107,23 +107,23 @@ def model_series(run: Run) -> ParcelSeries:
     )
 
 
-def denoised_series(run: Run) -> ParcelSeries:
+def denoised_series(scan: EmbeddedScan) -> ParcelSeries:
     """Read the series before resampling: (T, 457) at the scan's TR, with its measured frames."""
-    meta, values = _parcels(run, names.DENOISED)
+    meta, values = _parcels(scan, names.DENOISED)
     return ParcelSeries(
         values=values,
         tr_s=float(meta["RepetitionTime"]),
         unit="residual",
         start_s=float(meta["StartTime"]),
-        kept=kept_frames(run.file(f"{names.OUTLIERS}.tsv"), n_frames=len(values)),
+        kept=kept_frames(scan.file(f"{names.OUTLIERS}.tsv"), n_frames=len(values)),
     )
 
 
-def _parcels(run: Run, ending: str, **needs: type) -> tuple[dict[str, Any], FloatArray]:
+def _parcels(scan: EmbeddedScan, ending: str, **needs: type) -> tuple[dict[str, Any], FloatArray]:
     """Read a (T, 457) series and its sidecar."""
-    columns, values = run.numbers(f"{ending}.tsv")
-    meta = run.metadata(f"{ending}.json", RepetitionTime=float, StartTime=float, **needs)
-    path = run.file(f"{ending}.tsv")
+    columns, values = scan.numbers(f"{ending}.tsv")
+    meta = scan.metadata(f"{ending}.json", RepetitionTime=float, StartTime=float, **needs)
+    path = scan.file(f"{ending}.tsv")
     with _damaged():
         if tuple(columns) != parcel_names():
             raise FileError(path, f"its columns are not the {len(parcel_names())} parcels")

@@ -23,7 +23,7 @@ from model.statistics.pairing import EvaluationError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from model.cohort.outputs import Run
+    from model.cohort.outputs import EmbeddedScan
     from model.encoder import Encoder
     from model.series import ParcelSeries, Windows
     from model.statistics.pairing import Key
@@ -87,7 +87,9 @@ RANDOM, RANDOM_WHITENED = "random weights", "random weights, whitened"
 BEFORE = "before training"
 
 
-def connectivity_vectors(runs: Mapping[Key, Run], series: Mapping[Key, ParcelSeries]) -> ByLevel:
+def connectivity_vectors(
+    runs: Mapping[Key, EmbeddedScan], series: Mapping[Key, ParcelSeries]
+) -> ByLevel:
     """Describe whole scans, and the windows that were embedded, by their connectivity."""
     scans = [s.values for s in series.values()]
     found: ByLevel = {"scan": Vectors(keys=list(series), sets=connectivity(scans))}
@@ -100,7 +102,7 @@ def connectivity_vectors(runs: Mapping[Key, Run], series: Mapping[Key, ParcelSer
     return found
 
 
-def window_samples(run: Run, series: ParcelSeries) -> list[slice]:
+def window_samples(run: EmbeddedScan, series: ParcelSeries) -> list[slice]:
     """Return which samples of a run's model series each of its windows held."""
     names, values = run.numbers(f"{WINDOWS}.tsv")
     onset, duration = (values[:, names.index(name)] for name in (ONSET, DURATION))
@@ -150,7 +152,7 @@ def cut(series: ParcelSeries, encoder: Encoder) -> Windows:
     return window(series, encoder.own_card().input_with(series.unit))
 
 
-def check_checkpoint(runs: Mapping[Key, Run], encoder: Encoder) -> None:
+def check_checkpoint(runs: Mapping[Key, EmbeddedScan], encoder: Encoder) -> None:
     """Raise `EvaluationError` unless the runs were embedded by these very weights."""
     card = encoder.own_card()
     for run in runs.values():

@@ -22,7 +22,7 @@ from model.evaluation.baselines import (
 from model.evaluation.compare import Finding, Resampling, findings
 from model.evaluation.leakage import leakage
 from model.evaluation.results import write_report, write_robustness
-from model.evaluation.source import SourceOptions, keyed_runs, read_rows, read_source
+from model.evaluation.source import SourceOptions, keyed_scans, read_rows, read_source
 from model.evaluation.vectors import ByLevel, Vectors, one_below_other, side_by_side
 from model.statistics.pairing import EvaluationError, single_session_subjects
 
@@ -188,7 +188,7 @@ def _add_baselines(
     """Put connectivity and random weights beside the embeddings, in place."""
     if encoder is None and not options.connectivity:
         return {}
-    runs = keyed_runs(folder, options.source)
+    runs = keyed_scans(folder, options.source)
     series = {key: model_series(run) for key, run in runs.items()}
     added: list[ByLevel] = []
     replicates: dict[str, list[str]] = {}
@@ -232,7 +232,7 @@ def _curves(source: Path, options: EvaluationOptions, encoder: Encoder) -> list[
     from model.evaluation.perturbations import conditions
     from model.evaluation.robustness import robustness
 
-    runs = keyed_runs(source, options.source)
+    runs = keyed_scans(source, options.source)
     return robustness(
         {key: model_series(run) for key, run in runs.items()},
         encoder,

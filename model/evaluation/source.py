@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.cohort.names import EMBEDDING_COLUMN, SCAN, SESSION, SUBJECT, WINDOWS
-from model.cohort.outputs import Run, embedded_runs
+from model.cohort.outputs import EmbeddedScan, embedded_scans
 from model.evaluation.vectors import ByLevel, Vectors
 from model.files.tables import read_columns
 from model.networks import NETWORKS
@@ -132,9 +132,9 @@ def read_source(path: Path, options: SourceOptions) -> tuple[ByLevel, list[str]]
     return {level: Vectors(keys=keys, sets=sets)}, notes
 
 
-def keyed_runs(folder: Path, options: SourceOptions) -> dict[Key, Run]:
+def keyed_scans(folder: Path, options: SourceOptions) -> dict[Key, EmbeddedScan]:
     """Return the chosen runs of an output folder by subject, session and pipeline."""
-    runs = embedded_runs(folder)
+    runs = embedded_scans(folder)
     names = dict.fromkeys(name for run in runs for name in run.columns)
     columns = {name: [run.columns.get(name) for run in runs] for name in names}
     rows, keys = options.keys(columns, where=str(folder))
@@ -143,7 +143,7 @@ def keyed_runs(folder: Path, options: SourceOptions) -> dict[Key, Run]:
 
 
 def _read_folder(folder: Path, options: SourceOptions) -> tuple[ByLevel, list[str]]:
-    runs = keyed_runs(folder, options)
+    runs = keyed_scans(folder, options)
     found: ByLevel = {}
     notes: list[str] = []
     for level, ending in ENDINGS.items():

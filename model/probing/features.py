@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.cohort.names import SUBJECT
-from model.cohort.outputs import OutputsError, embedded_runs, model_series
+from model.cohort.outputs import OutputsError, embedded_scans, model_series
 from model.embed import embed_windows
 from model.preprocess import window
 from model.probing.samples import FloatArray, ProbeError, Samples, refuse_copies
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from model.cohort.outputs import Run
+    from model.cohort.outputs import EmbeddedScan
     from model.encoder import Encoder
     from model.series import ParcelSeries, ScanEmbedding, Windows
     from model.spec import InputSpec, ReadoutPart
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Extractor = Callable[[ParcelSeries], FloatArray]
 
 
-def find_runs(folder: Path, *, entities: Sequence[str]) -> list[Run]:
+def find_runs(folder: Path, *, entities: Sequence[str]) -> list[EmbeddedScan]:
     """List the embedded runs of an output folder that have all of some entities.
 
     Raises
@@ -37,7 +37,7 @@ def find_runs(folder: Path, *, entities: Sequence[str]) -> list[Run]:
     wanted = set(entities)
     runs = [
         run
-        for run in embedded_runs(folder)
+        for run in embedded_scans(folder)
         if wanted <= {f"{key}-{value}" for key, value in run.record.entities.items()}
     ]
     if not runs:
@@ -45,13 +45,13 @@ def find_runs(folder: Path, *, entities: Sequence[str]) -> list[Run]:
     return runs
 
 
-def subject_of(run: Run) -> str:
+def subject_of(run: EmbeddedScan) -> str:
     """Name the subject as in the participants table."""
     return run.columns[SUBJECT]
 
 
 def extract(
-    runs: Sequence[Run], extractors: Mapping[str, Extractor]
+    runs: Sequence[EmbeddedScan], extractors: Mapping[str, Extractor]
 ) -> tuple[dict[str, Samples], str]:
     """Read every run once and compute each kind of features.
 
@@ -84,7 +84,7 @@ def extract(
     return {kind: _joined(runs, values) for kind, values in rows.items()}, digest
 
 
-def _joined(runs: Sequence[Run], rows: list[FloatArray]) -> Samples:
+def _joined(runs: Sequence[EmbeddedScan], rows: list[FloatArray]) -> Samples:
     owners = [run for run, values in zip(runs, rows, strict=True) for _ in values]
     return Samples(
         values=np.concatenate(rows),

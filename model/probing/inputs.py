@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
-    from model.cohort.outputs import Run
+    from model.cohort.outputs import EmbeddedScan
     from model.encoder import Encoder
     from model.probing.config import ProtocolConfig
     from model.probing.features import Extractor
@@ -144,7 +144,7 @@ def table_features(table: GroupTable, labels: Labels) -> Features:
 
 
 def series_features(
-    runs: Sequence[Run],
+    runs: Sequence[EmbeddedScan],
     labels: Labels,
     encoder: Encoder,
     config: ProtocolConfig,

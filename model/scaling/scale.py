@@ -14,7 +14,7 @@ from model.cohort.outputs import model_series
 from model.encoder import build_encoder
 from model.errors import ConfigError, SemantoksError
 from model.evaluation.encoded import encode
-from model.evaluation.source import SourceOptions, keyed_runs
+from model.evaluation.source import SourceOptions, keyed_scans
 from model.files.fingerprint import text_sha256
 from model.files.read import read_json
 from model.files.write import json_bytes, tsv_bytes, write_whole
@@ -101,7 +101,7 @@ def _simulated(held_out: HeldOut, recipe: PretrainConfig) -> RepeatedScans:
 
 def _from_outputs(folder: Path, recipe: PretrainConfig) -> RepeatedScans:
     """Read the model series of an output folder."""
-    runs = keyed_runs(folder, SourceOptions())
+    runs = keyed_scans(folder, SourceOptions())
     return RepeatedScans(
         name=folder.name,
         keys=list(runs),

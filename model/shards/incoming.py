@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from model.cohort.names import SERIES
-from model.cohort.outputs import denoised_series, embedded_runs, model_series
+from model.cohort.outputs import denoised_series, embedded_scans, model_series
 from model.errors import SemantoksError
 from model.preprocess import prepare
 from model.series import ParcelSeries
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from model.cohort.outputs import Run
+    from model.cohort.outputs import EmbeddedScan
     from model.series import BoolArray
     from model.simulation.simulate import SimulationConfig
     from model.spec import InputSpec
@@ -57,7 +57,7 @@ def scans_of_outputs(
         The series are of another TR or normalization.
     """
     read = {"model": _model_series, "denoised": _denoised_series}[description]
-    for run in embedded_runs(output_dir):
+    for run in embedded_scans(output_dir):
         session = run.record.entities.get("ses")
         source = run.file(f"{SERIES[description]}.tsv")
         yield NewScan(
@@ -69,7 +69,7 @@ def scans_of_outputs(
         )
 
 
-def _model_series(run: Run, spec: InputSpec) -> ParcelSeries:
+def _model_series(run: EmbeddedScan, spec: InputSpec) -> ParcelSeries:
     series = model_series(run)
     if (series.tr_s, series.unit) != (spec.tr_s, spec.normalization):
         raise ShardError(
@@ -80,7 +80,7 @@ def _model_series(run: Run, spec: InputSpec) -> ParcelSeries:
     return series
 
 
-def _denoised_series(run: Run, spec: InputSpec) -> ParcelSeries | str:
+def _denoised_series(run: EmbeddedScan, spec: InputSpec) -> ParcelSeries | str:
     series = denoised_series(run)
     return _prepared(series.values, spec, series.tr_s, kept=series.kept)
 

@@ -245,10 +245,10 @@ def test_an_output_folder_stands_beside_connectivity_and_random_weights(
 
 
 def test_windows_of_connectivity_hold_the_samples_that_were_embedded(outputs) -> None:
-    from model.cohort.outputs import embedded_runs, model_series
+    from model.cohort.outputs import embedded_scans, model_series
     from model.evaluation.baselines import window_samples
 
-    run = embedded_runs(outputs)[0]
+    run = embedded_scans(outputs)[0]
     found = window_samples(run, model_series(run))
     assert [(s.start, s.stop) for s in found] == [(0, 100), (30, 130), (60, 160)]
 

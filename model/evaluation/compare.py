@@ -31,7 +31,7 @@ LARGEST_LIDAR = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Measurement:
     """One number."""
 
     level: Level
@@ -61,13 +61,13 @@ class Resampling:
     seed: int
 
 
-def findings(
+def measurements(
     by_level: ByLevel,
     *,
     baselines: Sequence[str],
     replicates: Mapping[str, Sequence[str]],
     resampling: Resampling,
-) -> list[Finding]:
+) -> list[Measurement]:
     """Measure every set of vectors, and the difference of each to every baseline.
 
     Parameters
@@ -129,7 +129,7 @@ def _means(
     standardised: bool,
     baselines: Sequence[str],
     resampling: Resampling,
-) -> list[Finding]:
+) -> list[Measurement]:
     """Means over subjects, then paired differences to the baselines."""
     n_subjects = len(next(iter(next(iter(scores.values())).values())))
     counts = resample(n_subjects, resampling.n_resamples, seed=resampling.seed)
@@ -144,7 +144,7 @@ def _means(
             low, high = mean_interval(each, counts)
             identifies = measure == "identification" and minus is None
             found.append(
-                Finding(
+                Measurement(
                     level=level,
                     comparison=pairs[0].comparison,
                     scaling="standardised" if standardised else "raw",
@@ -161,7 +161,7 @@ def _means(
     return found
 
 
-def _reliabilities(vectors: Vectors, pairs: Sequence[Pairing]) -> list[Finding]:
+def _reliabilities(vectors: Vectors, pairs: Sequence[Pairing]) -> list[Measurement]:
     """Mean ICC over features, and the share that is good, averaged over the pairings.
 
     Intervals are by the jackknife: a subject drawn twice would agree with itself.
@@ -180,7 +180,7 @@ def _reliabilities(vectors: Vectors, pairs: Sequence[Pairing]) -> list[Finding]:
         value, error = np.mean(whole, axis=0), np.mean(errors, axis=0)
         for i, (measure, least) in enumerate((("icc_mean", -1.0), (f"icc_above_{GOOD_ICC}", 0.0))):
             found.append(
-                Finding(
+                Measurement(
                     level="scan",
                     comparison=pairs[0].comparison,
                     scaling="raw",
@@ -208,10 +208,12 @@ def _within(low: float, value: float, high: float) -> float | None:
     return min(max(low, value), high) if np.isfinite(value) else None
 
 
-def _averaged(found: list[Finding], replicates: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """Replace the findings of sets that differ by seed only by their mean."""
+def _averaged(
+    found: list[Measurement], replicates: Mapping[str, Sequence[str]]
+) -> list[Measurement]:
+    """Replace the measurements of sets that differ by seed only by their mean."""
     average_of = {member: name for name, members in replicates.items() for member in members}
-    together: dict[Finding, list[Finding]] = {}
+    together: dict[Measurement, list[Measurement]] = {}
     for one in found:
         name = average_of.get(one.name, one.name)
         kind = replace(one, name=name, value=0.0, low=None, high=None)
@@ -232,7 +234,7 @@ def _averaged(found: list[Finding], replicates: Mapping[str, Sequence[str]]) -> 
     ]
 
 
-def _spectra(by_level: ByLevel) -> list[Finding]:
+def _spectra(by_level: ByLevel) -> list[Measurement]:
     """Effective ranks over all rows of the finest level; no interval, for they grow with N."""
     level: Level = "window" if "window" in by_level else "scan"
     vectors = by_level[level]
@@ -245,7 +247,7 @@ def _spectra(by_level: ByLevel) -> list[Finding]:
             numbers["lidar"] = lidar(grouped)
         for measure, value in numbers.items():
             found.append(
-                Finding(
+                Measurement(
                     level=level,
                     comparison="all",
                     scaling="raw",

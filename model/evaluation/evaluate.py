@@ -19,7 +19,7 @@ from model.evaluation.baselines import (
     connectivity_vectors,
     random_vectors,
 )
-from model.evaluation.compare import Finding, Resampling, findings
+from model.evaluation.compare import Measurement, Resampling, measurements
 from model.evaluation.leakage import leakage
 from model.evaluation.results import write_report, write_robustness
 from model.evaluation.source import SourceOptions, keyed_scans, read_rows, read_source
@@ -28,7 +28,7 @@ from model.statistics.pairing import EvaluationError, single_session_subjects
 
 if TYPE_CHECKING:
     from model.encoder import Encoder
-    from model.evaluation.robustness import Moved
+    from model.evaluation.robustness import Displacement
 
 BUNDLED = Path("bundled")
 """Word for the checkpoint that comes with the package."""
@@ -65,7 +65,7 @@ class EvaluationOptions:
 
 def run_evaluation(
     source: Path, out: Path, options: EvaluationOptions
-) -> tuple[list[Finding], list[str]]:
+) -> tuple[list[Measurement], list[str]]:
     """Evaluate the embeddings of a table or of an output folder.
 
     Returns
@@ -93,7 +93,7 @@ def run_evaluation(
         baselines += names
         notes += more
     notes = list(dict.fromkeys([*notes, *_about(by_level)]))
-    found = findings(
+    found = measurements(
         by_level,
         baselines=baselines,
         replicates=replicates,
@@ -227,7 +227,7 @@ def _beside(by_level: ByLevel, options: EvaluationOptions) -> tuple[ByLevel, lis
     return found, names, notes
 
 
-def _curves(source: Path, options: EvaluationOptions, encoder: Encoder) -> list[Moved]:
+def _curves(source: Path, options: EvaluationOptions, encoder: Encoder) -> list[Displacement]:
     """Measure robustness on the series of the source."""
     from model.evaluation.perturbations import conditions
     from model.evaluation.robustness import robustness
@@ -241,7 +241,7 @@ def _curves(source: Path, options: EvaluationOptions, encoder: Encoder) -> list[
     )
 
 
-def _curves_of_table(source: Path, options: EvaluationOptions) -> list[Moved]:
+def _curves_of_table(source: Path, options: EvaluationOptions) -> list[Displacement]:
     """Measure robustness on the rows of a table, by its first set of vectors."""
     from model.evaluation.robustness import robustness_of_rows
 
@@ -256,7 +256,7 @@ def _curves_of_table(source: Path, options: EvaluationOptions) -> list[Moved]:
     )
 
 
-def _leakage(source: Path, options: EvaluationOptions) -> list[Finding]:
+def _leakage(source: Path, options: EvaluationOptions) -> list[Measurement]:
     """Measure what the vectors tell about motion and site, if columns for them are named."""
     named = [c for c in (options.motion_column, options.site_column) if c is not None]
     if not named:

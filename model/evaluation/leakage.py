@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from model.evaluation.compare import Finding
+from model.evaluation.compare import Measurement
 from model.statistics.pairing import EvaluationError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def leakage(
     motion: str | None,
     site: str | None,
     seed: int,
-) -> list[Finding]:
+) -> list[Measurement]:
     """Measure what every set of vectors tells about motion and site.
 
     Parameters
@@ -70,7 +70,7 @@ def leakage(
             )
         )
     return [
-        Finding(
+        Measurement(
             level=level,
             comparison="all",
             scaling="standardised",

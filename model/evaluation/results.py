@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from matplotlib.figure import Figure
 
-from model.evaluation.compare import Finding
+from model.evaluation.compare import Measurement
 from model.files.figures import png_bytes
 from model.files.write import json_bytes, tsv_bytes, write_whole
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from model.evaluation.robustness import Moved
+    from model.evaluation.robustness import Displacement
 
 
 COLOURS = {"raw": "#d9822b", "standardised": "#1f5fa8"}
 IDENTIFICATION = "identification"
 
 
-def write_report(found: Sequence[Finding], settings: dict[str, Any], out: Path) -> list[Path]:
+def write_report(found: Sequence[Measurement], settings: dict[str, Any], out: Path) -> list[Path]:
     """Write ``evaluation.tsv``, ``.json`` and ``.png``: all of them or none."""
-    header = [f.name for f in fields(Finding)]
+    header = [f.name for f in fields(Measurement)]
     return write_whole(
         {
             out / "evaluation.tsv": tsv_bytes(
@@ -41,7 +41,9 @@ def write_report(found: Sequence[Finding], settings: dict[str, Any], out: Path) 
     )
 
 
-def write_robustness(rows: Sequence[Moved], settings: dict[str, Any], out: Path) -> list[Path]:
+def write_robustness(
+    rows: Sequence[Displacement], settings: dict[str, Any], out: Path
+) -> list[Path]:
     """Write ``robustness.tsv``, ``.json`` and ``.png``."""
     header = list(asdict(rows[0]))
     return write_whole(
@@ -55,7 +57,7 @@ def write_robustness(rows: Sequence[Moved], settings: dict[str, Any], out: Path)
     )
 
 
-def identification_lines(found: Sequence[Finding]) -> str:
+def identification_lines(found: Sequence[Measurement]) -> str:
     """Return a markdown table of identification: sets by level, comparison and scaling."""
     shown = _identification(found)
     kinds = list(dict.fromkeys((f.level, f.comparison, f.scaling) for f in shown))
@@ -69,7 +71,7 @@ def identification_lines(found: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def draw(found: Sequence[Finding]) -> bytes:
+def draw(found: Sequence[Measurement]) -> bytes:
     """Draw identification with its intervals, one panel per level and comparison; return a PNG."""
     shown = _identification(found)
     panels = list(dict.fromkeys((f.level, f.comparison) for f in shown))
@@ -91,7 +93,7 @@ def draw(found: Sequence[Finding]) -> bytes:
     return png_bytes(figure)
 
 
-def _panel(ax: Axes, chosen: Sequence[Finding], names: list[str]) -> None:
+def _panel(ax: Axes, chosen: Sequence[Measurement], names: list[str]) -> None:
     for shift, (scaling, colour) in zip((-0.15, 0.15), COLOURS.items(), strict=True):
         of_scaling = [f for f in chosen if f.scaling == scaling]
         y = [names.index(f.name) + shift for f in of_scaling]
@@ -108,12 +110,12 @@ def _panel(ax: Axes, chosen: Sequence[Finding], names: list[str]) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _identification(found: Sequence[Finding]) -> list[Finding]:
+def _identification(found: Sequence[Measurement]) -> list[Measurement]:
     return [f for f in found if f.measure == IDENTIFICATION and f.minus is None]
 
 
-def _text(finding: Finding) -> str:
-    return f"{finding.value:.1f} [{finding.low:.0f}, {finding.high:.0f}]"
+def _text(one: Measurement) -> str:
+    return f"{one.value:.1f} [{one.low:.0f}, {one.high:.0f}]"
 
 
 Measure = Literal["cosine", "centred", "identified"]
@@ -125,7 +127,7 @@ TITLES: dict[Measure, str] = {
 COLOUR = "#1f5fa8"
 
 
-def draw_robustness(rows: Sequence[Moved]) -> bytes:
+def draw_robustness(rows: Sequence[Displacement]) -> bytes:
     """Draw every measure with its 95 % interval over subjects; return a PNG."""
     figure = Figure(figsize=(11, 1.0 + 0.24 * len(rows)), layout="constrained")
     axes = figure.subplots(1, len(TITLES), sharey=True)
@@ -141,7 +143,7 @@ def draw_robustness(rows: Sequence[Moved]) -> bytes:
     return png_bytes(figure)
 
 
-def _robustness_panel(ax: Axes, rows: Sequence[Moved], measure: Measure) -> None:
+def _robustness_panel(ax: Axes, rows: Sequence[Displacement], measure: Measure) -> None:
     y = range(len(rows))
     value = [getattr(row, measure) for row in rows]
     low, high = ([getattr(row, f"{measure}_{end}") for row in rows] for end in ("low", "high"))
@@ -158,6 +160,6 @@ def _robustness_panel(ax: Axes, rows: Sequence[Moved], measure: Measure) -> None
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _without_numbers(row: Moved) -> str:
+def _without_numbers(row: Displacement) -> str:
     """Name what is done; rows that differ in its strength only are joined to a curve."""
     return re.sub(r"[0-9.]+", "", row.name)

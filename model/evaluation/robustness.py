@@ -27,7 +27,7 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moved:
+class Displacement:
     """What one perturbation does; intervals are over subjects, 95 %."""
 
     family: str
@@ -54,7 +54,7 @@ def robustness(
     conditions: Sequence[Condition],
     *,
     resampling: Resampling,
-) -> list[Moved]:
+) -> list[Displacement]:
     """Perturb every scan, embed it, compare it with itself; the first row is no perturbation.
 
     A perturbation that leaves any scan as it is has no row.
@@ -71,7 +71,7 @@ def robustness(
     clean = _vectors(scans, encoder)
     pairs = pairings(list(series))
     subjects = np.array([key.subject for key in series])
-    found = [_moved("reference", "unperturbed", clean, clean, subjects, pairs, resampling)]
+    found = [_displacement("reference", "unperturbed", clean, clean, subjects, pairs, resampling)]
     for number, condition in enumerate(conditions):
         rng = np.random.default_rng([resampling.seed, number])
         perturbed = [condition.apply(s, rng) for s in scans]
@@ -79,13 +79,13 @@ def robustness(
             continue
         moved = _vectors(perturbed, encoder)
         about = (condition.family, condition.name)
-        found.append(_moved(*about, moved, clean, subjects, pairs, resampling))
+        found.append(_displacement(*about, moved, clean, subjects, pairs, resampling))
     return found
 
 
 def robustness_of_rows(
     keys: Sequence[Key], values: Rows, *, reference: str, resampling: Resampling
-) -> list[Moved]:
+) -> list[Displacement]:
     """Compare perturbed scans with themselves where only their vectors are there.
 
     Parameters
@@ -119,7 +119,7 @@ def robustness_of_rows(
             )
         moved = values[[rows[name][scan] for scan in scans]].astype(np.float64)
         family = "reference" if name == reference else "conditions"
-        found.append(_moved(family, name, moved, clean, subjects, pairs, resampling))
+        found.append(_displacement(family, name, moved, clean, subjects, pairs, resampling))
     return found
 
 
@@ -136,7 +136,7 @@ def _vectors(scans: Sequence[ParcelSeries], encoder: Encoder) -> Array:
     return np.array(found, dtype=np.float64)
 
 
-def _moved(
+def _displacement(
     family: str,
     name: str,
     moved: Array,
@@ -144,14 +144,14 @@ def _moved(
     subjects: npt.NDArray[np.str_],
     pairs: Sequence[Pairing],
     resampling: Resampling,
-) -> Moved:
+) -> Displacement:
     mean = clean.mean(axis=0)
     cosine, centred = (
         _mean(_by_subject(x, subjects), resampling)
         for x in (cosines(moved, clean), cosines(moved - mean, clean - mean))
     )
     identified = _mean(_found_again(moved, clean, pairs), resampling)
-    return Moved(
+    return Displacement(
         family=family,
         name=name,
         cosine=cosine[0],

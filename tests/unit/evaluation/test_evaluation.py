@@ -15,7 +15,7 @@ from model.evaluation.baselines import (
     WITHIN,
     connectivity,
 )
-from model.evaluation.compare import Resampling, findings
+from model.evaluation.compare import Resampling, measurements
 from model.evaluation.leakage import motion_r2, site_accuracy
 from model.evaluation.vectors import Vectors, one_below_other, side_by_side
 from model.statistics.bootstrap import mean_interval, resample
@@ -160,7 +160,7 @@ def test_a_paired_difference_is_surer_than_two_intervals():
         keys=keys_of(30),
         sets={"a": np.concatenate([first, second]), "b": np.concatenate([worse, second])},
     )
-    found = findings({"scan": vectors}, baselines=["b"], replicates={}, resampling=FEW)
+    found = measurements({"scan": vectors}, baselines=["b"], replicates={}, resampling=FEW)
     picked = {(f.name, f.minus): f for f in found if (f.measure, f.scaling) == ("i_diff", "raw")}
     a, b, both = picked["a", None], picked["b", None], picked["a", "b"]
     assert both.value == pytest.approx(a.value - b.value)
@@ -171,7 +171,7 @@ def test_sets_that_differ_by_seed_only_become_their_average():
     first, second = sessions(n=8)
     sets = {f"r{i}": table(*sessions(n=8, seed=i)).sets["x"] for i in range(3)}
     vectors = Vectors(keys=keys_of(8), sets={"x": np.concatenate([first, second]), **sets})
-    found = findings(
+    found = measurements(
         {"scan": vectors}, baselines=["random"], replicates={"random": list(sets)}, resampling=FEW
     )
     assert {f.name for f in found} == {"x", "random"}

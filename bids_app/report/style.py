@@ -75,17 +75,27 @@ _SETTINGS: dict[str, Any] = {
 
 
 @contextlib.contextmanager
-def figure_style() -> Iterator[None]:
-    """Draw in the report's style, whatever the user's own settings, which come back after it.
+def font_folder() -> Iterator[None]:
+    """Give matplotlib a folder, gone afterwards, for the list of the machine's fonts.
 
-    Matplotlib lists the machine's fonts when it is first imported and keeps the list in the
-    user's home, where there may be none to write to: the list goes where MPLCONFIGDIR says, or
-    into a folder that is gone after the import.
+    It makes the list when first imported, in seconds where fonts are many, and keeps it in the
+    user's home, where there may be none to write to. Processes started within share the folder.
     """
-    with contextlib.ExitStack() as folder:
-        if "MPLCONFIGDIR" not in os.environ and "matplotlib.font_manager" not in sys.modules:
-            os.environ["MPLCONFIGDIR"] = folder.enter_context(tempfile.TemporaryDirectory())
-            folder.callback(os.environ.pop, "MPLCONFIGDIR")
+    if "MPLCONFIGDIR" in os.environ:  # the user has chosen, or an outer call
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["MPLCONFIGDIR"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["MPLCONFIGDIR"]
+
+
+@contextlib.contextmanager
+def figure_style() -> Iterator[None]:
+    """Draw in the report's style, whatever the user's own settings, which come back after it."""
+    with contextlib.nullcontext() if "matplotlib.style" in sys.modules else font_folder():
         import matplotlib.backends.backend_svg
         import matplotlib.figure
         import matplotlib.style

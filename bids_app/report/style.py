@@ -84,7 +84,7 @@ def font_folder() -> Iterator[None]:
     if "MPLCONFIGDIR" in os.environ:  # the user has chosen, or an outer call
         yield
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         os.environ["MPLCONFIGDIR"] = folder
         try:
             yield

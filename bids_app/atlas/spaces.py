@@ -1,6 +1,6 @@
 """The spaces that can be processed, one row each. Every other module looks here.
 
-A new space is a row here and its files in `bids_app.atlas.setup.sources`; docs/atlas.md says
+A new space is a row here and its files in `bids_app.atlas.setup.origins`; docs/atlas.md says
 what else it takes.
 """
 

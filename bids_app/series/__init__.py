@@ -3,4 +3,4 @@
 What cannot be mapped with certainty is refused. Opens no image.
 """
 
-__all__ = ("find", "read", "run")
+__all__ = ("find", "foreign", "options", "run")

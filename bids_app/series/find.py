@@ -13,7 +13,7 @@ from bids_app.errors import InputError, OptionsError, ScanError
 from bids_app.inputs.entities import Entities, split_name
 from bids_app.inputs.refusal import Refusal
 from bids_app.inputs.scan import Scan, Sources
-from bids_app.series.read import own_outliers, series_keys
+from bids_app.series.foreign import own_outliers, series_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_app.inputs.scan import Scan
-    from bids_app.series.read import ForeignSeries
+    from bids_app.series.foreign import ForeignSeries
     from model.series import ParcelSeries, ScanEmbedding
     from model.spec import CheckpointCard
 

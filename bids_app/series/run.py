@@ -12,7 +12,7 @@ from bids_app.invocation import Invocation, new_log_folder, run_scans
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.status import ScanOutcome, unchanged, write_fault, write_outcome
 from bids_app.series.find import common_folder, find_series
-from bids_app.series.read import read_series
+from bids_app.series.foreign import read_series
 from bids_app.series.result import SeriesResult, series_files
 from bids_app.workers.processes import Limits
 from bids_app.workers.resources import process_memory_mb

@@ -3,4 +3,4 @@
 Reads an output folder and events; never an image.
 """
 
-__all__ = ("blocks", "events", "importance")
+__all__ = ("blocks", "events", "importance", "options")

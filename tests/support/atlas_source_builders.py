@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 from itk_builders import composite
 
-from bids_app.atlas.setup import sources as atlas_sources
+from bids_app.atlas.setup import origins
 from model.networks import parcel_names
 
 LIN6, GRAY, LIN2009 = "MNI152NLin6Asym", "fsLR", "MNI152NLin2009cAsym"
@@ -57,13 +57,13 @@ def cerebellum_of_both():
 
 
 def synthetic_contents():
-    contents = {atlas_sources.CORTEX_SUBCORTEX_NAMES: names_text().encode()}
-    for (space, mm), source in atlas_sources.CORTEX_SUBCORTEX.items():
+    contents = {origins.CORTEX_SUBCORTEX_NAMES: names_text().encode()}
+    for (space, mm), source in origins.CORTEX_SUBCORTEX.items():
         labels, affine = combined_image(float(mm))
         affine[:3, 3] = APART if space == LIN2009 else 0
         contents[source] = nifti(labels, affine)
-    contents[atlas_sources.CEREBELLUM[LIN6]] = nifti(*cerebellum_of_both())
-    contents[atlas_sources.GRAYORDINATES] = gray.source_dlabel()
+    contents[origins.CEREBELLUM[LIN6]] = nifti(*cerebellum_of_both())
+    contents[origins.GRAYORDINATES] = gray.source_dlabel()
     return contents
 
 
@@ -77,4 +77,4 @@ def complete_contents(transform=None):
     """All files, those of TemplateFlow too."""
     transform = transform or composite(translation=TO_LIN6)
     contents = synthetic_contents() | gray.finer_sources()
-    return contents | {atlas_sources.CEREBELLUM_WARP[LIN2009]: transform}
+    return contents | {origins.CEREBELLUM_WARP[LIN2009]: transform}

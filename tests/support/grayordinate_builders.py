@@ -17,7 +17,7 @@ from nibabel.cifti2.cifti2_axes import BrainModelAxis, LabelAxis, SeriesAxis
 
 from bids_app.atlas.setup.build_grayordinates import GrayordinateImage, grayordinate_files
 from bids_app.atlas.setup.build_volumes import atlas_files
-from bids_app.atlas.setup.sources import SPHERES, VOXELS_170K
+from bids_app.atlas.setup.origins import SPHERES, VOXELS_170K
 from bids_app.files import write_all
 from bids_app.images.cifti import open_cifti
 from bids_app.images.cifti_parcels import parcellate_grayordinates
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from bids_app.atlas.setup.sources import Source
+    from bids_app.atlas.setup.origins import Source
 
 Order = Literal["C", "F"]
 

@@ -3,4 +3,4 @@
 The only room that reaches for the network. No scan's way leads through it.
 """
 
-__all__ = ("build_grayordinates", "build_volumes", "fetch", "install", "sources")
+__all__ = ("build_grayordinates", "build_volumes", "fetch", "install", "origins")

@@ -19,7 +19,7 @@ from bids_app.atlas.setup.build_volumes import (
     cortex_first,
     source_records,
 )
-from bids_app.atlas.setup.sources import (
+from bids_app.atlas.setup.origins import (
     CEREBELLUM,
     GRAYORDINATES,
     SPHERES,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_app.atlas.labels import LabelArray
-    from bids_app.atlas.setup.sources import Source
+    from bids_app.atlas.setup.origins import Source
 
 CEREBELLAR = "CIFTI_STRUCTURE_CEREBELLUM_"
 Places = npt.NDArray[np.float64]

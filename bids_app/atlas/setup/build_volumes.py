@@ -19,7 +19,7 @@ from bids_app.atlas.labels import (
     resample_nearest,
     voxel_sha256,
 )
-from bids_app.atlas.setup.sources import (
+from bids_app.atlas.setup.origins import (
     CEREBELLUM,
     CEREBELLUM_WARP,
     CORTEX_SUBCORTEX,
@@ -72,7 +72,7 @@ def build_volume_atlas(
     space, resolution
         Which image, such as ``MNI152NLin6Asym`` and ``2``.
     contents
-        Verified, uncompressed files (`bids_app.atlas.setup.sources.sources_of`).
+        Verified, uncompressed files (`bids_app.atlas.setup.origins.sources_of`).
 
     Raises
     ------

@@ -15,14 +15,14 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_app.atlas.setup.sources import TEMPLATEFLOW
+from bids_app.atlas.setup.origins import TEMPLATEFLOW
 from bids_app.errors import AtlasError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from typing import BinaryIO
 
-    from bids_app.atlas.setup.sources import Source
+    from bids_app.atlas.setup.origins import Source
 
 GZIP_MAGIC = b"\x1f\x8b"
 TIMEOUT_S = 60

@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING
 from bids_app.atlas.setup.build_grayordinates import build_grayordinate_atlas, grayordinate_files
 from bids_app.atlas.setup.build_volumes import atlas_files, build_volume_atlas
 from bids_app.atlas.setup.fetch import download, read_from_folder
-from bids_app.atlas.setup.sources import (
-    RESOLUTIONS,
-    further_sources_of,
-    is_complete,
-    sources_of,
-)
+from bids_app.atlas.setup.origins import RESOLUTIONS, further_sources_of, is_complete, sources_of
 from bids_app.atlas.spaces import SPACES
 from bids_app.files import write_all
 
@@ -23,7 +18,7 @@ if TYPE_CHECKING:
 
     from bids_app.atlas.setup.build_grayordinates import GrayordinateImage
     from bids_app.atlas.setup.build_volumes import VolumeImage
-    from bids_app.atlas.setup.sources import Origin, Source
+    from bids_app.atlas.setup.origins import Origin, Source
 
 DESCRIPTION = (
     "457 parcels in the order of the Brain-Semantoks model input: Schaefer-400 in 7-network "

@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_app.atlas.labels import parse_labels, resample_nearest
-from bids_app.atlas.setup.sources import CEREBELLUM, CEREBELLUM_WARP, CORTEX_SUBCORTEX, WARPED_FROM
+from bids_app.atlas.setup.origins import CEREBELLUM, CEREBELLUM_WARP, CORTEX_SUBCORTEX, WARPED_FROM
 from bids_app.errors import AtlasError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bids_app.atlas.labels import Affine, LabelArray, PointMap, Points
-    from bids_app.atlas.setup.sources import Source
+    from bids_app.atlas.setup.origins import Source
 
 RAS_TO_LPS = np.array([[-1.0], [-1.0], [1.0]])
 """ITK counts millimetres to the left and to the back; NIfTI, and we, to the right and front."""
@@ -39,7 +39,7 @@ def warped_cerebellum(
     space
         One of `CEREBELLUM_WARP`.
     contents
-        Verified, uncompressed files (`bids_app.atlas.setup.sources.further_sources_of`), and the
+        Verified, uncompressed files (`bids_app.atlas.setup.origins.further_sources_of`), and the
         1 mm label image of the space.
     shape, affine
         The grid.

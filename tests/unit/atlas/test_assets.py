@@ -27,8 +27,8 @@ from itk_builders import composite
 from bids_app.atlas.folder import available_spaces, installed_images, parcels_by_space
 from bids_app.atlas.installed import InstalledAtlas
 from bids_app.atlas.setup import fetch as atlas_fetch
-from bids_app.atlas.setup import sources as atlas_sources
-from bids_app.atlas.setup.sources import sources_of
+from bids_app.atlas.setup import origins
+from bids_app.atlas.setup.origins import sources_of
 from bids_app.atlas.volumes import load_volume_atlas
 from bids_app.cli.assets import main
 from model.networks import parcel_names
@@ -148,7 +148,7 @@ def test_the_transform_of_the_opposite_name_is_refused_under_the_wanted_one(
     tmp_path, complete_folder
 ):
     """It has the same size, lattice and direction: nothing but the hash tells."""
-    name = atlas_sources.CEREBELLUM_WARP[LIN2009].name
+    name = origins.CEREBELLUM_WARP[LIN2009].name
     (complete_folder / name).write_bytes(composite(translation=TO_LIN6 * 1.01))
     result = run("atlas", "--from", complete_folder, "--home", tmp_path / "home")
     assert result.exit_code == 78

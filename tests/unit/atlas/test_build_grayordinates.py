@@ -8,7 +8,7 @@ import pytest
 from atlas_source_builders import GRAY, LIN6, complete_contents, nifti, synthetic_contents
 
 from bids_app.atlas.grayordinates import tables_of
-from bids_app.atlas.setup import sources as atlas_sources
+from bids_app.atlas.setup import origins
 from bids_app.atlas.setup.build_grayordinates import build_grayordinate_atlas
 from bids_app.errors import AtlasError
 from model.networks import parcel_names
@@ -32,16 +32,16 @@ def test_170k_grayordinates_have_the_labels_of_the_nearest_of_the_91k():
     )
     assert ours.sha256() == theirs.sha256()
     assert len(image.axis) == len(expected)
-    assert image.sources[1:-1] == tuple(atlas_sources.further_sources_of(GRAY))
+    assert image.sources[1:-1] == tuple(origins.further_sources_of(GRAY))
 
 
 def test_a_sphere_of_other_vertices_and_an_image_without_a_structure_are_refused():
     contents = complete_contents()
-    coarse, fine = (atlas_sources.SPHERES[gray.LEFT, d] for d in ("32k", "59k"))
+    coarse, fine = (origins.SPHERES[gray.LEFT, d] for d in ("32k", "59k"))
     swapped = contents | {coarse: contents[fine], fine: contents[coarse]}
     with pytest.raises(AtlasError, match="expected 660 vertices, found 1980"):
         build_grayordinate_atlas(swapped, density="170k")
-    contents[atlas_sources.VOXELS_170K] = nifti(np.zeros((24, 28, 24)), np.eye(4))
+    contents[origins.VOXELS_170K] = nifti(np.zeros((24, 28, 24)), np.eye(4))
     with pytest.raises(AtlasError, match="no voxel of CIFTI_STRUCTURE_"):
         build_grayordinate_atlas(contents, density="170k")
 
@@ -56,7 +56,7 @@ def test_grayordinates_with_other_names_are_refused(monkeypatch):
 
 def test_grayordinates_without_a_cerebellum_are_refused():
     contents = synthetic_contents()
-    contents[atlas_sources.CEREBELLUM[LIN6]] = nifti(np.zeros((4, 4, 4)), np.eye(4))
+    contents[origins.CEREBELLUM[LIN6]] = nifti(np.zeros((4, 4, 4)), np.eye(4))
     with pytest.raises(
         AtlasError, match="fsLR, 91k: expected 457 parcels; labels without a voxel"
     ):

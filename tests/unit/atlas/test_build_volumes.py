@@ -13,7 +13,7 @@ from atlas_source_builders import (
     synthetic_contents,
 )
 
-from bids_app.atlas.setup import sources as atlas_sources
+from bids_app.atlas.setup import origins
 from bids_app.atlas.setup.build_volumes import add_cerebellum, build_volume_atlas, cortex_first
 from bids_app.errors import AtlasError
 
@@ -38,7 +38,7 @@ def test_cerebellum_never_overwrites_and_the_overlap_is_counted():
 def test_space_without_buckner_declares_seven_parcels_absent():
     image = build_volume_atlas(LIN2009, "2", synthetic_contents())
     assert sorted(image.absent) == list(range(451, 458))
-    assert set(image.absent.values()) == {atlas_sources.NO_BUCKNER}
+    assert set(image.absent.values()) == {origins.NO_BUCKNER}
     assert image.labels.max() == 450
 
 
@@ -51,7 +51,7 @@ def test_source_without_a_label_is_refused():
     contents = synthetic_contents()
     labels, affine = combined_image(2.0)
     labels[labels == 51] = 0
-    contents[atlas_sources.CORTEX_SUBCORTEX[LIN6, "2"]] = nifti(labels, affine)
+    contents[origins.CORTEX_SUBCORTEX[LIN6, "2"]] = nifti(labels, affine)
     with pytest.raises(AtlasError, match="without a voxel: 1 7Networks_LH_Vis_1"):
         build_volume_atlas(LIN6, "2", contents)
 
@@ -63,7 +63,7 @@ def test_cerebellum_fills_free_voxels_only():
 
 def test_source_names_in_another_order_are_refused():
     text = names_text().replace("HIP-head-m-rh\n1 ", "HIP-head-m-rh\n2 ", 1)
-    contents = synthetic_contents() | {atlas_sources.CORTEX_SUBCORTEX_NAMES: text.encode()}
+    contents = synthetic_contents() | {origins.CORTEX_SUBCORTEX_NAMES: text.encode()}
     with pytest.raises(
         AtlasError, match=r"label\.txt: label 1 should be HIP-head-m-rh, found None"
     ):

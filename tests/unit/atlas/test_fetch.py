@@ -15,7 +15,7 @@ import pytest
 
 from bids_app.atlas.setup import fetch as atlas_fetch
 from bids_app.atlas.setup.fetch import download, read_from_folder
-from bids_app.atlas.setup.sources import BUCKNER, TEMPLATEFLOW, Source
+from bids_app.atlas.setup.origins import BUCKNER, TEMPLATEFLOW, Source
 from bids_app.errors import AtlasError
 
 

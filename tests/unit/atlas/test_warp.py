@@ -17,7 +17,7 @@ from atlas_source_builders import (
 )
 from itk_builders import composite
 
-from bids_app.atlas.setup import sources as atlas_sources
+from bids_app.atlas.setup import origins
 from bids_app.atlas.setup.build_volumes import build_volume_atlas
 from bids_app.atlas.setup.warp import read_composite
 from bids_app.errors import AtlasError
@@ -66,6 +66,6 @@ def test_a_transform_that_moves_parcels_apart_is_refused(wrong):
 def test_a_cerebellum_that_the_transform_leads_past_is_no_atlas():
     contents = complete_contents()
     labels, affine = cerebellum_image(1.0)
-    contents[atlas_sources.CEREBELLUM[LIN6]] = nifti(labels, affine + np.eye(4, k=3) * 900)
+    contents[origins.CEREBELLUM[LIN6]] = nifti(labels, affine + np.eye(4, k=3) * 900)
     with pytest.raises(AtlasError, match="labels without a voxel: 451"):
         build_volume_atlas(LIN2009, "1", contents)

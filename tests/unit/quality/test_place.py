@@ -17,7 +17,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from bids_app.atlas.grayordinates import tables_of
 from bids_app.atlas.labels import parse_labels, resample_nearest
 from bids_app.atlas.setup import fetch as atlas_fetch
-from bids_app.atlas.setup import sources
+from bids_app.atlas.setup import origins
 from bids_app.atlas.setup.build_grayordinates import build_grayordinate_atlas
 from bids_app.atlas.setup.build_volumes import build_volume_atlas
 from bids_app.atlas.spaces import SPACES
@@ -118,7 +118,7 @@ N_SCANS = 6
 
 @pytest.fixture(scope="module")
 def contents(shared_data):
-    needed = [source for space in SPACES for source in sources.sources_of(space)]
+    needed = [source for space in SPACES for source in origins.sources_of(space)]
     return atlas_fetch.read_from_folder(shared_data / "atlases", needed)
 
 
@@ -237,7 +237,7 @@ def test_a_sign_error_of_the_header_alone_leaves_the_atlas_behind(real, brain):
 def test_an_unwarped_cerebellum_is_a_millimetre_off_and_never_built(real, contents):
     """Stand-in for the transform: the affine between the centres of the 450 common parcels."""
     to_lin6 = common_affine(real)
-    networks, grid = parse_labels(contents[sources.CEREBELLUM[LIN6]], source="x")
+    networks, grid = parse_labels(contents[origins.CEREBELLUM[LIN6]], source="x")
     target = real[LIN2009, "2"]
     shape = target.labels.shape
     unwarped = resample_nearest(networks, grid, shape, target.affine)
@@ -289,7 +289,7 @@ def test_real_voxels_below_the_cortex_in_a_wrong_space_order_or_mirrored(
     values = np.asarray(nib.load(path).dataobj, dtype=np.float64)[:, below]
     centres = nib.affines.apply_affine(run.axis.affine, run.axis.voxel[below]).T
     cerebellar = np.char.find(run.axis.name[below].astype(str), "CEREBELLUM") >= 0
-    networks, grid = parse_labels(contents[sources.CEREBELLUM[LIN6]], source="x")
+    networks, grid = parse_labels(contents[origins.CEREBELLUM[LIN6]], source="x")
 
     def at(labels, affine, points):
         to_index = np.linalg.inv(affine)

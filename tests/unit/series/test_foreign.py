@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from bids_app.errors import OptionsError, ScanError
 from bids_app.series.columns import declared_orders, map_by_name
 from bids_app.series.find import entities_of, find_series
+from bids_app.series.foreign import read_series, series_keys
 from bids_app.series.options import Order
-from bids_app.series.read import read_series, series_keys
 from model.errors import SeriesError
 from model.networks import parcel_names
 

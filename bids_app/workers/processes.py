@@ -116,8 +116,13 @@ class Processes:
         begun: dict[Future[Any], tuple[Item, _Worker]] = {}
         while items or begun:
             while items and self._has_room(needed := needed_mb(items[0])):
-                item, worker = items.popleft(), self._idle_or_new()
-                begun[worker.begin(packed, item, needed)] = item, worker
+                worker = self._idle_or_new()
+                try:
+                    begun[worker.begin(packed, items[0], needed)] = items[0], worker
+                except BrokenProcessPool:  # it was killed while it was idle
+                    self._workers.remove(worker)
+                else:
+                    items.popleft()
             for future in wait(begun, return_when=FIRST_COMPLETED).done:
                 item, worker = begun.pop(future)
                 yield item, self._answer(future, worker)

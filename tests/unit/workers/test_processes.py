@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -75,6 +78,17 @@ def test_a_process_that_is_killed_costs_its_item_only(work, reason) -> None:
     lost = [found[n] for n in (1, 3, 5)]
     assert all(isinstance(answer, Lost) and reason in answer.reason for answer in lost)
     assert all(answer.tag for answer in lost)
+
+
+def test_a_process_that_is_killed_while_it_is_idle_costs_nothing() -> None:
+    with Processes(limits()) as processes:
+        first = dict(processes.map(jobs.Counter(), deque(range(4)), needed_mb=lambda _: 1.0))
+        for pid, _ in first.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not multiprocessing.active_children())
+        second = dict(processes.map(jobs.double, deque(range(4)), needed_mb=lambda _: 1.0))
+    assert second == {n: (2 * n, "1") for n in range(4)}
 
 
 def test_memory_bounds_how_many_run_at_a_time(tmp_path: Path) -> None:

@@ -9,43 +9,28 @@ import uuid
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from bids_app.errors import OutputError
 from bids_app.files import remove_partial, write_bytes
 from bids_app.outputs.paths import output_folder
 from bids_app.outputs.status import ScanOutcome, outcome_table, write_outcome
 from bids_app.report.page import is_current, participants_to_report, write_report
-from bids_app.workers.processes import Lost, Processes
+from bids_app.workers.processes import Limits, Lost, Processes
 from bids_app.workers.progress import Progress
-from bids_app.workers.resources import REPORT_MB, file_size, scan_memory_mb
+from bids_app.workers.resources import REPORT_MB, file_size, process_memory_mb, scan_memory_mb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from bids_app.inputs.scan import Scan
-    from bids_app.options import Reports
-    from bids_app.workers.processes import Limits
+    from bids_app.options import InvocationOptions
 
 log = logging.getLogger(__name__)
 
-ScanT = TypeVar("ScanT", bound="Scan")
-
 _TABLE_EVERY_S = 10.0
 """The table of outcomes is written anew each time: not for each of a hundred thousand."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Invocation:
-    """Where an invocation writes, and how it goes about its scans."""
-
-    output_dir: Path
-    log_dir: Path
-    limits: Limits
-    overwrite: bool
-    reports: Reports = "with"
-    stop_on_first_crash: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,100 +48,126 @@ class Summary:
         return int(bool(self.broken_reports) or any(o.status == "failed" for o in self.outcomes))
 
 
-def new_log_folder(output_dir: Path, settings: str) -> Path:
-    """Make a folder for the log of an invocation, and write down its settings (TOML)."""
-    log_dir = output_dir / "logs" / uuid.uuid4().hex[:12]
-    write_bytes(log_dir / "config.toml", settings.encode())
-    return log_dir
-
-
 def run_scans(
-    scans: Sequence[ScanT],
-    invocation: Invocation,
+    scans: Sequence[Scan],
+    output_dir: Path,
+    options: InvocationOptions,
     *,
-    embed: Callable[[ScanT], ScanOutcome],
-    earlier: Callable[[ScanT], ScanOutcome | None],
+    embed: Callable[..., ScanOutcome],
+    earlier: Callable[[Scan], ScanOutcome | None],
 ) -> Summary:
     """Embed scans and write reports, in this process or in several.
 
     Parameters
     ----------
     embed
-        Embeds a scan and writes its files; a bad scan ends as an outcome. Sent to every process
-        once.
+        ``embed(scan, output_dir=…, log_dir=…)`` embeds a scan and writes its files; a bad scan
+        ends as an outcome. Sent to every process once.
     earlier
         Tells how an earlier invocation ended a scan, if that still holds.
 
     Raises
     ------
-    InputError
-        Reports alone were asked for, of participants without outputs.
     AppError, CheckpointError
         What `embed` raises: no other scan would fare better.
     """
-    output_dir, reports = invocation.output_dir, invocation.reports
-    with Processes(invocation.limits) as processes:
-        if reports == "only":
-            outcomes: tuple[ScanOutcome, ...] = ()
-            labels = participants_to_report(output_dir, [scan.entities.sub for scan in scans])
-            outdated = set(labels) if invocation.overwrite else set()
-        else:
-            outcomes = _embed_all(scans, invocation, processes, embed=embed, earlier=earlier)
-            labels = tuple(dict.fromkeys(o.scan.entities.sub for o in outcomes))
-            outdated = {o.scan.entities.sub for o in outcomes if o.fresh}
-        if reports == "none":
+    log_dir = _new_log_folder(output_dir, options)
+    with Processes(_limits(options)) as processes:
+        work = partial(embed, output_dir=output_dir, log_dir=log_dir)
+        outcomes = _embed_all(
+            scans, output_dir, log_dir, options, processes, embed=work, earlier=earlier
+        )
+        if options.reports == "none":
             return Summary(outcomes=outcomes, broken_reports=())
-        due = [one for one in labels if one in outdated or not is_current(output_dir, one)]
-        broken = _report_all(due, invocation, processes)
+        participants = dict.fromkeys(outcome.scan.entities.sub for outcome in outcomes)
+        new = {outcome.scan.entities.sub for outcome in outcomes if outcome.fresh}
+        due = [one for one in participants if one in new or not is_current(output_dir, one)]
+        broken = _write_reports(due, output_dir, log_dir, processes)
     return Summary(outcomes=outcomes, broken_reports=broken)
 
 
+def report_scans(scans: Iterable[Scan], output_dir: Path, options: InvocationOptions) -> Summary:
+    """Write the reports of scans that were embedded earlier; no scan is touched.
+
+    Raises
+    ------
+    InputError
+        Nothing is known of a participant.
+    """
+    labels = participants_to_report(output_dir, [scan.entities.sub for scan in scans])
+    due = [one for one in labels if options.overwrite or not is_current(output_dir, one)]
+    log_dir = _new_log_folder(output_dir, options)
+    with Processes(_limits(options)) as processes:
+        broken = _write_reports(due, output_dir, log_dir, processes)
+    return Summary(outcomes=(), broken_reports=broken)
+
+
+def _new_log_folder(output_dir: Path, options: InvocationOptions) -> Path:
+    """Make a folder for the log of an invocation, with its settings."""
+    log_dir = output_dir / "logs" / uuid.uuid4().hex[:12]
+    write_bytes(log_dir / "config.toml", options.config.encode())
+    return log_dir
+
+
+def _limits(options: InvocationOptions) -> Limits:
+    return Limits(
+        n_processes=options.n_cpus,
+        memory_mb=options.memory_mb,
+        process_mb=process_memory_mb(options.checkpoint),
+    )
+
+
 def _embed_all(
-    scans: Sequence[ScanT],
-    invocation: Invocation,
+    scans: Sequence[Scan],
+    output_dir: Path,
+    log_dir: Path,
+    options: InvocationOptions,
     processes: Processes,
     *,
-    embed: Callable[[ScanT], ScanOutcome],
-    earlier: Callable[[ScanT], ScanOutcome | None],
+    embed: Callable[[Scan], ScanOutcome],
+    earlier: Callable[[Scan], ScanOutcome | None],
 ) -> tuple[ScanOutcome, ...]:
     """Embed what is not done; a table of outcomes is left in any case."""
     outcomes: dict[str, ScanOutcome] = {}
-    if not invocation.overwrite:
+    if not options.overwrite:
         outcomes = {scan.name: o for scan in scans if (o := earlier(scan)) is not None}
-    to_do = deque(scan for scan in scans if scan.name not in outcomes)
-    if outcomes:
         log.info("%d of %d scans were done earlier", len(outcomes), len(scans))
-    _warn_of_large(to_do, invocation.limits)
+    to_do = deque(scan for scan in scans if scan.name not in outcomes)
+    _warn_of_large(to_do, _limits(options))
     progress = Progress(
-        n_scans=len(scans),
+        n_items=len(scans),
         n_done=len(outcomes),
-        n_bytes=sum(file_size(scan.sources.data) for scan in to_do),
+        size=sum(file_size(scan.sources.data) for scan in to_do),
     )
     table_due_s = time.monotonic()
     try:
         with progress:
             for scan, answer in processes.map(embed, to_do, needed_mb=_needed_mb):
-                outcome = _lost(scan, answer, invocation) if isinstance(answer, Lost) else answer
+                outcome = _lost(scan, answer, output_dir) if isinstance(answer, Lost) else answer
                 outcomes[scan.name] = outcome
-                failed = outcome.status == "failed"
-                line = f"{scan.name}: {outcome.status} {outcome.reason}".rstrip()
-                progress.tell(line, n_bytes=file_size(scan.sources.data), failed=failed)
-                if failed and invocation.stop_on_first_crash:
+                _tell(progress, outcome)
+                if outcome.status == "failed" and options.stop_on_first_crash:
                     to_do.clear()
                 if time.monotonic() > table_due_s:
-                    _write_table(scans, outcomes, invocation)
+                    _write_table(scans, outcomes, log_dir)
                     table_due_s = time.monotonic() + _TABLE_EVERY_S
     finally:
-        ended = _write_table(scans, outcomes, invocation)
+        ended = _write_table(scans, outcomes, log_dir)
     return ended
 
 
+def _tell(progress: Progress, outcome: ScanOutcome) -> None:
+    line = f"{outcome.scan.name}: {outcome.status} {outcome.reason}".rstrip()
+    size = file_size(outcome.scan.sources.data)
+    progress.tell(line, size=size, failed=outcome.status == "failed")
+
+
 def _write_table(
-    scans: Sequence[Scan], outcomes: dict[str, ScanOutcome], invocation: Invocation
+    scans: Sequence[Scan], outcomes: dict[str, ScanOutcome], log_dir: Path
 ) -> tuple[ScanOutcome, ...]:
     """Write what has ended to the log folder; return it in the order of scans."""
     ended = tuple(outcomes[scan.name] for scan in scans if scan.name in outcomes)
-    write_bytes(invocation.log_dir / "status.tsv", outcome_table(ended))
+    write_bytes(log_dir / "status.tsv", outcome_table(ended))
     return ended
 
 
@@ -168,7 +179,7 @@ def _warn_of_large(scans: Iterable[Scan], limits: Limits) -> None:
     for scan in scans:
         if _needed_mb(scan) > limits.room_mb:
             log.warning(
-                "%s: needs about %.0f MB, and --mem leaves %.0f MB for all runs together; "
+                "%s: needs about %.0f MB, and --mem leaves %.0f MB for all scans together; "
                 "it will run alone",
                 scan.name,
                 _needed_mb(scan),
@@ -176,31 +187,38 @@ def _warn_of_large(scans: Iterable[Scan], limits: Limits) -> None:
             )
 
 
-def _lost(scan: Scan, lost: Lost, invocation: Invocation) -> ScanOutcome:
+def _lost(scan: Scan, lost: Lost, output_dir: Path) -> ScanOutcome:
     """Record a scan whose process was killed, and remove what it left half-written."""
-    remove_partial(output_folder(invocation.output_dir, scan), lost.tag)
-    return write_outcome(
-        invocation.output_dir, scan, "failed", reason=f"{scan.name}: {lost.reason}"
-    )
+    remove_partial(output_folder(output_dir, scan), lost.tag)
+    return write_outcome(output_dir, scan, "failed", reason=f"{scan.name}: {lost.reason}")
 
 
-def _report_all(
-    participants: Iterable[str], invocation: Invocation, processes: Processes
+def _write_reports(
+    participants: Sequence[str], output_dir: Path, log_dir: Path, processes: Processes
 ) -> tuple[str, ...]:
     """Write reports; return the participants whose report could not be made."""
-    work = partial(_report, invocation.output_dir, invocation.log_dir)
+    work = partial(_report, output_dir, log_dir)
+    answers = processes.map(work, deque(participants), needed_mb=lambda _: REPORT_MB)
     broken = []
-    for label, answer in processes.map(work, deque(participants), needed_mb=lambda _: REPORT_MB):
-        if isinstance(answer, Lost):
-            log.error("sub-%s: no report: %s", label, answer.reason)
-            remove_partial(invocation.output_dir, answer.tag)
-        if answer is not True:
-            broken.append(label)
+    with Progress(n_items=len(participants), size=len(participants)) as progress:
+        for label, answer in answers:
+            problem = answer.reason if isinstance(answer, Lost) else answer
+            if isinstance(answer, Lost):
+                remove_partial(output_dir, answer.tag)
+            if problem:
+                broken.append(label)
+            line = f"sub-{label}: report {problem or 'written'}"
+            progress.tell(line, size=1, failed=bool(problem))
     return tuple(sorted(broken))
 
 
-def _report(output_dir: Path, log_dir: Path, participant: str) -> bool:
-    """Write a participant's report; a fault in it must not cost the tables nor the others."""
+def _report(output_dir: Path, log_dir: Path, participant: str) -> str:
+    """Write a participant's report; a fault in it costs neither the tables nor the others.
+
+    Returns
+    -------
+    What went wrong; empty where nothing did.
+    """
     try:
         write_report(output_dir, participant)
     except OutputError:
@@ -208,6 +226,5 @@ def _report(output_dir: Path, log_dir: Path, participant: str) -> bool:
     except Exception:  # noqa: BLE001 told in log, crash file and exit code
         crash = log_dir / f"crash-report-sub-{participant}.txt"
         write_bytes(crash, traceback.format_exc().encode())
-        log.error("sub-%s: the report could not be made (traceback in %s)", participant, crash)
-        return False
-    return True
+        return f"could not be made (traceback in {crash})"
+    return ""

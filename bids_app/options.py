@@ -151,6 +151,9 @@ class InvocationOptions(EncoderOptions):
         Option("--no-reports", "Write no reports; --reports-only makes them later.", value="none"),
     ] = "with"
     overwrite: Annotated[bool, Option("--overwrite --force", "Redo what is done already.")] = False
+    stop_on_first_crash: Annotated[
+        bool, Option("--stop-on-first-crash", "Stop at the first scan that fails.")
+    ] = False
     config: str = ""
     """All options of this invocation as TOML, as ``--config-file`` takes them; for the log."""
 
@@ -200,9 +203,6 @@ class RunOptions(InvocationOptions):
     ] = None
     """None: the strategy's; 0: no limit."""
     signal: SignalOptions
-    stop_on_first_crash: Annotated[
-        bool, Option("--stop-on-first-crash", "Stop at the first run that fails.")
-    ] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

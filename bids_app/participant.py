@@ -18,7 +18,7 @@ from bids_app.files import write_all
 from bids_app.images.image import open_image
 from bids_app.inputs.discovery import find_scans
 from bids_app.inputs.locate import locate_derivative
-from bids_app.invocation import Invocation, new_log_folder, run_scans
+from bids_app.invocation import report_scans, run_scans
 from bids_app.options import settings_hash
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.derivatives import scan_files
@@ -27,8 +27,6 @@ from bids_app.outputs.status import unchanged, write_fault, write_outcome
 from bids_app.signal.confounds import load_confounds
 from bids_app.signal.denoise import denoise
 from bids_app.signal.timing import repetition_time, start_time
-from bids_app.workers.processes import Limits
-from bids_app.workers.resources import process_memory_mb
 from model.despike import despike
 from model.networks import parcel_names
 from model.series import ParcelSeries
@@ -65,29 +63,19 @@ def run_participants(options: RunOptions) -> Summary:
     output_dir = options.output_dir
     derivative, discovery = discover(options)
     check_output_folder(output_dir, bids_dir=options.bids_dir, derivative=derivative)
+    if options.reports == "only":
+        return report_scans(discovery.scans, output_dir, options)
     atlas_folder = installed_atlas(options)
     discovery.require_usable(confounds=options.strategy.needs_table)
     pipeline = open_pipeline(options, atlas_folder)
     for participant, reasons in discovery.left_out().items():
-        log.warning("sub-%s: no run to process: %s", participant, reasons)
+        log.warning("sub-%s: no scan to process: %s", participant, reasons)
     write_dataset_files(output_dir, derivative=derivative)
-    log_dir = new_log_folder(output_dir, options.config)
-    invocation = Invocation(
-        output_dir=output_dir,
-        log_dir=log_dir,
-        limits=Limits(
-            n_processes=options.n_cpus,
-            memory_mb=options.memory_mb,
-            process_mb=process_memory_mb(options.checkpoint),
-        ),
-        overwrite=options.overwrite,
-        reports=options.reports,
-        stop_on_first_crash=options.stop_on_first_crash,
-    )
     return run_scans(
         discovery.scans,
-        invocation,
-        embed=partial(run_scan, pipeline=pipeline, output_dir=output_dir, log_dir=log_dir),
+        output_dir,
+        options,
+        embed=partial(run_scan, pipeline=pipeline),
         earlier=partial(earlier_outcome, pipeline=pipeline, output_dir=output_dir),
     )
 

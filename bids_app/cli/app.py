@@ -157,7 +157,8 @@ def main(context: click.Context, /, **arguments: Any) -> int:
         discovery.require_usable(confounds=options.strategy.needs_table)
         return 0
     summary = run_participants(options)
-    click.echo(outcome_lines(summary.outcomes))
+    if summary.outcomes:
+        click.echo(outcome_lines(summary.outcomes))
     return summary.exit_code
 
 

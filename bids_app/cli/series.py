@@ -57,5 +57,6 @@ def main(context: click.Context, /, **arguments: Any) -> int:
         embedder,
         invocation=options,
     )
-    click.echo(outcome_lines(summary.outcomes))
+    if summary.outcomes:
+        click.echo(outcome_lines(summary.outcomes))
     return summary.exit_code

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 from bids_app.errors import OptionsError, ScanError
 from bids_app.files import write_all
-from bids_app.invocation import Invocation, new_log_folder, run_scans
+from bids_app.invocation import report_scans, run_scans
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.status import ScanOutcome, unchanged, write_fault, write_outcome
 from bids_app.series.find import common_folder, find_series
 from bids_app.series.foreign import read_series
 from bids_app.series.result import SeriesResult, series_files
-from bids_app.workers.processes import Limits
-from bids_app.workers.resources import process_memory_mb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,6 +115,8 @@ def run_series(
                 hint="Name another output folder.",
             )
     scans = find_series(paths)
+    if invocation.reports == "only":
+        return report_scans(scans, output_dir, invocation)
     if options.tr_s is None and not any(scan.sources.sidecar for scan in scans):
         raise OptionsError(
             f"no repetition time: no --tr, and none of {len(paths)} files has a JSON of the same "
@@ -124,23 +124,11 @@ def run_series(
             hint="Give the seconds between frames with --tr.",
         )
     write_dataset_files(output_dir, derivative=common_folder(paths))
-    log_dir = new_log_folder(output_dir, invocation.config)
     return run_scans(
         scans,
-        Invocation(
-            output_dir=output_dir,
-            log_dir=log_dir,
-            limits=Limits(
-                n_processes=invocation.n_cpus,
-                memory_mb=invocation.memory_mb,
-                process_mb=process_memory_mb(embedder.checkpoint),
-            ),
-            overwrite=invocation.overwrite,
-            reports=invocation.reports,
-        ),
-        embed=partial(
-            run_scan, options=options, embedder=embedder, output_dir=output_dir, log_dir=log_dir
-        ),
+        output_dir,
+        invocation,
+        embed=partial(run_scan, options=options, embedder=embedder),
         earlier=partial(_earlier, output_dir, options.configuration(embedder.card)),
     )
 

@@ -85,7 +85,7 @@ def test_a_participant_without_a_usable_run_is_named(tmp_path, data, semantoks) 
         data.root, tmp_path / "out", "participant", "--participant-label", "01", "02"
     )
     assert answer.exit_code == 0
-    assert "sub-01: no run to process: space-T1w" in answer.output
+    assert "sub-01: no scan to process: space-T1w" in answer.output
 
 
 @pytest.mark.parametrize("words", [(), ("--dry-run",)])

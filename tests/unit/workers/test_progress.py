@@ -22,27 +22,27 @@ def clock(monkeypatch) -> list[float]:
     return seconds
 
 
-def test_time_left_follows_the_bytes(clock) -> None:
-    seen = Progress(n_scans=4, n_done=1, n_bytes=80)
+def test_time_left_follows_the_size(clock) -> None:
+    seen = Progress(n_items=4, n_done=1, size=80)
     assert seen.text() == "1/4"
     clock[0] = 30.0
-    seen.tell("one", n_bytes=20, failed=False)
-    assert seen.text() == "2/4, 2 min left"  # 60 bytes at 20 per 30 s
-    seen.tell("two", n_bytes=50, failed=False)
-    seen.tell("three", n_bytes=10, failed=True)
+    seen.tell("one", size=20, failed=False)
+    assert seen.text() == "2/4, 2 min left"  # 60 of 80 at 20 per 30 s
+    seen.tell("two", size=50, failed=False)
+    seen.tell("three", size=10, failed=True)
     assert seen.text() == "4/4"
 
 
 def told(monkeypatch, caplog, stream: StringIO) -> list[str]:
     monkeypatch.setattr(sys, "stderr", stream)
     caplog.set_level(logging.INFO)
-    with Progress(n_scans=2, n_done=0, n_bytes=2) as seen:
-        seen.tell("sub-01: embedded", n_bytes=1, failed=False)
-        seen.tell("sub-02: failed", n_bytes=1, failed=True)
+    with Progress(n_items=2, size=2) as seen:
+        seen.tell("sub-01: embedded", size=1, failed=False)
+        seen.tell("sub-02: failed", size=1, failed=True)
     return [record.message for record in caplog.records]
 
 
-def test_without_a_terminal_each_scan_is_a_line(monkeypatch, caplog) -> None:
+def test_without_a_terminal_each_item_is_a_line(monkeypatch, caplog) -> None:
     stream = StringIO()
     lines = told(monkeypatch, caplog, stream)
     assert lines == ["[1/2, 0 s left] sub-01: embedded", "[2/2] sub-02: failed"]

@@ -269,5 +269,5 @@ def test_info_prints_the_card(folder):
 def test_errors_are_messages_not_tracebacks(tmp_path):
     result = CliRunner().invoke(main, ["info", str(tmp_path / "nowhere")])
     assert result.exit_code == 78
-    assert result.stderr.startswith("Error: ")
+    assert result.stderr.startswith("semantoks: error: ")
     assert "nowhere" in result.stderr

@@ -1,4 +1,4 @@
-"""`import semantoks`: ten names, each of which exists, and nothing heavy before it is used."""
+"""`import semantoks`: every public name exists, and nothing heavy before it is used."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def earlier_outcome(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOut
     if earlier is None or earlier.record.settings != pipeline.settings(scan.space):
         return None
     atlas = pipeline.atlas.only(scan.space, density=scan.entities.den)
-    if atlas is None:
+    if atlas is None:  # the atlas has several images of the space, and the scan's grid decides
         try:
             with open_image(scan, pipeline.atlas) as image:
                 atlas = image.atlas

@@ -1,3 +1,6 @@
-"""NIfTI and CIFTI behind one protocol: header once, values streamed into parcel means."""
+"""NIfTI and CIFTI behind one protocol: opened once, values streamed into parcel means.
+
+Lies above the atlas, since an image gives its parcels; knows nothing of confounds and outputs.
+"""
 
 __all__ = ("image", "nifti", "parcels", "stream")

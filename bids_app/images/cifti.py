@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_app.errors import ScanError
-from bids_app.images.stream import open_image_file
+from bids_app.images.stream import DAMAGE, open_image_file
 
 if TYPE_CHECKING:
     import io
@@ -122,7 +122,7 @@ def blocks(series: CiftiFile) -> Iterator[tuple[int, npt.NDArray[Any]]]:
             if found < len(view):
                 raise _truncated(series, first * per_row + found, n_rows * per_row)
             yield first, np.frombuffer(view, series.dtype).reshape(-1, series.n_frames)
-    except OSError as err:
+    except DAMAGE as err:
         raise ScanError(f"{series.path}: the values cannot be read ({err}).") from err
 
 

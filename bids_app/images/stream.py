@@ -106,10 +106,10 @@ def count_frames(path: Path) -> int | None:
     try:
         with open_stream(path) as stream:
             block = stream.read(nib.Nifti2Header.sizeof_hdr)
-        is_nifti1 = nib.Nifti1Header.may_contain_header(block)
-        kind = nib.Nifti1Header if is_nifti1 else nib.Nifti2Header
+        kinds = (nib.Nifti1Header, nib.Nifti2Header)
+        kind = next(kind for kind in kinds if kind.may_contain_header(block))
         shape = kind(block[: kind.sizeof_hdr], check=False).get_data_shape()
-    except (*DAMAGE, HeaderDataError):
+    except (*DAMAGE, StopIteration, HeaderDataError):
         return None  # told, with the cause, when the scan is read
     # A CIFTI matrix has four empty axes before frames and grayordinates.
     return int(shape[4 if len(shape) == 6 else 3]) if len(shape) in (4, 6) else None

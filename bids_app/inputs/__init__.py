@@ -1,3 +1,6 @@
-"""From an fMRIPrep folder to scans: names, entities, sources, selection; opens no image."""
+"""From an fMRIPrep folder to scans: names, entities, sources, selection, reasons of refusal.
+
+Reads names and sidecars; opens no image and no table.
+"""
 
 __all__ = ("discovery", "entities", "locate", "refusal", "scan", "selection", "sources")

@@ -23,6 +23,9 @@ NETWORKS = (
 )
 """Networks in the order of the token grid (Yeo 7, Tian subcortex, Buckner cerebellum)."""
 
+N_CORTEX, N_SUBCORTEX, N_CEREBELLUM = 400, 50, 7
+"""Parcels of Schaefer-400, Tian S3 and Buckner-7, which stand in this sequence."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parcel:

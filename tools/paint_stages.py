@@ -32,6 +32,7 @@ from bids_app.atlas.spaces import SPACES
 from bids_app.demo.phantom import Grid
 from bids_app.demo.tree import write_image
 from bids_app.inputs.entities import Entities
+from model.networks import N_CORTEX
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -46,7 +47,6 @@ REFERENCES = {
     "MNI152NLin2009cAsym": "tpl-MNI152NLin2009cAsym_res-02_desc-fMRIPrep_boldref.nii.gz",
 }
 TR_S = 2.0
-N_CORTEX = 400
 ROUNDING = 0.2
 """Step of the stored integers, as a share of the quietest parcel's standard deviation."""
 CLOSING = 4

@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from model.networks import NETWORKS, parcel_names, parcels
+from model.networks import N_CORTEX, N_SUBCORTEX, NETWORKS, parcel_names, parcels
 
 FloatArray = npt.NDArray[np.floating]
 Float64Array = npt.NDArray[np.float64]
@@ -24,7 +24,7 @@ ROUNDING = 1e-9
 """What varies by less than this share of its magnitude does not vary."""
 
 MODEL_ORDER = "model"
-_CORTEX, _HALF, _SUBCORTEX = 400, 200, 50
+_HALF = N_CORTEX // 2
 # Parcels of Vis, SomMot, DorsAttn, SalVentAttn, Limbic, Control, Default (with TempPar) in
 # the left and the right half of Schaefer2018_400Parcels_17Networks_order.txt (CBIG, MIT).
 _SCHAEFER_17 = ((24, 35, 26, 23, 12, 28, 52), (23, 35, 26, 28, 12, 33, 43))
@@ -109,13 +109,13 @@ def known_orders() -> dict[str, IntArray]:
     left and right parcels in turns.
     """
     model = np.array([NETWORKS.index(parcel.network) for parcel in parcels()], dtype=np.intp)
-    cortex, subcortex = model[:_CORTEX], model[_CORTEX : _CORTEX + _SUBCORTEX]
-    rest = model[_CORTEX:]
+    cortex, subcortex = model[:N_CORTEX], model[N_CORTEX : N_CORTEX + N_SUBCORTEX]
+    rest = model[N_CORTEX:]
     halves = [np.repeat(np.arange(len(lengths)), lengths) for lengths in _SCHAEFER_17]
     return {
         MODEL_ORDER: model,
         "schaefer_17_networks": np.concatenate([*halves, rest]),
-        "subcortex_first": np.concatenate([subcortex, cortex, model[_CORTEX + _SUBCORTEX :]]),
+        "subcortex_first": np.concatenate([subcortex, cortex, model[N_CORTEX + N_SUBCORTEX :]]),
         "right_first": np.concatenate([cortex[_HALF:], cortex[:_HALF], rest]),
         "left_right_in_turns": np.concatenate([cortex.reshape(2, _HALF).T.ravel(), rest]),
     }

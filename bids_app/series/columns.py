@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from bids_app.errors import ScanError
 from model.errors import some
-from model.networks import parcel_names
+from model.networks import N_CORTEX, N_SUBCORTEX, parcel_names
 from model.series import shown
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 IntArray = npt.NDArray[np.intp]
 
-CORTEX, SUBCORTEX = 400, 50
-"""Parcels of Schaefer-400 and of Tian S3, which stand in this sequence in the model's order."""
 MIN_CORTICAL_NAMES = 301
 """Schaefer-100, -200 and -300 use names of Schaefer-400 for other parcels; with more names
 than they have, it is none of them."""
@@ -65,10 +63,10 @@ class Mapping457:
 def declared_orders() -> Mapping[str, IntArray]:
     """Return the orders that can be declared: (C,) 0-based parcels by name of the order."""
     model = np.arange(len(parcel_names()))
-    cortex, subcortex = model[:CORTEX], model[CORTEX : CORTEX + SUBCORTEX]
+    cortex, subcortex = model[:N_CORTEX], model[N_CORTEX : N_CORTEX + N_SUBCORTEX]
     return {
         "schaefer400x7": cortex,
-        "schaefer400x7+tian50": model[: CORTEX + SUBCORTEX],
+        "schaefer400x7+tian50": model[: N_CORTEX + N_SUBCORTEX],
         "tian-first-450": np.concatenate([subcortex, cortex]),
         "semantoks457": model,
     }
@@ -129,10 +127,10 @@ def map_by_name(
         raise ScanError(
             f"{where}: parcels with more than one column: {some(twice, most=_EXAMPLES)}."
         )
-    n_cortical = int((found < CORTEX).sum())
+    n_cortical = int((found < N_CORTEX).sum())
     if 0 < n_cortical < MIN_CORTICAL_NAMES:
         raise ScanError(
-            f"{where}: {n_cortical} cortical parcels by name; expected {CORTEX} (at least "
+            f"{where}: {n_cortical} cortical parcels by name; expected {N_CORTEX} (at least "
             f"{MIN_CORTICAL_NAMES}).",
             hint="Schaefer-100, -200 and -300 have the same names for other parcels. If these "
             "are of Schaefer-400, add the other columns with n/a.",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from model.networks import N_CEREBELLUM, N_CORTEX, N_SUBCORTEX
 from model.series import shown
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from model.series import BoolArray, FloatArray
 
-PARTS = {"schaefer400": 400, "tian3": 50, "buckner7": 7}
+PARTS = {"schaefer400": N_CORTEX, "tian3": N_SUBCORTEX, "buckner7": N_CEREBELLUM}
 """Parcels of each part"""
 
 

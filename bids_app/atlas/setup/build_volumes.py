@@ -32,7 +32,7 @@ from bids_app.atlas.setup.origins import (
 from bids_app.atlas.setup.warp import warped_cerebellum
 from bids_app.errors import AtlasError
 from bids_app.files import json_bytes
-from model.networks import parcels
+from model.networks import N_CORTEX, N_SUBCORTEX, parcels
 from model.series import shown
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BIDS_VERSION = "1.11.1"
-N_CORTEX, N_SUBCORTEX, N_CEREBELLUM = 400, 50, 7
 FIRST_CEREBELLUM = N_CORTEX + N_SUBCORTEX + 1
 
 

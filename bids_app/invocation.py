@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-import uuid
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bids_app.errors import OutputError
 from bids_app.files import remove_partial, write_bytes
-from bids_app.outputs.paths import output_folder
+from bids_app.outputs.paths import new_log_folder, output_folder
 from bids_app.outputs.status import ScanOutcome, outcome_table, write_outcome
 from bids_app.report.page import is_current, participants_to_report, write_report
 from bids_app.workers.processes import Limits, Lost, Processes
@@ -71,7 +70,7 @@ def run_scans(
     AppError, CheckpointError
         What `embed` raises: no other scan would fare better.
     """
-    log_dir = _new_log_folder(output_dir, options)
+    log_dir = _start_log(output_dir, options)
     with Processes(_limits(options)) as processes:
         work = partial(embed, output_dir=output_dir, log_dir=log_dir)
         outcomes = _embed_all(
@@ -96,15 +95,15 @@ def report_scans(scans: Iterable[Scan], output_dir: Path, options: InvocationOpt
     """
     labels = participants_to_report(output_dir, [scan.entities.sub for scan in scans])
     due = [one for one in labels if options.overwrite or not is_current(output_dir, one)]
-    log_dir = _new_log_folder(output_dir, options)
+    log_dir = _start_log(output_dir, options)
     with Processes(_limits(options)) as processes:
         broken = _write_reports(due, output_dir, log_dir, processes)
     return Summary(outcomes=(), broken_reports=broken)
 
 
-def _new_log_folder(output_dir: Path, options: InvocationOptions) -> Path:
+def _start_log(output_dir: Path, options: InvocationOptions) -> Path:
     """Make a folder for the log of an invocation, with its settings."""
-    log_dir = output_dir / "logs" / uuid.uuid4().hex[:12]
+    log_dir = new_log_folder(output_dir)
     write_bytes(log_dir / "config.toml", options.config.encode())
     return log_dir
 
@@ -189,7 +188,7 @@ def _warn_of_large(scans: Iterable[Scan], limits: Limits) -> None:
 
 def _lost(scan: Scan, lost: Lost, output_dir: Path) -> ScanOutcome:
     """Record a scan whose process was killed, and remove what it left half-written."""
-    remove_partial(output_folder(output_dir, scan), lost.tag)
+    remove_partial(output_folder(output_dir, scan.entities), lost.tag)
     return write_outcome(output_dir, scan, "failed", reason=f"{scan.name}: {lost.reason}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,11 +34,12 @@ def main(words: tuple[str, ...], **arguments: Any) -> None:
     Participants whose runs are all done are left out: the same command again resumes what
     failed or was cut off. The group step begins when every task has ended by itself.
     """
+    from bids_app.outputs.paths import new_log_folder
     from bids_app.slurm.plan import plan_jobs
     from bids_app.slurm.script import submit_all
 
     call = _call(words)
-    folder = call.options.output_dir.resolve() / "logs" / f"slurm-{uuid.uuid4().hex[:8]}"
+    folder = new_log_folder(call.options.output_dir.resolve(), kind="slurm-")
     found, scripts = plan_jobs(call, build(JobOptions, arguments), folder)
     click.echo(
         f"{found.n_participants} participants with {found.n_scans} runs; "

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bids_app.files import read_table
+from bids_app.outputs.paths import output_path
+from model.cohort.names import DENOISED
 from model.files.read import read_json
 
 if TYPE_CHECKING:
@@ -79,12 +81,7 @@ def truth_path(out: Path, scan: Entities) -> Path:
 
 def measure_recovery(out: Path, scan: Entities) -> Recovery:
     """Compare the written ``desc-denoised`` series of a scan with its truth."""
-    from bids_app.atlas.folder import ATLAS_LABEL
-
-    stem = scan.stem(atlas=ATLAS_LABEL, desc="denoised")
-    table = out.joinpath(
-        "semantoks", f"sub-{scan.sub}", f"ses-{scan.ses}", "func", f"{stem}_timeseries.tsv"
-    )
+    table = output_path(out / "semantoks", scan, f"{DENOISED}.tsv")
     denoised, truth = read_table(table), read_table(truth_path(out, scan))
     dropped = read_json(table.with_suffix(".json"))["NumberOfVolumes"]["Dropped"]
     # By name: a swapped column must not pass.

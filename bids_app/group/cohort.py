@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING
 
 from bids_app.errors import InputError, OutputError
@@ -72,7 +72,9 @@ class Cohort:
 
     def _take(self, path: str, record: ScanRecord) -> None:
         scan = CohortScan(path, record)
-        self.waiting.write(json.dumps((path, record.as_json())).encode() + b"\n")
+        # What the tables do not say stays behind: half of the file.
+        kept = replace(record, inputs={}, outputs=())
+        self.waiting.write(json.dumps((path, kept.as_json())).encode() + b"\n")
         self.columns.note(scan)
         self.n_scans += 1
         if not scan.embedded:

@@ -50,7 +50,10 @@ def scan_files(result: ScanResult, output_dir: Path) -> dict[Path, bytes]:
         f"{names.OUTLIERS}.tsv": table_bytes(outliers_table(result)),
         f"{names.OUTLIERS}.json": json_bytes(common | _outliers_metadata(result)),
     }
-    return {output_path(output_dir, scan, ending): content for ending, content in rendered.items()}
+    return {
+        output_path(output_dir, scan.entities, ending): content
+        for ending, content in rendered.items()
+    }
 
 
 def series_table(series: ParcelSeries) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,24 +13,31 @@ from model.cohort import names
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bids_app.inputs.scan import Scan
-
-LOGS = "logs"
-"""Folder of all that is no result: settings, statuses and tracebacks of invocations, scripts."""
+    from bids_app.inputs.entities import Entities
 
 
-def output_folder(output_dir: Path, scan: Scan) -> Path:
+def new_log_folder(output_dir: Path, *, kind: str = "") -> Path:
+    """Name a folder of an invocation's own for what is no result: settings, tracebacks, scripts.
+
+    Parameters
+    ----------
+    kind
+        Begins its name.
+    """
+    return output_dir / "logs" / f"{kind}{uuid.uuid4().hex[:12]}"
+
+
+def output_folder(output_dir: Path, scan: Entities) -> Path:
     """Return the ``func`` folder of a scan's outputs."""
-    entities = scan.entities
-    folder = output_dir / f"sub-{entities.sub}"
-    if entities.ses is not None:
-        folder = folder / f"ses-{entities.ses}"
+    folder = output_dir / f"sub-{scan.sub}"
+    if scan.ses is not None:
+        folder = folder / f"ses-{scan.ses}"
     return folder / "func"
 
 
-def output_path(output_dir: Path, scan: Scan, ending: str) -> Path:
+def output_path(output_dir: Path, scan: Entities, ending: str) -> Path:
     """Name one output: all source entities, then ``atlas`` and the ending."""
-    stem = scan.entities.stem(atlas=ATLAS_LABEL, desc=None)
+    stem = scan.stem(atlas=ATLAS_LABEL, desc=None)
     return output_folder(output_dir, scan) / f"{stem}_{ending}"
 
 

@@ -47,7 +47,7 @@ class ScanOutcome:
 
 def status_path(output_dir: Path, scan: Scan) -> Path:
     """Name the status file of a scan."""
-    return output_path(output_dir, scan, STATUS)
+    return output_path(output_dir, scan.entities, STATUS)
 
 
 def input_fingerprint(scan: Scan) -> dict[str, str]:

@@ -18,6 +18,7 @@ from bids_app.outputs.paths import report_path, statuses_below
 from bids_app.report import figures, numbers, style
 from bids_app.report.scans import read_scans
 from model.cohort.names import STATUS
+from model.files.fingerprint import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -38,9 +39,8 @@ def is_current(output_dir: Path, participant: str) -> bool:
     path = report_path(output_dir, participant)
     if not path.exists():
         return False
-    written_ns = path.stat().st_mtime_ns
     statuses = statuses_below(output_dir / f"sub-{participant}")
-    return all(status.stat().st_mtime_ns <= written_ns for status in statuses)
+    return all(stamp(status).mtime_ns <= stamp(path).mtime_ns for status in statuses)
 
 
 def participants_to_report(

@@ -87,7 +87,7 @@ def series_files(result: SeriesResult, output_dir: Path) -> dict[Path, bytes]:
         **embedding_files(result, common),
     }
     return {
-        output_path(output_dir, result.scan, ending): content
+        output_path(output_dir, result.scan.entities, ending): content
         for ending, content in rendered.items()
     }
 

@@ -14,6 +14,7 @@ from bids_app.errors import OptionsError
 from bids_app.inputs.selection import Selection
 from bids_app.signal.options import SignalOptions
 from model.files.option import Option
+from model.files.shared_options import CheckpointOptions
 from model.files.strict import Count, Positive, Strict
 
 if TYPE_CHECKING:
@@ -93,25 +94,9 @@ class AcceptedOptions(Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderOptions(Strict):
+class EncoderOptions(CheckpointOptions):
     """Which encoder, where it runs, how much at a time."""
 
-    checkpoint: Annotated[
-        Path | None,
-        Option(
-            "--checkpoint",
-            "Folder with weights and card, or a published .pth. Default: the bundled one.",
-            path="any",
-        ),
-    ] = None
-    device: Annotated[
-        str,
-        Option(
-            "--device",
-            "Where the encoder runs; auto takes a GPU if there is one.",
-            metavar="auto|cpu|cuda[:N]",
-        ),
-    ] = "auto"
     batch_size: Annotated[
         Count,
         Option(

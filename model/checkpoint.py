@@ -68,7 +68,7 @@ def load_encoder(
         A checkpoint's folder, or a published ``.pth``, which is converted in memory; None:
         the checkpoint that comes with the package.
     device
-        Where to put it: ``cpu``, ``cuda`` or ``cuda:N``.
+        Where to put it: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``, a GPU if there is one.
     heads
         Attention heads of a published ``.pth`` whose file does not tell; for nothing else.
 
@@ -100,11 +100,13 @@ def load_encoder(
 
 
 def _device(name: torch.device | str) -> torch.device:
+    n_gpus = torch.cuda.device_count()
+    if name == "auto":
+        name = "cuda" if n_gpus else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as err:
-        raise ConfigError(f"device {name}: expected cpu, cuda or cuda:N.") from err
-    n_gpus = torch.cuda.device_count()
+        raise ConfigError(f"device {name}: expected auto, cpu, cuda or cuda:N.") from err
     if device.type == "cuda" and (device.index or 0) >= n_gpus:
         raise ConfigError(
             f"device {name}: this machine and this torch have {n_gpus} GPUs.",

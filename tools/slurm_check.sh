@@ -99,7 +99,7 @@ builders.make_checkpoint(work / "checkpoint")
 END
 bin=$(dirname "$(command -v "$python")")
 selection=("$work/in" "$work/the out" --atlas "$work/atlas" --checkpoint "$work/checkpoint")
-submit() { "$bin/semantoks" slurm "${selection[@]}" --n-cpus 1 --mem-mb 2000 --participants-per-task 2 --quiet; }
+submit() { "$bin/semantoks" slurm --participants-per-task 2 -- "${selection[@]:0:2}" participant "${selection[@]:2}" --n-cpus 1 --mem 2000 --quiet; }
 done_runs() { find "$work/the out" -mindepth 2 -name '*_status.json' | wc -l; }
 wait_for() { # wait_for LABEL COMMAND...: until the command succeeds
     local label=$1

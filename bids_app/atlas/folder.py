@@ -127,6 +127,6 @@ def how_to_install(folder: Path, space: str) -> str:
     """Return the command that installs a space, for error messages."""
     where = f" --home {folder.parent}" if folder.name == "atlas" else ""
     return (
-        f"Install it once with: semantoks assets atlas --download --space {space}{where} "
+        f"Install it once with: semantoks assets atlas --download --for-space {space}{where} "
         f"(or --from DIR for source files on disk), or name another folder with --atlas."
     )

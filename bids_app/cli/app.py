@@ -131,7 +131,7 @@ class AnalysisLevel(click.Choice[str]):
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Print what was found, chosen and refused, with reasons, and stop.",
+    help="Print what would be done, and why; do nothing.",
 )
 @config_file
 @options_of(LogOptions, AcceptedOptions)

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_HOME = click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The atlas is in HOME/atlas. Default: $SEMANTOKS_HOME, else the user's cache folder.",
+)
+
+
 @click.group(cls=Group)
 def main() -> None:
     """Install and list the atlas that semantoks needs."""
@@ -36,13 +43,9 @@ def main() -> None:
     help="Leave out what needs files of TemplateFlow (a download of 215 MB): the cerebellum in "
     "MNI152NLin2009cAsym, and CIFTI at 170k.",
 )
+@_HOME
 @click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Install into HOME/atlas. Default: $SEMANTOKS_HOME, else the user's cache folder.",
-)
-@click.option(
-    "--space",
+    "--for-space",
     "spaces",
     multiple=True,
     metavar="SPACE",
@@ -69,7 +72,7 @@ def atlas(
     if unknown := set(spaces) - set(SPACES):
         raise click.BadParameter(
             f"{', '.join(sorted(unknown))}: one of {', '.join(SPACES)}.",
-            param_hint="--space",
+            param_hint="--for-space",
         )
     target = _target(home)
     chosen = [space for space in SPACES if not spaces or space in spaces]
@@ -92,11 +95,7 @@ def atlas(
 
 
 @main.command()
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Look into HOME/atlas. Default: $SEMANTOKS_HOME, else the user's cache folder.",
-)
+@_HOME
 def info(home: Path | None) -> None:
     """List the installed atlases, each verified against its hash."""
     from bids_app.atlas.folder import installed_grayordinates, installed_images

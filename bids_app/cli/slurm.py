@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command, context_settings={"allow_interspersed_args": False})
 @options_of(JobOptions)
-@click.option("--dry-run", is_flag=True, help="Print the scripts; write and submit nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and why; do nothing.")
 @click.argument(
     "words",
     nargs=-1,

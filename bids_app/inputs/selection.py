@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from bids_app.atlas.spaces import SPACES
 from bids_app.errors import NothingSelectedError, OptionsError
-from model.files.option import Option, TaskIds
+from model.files.option import Option
+from model.files.shared_options import TaskIds
 from model.files.strict import Strict
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from bids_app.errors import OptionsError
 from model.files.option import Option
-from model.files.strict import CountOrZero, Positive, Share, Strict
-from model.spec import Normalization
+from model.files.shared_options import RepetitionTime
+from model.files.strict import CountOrZero, Share, Strict
+from model.spec import NormalizationOption
 
 LOWEST_HIGH_PASS_HZ = 1e-4
 """A period of three hours: no scan holds slower ones, and the filter's design breaks down."""
@@ -34,16 +35,6 @@ def cutoff(words: str) -> float | None:
             hint="For example --high-pass 0.01 --low-pass none.",
         )
     return number
-
-
-NormalizationOption = Annotated[
-    Normalization | None,
-    Option("--normalization", "Per-scan normalization. Default: as the checkpoint was trained."),
-]
-RepetitionTime = Annotated[
-    Positive | None,
-    Option("--tr", "Repetition time. Default: what sidecar and header say.", metavar="SECONDS"),
-]
 
 
 @dataclass(frozen=True, kw_only=True)

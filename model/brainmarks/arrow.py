@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,29 +25,14 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from model.brainmarks.options import Description, ExportOptions
     from model.cohort.outputs import EmbeddedScan
 
 _LOG = logging.getLogger(__name__)
 
-Description = Literal["denoised", "model"]
-
 MAX_CLASSES = 20
 CONSTANT = 1e-6
 """brainmarks writes zeros where a standard deviation is no larger."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportOptions:
-    """What to export, under which name, and who is in which part."""
-
-    name: str
-    participants: Path
-    target: str
-    """Column of the participants table with the classes."""
-    description: Description
-    shares: tuple[float, float, float] = (0.7, 0.15, 0.15)
-    """Of train, validation and test, by subject and class."""
-    seed: int = 0
 
 
 def export_brainmarks(output_dir: Path, root: Path, options: ExportOptions) -> dict[str, int]:

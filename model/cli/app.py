@@ -10,10 +10,20 @@ from typing import Any
 
 import click
 
+from model.brainmarks.options import ExportOptions
+from model.cli.options import build, options_of
 from model.cli.probing import finetune, probe
-from model.cli.program import Group, exit_code_text
+from model.cli.program import EXIT_TERMINATED, Group, exit_code_text
 from model.cli.shards import shards_group
 from model.errors import SemantoksError
+from model.evaluation.options import EvaluationOptions
+from model.files.shared_options import DeviceOptions
+
+
+class TerminatedError(SemantoksError):
+    """A training was told to end, and can go on from its last saved state."""
+
+    exit_code = EXIT_TERMINATED
 
 
 @click.group(cls=Group, epilog=exit_code_text())
@@ -71,15 +81,6 @@ def import_checkpoint(pth: Path, out_folder: Path, heads: int | None) -> None:
     click.echo(f"{len(card.dropped_keys)} keys or parts dropped; see its card.json.", err=True)
 
 
-_DEVICE = click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda",
-    help="Where to train; auto takes a GPU if there is one.",
-)
-
-
 @main.command()
 @click.argument("recipe", required=False)
 @click.argument("out", required=False, type=click.Path(path_type=Path, file_okay=False))
@@ -87,7 +88,7 @@ _DEVICE = click.option(
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Adapt to a cohort: OUTPUT_DIR of the participant level, or a folder of shards.",
+    help="Adapt to a cohort: an output folder of semantoks, or a folder of shards.",
 )
 @click.option(
     "--set",
@@ -96,7 +97,7 @@ _DEVICE = click.option(
     metavar="KEY=VALUE",
     help="Replace one value of RECIPE; repeat for more.",
 )
-@_DEVICE
+@options_of(DeviceOptions)
 def pretrain(
     recipe: str | None,
     out: Path | None,
@@ -125,7 +126,7 @@ def pretrain(
 
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@_DEVICE
+@options_of(DeviceOptions)
 def resume(out: Path, device: str) -> None:
     """Go on with the killed run in the folder OUT, with the settings it was started with."""
     from model.pretraining.pretrain import resume_pretraining
@@ -143,7 +144,7 @@ def _end_when_told_to(out: Path) -> None:
     """Let SIGTERM, of a cluster or of ``torchrun``, end a training with a message."""
 
     def end(_signal: int, _frame: object) -> None:
-        raise SemantoksError(
+        raise TerminatedError(
             "the training was told to end (SIGTERM).",
             hint=f"semantoks-model resume {out} goes on from the last saved state.",
         )
@@ -164,68 +165,17 @@ def _progress(line: str) -> None:
 @main.command()
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@click.option(
-    "--against",
-    type=click.Path(path_type=Path, exists=True),
-    help="Other embeddings of the same scans; differences are taken subject by subject.",
-)
-@click.option(
-    "--across",
-    type=click.Path(path_type=Path, exists=True),
-    help="The same scans by another pipeline: identify one with the other.",
-)
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path),
-    help="What made the outputs of SOURCE (or the word bundled): adds random weights.",
-)
-@click.option(
-    "--robustness",
-    is_flag=True,
-    help="Perturb the series of SOURCE and embed them again; needs --checkpoint. Takes minutes.",
-)
-@click.option("--connectivity/--no-connectivity", default=True, show_default=True)
-@click.option("--subject-column", default="participant_id", show_default=True)
-@click.option("--session-column", default="session_id", show_default=True)
-@click.option("--pipeline-column", help="Column that says by which pipeline a row was made.")
-@click.option("--window-column", help="Column with the number of a window: rows are windows.")
-@click.option(
-    "--where", multiple=True, metavar="COLUMN=VALUE", help="Use only such rows; repeatable."
-)
-@click.option("--features", metavar="REGEX", help="Names of the columns that are the vector.")
-@click.option(
-    "--condition-column",
-    help="Column of a table that says what was done to a scan: how far does it move a vector?",
-)
-@click.option("--reference", metavar="VALUE", help="What that column holds for scans as they are.")
-@click.option("--motion-column", help="Mean motion: how much of it do the vectors predict?")
-@click.option("--site-column", help="Site or scanner: how often do the vectors predict it?")
-@click.option("--n-resamples", type=click.IntRange(min=100), default=2000, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-def evaluate(source: Path, out: Path, where: tuple[str, ...], **options: Any) -> None:
+@options_of(EvaluationOptions)
+def evaluate(source: Path, out: Path, **arguments: Any) -> None:
     """Measure embeddings without labels: who is who across sessions; write tables into OUT.
 
     SOURCE is an output folder of semantoks, or a table (.tsv, .csv, .parquet) with a row per scan.
     """
-    from model.evaluation.evaluate import EvaluationOptions, run_evaluation
+    options = build(EvaluationOptions, arguments)
+    from model.evaluation.evaluate import run_evaluation
     from model.evaluation.results import identification_lines
-    from model.evaluation.source import SourceOptions
 
-    pairs = [text.partition("=") for text in where]
-    if not all(column and equals for column, equals, _ in pairs):
-        raise click.BadParameter("expected COLUMN=VALUE.", param_hint="--where")
-    columns = ("subject_column", "session_column", "pipeline_column", "window_column", "features")
-    found, notes = run_evaluation(
-        source,
-        out,
-        EvaluationOptions(
-            source=SourceOptions(
-                where=tuple((column, value) for column, _, value in pairs),
-                **{name: options.pop(name) for name in columns},
-            ),
-            **options,
-        ),
-    )
+    found, notes = run_evaluation(source, out, options)
     for note in notes:
         click.echo(note, err=True)
     click.echo(identification_lines(found))
@@ -245,41 +195,20 @@ def scale(config: Path, out: Path) -> None:
     n_failed = sum(row["status"] == "failed" for row in rows)
     click.echo(out / "scaling.tsv")
     if n_failed:
-        raise click.ClickException(f"{n_failed} of {len(rows)} rows failed; see their JSON.")
+        raise SemantoksError(f"{n_failed} of {len(rows)} rows failed; see their JSON.")
 
 
 @main.command()
-@click.argument("output_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("semantoks_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("root", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--name", required=True, help="Name of the data set.")
-@click.option(
-    "--participants",
-    required=True,
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Table with participant_id and the target.",
-)
-@click.option("--target", required=True, metavar="COLUMN", help="Column with the classes.")
-@click.option(
-    "--desc",
-    "description",
-    type=click.Choice(["denoised", "model"]),
-    default="denoised",
-    show_default=True,
-    help="model: what the encoder saw; semantoks series writes no other.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Of the split by subject.",
-)
-def brainmarks(output_dir: Path, root: Path, **options: Any) -> None:
-    """Export the series in OUTPUT_DIR as a data set of brainmarks below ROOT.
+@options_of(ExportOptions)
+def brainmarks(semantoks_dir: Path, root: Path, **arguments: Any) -> None:
+    """Export the series in SEMANTOKS_DIR as a data set of brainmarks below ROOT.
 
     ROOT is BRAINMARKS_DATA_ROOT for `python -m brainmarks.main_logistic` (docs/brainmarks.md).
     """
-    from model.brainmarks.arrow import ExportOptions, export_brainmarks
+    options = build(ExportOptions, arguments)
+    from model.brainmarks.arrow import export_brainmarks
 
-    for part, n_scans in export_brainmarks(output_dir, root, ExportOptions(**options)).items():
+    for part, n_scans in export_brainmarks(semantoks_dir, root, options).items():
         click.echo(f"{part}\t{n_scans} scans")

@@ -2,28 +2,95 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
+from model.cli.options import build, options_of
 from model.cli.program import Group
+from model.files.option import Option
+from model.files.shared_options import RepetitionTime, SeedOption
+from model.files.strict import Count, Limits, Share, Strict
+from model.spec import InputSpec, NormalizationOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from model.shards.store import NewScan
-    from model.spec import InputSpec, Normalization
 
-_NORMALIZATION = click.option(
-    "--normalization",
-    type=click.Choice(["robust", "zscore"]),
-    default="robust",
-    show_default=True,
-    help="Per parcel and scan. The published training has zscore.",
-)
 _SOURCE = click.Path(path_type=Path, exists=True)
 _SHARDS = click.argument("shards", type=click.Path(path_type=Path, file_okay=False))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreOptions(Strict):
+    """How series are stored."""
+
+    normalization: NormalizationOption = None
+
+    @property
+    def spec(self) -> InputSpec:
+        """What stored series are like; as the bundled checkpoint takes them."""
+        spec = InputSpec()
+        return replace(spec, normalization=self.normalization or spec.normalization)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputsOptions(StoreOptions):
+    """Which series of an output folder are stored."""
+
+    from_denoised: Annotated[
+        bool,
+        Option(
+            "--from-denoised",
+            "Resample and normalize the denoised series anew. Default: store what the encoder "
+            "saw.",
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hdf5Options(StoreOptions):
+    """What a file of the published training does not tell."""
+
+    tr_s: RepetitionTime = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatorOptions(StoreOptions):
+    """How much is simulated."""
+
+    n_subjects: Annotated[
+        int,
+        Limits(3, 10**9, "at least 3"),
+        Option("--subjects", "How many are simulated.", metavar="COUNT", required=True),
+    ]
+    n_sessions: Annotated[Count, Option("--sessions", "Of each subject.", metavar="COUNT")] = 2
+    population: Annotated[
+        int,
+        Limits(2, 10**9, "at least 2"),
+        Option(
+            "--population",
+            "Subjects drawn from one population; a batch that mixes populations learns those.",
+            metavar="COUNT",
+        ),
+    ] = 64
+    seed: SeedOption = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions(Strict):
+    """How subjects are divided."""
+
+    validation: Annotated[
+        Share, Option("--validation", "Share of the subjects for validation.", metavar="SHARE")
+    ] = 0.1
+    test: Annotated[
+        Share, Option("--test", "Share of the subjects for the test.", metavar="SHARE")
+    ] = 0.2
+    seed: SeedOption = 0
 
 
 @click.group("shards", cls=Group)
@@ -32,87 +99,66 @@ def shards_group() -> None:
 
 
 @shards_group.command("outputs")
-@click.argument("output_dir", type=_SOURCE)
+@click.argument("semantoks_dir", type=_SOURCE)
 @_SHARDS
-@click.option(
-    "--desc",
-    type=click.Choice(["model", "denoised"]),
-    default="model",
-    show_default=True,
-    help="model: what the encoder saw. denoised: resample and normalize anew.",
-)
-@_NORMALIZATION
-def from_outputs(output_dir: Path, shards: Path, desc: str, normalization: Normalization) -> None:
-    """Store the series in OUTPUT_DIR of the participant level as the new folder SHARDS."""
+@options_of(OutputsOptions)
+def from_outputs(semantoks_dir: Path, shards: Path, **arguments: Any) -> None:
+    """Store the series in SEMANTOKS_DIR, of the participant level, as the new folder SHARDS."""
     from model.shards.incoming import scans_of_outputs
 
-    spec = _spec(normalization)
-    scans = scans_of_outputs(output_dir, spec, description=desc)  # type: ignore[arg-type]
-    _write(shards, scans, spec, made_from=f"participant outputs {output_dir.resolve().name}")
+    options = build(OutputsOptions, arguments)
+    scans = scans_of_outputs(
+        semantoks_dir, options.spec, description="denoised" if options.from_denoised else "model"
+    )
+    made_from = f"participant outputs {semantoks_dir.resolve().name}"
+    _write(shards, scans, options.spec, made_from=made_from)
 
 
 @shards_group.command("hdf5")
 @click.argument("file", type=_SOURCE)
 @_SHARDS
-@click.option("--tr", "tr_s", type=float, required=True, help="Repetition time in seconds.")
-@_NORMALIZATION
-def from_hdf5(file: Path, shards: Path, tr_s: float, normalization: Normalization) -> None:
-    """Store the series of FILE, in the HDF5 layout of the published training."""
+@options_of(Hdf5Options)
+def from_hdf5(file: Path, shards: Path, **arguments: Any) -> None:
+    """Store the series of FILE, in the HDF5 layout of the published training (--tr is needed)."""
     from model.shards.incoming import scans_of_hdf5
 
-    spec = _spec(normalization)
-    _write(shards, scans_of_hdf5(file, spec, tr_s=tr_s), spec, made_from=f"HDF5 {file.name}")
+    options = build(Hdf5Options, arguments)
+    if options.tr_s is None:
+        raise click.UsageError("--tr is needed: such a file does not tell its repetition time.")
+    scans = scans_of_hdf5(file, options.spec, tr_s=options.tr_s)
+    _write(shards, scans, options.spec, made_from=f"HDF5 {file.name}")
 
 
 @shards_group.command("simulate")
 @_SHARDS
-@click.option("--subjects", "n_subjects", type=click.IntRange(min=3), required=True)
-@click.option("--sessions", "n_sessions", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), required=True)
-@click.option(
-    "--population",
-    type=click.IntRange(min=2),
-    default=64,
-    show_default=True,
-    help="Subjects drawn from one population; a batch that mixes populations learns those.",
-)
-@_NORMALIZATION
-def from_simulator(
-    shards: Path,
-    n_subjects: int,
-    n_sessions: int,
-    seed: int,
-    population: int,
-    normalization: Normalization,
-) -> None:
+@options_of(SimulatorOptions)
+def from_simulator(shards: Path, **arguments: Any) -> None:
     """Store simulated series."""
     from model.shards.incoming import scans_of_simulator
     from model.simulation.simulate import SimulationConfig
 
-    spec = _spec(normalization)
+    options = build(SimulatorOptions, arguments)
     scans = scans_of_simulator(
         SimulationConfig(),
-        spec,
-        n_subjects=n_subjects,
-        n_sessions=n_sessions,
-        population=population,
-        seed=seed,
+        options.spec,
+        n_subjects=options.n_subjects,
+        n_sessions=options.n_sessions,
+        population=options.population,
+        seed=options.seed,
     )
-    _write(shards, scans, spec, made_from=f"simulator, seed {seed}")
+    _write(shards, scans, options.spec, made_from=f"simulator, seed {options.seed}")
 
 
 @shards_group.command("split")
 @_SHARDS
-@click.option("--validation", type=float, default=0.1, show_default=True, help="Share.")
-@click.option("--test", type=float, default=0.2, show_default=True, help="Share.")
-@click.option("--seed", type=click.IntRange(min=0), required=True)
-def split(shards: Path, validation: float, test: float, seed: int) -> None:
+@options_of(SplitOptions)
+def split(shards: Path, **arguments: Any) -> None:
     """Divide the subjects of SHARDS at random: train.txt, validation.txt, test.txt in it."""
     from model.shards.shards import Shards
     from model.shards.subjects import split_subjects, write_lists
 
     subjects = list(Shards(shards).by_subject)
-    parts = split_subjects(subjects, validation=validation, test=test, seed=seed)
+    parts = split_subjects(subjects, **vars(build(SplitOptions, arguments)))
     for name, path in write_lists(shards, parts).items():
         click.echo(f"{path}\t{len(parts[name])} subjects")
 
@@ -130,12 +176,6 @@ def check(shards: Path) -> None:
         f"{description.n_scans} scans of {description.n_subjects} subjects are as they were "
         f"written; index sha256 {description.index_sha256}"
     )
-
-
-def _spec(normalization: Normalization) -> InputSpec:
-    from model.spec import InputSpec
-
-    return InputSpec(normalization=normalization)
 
 
 def _write(shards: Path, scans: Iterable[NewScan], spec: InputSpec, *, made_from: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,45 +22,18 @@ from model.evaluation.baselines import (
 from model.evaluation.compare import Measurement, Resampling, measurements
 from model.evaluation.leakage import leakage
 from model.evaluation.results import write_report, write_robustness
-from model.evaluation.source import SourceOptions, keyed_scans, read_rows, read_source
+from model.evaluation.source import keyed_scans, read_rows, read_source
 from model.evaluation.vectors import ByLevel, Vectors, one_below_other, side_by_side
 from model.statistics.pairing import EvaluationError, single_session_subjects
 
 if TYPE_CHECKING:
     from model.encoder import Encoder
+    from model.evaluation.options import EvaluationOptions
     from model.evaluation.robustness import Displacement
 
-BUNDLED = Path("bundled")
-"""Word for the checkpoint that comes with the package."""
 REPORT = tuple(
     f"{name}.{end}" for name in ("evaluation", "robustness") for end in ("tsv", "json", "png")
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationOptions:
-    """What is compared with what."""
-
-    source: SourceOptions
-    against: Path | None = None
-    """Other embeddings of the same scans, compared in pairs"""
-    across: Path | None = None
-    """The same scans by another pipeline"""
-    connectivity: bool = True
-    """Compare with connectivity where the source is an output folder"""
-    checkpoint: Path | None = None
-    """Compare with its architecture under random weights; an output folder's own checkpoint"""
-    robustness: bool = False
-    """Perturb the series of the output folder and embed them again; needs ``checkpoint``"""
-    condition_column: str | None = None
-    """Column of a table that says what was done to a scan; needs ``reference``"""
-    reference: str | None = None
-    """Its value where nothing was done: only such rows are evaluated, the others compared"""
-    motion_column: str | None = None
-    site_column: str | None = None
-    """Columns of a table that the vectors should not predict"""
-    n_resamples: int = 2000
-    seed: int = 0
 
 
 def run_evaluation(
@@ -83,8 +56,8 @@ def run_evaluation(
             f"{out} holds other things than an evaluation: {', '.join(sorted(foreign)[:3])}.",
             hint="Name a new folder.",
         )
-    encoder = _load(options.checkpoint)
-    _check_options(source, options, encoder)
+    _check_options(source, options)
+    encoder = _load(options)
     chosen = _of_reference(options)
     by_level, replicates, notes = _gather(source, chosen, encoder)
     baselines = [PEARSON, FISHER, WITHIN, TANGENT, *replicates]
@@ -115,11 +88,12 @@ def run_evaluation(
     return found, notes
 
 
-def _check_options(source: Path, options: EvaluationOptions, encoder: Encoder | None) -> None:
+def _check_options(source: Path, options: EvaluationOptions) -> None:
     """Refuse options that need what the source does not have, before any work."""
-    if options.robustness and (encoder is None or not source.is_dir()):
+    if (options.robustness or options.random_weights) and not source.is_dir():
         raise EvaluationError(
-            "robustness needs the series and the encoder: an output folder and --checkpoint."
+            f"{source}: --robustness and --random-weights need the series, and a table has none.",
+            hint="Name the output folder of semantoks instead of its group table.",
         )
     table_only = options.condition_column is not None
     mixed = options.across or options.source.pipeline_column or options.source.window_column
@@ -162,11 +136,6 @@ def _gather(
         by_level, said = read_source(path, options.source)
         if path.is_dir():
             replicates = _add_baselines(by_level, path, options, encoder)
-        elif encoder is not None:
-            raise EvaluationError(
-                f"{path}: --checkpoint needs the series, and a table has none.",
-                hint="Name the output folder of semantoks instead of its group table.",
-            )
         notes += said
         for level, vectors in by_level.items():
             labelled = _labelled(vectors, str(number)) if options.across else vectors
@@ -174,12 +143,12 @@ def _gather(
     return found, replicates, notes
 
 
-def _load(checkpoint: Path | None) -> Encoder | None:
-    if checkpoint is None:
+def _load(options: EvaluationOptions) -> Encoder | None:
+    if not (options.random_weights or options.robustness):
         return None
     from model.checkpoint import load_encoder
 
-    return load_encoder(None if checkpoint == BUNDLED else checkpoint)
+    return load_encoder(options.checkpoint)
 
 
 def _add_baselines(
@@ -196,6 +165,7 @@ def _add_baselines(
         added.append(connectivity_vectors(runs, series))
     if encoder is not None:
         check_checkpoint(runs, encoder)
+    if encoder is not None and options.random_weights:
         random, replicates = random_vectors(series, encoder)
         added.append(random)
     for level in by_level:

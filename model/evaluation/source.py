@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.cohort.names import EMBEDDING_COLUMN, SCAN, SESSION, SUBJECT, WINDOWS
+from model.cohort.names import EMBEDDING_COLUMN, SCAN, WINDOWS
 from model.cohort.outputs import EmbeddedScan, embedded_scans
 from model.evaluation.vectors import ByLevel, Vectors
 from model.files.tables import read_columns
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from model.evaluation.options import SourceOptions
     from model.evaluation.vectors import Array, Level
 
     Columns = Mapping[str, Sequence[Any]]
@@ -31,72 +31,61 @@ ENDINGS: dict[Level, str] = {
 SHOWN = 8
 
 
-@dataclass(frozen=True, kw_only=True)
-class SourceOptions:
-    """Which columns say what a row is, which rows are used, and what its vector is."""
+def keys_of(
+    columns: Columns, options: SourceOptions, *, where: str
+) -> tuple[list[int], list[Key]]:
+    """Return the rows that are used, and what each is.
 
-    subject_column: str = SUBJECT
-    session_column: str = SESSION
-    pipeline_column: str | None = None
-    window_column: str | None = None
-    where: tuple[tuple[str, str], ...] = ()
-    """Column and value that a row must have"""
-    features: str | None = None
-    """Regular expression that a column's whole name fits; None: the app's own columns"""
+    Raises
+    ------
+    EvaluationError
+        A column is absent, a label is missing, or no row is left.
+    """
+    wanted = [options.subject_column, options.session_column, *(name for name, _ in options.where)]
+    wanted += [c for c in (options.pipeline_column, options.window_column) if c is not None]
+    absent = [name for name in dict.fromkeys(wanted) if name not in columns]
+    if absent:
+        others = [name for name in columns if not EMBEDDING_COLUMN.fullmatch(name)]
+        raise EvaluationError(
+            f"{where}: no column {', '.join(absent)}; there are {_listed(others)}.",
+            hint="Name the columns: --subject-column, --session-column, --pipeline-column, "
+            "--window-column, --where COLUMN=VALUE.",
+        )
+    n_rows = len(columns[options.subject_column])
+    rows = [
+        row
+        for row in range(n_rows)
+        if all(str(columns[name][row]) == value for name, value in options.where)
+    ]
+    if not n_rows:
+        raise EvaluationError(f"{where}: holds no rows.")
+    if not rows:
+        there = [f"{name}: {_values(columns[name])}" for name, _ in options.where]
+        raise EvaluationError(
+            f"{where}: none of {n_rows} rows is chosen by --where; there are {'; '.join(there)}."
+        )
+    return rows, [_key(columns, options, row, where=where) for row in rows]
 
-    def keys(self, columns: Columns, *, where: str) -> tuple[list[int], list[Key]]:
-        """Return the rows that are used, and what each is.
 
-        Raises
-        ------
-        EvaluationError
-            A column is absent, a label is missing, or no row is left.
-        """
-        wanted = [self.subject_column, self.session_column, *(name for name, _ in self.where)]
-        wanted += [c for c in (self.pipeline_column, self.window_column) if c is not None]
-        absent = [name for name in dict.fromkeys(wanted) if name not in columns]
-        if absent:
-            others = [name for name in columns if not EMBEDDING_COLUMN.fullmatch(name)]
-            raise EvaluationError(
-                f"{where}: no column {', '.join(absent)}; there are {_listed(others)}.",
-                hint="Name the columns: --subject-column, --session-column, --pipeline-column, "
-                "--window-column, --where COLUMN=VALUE.",
-            )
-        n_rows = len(columns[self.subject_column])
-        rows = [
-            row
-            for row in range(n_rows)
-            if all(str(columns[name][row]) == value for name, value in self.where)
-        ]
-        if not n_rows:
-            raise EvaluationError(f"{where}: holds no rows.")
-        if not rows:
-            there = [f"{name}: {_values(columns[name])}" for name, _ in self.where]
-            raise EvaluationError(
-                f"{where}: none of {n_rows} rows is chosen by --where; there are "
-                f"{'; '.join(there)}."
-            )
-        return rows, [self._key(columns, row, where=where) for row in rows]
-
-    def _key(self, columns: Columns, row: int, *, where: str) -> Key:
-        label = {
-            "subject": columns[self.subject_column][row],
-            "session": columns[self.session_column][row],
-            "pipeline": columns[self.pipeline_column][row] if self.pipeline_column else "",
-        }
-        unknown = [name for name, value in label.items() if value is None]
-        if unknown:
-            raise EvaluationError(
-                f"{where}: row {row + 1} has no {' and no '.join(unknown)}.",
-                hint="Leave such rows out, or fill in their labels.",
-            )
-        number = columns[self.window_column][row] if self.window_column else 0
-        if not isinstance(number, int | float) or number != int(number):
-            raise EvaluationError(
-                f"{where}: row {row + 1}: expected the number of a window in column "
-                f"{self.window_column}, found {number!r}."
-            )
-        return Key(**{name: str(value) for name, value in label.items()}, window=int(number))
+def _key(columns: Columns, options: SourceOptions, row: int, *, where: str) -> Key:
+    label = {
+        "subject": columns[options.subject_column][row],
+        "session": columns[options.session_column][row],
+        "pipeline": columns[options.pipeline_column][row] if options.pipeline_column else "",
+    }
+    unknown = [name for name, value in label.items() if value is None]
+    if unknown:
+        raise EvaluationError(
+            f"{where}: row {row + 1} has no {' and no '.join(unknown)}.",
+            hint="Leave such rows out, or fill in their labels.",
+        )
+    number = columns[options.window_column][row] if options.window_column else 0
+    if not isinstance(number, int | float) or number != int(number):
+        raise EvaluationError(
+            f"{where}: row {row + 1}: expected the number of a window in column "
+            f"{options.window_column}, found {number!r}."
+        )
+    return Key(**{name: str(value) for name, value in label.items()}, window=int(number))
 
 
 def read_source(path: Path, options: SourceOptions) -> tuple[ByLevel, list[str]]:
@@ -137,7 +126,7 @@ def keyed_scans(folder: Path, options: SourceOptions) -> dict[Key, EmbeddedScan]
     runs = embedded_scans(folder)
     names = dict.fromkeys(name for run in runs for name in run.columns)
     columns = {name: [run.columns.get(name) for run in runs] for name in names}
-    rows, keys = options.keys(columns, where=str(folder))
+    rows, keys = keys_of(columns, options, where=str(folder))
     refuse_duplicates(keys)
     return {key: runs[row] for row, key in zip(rows, keys, strict=True)}
 
@@ -169,7 +158,7 @@ def read_rows(path: Path, options: SourceOptions) -> tuple[dict[str, list[Any]],
     labels = [options.subject_column, options.session_column, *(c for c, _ in options.where)]
     labels += [options.pipeline_column] if options.pipeline_column else []
     columns = {n: c.to_pylist() for n, c in read_columns(path, text=labels).items()}
-    rows, keys = options.keys(columns, where=path.name)
+    rows, keys = keys_of(columns, options, where=path.name)
     return {name: [values[row] for row in rows] for name, values in columns.items()}, keys
 
 

@@ -54,12 +54,3 @@ def without_options(annotation: Any) -> tuple[Any, list[Option]]:
     for extra in extras:
         kind = kind if isinstance(extra, Option) else Annotated[kind, extra]
     return kind, [extra for extra in extras if isinstance(extra, Option)]
-
-
-TaskIds = Annotated[
-    tuple[str, ...],
-    Option(
-        "--task-id -t --task-label --task", "Tasks, with or without 'task-'.", metavar="LABEL ..."
-    ),
-]
-"""Tasks to take, in every command that filters them; empty: all."""

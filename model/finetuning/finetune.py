@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.encoder import Encoder
+    from model.finetuning.config import FinetuneConfig
     from model.finetuning.study import Study
-    from model.finetuning.train import FinetuneConfig
 
 
 METHOD = "finetuned"

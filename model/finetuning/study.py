@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.encoder import Encoder
-    from model.finetuning.train import FinetuneConfig
+    from model.finetuning.config import FinetuneConfig
     from model.probing.participants import Labels
     from model.probing.samples import FloatArray, Samples
     from model.probing.splits import Split
@@ -95,7 +95,7 @@ def open_study(data: Path, participants: Path, config: FinetuneConfig, encoder: 
             f"{data}: fine-tuning needs series, not embeddings.",
             hint="Name the output folder of the participant level.",
         )
-    runs = find_runs(data, entities=config.entities)
+    runs = find_runs(data, entities=config.entities, task_ids=config.task_ids)
     labels = labels_of(participants, config, [subject_of(run) for run in runs])
     split = split_of(config, labels, repetition=config.repetition)
     base = encoder.own_card()

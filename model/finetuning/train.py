@@ -5,17 +5,15 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from model.errors import ConfigError
-from model.files.strict import Count, CountOrZero, Limits, NotNegative, Positive
 from model.finetuning.predictor import scores_of
 from model.pretraining.views import ViewsConfig, augment
-from model.probing.config import MAIN_METRIC, ProtocolConfig
+from model.probing.config import MAIN_METRIC
 from model.probing.head import batches, loss_of
 from model.probing.samples import ProbeError
 from model.probing.scoring import by_subject, measure_subjects
@@ -27,42 +25,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
+    from model.finetuning.config import FinetuneConfig
     from model.finetuning.predictor import Predictor
     from model.probing.participants import Labels
     from model.probing.samples import Samples
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneConfig(ProtocolConfig):
-    """A run on one split; rates, epochs and decay as in the paper."""
-
-    repetition: CountOrZero = 0
-    """Which of the splits that a probe with the same seed draws."""
-    epochs: Count = 50
-    """At most."""
-    frozen_epochs: CountOrZero = 5
-    """At the start, in which only the head learns; fewer than all."""
-    patience: Count = 10
-    """Epochs without a better validation, after the frozen ones, that end the training."""
-    batch_size: Annotated[int, Limits(2, math.inf, "at least 2")] = 16
-    """The head normalizes by batch: one sample has no variance."""
-    learning_rate: Positive = 1e-4
-    """Of the head, at the first step; a cosine takes it to 0."""
-    layer_decay: Annotated[float, Limits(math.ulp(0.0), 1, "above 0, at most 1")] = 0.9
-    """Factor on the rate from each layer to the one below."""
-    weight_decay: NotNegative = 0.05
-    clip_norm: Positive = 1.0
-    lora_rank: CountOrZero = 0
-    """Of adapters on the transformer's linear layers; 0: all weights learn."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.epochs <= self.frozen_epochs:
-            raise ConfigError(
-                f"{self.epochs} epochs, of which {self.frozen_epochs} are frozen: the encoder "
-                "would not learn.",
-                hint="Raise --epochs, or lower --frozen-epochs.",
-            )
 
 
 _LOG = logging.getLogger(__name__)

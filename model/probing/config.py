@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from model.errors import ConfigError
-from model.files.strict import Count, CountOrZero, Positive, Strict
+from model.files.option import Option
+from model.files.shared_options import EpochsOption, SeedOption, TargetOption, TaskIds
+from model.files.strict import Count, Positive, Strict
 from model.spec import ReadoutPart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Task = Literal["classification", "regression"]
 
@@ -35,22 +40,41 @@ TABLE_METHODS = ("probe", "linear")
 class ProtocolConfig(Strict):
     """What probe and fine-tuning share: the question, the subjects, the splits."""
 
-    target: str
-    """Column of the participants table."""
-    task: Task
-    shares: tuple[Positive, Positive, Positive] = (0.6, 0.2, 0.2)
-    """Of the subjects, for training, validation and test."""
-    splits: Path | None = None
-    """Table of a fixed split, in place of drawn ones."""
-    seed: CountOrZero = 0
-    readout: tuple[ReadoutPart, ...] = ()
-    """Parts of the embedding, in order; empty: the checkpoint's default."""
-    n_crops: Count = 8
-    """Equally spaced windows per scan."""
-    entities: tuple[str, ...] = ()
-    """Only scans whose names hold all of these, such as ``task-rest``."""
-    allow_missing: bool = False
-    """Leave subjects without a label out, instead of refusing."""
+    target: TargetOption
+    task: Annotated[Task, Option("--kind", "What the target is.", required=True)]
+    shares: Annotated[
+        tuple[Positive, Positive, Positive],
+        Option("--shares", "Of the subjects, for training, validation and test."),
+    ] = (0.6, 0.2, 0.2)
+    splits: Annotated[
+        Path | None,
+        Option(
+            "--splits",
+            "Table of a fixed split, in place of drawn ones: participant_id, split (train, ...).",
+            path="any",
+        ),
+    ] = None
+    seed: SeedOption = 0
+    readout: Annotated[
+        tuple[ReadoutPart, ...],
+        Option(
+            "--readout",
+            "Parts of the embedding, in order; repeatable. Default: the checkpoint's.",
+        ),
+    ] = ()
+    n_crops: Annotated[
+        Count, Option("--n-crops", "Equally spaced windows per scan.", metavar="COUNT")
+    ] = 8
+    task_ids: TaskIds = ()
+    entities: Annotated[
+        tuple[str, ...],
+        Option("--entity", "Only scans with it, such as ses-1; repeatable.", metavar="KEY-LABEL"),
+    ] = ()
+    """Only scans whose names hold all of these, such as ``ses-1``."""
+    allow_missing: Annotated[
+        bool,
+        Option("--allow-missing", "Leave subjects without a label out, instead of refusing."),
+    ] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,12 +91,29 @@ class ProtocolConfig(Strict):
 class ProbeConfig(ProtocolConfig):
     """A whole probe; defaults as in the paper's protocol."""
 
-    site: str | None = None
+    site: Annotated[
+        str | None,
+        Option("--site", "Test on each site in turn, train on the others.", metavar="COLUMN"),
+    ] = None
     """Column whose values are left out one by one as test set, in place of repetitions."""
-    repetitions: Count = 10
-    methods: tuple[str, ...] = ()
+    repetitions: Annotated[
+        Count,
+        Option(
+            "--repetitions",
+            "Of drawn splits; --site and --splits have a number of their own.",
+            metavar="COUNT",
+        ),
+    ] = 10
+    methods: Annotated[
+        tuple[str, ...],
+        Option(
+            "--method",
+            "Such as probe or fc-svm; repeatable. Default: all that the input allows.",
+            metavar="NAME",
+        ),
+    ] = ()
     """Of `METHODS`; empty: all that the input allows."""
-    epochs: Count = 50
+    epochs: EpochsOption = 50
     """Of the probe's training."""
 
     def __post_init__(self) -> None:
@@ -87,3 +128,20 @@ class ProbeConfig(ProtocolConfig):
                 "a fixed split and leaving sites out exclude one another.",
                 hint="Give one of --splits and --site.",
             )
+
+
+def is_wanted(
+    there: Iterable[str], *, entities: Iterable[str] = (), task_ids: Iterable[str] = ()
+) -> bool:
+    """Tell whether a scan with these entities has all that are asked for, and one of the tasks.
+
+    Examples
+    --------
+    >>> is_wanted(["sub-01", "task-rest"], task_ids=["rest", "movie"])
+    True
+    >>> is_wanted(["sub-01", "task-rest"], entities=["ses-1"])
+    False
+    """
+    found = set(there)
+    tasks = {f"task-{label.removeprefix('task-')}" for label in task_ids}
+    return found.issuperset(entities) and (not tasks or not tasks.isdisjoint(found))

@@ -11,6 +11,7 @@ from model.cohort.names import SUBJECT
 from model.cohort.outputs import OutputsError, embedded_scans, model_series
 from model.embed import embed_windows
 from model.preprocess import window
+from model.probing.config import is_wanted
 from model.probing.samples import FloatArray, ProbeError, Samples, refuse_copies
 from model.statistics import connectivity
 
@@ -26,22 +27,35 @@ if TYPE_CHECKING:
     Extractor = Callable[[ParcelSeries], FloatArray]
 
 
-def find_runs(folder: Path, *, entities: Sequence[str]) -> list[EmbeddedScan]:
+def find_runs(
+    folder: Path, *, entities: Sequence[str], task_ids: Sequence[str] = ()
+) -> list[EmbeddedScan]:
     """List the embedded runs of an output folder that have all of some entities.
+
+    Parameters
+    ----------
+    entities
+        Such as ``ses-1``.
+    task_ids
+        And one of these tasks; empty: any.
 
     Raises
     ------
     OutputsError
         There is none, or runs were made with different settings.
     """
-    wanted = set(entities)
     runs = [
         run
         for run in embedded_scans(folder)
-        if wanted <= {f"{key}-{value}" for key, value in run.record.entities.items()}
+        if is_wanted(
+            (f"{key}-{value}" for key, value in run.record.entities.items()),
+            entities=entities,
+            task_ids=task_ids,
+        )
     ]
     if not runs:
-        raise OutputsError(f"{folder}: no embedded run with {' and '.join(entities)}.")
+        asked = " and ".join([*entities, *task_ids])
+        raise OutputsError(f"{folder}: no embedded run with {asked}.")
     return runs
 
 

@@ -20,6 +20,7 @@ from model.files.fault import faults_as
 from model.files.read import read_json
 from model.files.tables import read_columns
 from model.pretraining.untrained import shrinkage_of, untrained, untrained_whitened
+from model.probing.config import is_wanted
 from model.probing.features import (
     correlations,
     covariance,
@@ -55,7 +56,11 @@ class GroupTable:
 
 
 def read_group_table(
-    path: Path, *, readout: tuple[ReadoutPart, ...], entities: Sequence[str]
+    path: Path,
+    *,
+    readout: tuple[ReadoutPart, ...],
+    entities: Sequence[str],
+    task_ids: Sequence[str] = (),
 ) -> GroupTable:
     """Read ``group_desc-scan_embedding.parquet`` or ``.tsv``, with the JSON beside it.
 
@@ -64,7 +69,9 @@ def read_group_table(
     readout
         Parts of the embedding, in order; empty: the table's default.
     entities
-        Only scans with all of these, such as ``task-rest``.
+        Only scans with all of these, such as ``ses-1``.
+    task_ids
+        And one of these tasks; empty: any.
 
     Raises
     ------
@@ -96,9 +103,14 @@ def read_group_table(
         scan_name(dict(zip(labels, row, strict=True)))
         for row in zip(*labels.values(), strict=True)
     ]
-    rows = [i for i, name in enumerate(names) if set(entities) <= set(name.split("_"))]
+    rows = [
+        i
+        for i, name in enumerate(names)
+        if is_wanted(name.split("_"), entities=entities, task_ids=task_ids)
+    ]
     if not rows:
-        raise ProbeError(f"{path}: no scan with {' and '.join(entities) or 'an embedding'}.")
+        asked = " and ".join([*entities, *task_ids]) or "an embedding"
+        raise ProbeError(f"{path}: no scan with {asked}.")
     samples = Samples(
         values=np.column_stack([np.asarray(table[c], np.float32) for c in columns])[rows],
         subjects=tuple(str(table[SUBJECT][i]) for i in rows),

@@ -92,7 +92,7 @@ def _from_folder(
     data: Path, participants: Path, config: ProbeConfig, checkpoint: Path | None, device: str
 ) -> tuple[Labels, list[Split], Features]:
     """Compute what the methods need, once labels and splits are known to hold."""
-    runs = find_runs(data, entities=config.entities)
+    runs = find_runs(data, entities=config.entities, task_ids=config.task_ids)
     labels = labels_of(participants, config, [subject_of(run) for run in runs])
     splits = make_splits(config, labels, participants)
     encoder = load_encoder(checkpoint, device=device)
@@ -118,7 +118,9 @@ def _from_table(
             f"{data} holds embeddings: {', '.join(wrong) or '--checkpoint'} would need series.",
             hint="Name the output folder of the participant level instead.",
         )
-    table = read_group_table(data, readout=config.readout, entities=config.entities)
+    table = read_group_table(
+        data, readout=config.readout, entities=config.entities, task_ids=config.task_ids
+    )
     labels = labels_of(participants, config, table.samples.subjects)
     return labels, make_splits(config, labels, participants), table_features(table, labels)
 

@@ -14,7 +14,8 @@ from model.cohort.outputs import model_series
 from model.encoder import build_encoder
 from model.errors import ConfigError, SemantoksError
 from model.evaluation.encoded import encode
-from model.evaluation.source import SourceOptions, keyed_scans
+from model.evaluation.options import SourceOptions
+from model.evaluation.source import keyed_scans
 from model.files.fingerprint import text_sha256
 from model.files.read import read_json
 from model.files.write import json_bytes, tsv_bytes, write_whole

@@ -67,13 +67,18 @@ def command_lines(document: Path) -> list[str]:
 def test_command_lines_have_known_and_all_required_options(document, programs) -> None:
     for line in command_lines(document):
         words = [w for w in shlex.split(line, comments=True) if " " not in w]
-        command = next(
-            programs[name] for n in (3, 2, 1) if (name := " ".join(words[:n])) in programs
-        )
-        used = {flag for word in words for flag in re.findall(r"--[a-z][a-z-]*", word)}
-        assert used <= {flag for option in options(command) for flag in option.opts}, line
-        missing = [o.name for o in options(command) if o.required and not used & set(o.opts)]
-        assert not missing, line
+        check_words(words, programs, line)
+        if "--" in words:  # a call of semantoks that is passed on
+            check_words(["semantoks", *words[words.index("--") + 1 :]], programs, line)
+
+
+def check_words(words: list[str], programs: dict[str, click.Command], line: str) -> None:
+    words = words[: words.index("--")] if "--" in words else words
+    command = next(programs[name] for n in (3, 2, 1) if (name := " ".join(words[:n])) in programs)
+    used = {flag for word in words for flag in re.findall(r"--[a-z][a-z-]*", word)}
+    assert used <= {flag for option in options(command) for flag in option.opts}, line
+    missing = [o.name for o in options(command) if o.required and not used & set(o.opts)]
+    assert not missing, line
 
 
 @each_document

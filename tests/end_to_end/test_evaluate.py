@@ -185,8 +185,9 @@ def test_motion_and_site_that_the_vectors_hold_are_told(tmp_path) -> None:
         (lambda t: t.replace("004", None), FEATURES, "has no subject"),
         (lambda t: t, (*FEATURES, "--site-column", "site"), "no column site"),
         (lambda t: t, (*FEATURES, "--window-column", "session_id"), "number of a window"),
-        (lambda t: t, (*FEATURES, "--checkpoint", "bundled"), "needs the series"),
-        (lambda t: t, (*FEATURES, "--robustness"), "robustness needs"),
+        (lambda t: t, (*FEATURES, "--random-weights"), "need the series"),
+        (lambda t: t, (*FEATURES, "--robustness"), "need the series"),
+        (lambda t: t, (*FEATURES, "--checkpoint", "."), "--random-weights, --robustness"),
     ],
 )
 def test_a_table_that_cannot_be_evaluated_is_one_clear_error(
@@ -230,7 +231,8 @@ def outputs(tmp_path_factory, checkpoint: Path) -> Path:
 def test_an_output_folder_stands_beside_connectivity_and_random_weights(
     tmp_path, outputs, checkpoint
 ) -> None:
-    answer = call(outputs, tmp_path / "out", "--checkpoint", checkpoint, "--where", "task_id=rest")
+    answer = call(outputs, tmp_path / "out", "--checkpoint", checkpoint, "--random-weights",
+                  "--where", "task_id=rest")  # fmt: skip
     assert answer.exit_code == 0, answer.output
     found = results(tmp_path / "out")
     names = set(found["name"])
@@ -254,7 +256,7 @@ def test_windows_of_connectivity_hold_the_samples_that_were_embedded(outputs) ->
 
 
 def test_weights_that_did_not_make_the_outputs_are_refused(tmp_path, outputs) -> None:
-    answer = call(outputs, tmp_path / "out", "--checkpoint", "bundled")
+    answer = call(outputs, tmp_path / "out", "--random-weights")
     assert answer.exit_code == 1
     assert "embedded by weights" in answer.stderr
 

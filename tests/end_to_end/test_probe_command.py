@@ -56,7 +56,7 @@ def probe(cohort, tmp_path):
 
     def call(target, *words, task="classification", data=None):
         arguments = ["probe", data or cohort / "out", cohort / "participants.tsv"]
-        arguments += [tmp_path / "out", "--target", target, "--task", task]
+        arguments += [tmp_path / "out", "--target", target, "--kind", task]
         if data is None:
             arguments += ["--checkpoint", cohort / "checkpoint"]
         return CliRunner().invoke(main, [str(word) for word in (*arguments, *words)])
@@ -183,7 +183,7 @@ def test_a_site_of_one_class_is_skipped_with_the_reason_and_no_score(tmp_path, c
         )
     path = probe_builders.write_tsv(tmp_path / "p.tsv", table)
     arguments = ["probe", cohort / "out", path, tmp_path / "out", "--target", "planted"]
-    arguments += ["--task", "classification", "--site", "scanner", *only("linear")]
+    arguments += ["--kind", "classification", "--site", "scanner", *only("linear")]
     arguments += ["--checkpoint", cohort / "checkpoint"]
     answer = CliRunner().invoke(main, [str(word) for word in arguments])
     assert answer.exit_code == 0, answer.output
@@ -204,7 +204,7 @@ def test_sites_that_all_have_one_class_leave_nothing_to_score(tmp_path, cohort):
     header = ("participant_id", "group", "site")
     path = probe_builders.write_tsv(tmp_path / "p.tsv", [header, *rows])
     arguments = ["probe", cohort / "out", path, tmp_path / "out", "--target", "group"]
-    arguments += ["--task", "classification", "--site", "site", *only("linear")]
+    arguments += ["--kind", "classification", "--site", "site", *only("linear")]
     arguments += ["--checkpoint", cohort / "checkpoint"]
     answer = CliRunner().invoke(main, [str(word) for word in arguments])
     assert answer.exit_code == 1
@@ -233,7 +233,7 @@ def test_a_failed_fit_is_a_row_without_a_number_and_exit_code_1(probe, tmp_path,
         (("number", "classification"), "too few subjects"),
         (("planted", "classification", "--shares", ".96", ".02", ".02"), "too few subjects"),
         (("planted", "classification", "--device", "cuda:99"), "device cuda:99"),
-        (("planted", "classification", "--device", "moon"), "expected cpu, cuda or cuda:N"),
+        (("planted", "classification", "--device", "moon"), "cpu, cuda or cuda:N"),
         (("planted", "classification", "--method", "magic"), "unknown methods"),
         (("planted", "classification", "--entity", "task-faces"), "no embedded run"),
     ],

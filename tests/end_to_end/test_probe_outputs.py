@@ -37,7 +37,7 @@ def test_probe_and_fine_tuning_take_the_outputs_of_the_app(
     run(semantoks_series, *files, out, "--tr", 2, "--checkpoint", checkpoint)
     assert semantoks(tmp_path, out, "group").exit_code == 0
     people = probe_builders.write_participants(tmp_path / "participants.tsv", N)
-    question = ("--target", "planted", "--task", "classification", *SHARES)
+    question = ("--target", "planted", "--kind", "classification", *SHARES)
     weights = ("--checkpoint", checkpoint, "--n-crops", 2)
     few = ("--repetitions", 1, "--method", "probe", "--method", "linear")
     table = out / "group_desc-scan_embedding.parquet"

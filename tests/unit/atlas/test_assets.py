@@ -171,7 +171,10 @@ def test_one_space_needs_only_its_own_sources(tmp_path, source_folder):
     assert refused.exit_code == 78
     assert "atl-Buckner7_space-MNI_dseg.nii" in refused.stderr
     assert not home.exists()
-    assert run("atlas", "--from", source_folder, "--home", home, "--space", LIN2009).exit_code == 0
+    assert (
+        run("atlas", "--from", source_folder, "--home", home, "--for-space", LIN2009).exit_code
+        == 0
+    )
     assert available_spaces(home / "atlas") == (LIN2009,)
 
 
@@ -213,9 +216,9 @@ def test_without_internet_the_way_out_is_told(tmp_path, monkeypatch):
     assert not (tmp_path / "home").exists()
 
 
-@pytest.mark.parametrize("extra", [[], ["--download", "--from", "."], ["--space", "MNI"]])
+@pytest.mark.parametrize("extra", [[], ["--download", "--from", "."], ["--for-space", "MNI"]])
 def test_wrong_usage_ends_with_2(extra):
-    arguments = [*extra, "--download"] if "--space" in extra else extra
+    arguments = [*extra, "--download"] if "--for-space" in extra else extra
     assert run("atlas", *arguments).exit_code == 2
 
 

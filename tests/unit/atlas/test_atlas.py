@@ -270,7 +270,7 @@ def test_absent_space_tells_the_command(tmp_path):
         InstalledAtlas(folder).volume(LIN2009, affine=grid(2.0))
     assert caught.value.exit_code == 78
     assert "installed: MNI152NLin6Asym" in str(caught.value)
-    command = f"semantoks assets atlas --download --space {LIN2009} --home {tmp_path}"
+    command = f"semantoks assets atlas --download --for-space {LIN2009} --home {tmp_path}"
     assert command in str(caught.value)
 
 

@@ -62,7 +62,7 @@ def test_a_changed_atlas_is_refused(tmp_path, change, message):
 def test_an_absent_and_a_damaged_atlas_are_told(tmp_path):
     with pytest.raises(AtlasError) as caught:
         InstalledAtlas(tmp_path).grayordinates("91k")
-    assert "--space fsLR" in caught.value.hint
+    assert "--for-space fsLR" in caught.value.hint
     path = InstalledAtlas(gray.make_atlas(tmp_path)).grayordinates("91k").path
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(AtlasError, match="cannot be read"):

@@ -21,7 +21,7 @@ from model.networks import parcel_names, parcels
 def real_atlas(shared_data, tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     words = ["atlas", "--from", str(shared_data / "atlases"), "--home", str(home)]
-    result = CliRunner().invoke(assets, [*words, "--space", "fsLR"])
+    result = CliRunner().invoke(assets, [*words, "--for-space", "fsLR"])
     assert result.exit_code == 0, result.output
     return InstalledAtlas(home / "atlas").grayordinates("91k")
 

@@ -97,3 +97,18 @@ def test_the_table_of_exit_codes_is_that_of_help_and_usage_page() -> None:
     for name in ("semantoks", "semantoks-model"):
         listed = " ".join(call(name, "--help").output.split())
         assert all(f"{code} {text}" in listed for code, text in EXIT_CODES.items())
+
+
+def test_every_option_has_a_help_text() -> None:
+    assert [f"{name} {o.opts[0]}" for name, o in options() if not o.help] == []
+
+
+def test_an_option_has_one_meaning_and_one_default_over_all_commands() -> None:
+    found: dict[str, dict[tuple[object, ...], list[str]]] = {}
+    for name, option in options():
+        means = (option.help, option.type.to_info_dict()["param_type"], option.default,
+                 option.multiple, option.nargs, option.is_flag)  # fmt: skip
+        for flag in option.opts:
+            found.setdefault(flag, {}).setdefault(means, []).append(name)
+    differing = {flag: means for flag, means in found.items() if len(means) > 1}
+    assert differing == {}

@@ -20,6 +20,7 @@ from model.embed import embed_windows
 from model.encoder import build_encoder
 from model.errors import CheckpointError, ConfigError
 from model.finetuning import train as training
+from model.finetuning.config import FinetuneConfig
 from model.finetuning.finetune import add_adapters, merge_adapters, require_library
 from model.finetuning.predictor import (
     HEAD_CARD,
@@ -29,7 +30,7 @@ from model.finetuning.predictor import (
     read_out,
     scores_of,
 )
-from model.finetuning.train import Crops, FinetuneConfig, best_of, parameter_groups, train
+from model.finetuning.train import Crops, best_of, parameter_groups, train
 from model.networks import network_columns
 from model.preprocess import window
 from model.probing.participants import Labels
@@ -275,8 +276,8 @@ def cohort(tmp_path_factory, values):
 
 def call(cohort, out, *words, target="planted", task="classification"):
     arguments = ["finetune", cohort / "out", cohort / "participants.tsv", out]
-    arguments += ["--target", target, "--task", task, "--checkpoint", cohort / "checkpoint"]
-    arguments += ["--n-crops", 2, "--batch-size", 4, "--learning-rate", 3e-3, *words]
+    arguments += ["--target", target, "--kind", task, "--checkpoint", cohort / "checkpoint"]
+    arguments += ["--n-crops", 2, "--train-batch-size", 4, "--learning-rate", 3e-3, *words]
     return CliRunner().invoke(main, [str(word) for word in arguments])
 
 
@@ -378,7 +379,7 @@ def test_embeddings_cannot_be_fine_tuned_on(cohort, tmp_path):
     table = tmp_path / "group.parquet"
     table.touch()
     arguments = ["finetune", table, cohort / "participants.tsv", tmp_path / "run"]
-    arguments += ["--target", "planted", "--task", "classification"]
+    arguments += ["--target", "planted", "--kind", "classification"]
     answer = CliRunner().invoke(main, [str(word) for word in arguments])
     assert answer.exit_code == 2
     assert "needs series" in answer.output

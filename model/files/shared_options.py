@@ -1,0 +1,76 @@
+"""Options that several commands have: one name, one meaning, one default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from model.files.option import Option
+from model.files.strict import Count, CountOrZero, Positive, Strict
+
+TaskIds = Annotated[
+    tuple[str, ...],
+    Option(
+        "--task-id -t --task-label --task", "Tasks, with or without 'task-'.", metavar="LABEL ..."
+    ),
+]
+"""Tasks to take; empty: all."""
+
+CheckpointOption = Annotated[
+    Path | None,
+    Option(
+        "--checkpoint",
+        "Folder with weights and card, or a published .pth. Default: the bundled one.",
+        path="any",
+    ),
+]
+"""None: the bundled one."""
+
+DeviceOption = Annotated[
+    str,
+    Option(
+        "--device",
+        "Where the encoder runs; auto takes a GPU if there is one.",
+        metavar="auto|cpu|cuda[:N]",
+    ),
+]
+
+RepetitionTime = Annotated[
+    Positive | None,
+    Option("--tr", "Repetition time. Default: what sidecar and header say.", metavar="SECONDS"),
+]
+"""In seconds; None: what the files say."""
+
+SeedOption = Annotated[
+    CountOrZero, Option("--seed", "Of whatever is drawn at random.", metavar="NUMBER")
+]
+
+TargetOption = Annotated[
+    str,
+    Option(
+        "--target",
+        "Column of the participants table to be predicted.",
+        metavar="COLUMN",
+        required=True,
+    ),
+]
+
+EpochsOption = Annotated[
+    Count, Option("--epochs", "Passes over the training subjects, at most.", metavar="COUNT")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions(Strict):
+    """Where the encoder runs."""
+
+    device: DeviceOption = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointOptions(DeviceOptions):
+    """Which encoder, and where it runs."""
+
+    checkpoint: CheckpointOption = None
+    """None: the bundled one."""

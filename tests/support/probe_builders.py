@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from model.cohort.record import ScanRecord
 from model.networks import network_columns, parcel_names
 from model.simulation.simulate import SimulationConfig, simulate
 from model.spec import InputSpec
@@ -51,8 +52,10 @@ def write_series(
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"{name}_atlas-Semantoks457"
     entities = dict(part.split("-") for part in name.split("_"))
-    record = {"Status": status, "Entities": entities, "ConfigurationHash": f"{settings}-1"}
-    stem.with_name(f"{stem.name}_status.json").write_text(json.dumps(record))
+    record = ScanRecord(
+        status=status, reason="", entities=entities, source=name, configuration=f"{settings}-1"
+    )
+    stem.with_name(f"{stem.name}_status.json").write_text(json.dumps(record.as_json()))
     path = stem.with_name(f"{stem.name}_desc-model_timeseries.tsv")
     meta = {"RepetitionTime": 2.0, "Normalization": normalization, "StartTime": 0.0}
     path.with_suffix(".json").write_text(json.dumps(meta))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model.cohort.record import ScanRecord
 from model.networks import parcel_names
 from model.series import ParcelSeries
 from model.shards.store import NewScan, write_shards
@@ -63,12 +64,14 @@ def write_output(folder, subject, values, *, session=None, configuration="abc", 
         path.with_suffix(".json").write_text(json.dumps(content))
     entities = {"sub": subject.removeprefix("sub-"), "task": "rest"}
     entities |= {"ses": session.removeprefix("ses-")} if session else {}
-    record = {
-        "Status": "embedded",
-        "Entities": entities,
-        "ConfigurationHash": f"{configuration}-atlas",
-    }
-    (func / f"{stem}_status.json").write_text(json.dumps(record))
+    record = ScanRecord(
+        status="embedded",
+        reason="",
+        entities=entities,
+        source=stem,
+        configuration=f"{configuration}-atlas",
+    )
+    (func / f"{stem}_status.json").write_text(json.dumps(record.as_json()))
     outliers = "".join(f"{i}\t0\t{int(i == 4)}\n" for i in range(len(values)))
     (func / f"{stem}_outliers.tsv").write_text("volume\tdropped\tinterpolated\n" + outliers)
     return func / stem

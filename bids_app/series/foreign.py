@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from bids_app.series.columns import (
     map_by_name,
     map_by_order,
 )
-from bids_app.series.sidecar import series_start, series_tr
+from bids_app.series.sidecar import series_start, series_tr, told_interpolated
 from model.cohort.names import DENOISED, OUTLIERS, beside
 from model.cohort.outputs import kept_frames
 from model.files.fault import faults_as, reading
@@ -26,6 +27,8 @@ from model.shards.published_series import open_store, read_row, read_subjects
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -141,6 +144,13 @@ def read_series(
             raise ScanError(f"{path.name}: expected a file ending in {known}.")
     spread = mapping.spread(values).astype(np.float32)
     outliers = own_outliers(path)
+    if outliers is None and (n_interpolated := told_interpolated(path)):
+        log.warning(
+            "%s: %d frames were interpolated; without the %s.tsv beside it they count as measured",
+            path.name,
+            n_interpolated,
+            OUTLIERS,
+        )
     series = ParcelSeries(
         values=spread,
         tr_s=tr_s,

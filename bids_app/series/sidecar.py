@@ -55,6 +55,19 @@ def series_start(path: Path) -> float:
     return 0.0
 
 
+def told_interpolated(path: Path) -> int:
+    """Return how many frames the sidecar of our own ``desc-denoised`` series calls interpolated.
+
+    Raises
+    ------
+    ScanError
+        The sidecar is damaged.
+    """
+    volumes = _sidecar(path.with_suffix(".json")).get("NumberOfVolumes")
+    told = volumes.get("Interpolated") if isinstance(volumes, dict) else None
+    return told if isinstance(told, int) else 0
+
+
 def _sidecar(path: Path) -> dict[str, Any]:
     """Read a JSON file; empty where there is none."""
     if not path.is_file():

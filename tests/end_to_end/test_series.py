@@ -124,6 +124,19 @@ def test_our_own_denoised_series_give_the_same_embedding_in_python(scrubbed, che
     )
 
 
+def test_our_own_series_without_its_outliers_are_embedded_with_a_warning(
+    tmp_path, embed, scrubbed
+) -> None:
+    (path,) = scrubbed.rglob("*_outliers.tsv")
+    path.unlink()
+    (denoised,) = scrubbed.rglob("*_desc-denoised_timeseries.tsv")
+    answer = embed(denoised, tmp_path / "again")
+    assert answer.exit_code == 0
+    assert "frames were interpolated; without the outliers.tsv beside it" in answer.output
+    first, again = (scan_row(out) for out in (scrubbed, tmp_path / "again"))
+    assert np.abs(first - again).max(axis=None) > 0.01
+
+
 def test_outliers_of_another_run_are_refused(tmp_path, embed, scrubbed) -> None:
     (path,) = scrubbed.rglob("*_outliers.tsv")
     path.write_text("\n".join(path.read_text().splitlines()[:-2]) + "\n")

@@ -182,14 +182,11 @@ class _Worker:
     def __init__(self) -> None:
         others = set(multiprocessing.active_children())
         try:
-            self.executor = ProcessPoolExecutor(
-                1,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=_set_up,
-                initargs=(current_levels(),),
-            )
+            context = multiprocessing.get_context("spawn")
+            self.executor = ProcessPoolExecutor(1, mp_context=context)
             with _inherited_by_children():
-                self._tag = self.executor.submit(process_tag)
+                # Not as its initializer: stopped in there, it would print a traceback.
+                self._tag = self.executor.submit(_come_up, current_levels())
         except (OSError, NotImplementedError) as err:
             raise _cannot_start(str(err)) from err
         (self.process,) = set(multiprocessing.active_children()) - others
@@ -241,13 +238,6 @@ def _inherited_by_children() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _set_up(levels: Levels) -> None:
-    """Begin the life of a process."""
-    signal.signal(signal.SIGTERM, _leave)
-    set_up_logging(levels)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
 def _leave(*_: object) -> NoReturn:
     """Unwind once: a second signal, of the parent's own, must not interrupt that."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -262,6 +252,14 @@ def _leave_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(_GRACE_S)
         os._exit(_TERMINATED)
+
+
+def _come_up(levels: Levels) -> str:
+    """Begin the life of a process; return what stands in its temporary names."""
+    set_up_logging(levels)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    signal.signal(signal.SIGTERM, _leave)
+    return process_tag()
 
 
 @lru_cache(maxsize=1)

@@ -35,14 +35,14 @@ class SubjectList:
     """Of the file"""
 
 
-def read_lists(paths: Mapping[str, Path], known: Collection[str]) -> dict[str, SubjectList]:
+def read_lists(paths: Mapping[str, Path], with_data: Collection[str]) -> dict[str, SubjectList]:
     """Read the lists of a run.
 
     Parameters
     ----------
     paths
         File by name of the list.
-    known
+    with_data
         Subjects of the data. Those on no list are used for nothing.
 
     Raises
@@ -58,7 +58,7 @@ def read_lists(paths: Mapping[str, Path], known: Collection[str]) -> dict[str, S
             hint="One subject a line; semantoks-model shards split writes all three.",
         )
     lists = {name: _read(path) for name, path in paths.items()}
-    problems = [p for name, found in lists.items() for p in _problems(name, found, known)]
+    problems = [p for name, found in lists.items() for p in _problems(name, found, with_data)]
     for (first, a), (second, b) in combinations(lists.items(), 2):
         shared = set(a.subjects) & set(b.subjects)
         if shared:
@@ -81,9 +81,9 @@ def _read(path: Path) -> SubjectList:
     )
 
 
-def _problems(name: str, found: SubjectList, known: Collection[str]) -> list[str]:
+def _problems(name: str, found: SubjectList, with_data: Collection[str]) -> list[str]:
     twice = {s for s, n in Counter(found.subjects).items() if n > 1}
-    unknown = set(found.subjects) - set(known)
+    unknown = set(found.subjects) - set(with_data)
     return [
         *([] if found.subjects else [f"{name} is empty"]),
         *([f"{name} names twice {_some(twice)}"] if twice else []),

@@ -15,6 +15,7 @@ from bids_app.files import remove_partial, write_bytes
 from bids_app.outputs.paths import new_log_folder, output_folder
 from bids_app.outputs.status import ScanOutcome, outcome_table, write_outcome
 from bids_app.report.page import is_current, participants_to_report, write_report
+from bids_app.report.style import font_folder
 from bids_app.workers.processes import Limits, Lost, Processes
 from bids_app.workers.progress import Progress
 from bids_app.workers.resources import REPORT_MB, file_size, process_memory_mb, scan_memory_mb
@@ -71,7 +72,7 @@ def run_scans(
         What `embed` raises: no other scan would fare better.
     """
     log_dir = _start_log(output_dir, options)
-    with Processes(_limits(options)) as processes:
+    with font_folder(), Processes(_limits(options)) as processes:
         work = partial(embed, output_dir=output_dir, log_dir=log_dir)
         outcomes = _embed_all(
             scans, output_dir, log_dir, options, processes, embed=work, earlier=earlier
@@ -96,7 +97,7 @@ def report_scans(scans: Iterable[Scan], output_dir: Path, options: InvocationOpt
     labels = participants_to_report(output_dir, [scan.entities.sub for scan in scans])
     due = [one for one in labels if options.overwrite or not is_current(output_dir, one)]
     log_dir = _start_log(output_dir, options)
-    with Processes(_limits(options)) as processes:
+    with font_folder(), Processes(_limits(options)) as processes:
         broken = _write_reports(due, output_dir, log_dir, processes)
     return Summary(outcomes=(), broken_reports=broken)
 

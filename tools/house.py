@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import inspect
 import io
 import runpy
 import sys
@@ -133,9 +134,14 @@ def counts(root: Path) -> None:
 
 
 def module_of(frame: Any) -> str | None:
-    """Return our module that a frame runs in; None for others', and for bodies of modules."""
+    """Return our module that a frame runs in; None for others', and for what an import runs.
+
+    Bodies of modules and classes, and what `dataclasses` defines methods with.
+    """
     name = str(frame.f_globals.get("__name__", ""))
-    inside = not frame.f_code.co_name.startswith("<")
+    code = frame.f_code
+    is_function = bool(code.co_flags & inspect.CO_OPTIMIZED) and code.co_name != "__create_fn__"
+    inside = is_function and not code.co_name.startswith("<")
     return name if inside and name.partition(".")[0] in PACKAGES else None
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from model.errors import ConfigError, SemantoksError
-from model.files.fault import faults_as
-from model.files.read import read_json
-from model.files.write import write_whole
+from model.files.fault import faults_as, reading
+from model.files.read import read_json, read_text
+from model.files.write import json_bytes, write_whole
 from model.pretraining.settings import BUNDLED
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class Log:
         members = self.describe(step)
         content = {"step": step, "values": {k: str(v) for k, v in row.items()}, "batch": members}
         path = self.folder / FAILURE_FILE
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_whole({path: json_bytes(content)})
         more = f" … ({len(members)})" if len(members) > SHOWN else ""
         raise TrainingError(
             f"expected finite losses, found {row} at step {step}. The batch: "
@@ -273,18 +273,24 @@ def truncate_log(folder: Path, *, step: int) -> None:
         Steps before the state are not in the log.
     """
     path = folder / LOG_FILE
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    with faults_as(TrainingError):
+        lines = read_text(path).splitlines(keepends=True) if path.exists() else []
     if len(lines) < step:
         raise TrainingError(
             f"{path}: expected a line for each of {step} steps done, found {len(lines)}.",
             hint="Put the log back, or start again in a new folder.",
         )
-    scratch = folder / f".{LOG_FILE}.part"
-    scratch.write_text("".join(lines[:step]), encoding="utf-8")
-    scratch.replace(path)
+    write_whole({path: "".join(lines[:step]).encode()})
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
-    """Return one row per step so far."""
-    lines = (folder / LOG_FILE).read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    """Return one row per step so far.
+
+    Raises
+    ------
+    TrainingError
+        There is no log, or a line of it is damaged.
+    """
+    path = folder / LOG_FILE
+    with faults_as(TrainingError), reading(path, "not the log of a run"):
+        return [json.loads(line) for line in read_text(path).splitlines()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations
@@ -11,6 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.errors import SemantoksError
+from model.files.fault import faults_as
+from model.files.fingerprint import file_sha256
+from model.files.read import read_text
 from model.files.write import write_whole
 
 if TYPE_CHECKING:
@@ -72,12 +74,11 @@ def read_lists(paths: Mapping[str, Path], with_data: Collection[str]) -> dict[st
 
 
 def _read(path: Path) -> SubjectList:
-    content = path.read_bytes()
-    # With or without the mark that some editors put at the beginning.
-    lines = content.decode("utf-8-sig", errors="replace").splitlines()
+    with faults_as(SubjectsError):
+        lines = read_text(path).splitlines()
+        digest = file_sha256(path)
     return SubjectList(
-        subjects=tuple(line.strip() for line in lines if line.strip()),
-        sha256=hashlib.sha256(content).hexdigest(),
+        subjects=tuple(line.strip() for line in lines if line.strip()), sha256=digest
     )
 
 

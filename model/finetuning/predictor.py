@@ -139,7 +139,7 @@ def load_predictor(folder: Path, *, device: str = "cpu") -> tuple[Predictor, Hea
     CheckpointError
         A file is absent or damaged, or head and encoder are of different runs.
     """
-    encoder = load_encoder(folder / CHECKPOINT_FOLDER)
+    encoder = load_encoder(folder / CHECKPOINT_FOLDER, device=device)
     try:
         with faults_as(CheckpointError, where=str(folder), what="no readable head"):
             values = read_json(folder / HEAD_CARD)
@@ -153,7 +153,8 @@ def load_predictor(folder: Path, *, device: str = "cpu") -> tuple[Predictor, Hea
         raise CheckpointError(f"{folder}: no readable head ({err}).") from err
     if encoder.own_card().weights_sha256 != card.encoder_sha256:
         raise CheckpointError(f"{folder}: head and encoder are of different runs.")
-    return predictor.to(device).requires_grad_(requires_grad=False).eval(), card
+    predictor.to(encoder.cls_token.device)
+    return predictor.requires_grad_(requires_grad=False).eval(), card
 
 
 def predict(predictor: Predictor, card: HeadCard, windows: Windows) -> npt.NDArray[np.float64]:

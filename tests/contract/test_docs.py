@@ -58,8 +58,12 @@ def programs() -> dict[str, click.Command]:
 def command_lines(document: Path) -> list[str]:
     """Lines of code, fenced or indented, that begin with one of our commands."""
     prose_and_fenced = document.read_text().split("```")
-    fenced = re.findall(r"^ *(semantoks.*)$", "\n".join(prose_and_fenced[1::2]), re.MULTILINE)
-    indented = re.findall(r"^ {4}(semantoks.*)$", "".join(prose_and_fenced[::2]), re.MULTILINE)
+    fenced = re.findall(
+        r"^ *(semantoks(?:-model)? .*)$", "\n".join(prose_and_fenced[1::2]), re.MULTILINE
+    )
+    indented = re.findall(
+        r"^ {4}(semantoks(?:-model)? .*)$", "".join(prose_and_fenced[::2]), re.MULTILINE
+    )
     return fenced + indented
 
 

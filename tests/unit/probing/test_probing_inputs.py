@@ -268,3 +268,13 @@ def test_entities_that_no_scan_has_are_refused(tmp_path):
 def test_normalized_and_written_series_are_what_a_probe_takes(values):
     raw = ParcelSeries(values=values, tr_s=2.0, unit="residual")
     assert len(crops(normalize(raw, "robust"), SPEC, n_crops=3).values) == 3
+
+
+def test_of_several_tasks_any_is_taken_with_or_without_prefix(tmp_path):
+    for task in ("rest", "faces", "movie"):
+        values = np.zeros((100, 457))
+        probe_builders.write_series(tmp_path, f"sub-01_task-{task}", values)
+    found = find_runs(tmp_path, entities=["sub-01"], task_ids=["rest", "task-movie"])
+    assert sorted(run.record.entities["task"] for run in found) == ["movie", "rest"]
+    with pytest.raises(OutputsError, match="sub-02 and rest"):
+        find_runs(tmp_path, entities=["sub-02"], task_ids=["rest"])

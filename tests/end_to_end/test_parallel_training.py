@@ -232,7 +232,7 @@ def test_a_run_that_is_told_to_end_says_how_to_go_on(shards, tmp_path):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     message = process.communicate(timeout=60)[1]
-    assert process.returncode == 1
+    assert process.returncode == 143
     assert message.endswith(f"resume {tmp_path / 'out'} goes on from the last saved state.\n")
     assert "Traceback" not in message
 

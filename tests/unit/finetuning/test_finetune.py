@@ -360,8 +360,8 @@ def test_adapters_end_in_an_ordinary_checkpoint(cohort, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--layer-decay", 1.5), "at most 1"),
-        (("--learning-rate", -1), "above 0"),
+        (("--layer-decay", 1.5), "0<x<=1"),
+        (("--learning-rate", -1), "x>0"),
         (("--epochs", 5), "would not learn"),
         (("--device", "cuda:99"), "device cuda:99"),
         (("--shares", 0.96, 0.02, 0.02), "too few subjects"),

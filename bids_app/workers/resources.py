@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 REPORT_MB = 110.0
 """A participant's report with the libraries that draw it."""
 _PROCESS_MB = 360.0
-_SCAN_MB = 180.0
+_SCAN_MB = 150.0
 _SHARE_OF_FILE = {".dtseries.nii": 0.25, ".nii": 0.1, ".nii.gz": 0.1}
 """Memory that grows with the image's file: parcel series and one volume at a time"""
 _SHARE_OF_SERIES = 4.0

@@ -1,1 +1,3 @@
 """The command line: strings to options, outcomes to exit codes; the only place that prints."""
+
+__all__ = ("app",)

@@ -3,4 +3,13 @@
 Reads names and sidecars; opens no image and no table.
 """
 
-__all__ = ("discovery", "entities", "locate", "refusal", "scan", "selection", "sources")
+__all__ = (
+    "discovery",
+    "eligible",
+    "entities",
+    "locate",
+    "refusal",
+    "scan",
+    "selection",
+    "sources",
+)

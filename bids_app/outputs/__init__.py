@@ -13,6 +13,7 @@ __all__ = (
     "group",
     "paths",
     "result",
+    "scan_tables",
     "status",
     "task_tables",
 )

@@ -3,4 +3,4 @@
 Does not import the suite: its registry finds ``brainmarks/`` beside this package.
 """
 
-__all__ = ("arrow", "scan_encoder")
+__all__ = ("arrow", "options", "scan_encoder")

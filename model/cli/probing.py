@@ -11,8 +11,8 @@ from model.cli.options import build, options_of
 from model.cli.program import Command
 from model.errors import SemantoksError
 from model.files.shared_options import CheckpointOptions
-from model.finetuning.config import FinetuneConfig
-from model.probing.config import ProbeConfig
+from model.finetuning.options import FinetuneConfig
+from model.probing.options import ProbeConfig
 
 THERE = click.Path(path_type=Path, exists=True)
 

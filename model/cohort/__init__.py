@@ -4,4 +4,4 @@
 them from there and defines all others. This room reads no image and writes nothing.
 """
 
-__all__ = ("names", "outputs")
+__all__ = ("names", "outputs", "record")

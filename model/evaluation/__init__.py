@@ -3,4 +3,4 @@
 Reads the app's outputs and tables of embeddings; trains nothing, and knows no label.
 """
 
-__all__ = ("encoded", "evaluate", "results", "source")
+__all__ = ("encoded", "evaluate", "options", "results", "source")

@@ -3,4 +3,14 @@
 The only room of both packages that knows which exceptions a reader raises; knows no names.
 """
 
-__all__ = ("fault", "figures", "fingerprint", "read", "strict", "tables", "write")
+__all__ = (
+    "fault",
+    "figures",
+    "fingerprint",
+    "option",
+    "read",
+    "shared_options",
+    "strict",
+    "tables",
+    "write",
+)

@@ -3,4 +3,4 @@
 Question, splits and scores are those of `model.probing`; the encoder it is given is changed.
 """
 
-__all__ = ("finetune", "predictor", "train")
+__all__ = ("finetune", "options", "predictor", "train")

@@ -22,7 +22,7 @@ from model.finetuning.predictor import (
 )
 from model.finetuning.study import open_study
 from model.finetuning.train import Epoch, best_of, train
-from model.probing.config import MAIN_METRIC
+from model.probing.options import MAIN_METRIC
 from model.probing.protocol import provenance, row_record
 from model.probing.scoring import Row, by_subject, measure_subjects
 from model.probing.summary import predictions_tsv, summarize, text_table
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.encoder import Encoder
-    from model.finetuning.config import FinetuneConfig
+    from model.finetuning.options import FinetuneConfig
     from model.finetuning.study import Study
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.encoder import Encoder
-    from model.finetuning.config import FinetuneConfig
+    from model.finetuning.options import FinetuneConfig
     from model.probing.participants import Labels
     from model.probing.samples import FloatArray, Samples
     from model.probing.splits import Split

@@ -13,8 +13,8 @@ from torch import nn
 
 from model.finetuning.predictor import scores_of
 from model.pretraining.views import ViewsConfig, augment
-from model.probing.config import MAIN_METRIC
 from model.probing.head import batches, loss_of
+from model.probing.options import MAIN_METRIC
 from model.probing.samples import ProbeError
 from model.probing.scoring import by_subject, measure_subjects
 from model.series import shown
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
-    from model.finetuning.config import FinetuneConfig
+    from model.finetuning.options import FinetuneConfig
     from model.finetuning.predictor import Predictor
     from model.probing.participants import Labels
     from model.probing.samples import Samples

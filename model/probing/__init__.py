@@ -4,10 +4,10 @@ Test subjects are scored once and have no part in anything that is learned; the 
 """
 
 __all__ = (
-    "config",
     "features",
     "head",
     "methods",
+    "options",
     "participants",
     "probe",
     "protocol",

@@ -11,7 +11,7 @@ from model.cohort.names import SUBJECT
 from model.cohort.outputs import OutputsError, embedded_scans, model_series
 from model.embed import embed_windows
 from model.preprocess import window
-from model.probing.config import is_wanted
+from model.probing.options import is_wanted
 from model.probing.samples import FloatArray, ProbeError, Samples, refuse_copies
 from model.statistics import connectivity
 

@@ -20,7 +20,6 @@ from model.files.fault import faults_as
 from model.files.read import read_json
 from model.files.tables import read_columns
 from model.pretraining.untrained import shrinkage_of, untrained, untrained_whitened
-from model.probing.config import is_wanted
 from model.probing.features import (
     correlations,
     covariance,
@@ -30,6 +29,7 @@ from model.probing.features import (
     subject_of,
 )
 from model.probing.methods import WHITENED
+from model.probing.options import is_wanted
 from model.probing.samples import ProbeError, Samples, refuse_copies
 from model.probing.splits import LeakError
 
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from model.cohort.outputs import EmbeddedScan
     from model.encoder import Encoder
-    from model.probing.config import ProtocolConfig
     from model.probing.features import Extractor
+    from model.probing.options import ProtocolConfig
     from model.probing.participants import Labels
     from model.probing.samples import FloatArray
     from model.spec import ReadoutPart

@@ -162,7 +162,7 @@ _RECIPES: dict[str, tuple[str, tuple[Prepare, ...], str]] = {
     "fisher-linear": ("fisher", (_WHOLE,), "linear"),
     "tangent-linear": ("covariance", (learn_tangent, _WHOLE), "linear"),
 }
-"""Features, transformations and fit of each of `model.probing.config.METHODS`"""
+"""Features, transformations and fit of each of `model.probing.options.METHODS`"""
 
 
 def features_of(method: str) -> str:
@@ -190,7 +190,7 @@ def make_methods(
     Parameters
     ----------
     names
-        Of `model.probing.config.METHODS`.
+        Of `model.probing.options.METHODS`.
     features
         What `features_of` tells for each: ``crops``, ``random-crops`` (the same through random
         weights), ``random-whitened-crops``, ``fc`` (correlations), ``covariance``.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from model.probing.config import Task
+    from model.probing.options import Task
 
 MISSING = {"", "n/a", "na", "nan"}
 """Spellings of a value that is not there, in lower case."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from model.checkpoint import load_encoder
 from model.errors import ConfigError, some
 from model.files.write import json_bytes, new_folder, refuse_occupied
-from model.probing.config import METHODS, TABLE_METHODS
 from model.probing.features import find_runs, subject_of
 from model.probing.inputs import read_group_table, series_features, table_features
 from model.probing.methods import WHITENED, features_of, make_methods
+from model.probing.options import METHODS, TABLE_METHODS
 from model.probing.protocol import labels_of, provenance, row_record
 from model.probing.samples import ProbeError
 from model.probing.scoring import evaluate
@@ -21,8 +21,8 @@ from model.probing.summary import figure_svg, predictions_tsv, rows_tsv, summari
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from model.probing.config import ProbeConfig
     from model.probing.inputs import Features
+    from model.probing.options import ProbeConfig
     from model.probing.participants import Labels
     from model.probing.scoring import Row
     from model.probing.splits import Split

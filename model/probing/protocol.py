@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from model.probing.config import ProtocolConfig
+    from model.probing.options import ProtocolConfig
     from model.probing.participants import Labels
     from model.probing.scoring import Row
     from model.probing.splits import Split

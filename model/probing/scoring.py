@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from model.probing.config import MAIN_METRIC
+from model.probing.options import MAIN_METRIC
 from model.probing.samples import Learned, ProbeError, average
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from model.probing.config import Task
     from model.probing.methods import Method
+    from model.probing.options import Task
     from model.probing.participants import Labels
     from model.probing.samples import Samples
     from model.probing.splits import Split

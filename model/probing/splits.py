@@ -14,7 +14,7 @@ from model.probing.participants import read_table, sha256_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from model.probing.config import ProbeConfig, ProtocolConfig
+    from model.probing.options import ProbeConfig, ProtocolConfig
     from model.probing.participants import Labels
 
 PARTS = ("train", "validation", "test")

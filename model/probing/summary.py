@@ -9,13 +9,13 @@ import numpy as np
 
 from model.files.figures import svg_bytes
 from model.files.write import tsv_bytes
-from model.probing.config import MAIN_METRIC
+from model.probing.options import MAIN_METRIC
 from model.probing.scoring import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from model.probing.config import Task
+    from model.probing.options import Task
     from model.probing.participants import Labels
     from model.probing.scoring import Row
     from model.probing.splits import Split

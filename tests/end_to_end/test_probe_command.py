@@ -17,10 +17,10 @@ from click.testing import CliRunner
 from model.checkpoint import load_encoder
 from model.cli.app import main
 from model.pretraining.untrained import whiten
-from model.probing.config import METHODS, ProbeConfig
 from model.probing.features import find_runs
 from model.probing.inputs import series_features
 from model.probing.methods import make_methods
+from model.probing.options import METHODS, ProbeConfig
 from model.probing.participants import Labels
 from model.probing.scoring import evaluate
 from model.probing.splits import draw_split

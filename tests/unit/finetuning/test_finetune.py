@@ -20,8 +20,8 @@ from model.embed import embed_windows
 from model.encoder import build_encoder
 from model.errors import CheckpointError, ConfigError
 from model.finetuning import train as training
-from model.finetuning.config import FinetuneConfig
 from model.finetuning.finetune import add_adapters, merge_adapters, require_library
+from model.finetuning.options import FinetuneConfig
 from model.finetuning.predictor import (
     HEAD_CARD,
     load_predictor,

@@ -10,7 +10,6 @@ import torch
 from scipy import stats
 
 from model.probing import head
-from model.probing.config import METHODS
 from model.probing.head import batches, train_probe
 from model.probing.methods import (
     features_of,
@@ -19,6 +18,7 @@ from model.probing.methods import (
     learn_tangent,
     make_methods,
 )
+from model.probing.options import METHODS
 from model.probing.participants import Labels
 from model.probing.samples import Learned, ProbeError, Samples, refuse_copies
 from model.probing.scoring import UndefinedError, evaluate, measure

@@ -9,7 +9,7 @@ import probe_builders
 import pytest
 
 from model.errors import ConfigError
-from model.probing.config import ProbeConfig
+from model.probing.options import ProbeConfig
 from model.probing.participants import LabelError, Labels, read_labels
 from model.probing.splits import (
     LeakError,

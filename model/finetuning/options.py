@@ -10,7 +10,7 @@ from model.errors import ConfigError
 from model.files.option import Option
 from model.files.shared_options import EpochsOption
 from model.files.strict import Count, CountOrZero, Limits, NotNegative, Positive
-from model.probing.config import ProtocolConfig
+from model.probing.options import ProtocolConfig
 
 
 @dataclass(frozen=True, kw_only=True)

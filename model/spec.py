@@ -11,15 +11,10 @@ from typing import Annotated, Any, Literal, get_args
 from model.errors import CheckpointError, ConfigError
 from model.files.fault import faults_as
 from model.files.fingerprint import file_sha256
-from model.files.option import Option
 from model.files.read import read_json
+from model.files.shared_options import Normalization as Normalization
 from model.files.strict import Limits, Positive, Strict, from_dict
 
-Normalization = Literal["robust", "zscore"]
-NormalizationOption = Annotated[
-    Normalization | None,
-    Option("--normalization", "Per-scan normalization. Default: as the checkpoint was trained."),
-]
 ReadoutPart = Literal["mean", "cls", "networks"]
 
 Size = Annotated[int, Limits(1, 1 << 14, "from 1 to 16384")]

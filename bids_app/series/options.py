@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from bids_app import __version__
 from model.files.fingerprint import text_sha256
 from model.files.option import Option
-from model.files.shared_options import RepetitionTime
+from model.files.shared_options import NormalizationOption, RepetitionTime
 from model.files.strict import Strict
-from model.spec import NormalizationOption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,9 +7,8 @@ from typing import Annotated
 
 from bids_app.errors import OptionsError
 from model.files.option import Option
-from model.files.shared_options import RepetitionTime
+from model.files.shared_options import NormalizationOption, RepetitionTime
 from model.files.strict import CountOrZero, Share, Strict
-from model.spec import NormalizationOption
 
 LOWEST_HIGH_PASS_HZ = 1e-4
 """A period of three hours: no scan holds slower ones, and the filter's design breaks down."""

@@ -1,3 +1,7 @@
-"""The command `semantoks-model`: the whole method, from checkpoints to scaling."""
+"""The command line of the method, and what both programs are made of.
 
-__all__ = ("options", "program")
+`program` says how a command ends, `options` makes options of settings classes; only this room
+imports click.
+"""
+
+__all__ = ("app", "options", "program")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import types
@@ -113,7 +114,9 @@ def _is_given(value: Any) -> bool:
 def _fields(cls: type) -> Iterator[tuple[Field[Any], Any, list[Option]]]:
     """Yield each field with its type and the options that set it."""
     hints = get_type_hints(cls, include_extras=True)
-    for field in fields(cls):
+    own = inspect.get_annotations(cls)
+    # Those of a class before those that it shares with others.
+    for field in sorted(fields(cls), key=lambda field: field.name not in own):
         kind, options = without_options(hints[field.name])
         yield field, kind, options
 

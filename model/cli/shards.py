@@ -11,9 +11,9 @@ import click
 from model.cli.options import build, options_of
 from model.cli.program import Group
 from model.files.option import Option
-from model.files.shared_options import RepetitionTime, SeedOption
+from model.files.shared_options import NormalizationOption, RepetitionTime, SeedOption
 from model.files.strict import Count, Limits, Share, Strict
-from model.spec import InputSpec, NormalizationOption
+from model.spec import InputSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from model.files.option import Option
 from model.files.strict import Count, CountOrZero, Positive, Strict
@@ -34,6 +34,14 @@ DeviceOption = Annotated[
         "Where the encoder runs; auto takes a GPU if there is one.",
         metavar="auto|cpu|cuda[:N]",
     ),
+]
+
+Normalization = Literal["robust", "zscore"]
+"""How the series of a parcel are brought to one scale, over the whole scan."""
+
+NormalizationOption = Annotated[
+    Normalization | None,
+    Option("--normalization", "Per-scan normalization. Default: as the checkpoint was trained."),
 ]
 
 RepetitionTime = Annotated[

@@ -1,9 +1,9 @@
 """What is written: its names, columns and sidecars, which no other room of the app knows.
 
 Columns of a scan's tables are in `derivatives` and `embedding`, of the cohort's in `group`, of
-task blocks in `task_tables`; names and places in `paths`, `dataset` and `status`; `scan_tables` reads a scan back. Those that are
-read back without images are defined in `model.cohort.names` and used from there. docs/outputs.md
-is the contract. It never computes a number and reads no input.
+task blocks in `task_tables`; names and places in `paths`, `dataset` and `status`; `scan_tables`
+reads a scan back. What is read back without images is defined in `model.cohort.names` and used
+from there. docs/outputs.md is the contract. It never computes a number and reads no input.
 """
 
 __all__ = (

@@ -1,7 +1,7 @@
 """Files: foreign ones read with faults of one type, ours written whole or not at all.
 
-The only room of both packages that knows which exceptions a reader raises. Settings and the options
-that give them are declared by what is here too. It knows no name and no column of any file.
+The only room of both packages that knows which exceptions a reader raises. Settings and the
+options that give them are declared by what is here too. It knows no name of any file.
 """
 
 __all__ = (

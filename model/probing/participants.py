@@ -154,6 +154,6 @@ def _numbers(text: Mapping[str, str], *, where: str) -> dict[str, float]:
     if wrong:
         raise LabelError(
             f"{where}: expected numbers, found {some(wrong)}.",
-            hint="For groups use --task classification.",
+            hint="For groups use --kind classification.",
         )
     return numbers

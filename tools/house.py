@@ -1,4 +1,4 @@
-"""How the code is built, in figures: `python tools/house.py counts`, `python tools/house.py walk`.
+"""How the code is built: `python tools/house.py counts`, `... walk`, `... tree`.
 
 counts: files and lines by room, names, circles of imports, from the source; nothing is run.
 walk:   what one invocation on one scan passes through: modules of ours in which a function runs,
@@ -133,6 +133,17 @@ def counts(root: Path) -> None:
     print(f"circles of rooms {circles(by_room)}")
 
 
+def tree(root: Path) -> None:
+    """Print rooms and files, each with the first sentence of its docstring."""
+    for module, path in sources(root).items():
+        text = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n\n")[0]
+        text = " ".join(text.split())
+        parts = module.split(".")
+        is_room = path.name == "__init__.py"
+        label = "  " * (len(parts) - 1) + (f"{parts[-1]}/" if is_room else path.name)
+        print(f"{label:28} {text}")
+
+
 def module_of(frame: Any) -> str | None:
     """Return our module that a frame runs in; None for others', and for what an import runs.
 
@@ -202,7 +213,7 @@ def walk(root: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["counts", "walk"])
+    parser.add_argument("what", choices=["counts", "walk", "tree"])
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[1])
     chosen = parser.parse_args()
-    {"counts": counts, "walk": walk}[chosen.what](chosen.root.resolve())
+    {"counts": counts, "walk": walk, "tree": tree}[chosen.what](chosen.root.resolve())

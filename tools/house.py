@@ -79,6 +79,11 @@ def room_of(module: str, path: Path) -> str:
     return module if path.name == "__init__.py" else module.rpartition(".")[0]
 
 
+def layer_of(module: str) -> str:
+    """Return what a contract orders: a room, or a file beside the rooms."""
+    return ".".join(module.split(".")[:2])
+
+
 def names(path: Path) -> tuple[set[str], set[str]]:
     """Return the public top-level names of a file, and those in its ``__all__``."""
     public: set[str] = set()
@@ -127,10 +132,10 @@ def counts(root: Path) -> None:
     print(f"public top-level names {sum(map(len, public.values()))}, only at home {unused}")
     by_room: dict[str, set[str]] = defaultdict(set)
     for module, found in graph.items():
-        here = room_of(module, known[module])
-        by_room[here] |= {room_of(o, known[o]) for o in found} - {here}
+        here = layer_of(module)
+        by_room[here] |= {layer_of(other) for other in found} - {here}
     print(f"circles of modules {circles(graph)}")
-    print(f"circles of rooms {circles(by_room)}")
+    print(f"circles of layers {circles(by_room)}")
 
 
 def tree(root: Path) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_app.atlas.folder import atlas_home, available_spaces, parcels_by_space
 from bids_app.atlas.installed import InstalledAtlas
 from bids_app.atlas.spaces import SPACES
+from bids_app.atlas.volumes import atlas_home, available_spaces, parcels_by_space
 from bids_app.embedder import open_embedder
 from bids_app.errors import AtlasError, ScanError
 from bids_app.files import write_all

@@ -190,7 +190,7 @@ class Passage:
 
 def walk(root: Path) -> None:
     """Run one invocation on one scan with a profile hook, and print what it passed through."""
-    sys.path[:0] = [str(root), str(root / "tests/support")]
+    sys.path[:0] = [str(root / place) for place in (".", "tests/support", "tests")]
     import builders  # type: ignore[import-not-found]
 
     passage = Passage()

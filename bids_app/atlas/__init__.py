@@ -3,4 +3,4 @@
 Never changes one (`setup` does that, beforehand), and knows no scan.
 """
 
-__all__ = ("folder", "grayordinates", "installed", "labels", "setup", "spaces", "volumes")
+__all__ = ("grayordinates", "installed", "labels", "setup", "spaces", "volumes")

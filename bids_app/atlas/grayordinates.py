@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bids_app.atlas.folder import (
+from bids_app.atlas.labels import Affine, LabelArray, check_label_table, check_labels, load_image
+from bids_app.atlas.spaces import FSLR
+from bids_app.atlas.volumes import (
     ABSENT_KEY,
     ATLAS_LABEL,
     GRAYORDINATE_NAME,
     HASH_KEY,
     read_sidecar,
 )
-from bids_app.atlas.labels import Affine, LabelArray, check_label_table, check_labels, load_image
-from bids_app.atlas.spaces import FSLR
 from bids_app.errors import AtlasError
 from model.networks import parcel_names
 from model.series import shown

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_app.atlas.folder import (
+from bids_app.atlas.grayordinates import load_grayordinate_atlas
+from bids_app.atlas.labels import read_affine
+from bids_app.atlas.spaces import FSLR
+from bids_app.atlas.volumes import (
     ATLAS_LABEL,
     how_to_install,
     installed_grayordinates,
     installed_volumes,
+    load_volume_atlas,
+    on_grid,
 )
-from bids_app.atlas.grayordinates import load_grayordinate_atlas
-from bids_app.atlas.labels import read_affine
-from bids_app.atlas.spaces import FSLR
-from bids_app.atlas.volumes import load_volume_atlas, on_grid
 from bids_app.errors import AtlasError
 from model.series import shown
 

@@ -1,15 +1,17 @@
-"""The atlas as volumes: one label image per space and resolution, checked label by label."""
+"""The atlas as volumes, one label image per space and resolution, and where an atlas lies."""
 
 from __future__ import annotations
 
 import logging
+import os
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_app.atlas.folder import ABSENT_KEY, ATLAS_LABEL, HASH_KEY, VOLUME_NAME, read_sidecar
 from bids_app.atlas.labels import (
     Affine,
     LabelArray,
@@ -20,16 +22,128 @@ from bids_app.atlas.labels import (
     same_grid,
     voxel_sha256,
 )
+from bids_app.atlas.spaces import FSLR, atlas_key, preference
 from bids_app.errors import AtlasError
 from model.errors import some
+from model.files.fault import faults_as, reading
+from model.files.read import read_json
 from model.networks import parcel_names, parcels
 from model.series import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 log = logging.getLogger(__name__)
+
+ATLAS_LABEL = "Semantoks457"
+HASH_KEY, ABSENT_KEY = "VoxelSHA256", "AbsentParcels"
+VOLUME_NAME = re.compile(rf"tpl-(\w+)_atlas-{ATLAS_LABEL}_res-(\w+)_dseg\.nii\.gz")
+GRAYORDINATE_NAME = re.compile(rf"tpl-{FSLR.name}_atlas-{ATLAS_LABEL}_den-(\w+)_dseg\.dlabel\.nii")
+
+
+def atlas_home() -> Path:
+    """Return the folder where ``semantoks assets`` installs the atlas.
+
+    ``$SEMANTOKS_HOME/atlas``; without that variable ``semantoks/atlas`` in the user's cache
+    folder (``$XDG_CACHE_HOME`` or ``~/.cache``).
+
+    Raises
+    ------
+    AtlasError
+        There is no home folder to look in.
+    """
+    if chosen := os.environ.get("SEMANTOKS_HOME"):
+        return Path(chosen) / "atlas"
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not cache.is_absolute():
+        try:
+            cache = Path.home() / ".cache"
+        except RuntimeError as err:
+            raise AtlasError(
+                "no folder for the atlas: the user has no home folder.",
+                hint="Set SEMANTOKS_HOME, or name the atlas with --atlas.",
+            ) from err
+    return cache / "semantoks" / "atlas"
+
+
+def available_spaces(folder: Path) -> tuple[str, ...]:
+    """Return the installed spaces in the order of `parcels_by_space`."""
+    return tuple(parcels_by_space(folder))
+
+
+def parcels_by_space(folder: Path) -> dict[str, int]:
+    """Return how many parcels each installed atlas has by `atlas_key`, those with most first.
+
+    Between equally many `bids_app.atlas.spaces.preference` decides, then the alphabet.
+
+    Raises
+    ------
+    AtlasError
+        A sidecar is missing or damaged.
+    """
+    images = {
+        space: next(iter(found.values())) for space, found in installed_volumes(folder).items()
+    }
+    for density, path in installed_grayordinates(folder).items():
+        images[atlas_key(FSLR.name, density)] = path
+    present = {
+        space: len(parcel_names()) - len(read_sidecar(path)[ABSENT_KEY])
+        for space, path in images.items()
+    }
+
+    def order(key: str) -> tuple[int, int, str]:
+        return -present[key], preference(key), key
+
+    return {key: present[key] for key in sorted(present, key=order)}
+
+
+def installed_grayordinates(folder: Path) -> dict[str, Path]:
+    """Map density to the atlas on grayordinates in a folder."""
+    found = sorted(folder.glob(f"tpl-{FSLR.name}/*_dseg.dlabel.nii"))
+    return {name[1]: path for path in found if (name := GRAYORDINATE_NAME.fullmatch(path.name))}
+
+
+def installed_images(folder: Path) -> list[Path]:
+    """Return the paths of all volume images of the atlas in a folder, sorted."""
+    return [path for images in installed_volumes(folder).values() for path in images.values()]
+
+
+def installed_volumes(folder: Path) -> dict[str, dict[str, Path]]:
+    """Map space and resolution to the label image in a folder, sorted."""
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(folder.glob(f"tpl-*/tpl-*_atlas-{ATLAS_LABEL}_res-*_dseg.nii.gz")):
+        if name := VOLUME_NAME.fullmatch(path.name):
+            found.setdefault(name[1], {})[name[2]] = path
+    return found
+
+
+def read_sidecar(image: Path) -> dict[str, Any]:
+    """Read the sidecar of an installed image; keys of absent parcels become numbers.
+
+    Raises
+    ------
+    AtlasError
+        It is missing or damaged.
+    """
+    path = image.with_name(image.name.partition(".")[0] + ".json")
+    with faults_as(
+        AtlasError,
+        what=f"expected the atlas' sidecar with {HASH_KEY} and {ABSENT_KEY}",
+        hint="Install the atlas again, or name a complete one with --atlas.",
+    ):
+        content = read_json(path, needs={HASH_KEY: str, ABSENT_KEY: dict})
+        with reading(path):
+            content[ABSENT_KEY] = {int(i): str(why) for i, why in content[ABSENT_KEY].items()}
+    return content
+
+
+def how_to_install(folder: Path, space: str) -> str:
+    """Return the command that installs a space, for error messages."""
+    where = f" --home {folder.parent}" if folder.name == "atlas" else ""
+    return (
+        f"Install it once with: semantoks assets atlas --download --for-space {space}{where} "
+        f"(or --from DIR for source files on disk), or name another folder with --atlas."
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -98,9 +98,8 @@ def atlas(
 @_HOME
 def info(home: Path | None) -> None:
     """List the installed atlases, each verified against its hash."""
-    from bids_app.atlas.folder import installed_grayordinates, installed_images
     from bids_app.atlas.grayordinates import load_grayordinate_atlas
-    from bids_app.atlas.volumes import load_volume_atlas
+    from bids_app.atlas.volumes import installed_grayordinates, installed_images, load_volume_atlas
 
     folder = _target(home)
     paths, densities = installed_images(folder), installed_grayordinates(folder)
@@ -117,7 +116,7 @@ def info(home: Path | None) -> None:
 
 
 def _target(home: Path | None) -> Path:
-    from bids_app.atlas.folder import atlas_home
+    from bids_app.atlas.volumes import atlas_home
 
     return atlas_home() if home is None else home / "atlas"
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from bids_app.images.cifti import open_cifti
 from bids_app.images.cifti_parcels import parcellate_grayordinates
 from bids_app.images.nifti import load_mask, open_nifti
-from bids_app.images.nifti_parcels import parcellate
-from bids_app.quality.place import check_space, mirror_margin
+from bids_app.images.nifti_parcels import check_space, mirror_margin, parcellate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -53,7 +53,7 @@ class Parcellated:
     n_nonfinite_voxels: int
     """Voxels of atlas and mask left out because a volume holds NaN or infinity there"""
     mirror_margin: float | None = None
-    """`bids_app.quality.place.mirror_margin`; None where there is no mask file"""
+    """`bids_app.images.nifti_parcels.mirror_margin`; None where there is no mask file"""
 
     __repr__ = shown
 

@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from bids_app.errors import AppError, InputError, NeverMadeError
+from bids_app.inputs.eligible import confounds_entities
 from bids_app.inputs.entities import split_name
-from bids_app.inputs.sources import confounds_entities
 from model.files.fault import FileError
 from model.files.read import read_json
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from bids_app import __version__
-from bids_app.atlas.folder import ATLAS_LABEL
+from bids_app.atlas.volumes import ATLAS_LABEL
 from bids_app.errors import OptionsError, OutputError
 from bids_app.files import json_bytes, write_all
 from model.files.fault import FileError

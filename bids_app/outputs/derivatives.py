@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_app import __version__
-from bids_app.atlas.folder import ATLAS_LABEL
+from bids_app.atlas.volumes import ATLAS_LABEL
 from bids_app.files import json_bytes, table_bytes
 from bids_app.outputs.embedding import embedding_files
 from bids_app.outputs.paths import output_path

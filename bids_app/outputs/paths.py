@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_app.atlas.folder import ATLAS_LABEL
+from bids_app.atlas.volumes import ATLAS_LABEL
 from model.cohort import names
 
 if TYPE_CHECKING:

@@ -3,4 +3,4 @@
 Reads and writes no file. Flags warn, they never exclude.
 """
 
-__all__ = ("checks", "order", "place")
+__all__ = ("checks",)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from bids_app.errors import InputError, OptionsError, ScanError
 from bids_app.inputs.entities import Entities, split_name
-from bids_app.inputs.refusal import Refusal
-from bids_app.inputs.scan import Scan, Sources
+from bids_app.inputs.scan import Refusal, Scan, Sources
 from bids_app.series.foreign import own_outliers, series_keys
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bids_app.errors import ScanError, ScanExcludedError
 from bids_app.files import read_table
-from bids_app.inputs.refusal import Refusal
+from bids_app.inputs.scan import Refusal
 from bids_app.signal.strategy import (
     available_strategies,
     base_signal,

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bids_app.atlas.folder import atlas_home, available_spaces
+from bids_app.atlas.volumes import atlas_home, available_spaces
 from bids_app.embedder import names_gpu
 from bids_app.errors import AtlasError
 from bids_app.inputs.locate import locate_derivative, participant_labels

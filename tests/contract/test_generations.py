@@ -14,10 +14,10 @@ import pytest
 
 from bids_app.errors import InputError, NeverMadeError
 from bids_app.inputs.discovery import find_scans
+from bids_app.inputs.eligible import scan_of
 from bids_app.inputs.entities import parse_name
 from bids_app.inputs.locate import locate_derivative
 from bids_app.inputs.selection import Selection
-from bids_app.inputs.sources import scan_of
 from bids_app.outputs.dataset import write_dataset_files
 
 A, C = "space-MNI152NLin6Asym", "space-MNI152NLin2009cAsym"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bids_app.atlas.folder import ABSENT_KEY, ATLAS_LABEL, HASH_KEY
 from bids_app.atlas.grayordinates import labels_of_cifti, tables_of
 from bids_app.atlas.labels import check_labels, parse_labels, resample_nearest
 from bids_app.atlas.setup.build_volumes import (
@@ -28,6 +27,7 @@ from bids_app.atlas.setup.origins import (
     further_sources_of,
 )
 from bids_app.atlas.spaces import FSLR
+from bids_app.atlas.volumes import ABSENT_KEY, ATLAS_LABEL, HASH_KEY
 from bids_app.errors import AtlasError
 from bids_app.files import json_bytes
 from model.networks import parcels

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_app import __version__
-from bids_app.atlas.folder import ABSENT_KEY, ATLAS_LABEL, HASH_KEY
 from bids_app.atlas.labels import (
     LABEL_COLUMNS,
     Affine,
@@ -30,6 +29,7 @@ from bids_app.atlas.setup.origins import (
     is_complete,
 )
 from bids_app.atlas.setup.warp import warped_cerebellum
+from bids_app.atlas.volumes import ABSENT_KEY, ATLAS_LABEL, HASH_KEY
 from bids_app.errors import AtlasError
 from bids_app.files import json_bytes
 from model.networks import N_CORTEX, N_SUBCORTEX, parcels
@@ -174,7 +174,7 @@ def atlas_files(
     images
         One per space and resolution.
     folder
-        Root of the dataset, such as `bids_app.atlas.folder.atlas_home`.
+        Root of the dataset, such as `bids_app.atlas.volumes.atlas_home`.
     description, licence
         What the atlas is and on what terms, for people who find the files.
 

@@ -48,7 +48,7 @@ def install_atlas(
     Parameters
     ----------
     target
-        Folder of the atlas, such as `bids_app.atlas.folder.atlas_home`.
+        Folder of the atlas, such as `bids_app.atlas.volumes.atlas_home`.
     spaces
         Of `bids_app.atlas.spaces.SPACES`.
     folder

@@ -24,12 +24,16 @@ from atlas_source_builders import (
 from click.testing import CliRunner
 from itk_builders import composite
 
-from bids_app.atlas.folder import available_spaces, installed_images, parcels_by_space
 from bids_app.atlas.installed import InstalledAtlas
 from bids_app.atlas.setup import fetch as atlas_fetch
 from bids_app.atlas.setup import origins
 from bids_app.atlas.setup.origins import sources_of
-from bids_app.atlas.volumes import load_volume_atlas
+from bids_app.atlas.volumes import (
+    available_spaces,
+    installed_images,
+    load_volume_atlas,
+    parcels_by_space,
+)
 from bids_app.cli.assets import main
 from model.networks import parcel_names
 

@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
-from bids_app.atlas.folder import atlas_home, available_spaces, installed_images
 from bids_app.atlas.installed import InstalledAtlas
 from bids_app.atlas.setup.build_volumes import VolumeImage, atlas_files
-from bids_app.atlas.volumes import load_volume_atlas, on_grid
+from bids_app.atlas.volumes import (
+    atlas_home,
+    available_spaces,
+    installed_images,
+    load_volume_atlas,
+    on_grid,
+)
 from bids_app.errors import AtlasError
 from bids_app.files import write_all
 

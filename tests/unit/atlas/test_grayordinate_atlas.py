@@ -7,9 +7,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_app.atlas.folder import available_spaces, parcels_by_space
 from bids_app.atlas.grayordinates import load_grayordinate_atlas
 from bids_app.atlas.installed import InstalledAtlas
+from bids_app.atlas.volumes import available_spaces, parcels_by_space
 from bids_app.errors import AtlasError
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bids_app.quality import checks as qc
-from bids_app.quality.order import known_orders, mirror_pairs, order_evidence
+from bids_app.quality.checks import known_orders, mirror_pairs, order_evidence
 from model.networks import NETWORKS, network_columns, parcel_names, parcels
 from model.preprocess import normalize
 from model.series import ParcelSeries

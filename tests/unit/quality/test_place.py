@@ -25,8 +25,8 @@ from bids_app.atlas.volumes import VolumeAtlas
 from bids_app.errors import ScanError
 from bids_app.images.cifti import open_cifti
 from bids_app.images.cifti_parcels import match
+from bids_app.images.nifti_parcels import MIRROR, check_space, mirror_margin, space_of_grid
 from bids_app.quality import checks as qc
-from bids_app.quality.place import MIRROR, check_space, mirror_margin, space_of_grid
 
 LIN6, LIN2009 = "MNI152NLin6Asym", "MNI152NLin2009cAsym"
 GRIDS = {

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bids_app.report.numbers import (
+from bids_app.report.figures import (
     correlation,
     network_means,
     thin,

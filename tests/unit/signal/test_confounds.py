@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bids_app.errors import ScanError, ScanExcludedError
+from bids_app.inputs.eligible import scan_of
 from bids_app.inputs.entities import parse_name
-from bids_app.inputs.sources import scan_of
 from bids_app.signal.confounds import flag_short_segments, from_table, load_confounds
 from bids_app.signal.strategy import Strategy, load_strategy
 

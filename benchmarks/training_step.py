@@ -37,8 +37,8 @@ from model.pretraining.recipes import load_config, recipe_path
 from model.pretraining.step import Trainer
 from model.series import ParcelSeries
 from model.shards.crops import Cohort
-from model.shards.shards import Shards
 from model.shards.store import NewScan, write_shards
+from model.shards.stored import Shards
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

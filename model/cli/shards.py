@@ -154,7 +154,7 @@ def from_simulator(shards: Path, **arguments: Any) -> None:
 @options_of(SplitOptions)
 def split(shards: Path, **arguments: Any) -> None:
     """Divide the subjects of SHARDS at random: train.txt, validation.txt, test.txt in it."""
-    from model.shards.shards import Shards
+    from model.shards.stored import Shards
     from model.shards.subjects import split_subjects, write_lists
 
     subjects = list(Shards(shards).by_subject)
@@ -167,7 +167,7 @@ def split(shards: Path, **arguments: Any) -> None:
 @_SHARDS
 def check(shards: Path) -> None:
     """Read all of SHARDS and compare it with its hashes."""
-    from model.shards.shards import Shards
+    from model.shards.stored import Shards
 
     opened = Shards(shards)
     opened.verify(opened.scans)

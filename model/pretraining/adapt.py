@@ -13,8 +13,8 @@ from model.preprocess import window
 from model.pretraining.run_folder import SHARDS_FOLDER
 from model.series import ParcelSeries
 from model.shards.incoming import scans_of_outputs
-from model.shards.shards import DESCRIPTION, Shards
 from model.shards.store import write_shards
+from model.shards.stored import DESCRIPTION, Shards
 from model.shards.subjects import SubjectsError, split_subjects, write_lists
 from model.statistics.bootstrap import mean_interval, resample
 from model.statistics.measures import pair_scores, standardise
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from model.encoder import Encoder
     from model.series import FloatArray
     from model.shards.crops import Cohort
-    from model.shards.shards import StoredScan
+    from model.shards.stored import StoredScan
     from model.spec import InputSpec, ReadoutPart
 
 VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2

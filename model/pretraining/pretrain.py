@@ -32,7 +32,7 @@ from model.pretraining.settings import UNTRAINED
 from model.pretraining.step import Trainer
 from model.pretraining.untrained import whiten
 from model.shards.crops import Cohort
-from model.shards.shards import Shards
+from model.shards.stored import Shards
 from model.shards.subjects import LISTS, read_lists
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from model.pretraining.settings import PretrainConfig
     from model.pretraining.step import Trainer
-    from model.shards.shards import Shards
+    from model.shards.stored import Shards
     from model.shards.subjects import SubjectList
     from model.spec import CheckpointCard
 

@@ -81,7 +81,7 @@ class DataConfig(Strict):
     """Real or stored series to learn from, and who may be used for what."""
 
     shards: str
-    """Folder as `model.shards.shards` writes it."""
+    """Folder as `model.shards.stored` writes it."""
     train: str
     """File of subjects, one a line; relative to ``shards``. Likewise the next two."""
     validation: str

@@ -3,4 +3,4 @@
 Trains by `model.pretraining` alone, on simulated subjects, and measures on others.
 """
 
-__all__ = ("law", "plan", "scale")
+__all__ = ("grid", "law", "scale")

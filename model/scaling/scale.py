@@ -22,8 +22,8 @@ from model.files.write import json_bytes, tsv_bytes, write_whole
 from model.preprocess import window
 from model.pretraining.pretrain import run_pretraining
 from model.pretraining.run_folder import git_revision
+from model.scaling.grid import UNTRAINED, Plan, load_plan, row_name, row_settings
 from model.scaling.law import Law, draw, fit_law
-from model.scaling.plan import UNTRAINED, Plan, load_plan, row_name, row_settings
 from model.series import ParcelSeries
 from model.simulation.simulate import simulate
 from model.statistics.measures import mean_scores
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from model.encoder import Encoder
     from model.pretraining.settings import PretrainConfig
-    from model.scaling.plan import HeldOut, Plan
+    from model.scaling.grid import HeldOut, Plan
     from model.series import Windows
 
 
@@ -121,7 +121,7 @@ def run_scaling(config: Path, out: Path) -> list[Row]:
     Parameters
     ----------
     config
-        TOML as `model.scaling.plan.load_plan` reads it.
+        TOML as `model.scaling.grid.load_plan` reads it.
     out
         Gets ``plan.json``, ``rows/*.json`` (one per row), ``runs/`` (one pretraining folder per
         row), ``scaling.tsv``, ``scaling.json`` and ``scaling.png``.

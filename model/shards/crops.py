@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from model.networks import missing_networks, predict_missing
-from model.shards.shards import SHOWN, ShardError, Shards, StoredScan
+from model.shards.stored import SHOWN, ShardError, Shards, StoredScan
 from model.shards.subjects import SubjectsError
 from model.simulation.draws import ORDER
 

@@ -12,8 +12,8 @@ from model.errors import SemantoksError
 from model.preprocess import prepare
 from model.series import ParcelSeries
 from model.shards.published_series import open_store, read_row, read_subjects
-from model.shards.shards import ShardError
 from model.shards.store import NewScan
+from model.shards.stored import ShardError
 from model.simulation.draws import generator_of
 from model.simulation.layout import layout
 from model.simulation.simulate import simulate

@@ -12,7 +12,7 @@ import numpy as np
 
 from model.files.fingerprint import file_sha256
 from model.files.write import new_folder
-from model.shards.shards import (
+from model.shards.stored import (
     DESCRIPTION,
     FORMAT,
     INDEX,

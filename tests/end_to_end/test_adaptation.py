@@ -21,7 +21,7 @@ from model.pretraining.batches import describe_batch, draw_batch, draw_held_out
 from model.pretraining.pretrain import run_pretraining
 from model.pretraining.recipes import load_config
 from model.shards.crops import Cohort
-from model.shards.shards import ShardError, Shards
+from model.shards.stored import ShardError, Shards
 from model.shards.subjects import SubjectsError
 from model.spec import EncoderSpec, InputSpec
 

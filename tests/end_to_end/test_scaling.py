@@ -17,8 +17,8 @@ from model.pretraining.batches import draw_batch
 from model.pretraining.recipes import load_config
 from model.pretraining.run_folder import TrainingError
 from model.scaling import scale as scaling
+from model.scaling.grid import load_plan
 from model.scaling.law import fit_law
-from model.scaling.plan import load_plan
 
 RECIPE = (Path(str(files("model"))) / "data/pretraining/tiny.toml").read_text()
 PLAN = """\

@@ -16,8 +16,8 @@ from model.preprocess import normalize, resample
 from model.series import ParcelSeries
 from model.shards.incoming import scans_of_hdf5, scans_of_outputs, scans_of_simulator
 from model.shards.published_series import PARTS
-from model.shards.shards import ShardError, Shards
 from model.shards.store import NewScan, write_shards
+from model.shards.stored import ShardError, Shards
 from model.simulation.simulate import SimulationConfig
 from model.spec import InputSpec
 

@@ -119,7 +119,7 @@ class Processes:
                 worker = self._idle_or_new()
                 try:
                     begun[worker.begin(packed, items[0], needed)] = items[0], worker
-                except BrokenProcessPool:  # it was killed while it was idle
+                except BrokenProcessPool:  # killed this moment, while it was idle
                     self._workers.remove(worker)
                 else:
                     items.popleft()
@@ -138,9 +138,10 @@ class Processes:
         )
 
     def _idle_or_new(self) -> _Worker:
-        for worker in self._workers:
-            if worker.busy_mb is None:
+        for worker in [worker for worker in self._workers if worker.busy_mb is None]:
+            if worker.process.is_alive():
                 return worker
+            self._workers.remove(worker)  # killed while it was idle
         self._workers.append(_Worker())
         return self._workers[-1]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_app.errors import OutputError
 from model.files import write as files
-from model.files.fault import faults_as, reading
+from model.files.read import faults_as, reading
 from model.files.write import remove_partial
 
 if TYPE_CHECKING:

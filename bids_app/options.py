@@ -13,9 +13,8 @@ from bids_app import __version__
 from bids_app.errors import OptionsError
 from bids_app.inputs.selection import Selection
 from bids_app.signal.options import SignalOptions
-from model.files.option import Option
+from model.files.settings import Count, Option, Positive, Strict
 from model.files.shared_options import CheckpointOptions
-from model.files.strict import Count, Positive, Strict
 
 if TYPE_CHECKING:
     from bids_app.signal.strategy import Strategy
@@ -218,7 +217,7 @@ def settings_hash(
     Version, settings, weights and space. Device, batch size, processes and paths do not enter:
     results do not depend on them.
     """
-    from model.files.fingerprint import text_sha256
+    from model.files.write import text_sha256
 
     settings: dict[str, Any] = {
         "version": __version__,

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from model.errors import CheckpointError, ConfigError
-from model.files.fault import faults_as
-from model.files.fingerprint import file_sha256
-from model.files.read import read_json
+from model.files.read import faults_as, read_json
+from model.files.settings import Limits, Positive, Strict, from_dict
 from model.files.shared_options import Normalization as Normalization
-from model.files.strict import Limits, Positive, Strict, from_dict
+from model.files.write import file_sha256
 
 ReadoutPart = Literal["mean", "cls", "networks"]
 

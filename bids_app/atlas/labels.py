@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from bids_app.errors import AtlasError
 from model.errors import some
-from model.files.fault import faults_as
-from model.files.tables import read_cells
+from model.files.read import faults_as, read_cells
 from model.networks import parcel_names, parcels
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from bids_app.outputs.group import CohortScan
 from bids_app.outputs.paths import find_statuses
 from bids_app.outputs.status import read_status
 from model.cohort.record import ScanRecord
-from model.files.fault import faults_as
+from model.files.read import faults_as
 from model.files.write import scratch_file
 
 if TYPE_CHECKING:

@@ -13,10 +13,8 @@ from bids_app.group.export import export_group
 from bids_app.outputs.group import GROUP_STATUS
 from bids_app.outputs.paths import find_statuses
 from model.cohort.names import GROUP_SCANS, PARTS, embedding_columns, expanded
-from model.files.fault import FileError, faults_as
-from model.files.fingerprint import stamp
-from model.files.read import read_json
-from model.files.tables import read_cells
+from model.files.read import FileError, faults_as, read_cells, read_json
+from model.files.write import stamp
 
 if TYPE_CHECKING:
     import os

@@ -17,8 +17,7 @@ from bids_app.errors import InputError
 from bids_app.files import FLOAT_FORMAT
 from bids_app.outputs.group import CONFIGURATION, FIRST, status_row
 from model.cohort.names import PARTS, SCAN, STATUS, beside, embedding_columns
-from model.files.fault import FileError, faults_as, reading
-from model.files.read import read_json
+from model.files.read import FileError, faults_as, read_json, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

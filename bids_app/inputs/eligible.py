@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bids_app.atlas.spaces import FSLR, SPACES, atlas_key
 from bids_app.inputs.entities import Entities, parse_name, split_name
 from bids_app.inputs.scan import CIFTI_ENDING, Reason, Refusal, Scan, Sources
-from model.files.fault import FileError
-from model.files.read import read_json
+from model.files.read import FileError, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bids_app.errors import AppError, InputError, NeverMadeError
 from bids_app.inputs.eligible import confounds_entities
 from bids_app.inputs.entities import split_name
-from model.files.fault import FileError
-from model.files.read import read_json
+from model.files.read import FileError, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

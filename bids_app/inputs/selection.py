@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from bids_app.atlas.spaces import SPACES
 from bids_app.errors import NothingSelectedError, OptionsError
-from model.files.option import Option
+from model.files.settings import Option, Strict
 from model.files.shared_options import TaskIds
-from model.files.strict import Strict
 
 if TYPE_CHECKING:
     from bids_app.inputs.entities import Entities
@@ -159,8 +158,7 @@ def load_bids_filter(path: Path) -> dict[str, Any]:
     OptionsError
         Not a JSON object of objects.
     """
-    from model.files.fault import faults_as
-    from model.files.read import read_json
+    from model.files.read import faults_as, read_json
 
     with faults_as(OptionsError, where=f"--bids-filter-file {path}"):
         bold = read_json(path).get("bold", {})
@@ -209,8 +207,7 @@ def _from_files(values: Iterable[str]) -> list[str]:
 
     A label holds neither dot nor slash, so nothing can be both.
     """
-    from model.files.fault import faults_as
-    from model.files.read import read_text
+    from model.files.read import faults_as, read_text
 
     words: list[str] = []
     for value in values:

@@ -11,8 +11,7 @@ from bids_app import __version__
 from bids_app.atlas.volumes import ATLAS_LABEL
 from bids_app.errors import OptionsError, OutputError
 from bids_app.files import json_bytes, write_all
-from model.files.fault import FileError
-from model.files.read import read_json, read_text
+from model.files.read import FileError, read_json, read_text
 from model.networks import parcels
 
 if TYPE_CHECKING:

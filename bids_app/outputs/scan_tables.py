@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from bids_app.files import read_table
 from model.cohort import names
-from model.files.fault import FileError, reading
-from model.files.read import read_json
+from model.files.read import FileError, read_json, reading
 from model.networks import parcel_names
 from model.series import shown
 

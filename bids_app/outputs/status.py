@@ -13,9 +13,8 @@ from bids_app.outputs.paths import output_path
 from model.cohort.names import STATUS
 from model.cohort.record import ScanRecord, read_record
 from model.errors import CheckpointError, SemantoksError
-from model.files.fault import FileError, faults_as
-from model.files.fingerprint import stamp
-from model.files.write import tsv_bytes
+from model.files.read import FileError, faults_as
+from model.files.write import stamp, tsv_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -23,8 +23,8 @@ from bids_app.outputs.scan_tables import read_scan_tables
 from bids_app.outputs.status import read_status
 from bids_app.report import figures, style
 from model.cohort.names import STATUS
-from model.files.fault import FileError
-from model.files.fingerprint import stamp
+from model.files.read import FileError
+from model.files.write import stamp
 from model.networks import parcel_names
 from model.series import shown
 

@@ -21,7 +21,7 @@ from bids_app.series.columns import (
 from bids_app.series.sidecar import series_start, series_tr, told_interpolated
 from model.cohort.names import DENOISED, OUTLIERS, beside
 from model.cohort.outputs import kept_frames
-from model.files.fault import faults_as, reading
+from model.files.read import faults_as, reading
 from model.series import ParcelSeries
 from model.shards.published_series import open_store, read_row, read_subjects
 

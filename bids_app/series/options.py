@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from bids_app import __version__
-from model.files.fingerprint import text_sha256
-from model.files.option import Option
+from model.files.settings import Option, Strict
 from model.files.shared_options import NormalizationOption, RepetitionTime
-from model.files.strict import Strict
+from model.files.write import text_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

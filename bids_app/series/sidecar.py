@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_app.errors import ScanError
 from bids_app.signal.timing import contradict
-from model.files.fault import faults_as
-from model.files.read import read_json
+from model.files.read import faults_as, read_json
 from model.preprocess import TR_LIMITS_S
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ from bids_app.signal.strategy import (
     numbered,
     strategy_columns,
 )
-from model.files.fault import faults_as
-from model.files.read import read_json
+from model.files.read import faults_as, read_json
 from model.series import shown
 
 if TYPE_CHECKING:

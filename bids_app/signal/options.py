@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from bids_app.errors import OptionsError
-from model.files.option import Option
+from model.files.settings import CountOrZero, Option, Share, Strict
 from model.files.shared_options import NormalizationOption, RepetitionTime
-from model.files.strict import CountOrZero, Share, Strict
 
 LOWEST_HIGH_PASS_HZ = 1e-4
 """A period of three hours: no scan holds slower ones, and the filter's design breaks down."""

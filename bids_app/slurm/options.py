@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from model.files.option import Option
-from model.files.strict import Count, Strict
+from model.files.settings import Count, Option, Strict
 
 
 @dataclass(frozen=True, kw_only=True)

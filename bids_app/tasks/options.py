@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from bids_app.errors import OptionsError
-from model.files.option import Option
-from model.files.strict import NotNegative, Strict
+from model.files.settings import NotNegative, Option, Strict
 
 if TYPE_CHECKING:
     from model.tasks.block_windows import Response

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from model.files.option import Option
+from model.files.settings import Option, Strict
 from model.files.shared_options import SeedOption, TargetOption
-from model.files.strict import Strict
 
 Description = Literal["denoised", "model"]
 

@@ -23,12 +23,12 @@ from typing import (
 import click
 
 from model.errors import ConfigError
-from model.files.option import Option, without_options
+from model.files.settings import Option, without_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from model.files.strict import Limits
+    from model.files.settings import Limits
 
     Decorator = Callable[[Any], Any]
 
@@ -180,8 +180,7 @@ def _value(option: Option, words: Any) -> Any:
 def _read_config(context: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
-    from model.files.fault import faults_as
-    from model.files.read import read_toml
+    from model.files.read import faults_as, read_toml
 
     with faults_as(ConfigError, where=f"--config-file {path}"):
         content = read_toml(path)

@@ -10,9 +10,8 @@ import click
 
 from model.cli.options import build, options_of
 from model.cli.program import Group
-from model.files.option import Option
+from model.files.settings import Count, Limits, Option, Share, Strict
 from model.files.shared_options import NormalizationOption, RepetitionTime, SeedOption
-from model.files.strict import Count, Limits, Share, Strict
 from model.spec import InputSpec
 
 if TYPE_CHECKING:

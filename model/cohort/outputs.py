@@ -14,9 +14,7 @@ import numpy.typing as npt
 from model.cohort import names
 from model.cohort.record import ScanRecord, read_record
 from model.errors import SemantoksError
-from model.files.fault import FileError, faults_as, reading
-from model.files.read import read_json
-from model.files.tables import read_cells
+from model.files.read import FileError, faults_as, read_cells, read_json, reading
 from model.networks import parcel_names
 from model.series import ParcelSeries
 

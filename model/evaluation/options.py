@@ -8,9 +8,8 @@ from typing import Annotated
 
 from model.cohort.names import SESSION, SUBJECT
 from model.errors import ConfigError
-from model.files.option import Option
+from model.files.settings import Limits, Option, Strict
 from model.files.shared_options import CheckpointOption, SeedOption
-from model.files.strict import Limits, Strict
 
 
 def conditions(words: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

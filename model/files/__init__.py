@@ -5,13 +5,9 @@ options that give them are declared by what is here too. It knows no name of any
 """
 
 __all__ = (
-    "fault",
     "figures",
-    "fingerprint",
-    "option",
     "read",
+    "settings",
     "shared_options",
-    "strict",
-    "tables",
     "write",
 )

@@ -1,15 +1,199 @@
-"""Text, JSON and TOML that others wrote: the one reader of each."""
+"""Text, JSON, TOML and tables of others: the one reader of each, and the one fault of all."""
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import json
-from typing import TYPE_CHECKING, Any
+import lzma
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from model.files.fault import FileError, reading
+from model.errors import SemantoksError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+# All that readers raise on a file that is not what it should be: absent or not permitted;
+# wrong text, numbers or shapes; keys that are not there; damaged compression; nested too deep.
+_DAMAGE = (
+    OSError, ValueError, TypeError, LookupError, EOFError, RecursionError,
+    csv.Error, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+)  # fmt: skip
+
+
+class FileError(SemantoksError):
+    """A file cannot be read or written, or is not what it should be.
+
+    Parameters
+    ----------
+    path
+        The file.
+    cause
+        Why, in a few words without a full stop.
+    place
+        Where in the file, such as ``line 3, column 5`` or ``key Status``.
+    """
+
+    def __init__(self, path: Path, cause: str, *, place: str = "", hint: str = "") -> None:
+        self.path = path
+        self.cause = cause
+        self.place = place
+        super().__init__(self.sentence(), hint=hint)
+
+    def sentence(self, *, where: str = "", what: str = "") -> str:
+        """Say it as one sentence.
+
+        Parameters
+        ----------
+        where
+            Stands for the path, such as the file's name alone or the option that named it.
+        what
+            What the caller makes of it; the cause follows in parentheses.
+        """
+        cause = f"{self.place}: {self.cause}" if self.place else self.cause
+        said = f"{what} ({cause})" if what else cause
+        return f"{where or self.path}: {said}."
+
+
+@contextlib.contextmanager
+def reading(
+    path: Path, failure: str = "cannot be read", *, also: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Turn whatever a reader raises on a damaged file into a fault of that file.
+
+    Parameters
+    ----------
+    failure
+        Begins the cause; the reader's own words follow in parentheses.
+    also
+        What only this reader raises.
+
+    Raises
+    ------
+    FileError
+        The file is absent or damaged.
+    """
+    caught: tuple[type[Exception], ...] = (*_DAMAGE, *also)
+    try:
+        yield
+    except caught as err:
+        raise FileError(path, f"{failure} ({_words(err)})") from err
+
+
+@contextlib.contextmanager
+def faults_as(
+    kind: type[SemantoksError], *, where: str = "", what: str = "", hint: str = ""
+) -> Iterator[None]:
+    """Turn a fault of a file into the caller's kind of error; `FileError.sentence` words it.
+
+    Raises
+    ------
+    SemantoksError
+        Of this kind.
+    """
+    try:
+        yield
+    except FileError as fault:
+        raise kind(fault.sentence(where=where, what=what), hint=hint or fault.hint) from fault
+
+
+def _words(err: Exception) -> str:
+    if isinstance(err, OSError) and err.strerror:
+        return err.strerror
+    text = repr(err) if isinstance(err, LookupError) else str(err)
+    return " ".join(text.split()) or type(err).__name__
+
+
+DELIMITERS = {".tsv": "\t", ".csv": ","}
+MISSING = ("n/a", "N/A", "NaN", "nan", "")
+
+
+class TextTable(NamedTuple):
+    """Cells of a table as they stand in the file."""
+
+    header: list[str]
+    rows: list[list[str]]
+    """As many cells each as the header; those that a short row lacks are empty."""
+
+    def by_name(self) -> list[dict[str, str]]:
+        """Return the cells of each row by column."""
+        return [dict(zip(self.header, row, strict=True)) for row in self.rows]
+
+
+def read_cells(path: Path) -> TextTable:
+    """Read a small table (.tsv or .csv) as text.
+
+    Raises
+    ------
+    FileError
+        The file is absent or no such table, or a row is longer than the header.
+    """
+    with reading(path, "not a readable table"), path.open(encoding="utf-8-sig", newline="") as f:
+        reader = csv.reader(f, delimiter=DELIMITERS.get(path.suffix, "\t"))
+        numbered = [(reader.line_num, row) for row in reader if row]
+    if not numbered:
+        raise FileError(path, "the table is empty")
+    (_, header), *rows = numbered
+    for line, row in rows:
+        if len(row) > len(header):
+            raise FileError(path, "has more cells than the header", place=f"line {line}")
+    return TextTable(header, [row + [""] * (len(header) - len(row)) for _, row in rows])
+
+
+def read_columns(path: Path, *, text: Iterable[str]) -> dict[str, Any]:
+    """Read a table (.tsv, .csv, .parquet).
+
+    Parameters
+    ----------
+    text
+        Columns that are labels even if they look like numbers: ``01`` stays.
+
+    Returns
+    -------
+    pyarrow's columns by name; null for a missing value.
+
+    Raises
+    ------
+    FileError
+        The file is no such table, or two columns have one name.
+    """
+    # Here, for the import takes longer than most commands.
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+    from pyarrow import parquet
+
+    with reading(path, "not a readable table", also=(pa.ArrowException,)):
+        if path.suffix == ".parquet":
+            table = parquet.read_table(path)
+        elif path.suffix in DELIMITERS:
+            table = arrow_csv.read_csv(
+                path,
+                # One block: a row of many features may be longer than the default block.
+                read_options=arrow_csv.ReadOptions(block_size=max(path.stat().st_size, 1)),
+                parse_options=arrow_csv.ParseOptions(delimiter=DELIMITERS[path.suffix]),
+                convert_options=arrow_csv.ConvertOptions(
+                    null_values=MISSING,
+                    strings_can_be_null=True,
+                    column_types=dict.fromkeys(text, pa.string()),
+                ),
+            )
+        else:
+            raise FileError(path, "expected .tsv, .csv or .parquet, or an output folder")
+    names = table.column_names
+    if len(names) == 1 and path.suffix in DELIMITERS:
+        raise FileError(
+            path,
+            f"found one column, {names[0]!r:.60}, where columns are expected to be "
+            f"divided by {'tabs' if path.suffix == '.tsv' else 'commas'}",
+        )
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise FileError(path, f"two columns are called {', '.join(twice[:8])}")
+    return {name: table.column(name) for name in names}
+
 
 _NAMES = {dict: "an object", list: "a list", str: "text", int: "a whole number", float: "a number"}
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from model.files.option import Option
-from model.files.strict import Count, CountOrZero, Positive, Strict
+from model.files.settings import Count, CountOrZero, Option, Positive, Strict
 
 TaskIds = Annotated[
     tuple[str, ...],

@@ -1,21 +1,63 @@
-"""Files and folders of results that appear whole or not at all."""
+"""Files and folders of results that appear whole or not at all, and what a file is known by."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import json
 import tempfile
 import uuid
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from model.errors import ConfigError
-from model.files.fault import FileError
+from model.files.read import FileError, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+
+class Stamp(NamedTuple):
+    """A file's size and time of change: where both are the same, the content is taken to be."""
+
+    size: int
+    """Bytes."""
+    mtime_ns: int
+
+    def __str__(self) -> str:
+        return f"{self.size}:{self.mtime_ns}"
+
+
+def stamp(path: Path) -> Stamp:
+    """Take a file's size and time of change.
+
+    Raises
+    ------
+    FileError
+        The file is absent.
+    """
+    with reading(path):
+        found = path.stat()
+        return Stamp(found.st_size, found.st_mtime_ns)
+
+
+def file_sha256(path: Path) -> str:
+    """Hash a file's content.
+
+    Raises
+    ------
+    FileError
+        The file cannot be read.
+    """
+    with reading(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def text_sha256(text: str) -> str:
+    """Hash text as UTF-8."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class ResultError(FileError):

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from model.errors import ConfigError
-from model.files.option import Option
+from model.files.settings import Count, CountOrZero, Limits, NotNegative, Option, Positive
 from model.files.shared_options import EpochsOption
-from model.files.strict import Count, CountOrZero, Limits, NotNegative, Positive
 from model.probing.options import ProtocolConfig
 
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from model.errors import ConfigError, SemantoksError
-from model.files.fault import faults_as, reading
-from model.files.read import read_json, read_text
+from model.files.read import faults_as, read_json, read_text, reading
 from model.files.write import json_bytes, write_whole
 from model.pretraining.settings import BUNDLED
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from model.errors import ConfigError
-from model.files.strict import Count, NotNegative, Positive, Seed, Share, Strict
+from model.files.settings import Count, NotNegative, Positive, Seed, Share, Strict
 from model.networks import NETWORKS
 from model.pretraining.losses import (
     Distance,

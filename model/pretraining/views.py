@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from model.errors import ConfigError
-from model.files.strict import NotNegative, Share, Strict
+from model.files.settings import NotNegative, Share, Strict
 from model.networks import NETWORKS, expected_correlation, network_columns
 
 Pairing = Literal["scan", "sessions"]

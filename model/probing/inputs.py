@@ -16,9 +16,7 @@ from model.cohort.names import (
     expanded,
     scan_name,
 )
-from model.files.fault import faults_as
-from model.files.read import read_json
-from model.files.tables import read_columns
+from model.files.read import faults_as, read_columns, read_json
 from model.pretraining.untrained import shrinkage_of, untrained, untrained_whitened
 from model.probing.features import (
     correlations,

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from model.errors import ConfigError
-from model.files.option import Option
+from model.files.settings import Count, Option, Positive, Strict
 from model.files.shared_options import EpochsOption, SeedOption, TargetOption, TaskIds
-from model.files.strict import Count, Positive, Strict
 from model.spec import ReadoutPart
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ import numpy as np
 
 from model.cohort.names import SUBJECT
 from model.errors import SemantoksError, some
-from model.files.fault import faults_as
-from model.files.fingerprint import text_sha256
-from model.files.tables import read_cells
+from model.files.read import faults_as, read_cells
+from model.files.write import text_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -16,9 +16,8 @@ from model.errors import ConfigError, SemantoksError
 from model.evaluation.encoded import encode
 from model.evaluation.options import SourceOptions
 from model.evaluation.source import keyed_scans
-from model.files.fingerprint import text_sha256
 from model.files.read import read_json
-from model.files.write import json_bytes, tsv_bytes, write_whole
+from model.files.write import json_bytes, text_sha256, tsv_bytes, write_whole
 from model.preprocess import window
 from model.pretraining.pretrain import run_pretraining
 from model.pretraining.run_folder import git_revision

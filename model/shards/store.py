@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.files.fingerprint import file_sha256
-from model.files.write import new_folder
+from model.files.write import file_sha256, new_folder
 from model.shards.stored import (
     DESCRIPTION,
     FORMAT,

@@ -16,11 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.errors import SemantoksError
-from model.files.fault import faults_as, reading
-from model.files.fingerprint import file_sha256
-from model.files.read import read_json
-from model.files.strict import Strict, from_dict
-from model.files.tables import read_cells
+from model.files.read import faults_as, read_cells, read_json, reading
+from model.files.settings import Strict, from_dict
+from model.files.write import file_sha256
 from model.networks import parcel_names
 from model.spec import Normalization, parcels_sha256
 

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.errors import SemantoksError
-from model.files.fault import faults_as
-from model.files.fingerprint import file_sha256
-from model.files.read import read_text
-from model.files.write import write_whole
+from model.files.read import faults_as, read_text
+from model.files.write import file_sha256, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

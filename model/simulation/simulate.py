@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from model.files.strict import Count, NotNegative, Positive, Share, Strict
+from model.files.settings import Count, NotNegative, Positive, Share, Strict
 from model.networks import NETWORKS, network_columns
 from model.simulation.draws import normal, uniform
 from model.simulation.layout import layout

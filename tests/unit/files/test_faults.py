@@ -9,11 +9,25 @@ import pytest
 
 from bids_app.errors import OptionsError, ScanError
 from bids_app.files import read_table
-from model.files.fault import FileError, faults_as, reading
-from model.files.fingerprint import file_sha256, stamp, text_sha256
-from model.files.read import read_json, read_text, read_toml
-from model.files.tables import read_cells, read_columns
-from model.files.write import ResultError, new_folder, scratch_file, write_whole
+from model.files.read import (
+    FileError,
+    faults_as,
+    read_cells,
+    read_columns,
+    read_json,
+    read_text,
+    read_toml,
+    reading,
+)
+from model.files.write import (
+    ResultError,
+    file_sha256,
+    new_folder,
+    scratch_file,
+    stamp,
+    text_sha256,
+    write_whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

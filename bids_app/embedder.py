@@ -52,7 +52,7 @@ class Embedder:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
             log.info("--device auto: using %s", device)
-        return load_encoder(self.checkpoint, device=device)
+        return load_encoder(self.checkpoint, device=device, card=self.card)
 
     def check_length(self, name: str, *, n_frames: int, tr_s: float) -> None:
         """Exclude a scan that is shorter than one patch of the model, before any work on it.

@@ -72,18 +72,31 @@ def run_scans(
         What `embed` raises: no other scan would fare better.
     """
     log_dir = _start_log(output_dir, options)
+    outcomes = {} if options.overwrite else _earlier_outcomes(scans, earlier)
+    to_do = deque(scan for scan in scans if scan.name not in outcomes)
+    _warn_of_large(to_do, _limits(options))
+    work = partial(embed, output_dir=output_dir, log_dir=log_dir)
     with font_folder(), Processes(_limits(options)) as processes:
-        work = partial(embed, output_dir=output_dir, log_dir=log_dir)
-        outcomes = _embed_all(
-            scans, output_dir, log_dir, options, processes, embed=work, earlier=earlier
-        )
+        table_due_s = time.monotonic()
+        try:
+            with _progress(scans, to_do) as progress:
+                for scan, answer in processes.map(work, to_do, needed_mb=_needed_mb):
+                    outcome = (
+                        _lost(scan, answer, output_dir) if isinstance(answer, Lost) else answer
+                    )
+                    outcomes[scan.name] = outcome
+                    _tell(progress, outcome)
+                    if outcome.status == "failed" and options.stop_on_first_crash:
+                        to_do.clear()
+                    if time.monotonic() > table_due_s:
+                        _write_table(scans, outcomes, log_dir)
+                        table_due_s = time.monotonic() + _TABLE_EVERY_S
+        finally:
+            ended = _write_table(scans, outcomes, log_dir)
         if options.reports == "none":
-            return Summary(outcomes=outcomes, broken_reports=())
-        participants = dict.fromkeys(outcome.scan.entities.sub for outcome in outcomes)
-        new = {outcome.scan.entities.sub for outcome in outcomes if outcome.fresh}
-        due = [one for one in participants if one in new or not is_current(output_dir, one)]
-        broken = _write_reports(due, output_dir, log_dir, processes)
-    return Summary(outcomes=outcomes, broken_reports=broken)
+            return Summary(outcomes=ended, broken_reports=())
+        broken = _write_reports(_due(ended, output_dir), output_dir, log_dir, processes)
+    return Summary(outcomes=ended, broken_reports=broken)
 
 
 def report_scans(scans: Iterable[Scan], output_dir: Path, options: InvocationOptions) -> Summary:
@@ -117,43 +130,24 @@ def _limits(options: InvocationOptions) -> Limits:
     )
 
 
-def _embed_all(
-    scans: Sequence[Scan],
-    output_dir: Path,
-    log_dir: Path,
-    options: InvocationOptions,
-    processes: Processes,
-    *,
-    embed: Callable[[Scan], ScanOutcome],
-    earlier: Callable[[Scan], ScanOutcome | None],
-) -> tuple[ScanOutcome, ...]:
-    """Embed what is not done; a table of outcomes is left in any case."""
-    outcomes: dict[str, ScanOutcome] = {}
-    if not options.overwrite:
-        outcomes = {scan.name: o for scan in scans if (o := earlier(scan)) is not None}
-        log.info("%d of %d scans were done earlier", len(outcomes), len(scans))
-    to_do = deque(scan for scan in scans if scan.name not in outcomes)
-    _warn_of_large(to_do, _limits(options))
-    progress = Progress(
-        n_items=len(scans),
-        n_done=len(outcomes),
-        size=sum(file_size(scan.sources.data) for scan in to_do),
-    )
-    table_due_s = time.monotonic()
-    try:
-        with progress:
-            for scan, answer in processes.map(embed, to_do, needed_mb=_needed_mb):
-                outcome = _lost(scan, answer, output_dir) if isinstance(answer, Lost) else answer
-                outcomes[scan.name] = outcome
-                _tell(progress, outcome)
-                if outcome.status == "failed" and options.stop_on_first_crash:
-                    to_do.clear()
-                if time.monotonic() > table_due_s:
-                    _write_table(scans, outcomes, log_dir)
-                    table_due_s = time.monotonic() + _TABLE_EVERY_S
-    finally:
-        ended = _write_table(scans, outcomes, log_dir)
-    return ended
+def _earlier_outcomes(
+    scans: Sequence[Scan], earlier: Callable[[Scan], ScanOutcome | None]
+) -> dict[str, ScanOutcome]:
+    outcomes = {scan.name: found for scan in scans if (found := earlier(scan)) is not None}
+    log.info("%d of %d scans were done earlier", len(outcomes), len(scans))
+    return outcomes
+
+
+def _progress(scans: Sequence[Scan], to_do: Sequence[Scan]) -> Progress:
+    size = sum(file_size(scan.sources.data) for scan in to_do)
+    return Progress(n_items=len(scans), n_done=len(scans) - len(to_do), size=size)
+
+
+def _due(outcomes: Iterable[ScanOutcome], output_dir: Path) -> list[str]:
+    """Return the participants with something new, or without a report that is current."""
+    participants = dict.fromkeys(outcome.scan.entities.sub for outcome in outcomes)
+    new = {outcome.scan.entities.sub for outcome in outcomes if outcome.fresh}
+    return [one for one in participants if one in new or not is_current(output_dir, one)]
 
 
 def _tell(progress: Progress, outcome: ScanOutcome) -> None:

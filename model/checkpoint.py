@@ -25,6 +25,7 @@ from model.spec import (
     CheckpointCard,
     InputSpec,
     bundled_folder,
+    check_weights,
     parcels_sha256,
     read_card,
 )
@@ -58,6 +59,7 @@ def load_encoder(
     *,
     device: torch.device | str = "cpu",
     heads: int | None = None,
+    card: CheckpointCard | None = None,
 ) -> Encoder:
     """Load an encoder ready for inference: eval mode, no gradients, ``card`` set.
 
@@ -70,6 +72,8 @@ def load_encoder(
         Where to put it: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``, a GPU if there is one.
     heads
         Attention heads of a published ``.pth`` whose file does not tell; for nothing else.
+    card
+        Of a folder whose card was read before, which must vouch for the weights; None: read it.
 
     Raises
     ------
@@ -91,10 +95,17 @@ def load_encoder(
         encoder = import_published(Path(path), heads=heads)
     elif heads is not None:
         raise CheckpointError(f"{path}: heads are given, but a card says how many there are.")
-    elif path is None:
-        encoder = _load_folder(bundled_folder())
     else:
-        encoder = _load_folder(Path(path))
+        folder = bundled_folder() if path is None else Path(path)
+        if card is None:
+            card = read_card(folder)
+        else:
+            check_weights(card, folder)
+        # Nothing is parsed before its hash fits.
+        encoder = _encoder_of(
+            card.encoder, _read_tensors(folder / WEIGHTS), where=folder / WEIGHTS
+        )
+        encoder.card = card
     return encoder.to(chosen)
 
 
@@ -194,17 +205,12 @@ def import_published(path: Path, *, heads: int | None, name: str | None = None) 
     return encoder
 
 
-def _load_folder(folder: Path) -> Encoder:
-    """Load a card and the weights it vouches for; nothing is parsed before its hash fits."""
-    card, weights = read_card(folder), folder / WEIGHTS
+def _read_tensors(weights: Path) -> dict[str, Tensor]:
     try:
         # Copied out of the mapped file, which may be replaced while the encoder is in use.
-        tensors = {key: value.clone() for key, value in load_file(weights).items()}
+        return {key: value.clone() for key, value in load_file(weights).items()}
     except SafetensorError as err:
         raise CheckpointError(f"{weights}: not a safetensors file ({err}).") from err
-    encoder = _encoder_of(card.encoder, tensors, where=weights)
-    encoder.card = card
-    return encoder
 
 
 def _encoder_of(spec: EncoderSpec, tensors: Mapping[str, Tensor], *, where: Path) -> Encoder:

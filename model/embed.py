@@ -125,7 +125,7 @@ def embed_residual(
     """
     card = encoder.own_card(needed_for="the input it expects")
     prepared, windows = to_windows(series, card.input_with(normalization))
-    found = embed_windows(windows, encoder, readout=readout, batch_size=batch_size)
+    (found,) = embed_many_windows([windows], encoder, readout=readout, batch_size=batch_size)
     return EmbeddedSeries(series=prepared, embedding=found)
 
 
@@ -200,8 +200,17 @@ def embed_many_windows(
     for windows in scans:
         _check(windows, encoder)
     masks = [windows.token_mask for windows in scans]
-    batches = _batches(scans, masks, size=batch_size)
-    tokens = np.concatenate([_encode(encoder, *b, precision=precision) for b in batches])
+    device = encoder.cls_token.device
+    half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    with torch.inference_mode(), half:
+        encoded = [
+            encoder(torch.from_numpy(values).to(device), torch.from_numpy(mask).to(device))
+            .float()
+            .cpu()
+            .numpy()
+            for values, mask in _batches(scans, masks, size=batch_size)
+        ]
+    tokens = np.concatenate(encoded)
     ends = np.cumsum([len(mask) for mask in masks])
     return [
         ScanEmbedding(
@@ -228,18 +237,6 @@ def _batches(
     while batch := list(islice(pairs, size)):
         values, masked = zip(*batch, strict=True)
         yield np.stack(values), np.stack(masked)
-
-
-def _encode(
-    encoder: Encoder, values: FloatArray, mask: BoolArray, *, precision: Precision
-) -> FloatArray:
-    """Encode one batch to tokens (B, 1 + N * K, D) in float32."""
-    device = encoder.cls_token.device
-    half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-    with torch.inference_mode(), half:
-        tokens = encoder(torch.from_numpy(values).to(device), torch.from_numpy(mask).to(device))
-    encoded: FloatArray = tokens.float().cpu().numpy()
-    return encoded
 
 
 def _check(windows: Windows, encoder: Encoder) -> None:

@@ -93,7 +93,12 @@ class Encoder(nn.Module):
             If the shape of ``x`` or the shape or type of ``mask`` is another.
         """
         self._check(x, mask)
-        tokens = self.tokenize(x) if mask is None else self._tokenize_seen(x, mask)
+        if mask is None:
+            tokens = self.tokenize(x)
+        elif _waits(x) or not mask.any():
+            tokens = torch.where(mask[..., None], self.mask_token, self.tokenize(x))
+        else:
+            tokens = self._tokenize_seen(x, mask)
         tokens = tokens + self.positions + self.network_embedding[:, None]
         summary = self.cls_token.expand(len(x), 1, -1)
         tokens = torch.cat([summary, tokens.flatten(1, 2)], dim=1)
@@ -114,9 +119,7 @@ class Encoder(nn.Module):
         return grid.transpose(1, 2)
 
     def _tokenize_seen(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Turn windows into tokens, with the mask token where the mask is true."""
-        if _waits(x) or not mask.any():
-            return torch.where(mask[..., None], self.mask_token, self.tokenize(x))
+        """Turn into tokens what is seen; the mask token stands for the rest."""
         seen = ~mask.transpose(0, 1).flatten(1)  # networks, windows and their patches
         groups = torch.split(self._patches(x), self.network_sizes, dim=1)
         parts = zip(self.tokenizers, groups, seen, strict=True)

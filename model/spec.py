@@ -203,6 +203,19 @@ def read_card(folder: Path) -> CheckpointCard:
             f"label table {card.parcels_sha256}, ours is {parcels_sha256()}.",
             hint="Use the version of semantoks that the checkpoint was made with.",
         )
+    check_weights(card, folder)
+    return card
+
+
+def check_weights(card: CheckpointCard, folder: Path) -> None:
+    """Refuse weights that a card does not vouch for.
+
+    Raises
+    ------
+    CheckpointError
+        They are absent, damaged, or those of another card.
+    """
+    weights = folder / WEIGHTS
     with faults_as(CheckpointError):
         found = file_sha256(weights)
     if found != card.weights_sha256:
@@ -210,4 +223,3 @@ def read_card(folder: Path) -> CheckpointCard:
             f"{weights}: expected sha256 {card.weights_sha256}, found {found}.",
             hint="The file is damaged or belongs to another card: copy the folder again.",
         )
-    return card

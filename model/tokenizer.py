@@ -84,8 +84,8 @@ class StructuredConv(nn.Module):
         )
         self.skip = nn.Parameter(torch.randn(heads, n_parcels))
         self.projection = nn.Linear(heads * n_parcels, width)
-        self.register_buffer("kernel_norm", torch.ones(heads, n_parcels, 1))
-        self.fix_norm()
+        with torch.no_grad():
+            self.register_buffer("kernel_norm", self._stretched().norm(dim=-1, keepdim=True))
 
     @torch.no_grad()
     def fix_norm(self) -> None:
@@ -109,16 +109,17 @@ class StructuredConv(nn.Module):
         """Map (B, n_parcels, samples) to (B, samples, width); zeros beyond a patch's ends."""
         # One batched product: on a CPU six times as fast as a grouped convolution.
         n_samples = patches.shape[2]
-        filtered = torch.bmm(self._matrices(n_samples), patches.permute(1, 2, 0))
+        matrices = self._matrices(self._stretched() / self.kernel_norm, n_samples)
+        filtered = torch.bmm(matrices, patches.permute(1, 2, 0))
         filtered = filtered.view(self.projection.in_features, n_samples, len(patches))
         return _mix(filtered, self.projection.weight, self.projection.bias)
 
-    def _matrices(self, n: int) -> Tensor:
+    def _matrices(self, taps: Tensor, n: int) -> Tensor:
         """Return (n_parcels, heads * n, n): what a sample s adds to sample t of each head.
 
         That is the kernel's tap ``s - t + before``, zero where there is none.
         """
-        taps = self.taps().flip(-1)
+        taps = taps.flip(-1)
         before, after = (taps.shape[-1] - 1) // 2, taps.shape[-1] // 2
         taps = taps + functional.pad(self.skip[..., None], (before, after))
         lags = functional.pad(taps, (n - 1 - before, n - 1 - after))

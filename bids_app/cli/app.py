@@ -42,23 +42,15 @@ class Program(Command):
     value, up to the next option.
     """
 
-    def make_context(
-        self,
-        info_name: str | None,
-        args: list[str],
-        parent: click.Context | None = None,
-        **extra: Any,
-    ) -> click.Context:
-        """Parse what was given, as the BIDS App or as the command that is named first."""
-        name = args[0] if args else ""
-        if name not in COMMANDS:
-            return super().make_context(info_name, args, parent, **extra)
-        command: click.Command = import_module(f"bids_app.cli.{name}").main
-        return command.make_context(f"{info_name} {name}", args[1:], parent, **extra)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Do the work of the command that was parsed."""
-        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+    def named(
+        self, words: list[str], name: str | None
+    ) -> tuple[click.Command, list[str], str | None]:
+        """Return this command, or the one that is named first."""
+        first = words[0] if words else ""
+        if first not in COMMANDS:
+            return self, words, name
+        command: click.Command = import_module(f"bids_app.cli.{first}").main
+        return command, words[1:], f"{name or 'semantoks'} {first}"
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Rewrite space-separated lists, then parse as click does."""

@@ -126,12 +126,14 @@ def _read_extraction(named: Callable[[str], Path]) -> Extraction:
     return Extraction(
         denoised=_read_series(named(f"{names.DENOISED}.tsv")),
         denoised_meta=_read_json(named(f"{names.DENOISED}.json")),
-        motion=_read_motion(named(f"{names.OUTLIERS}.tsv"), named(f"{names.OUTLIERS}.json")),
+        motion=_read_motion(
+            named(f"{names.OUTLIERS}.tsv"), _read_json(named(f"{names.OUTLIERS}.json"))
+        ),
     )
 
 
-def _read_motion(path: Path, meta_path: Path) -> Motion:
-    table, limits = read_table(path), _read_json(meta_path).get("Thresholds", {})
+def _read_motion(path: Path, meta: Metadata) -> Motion:
+    table, limits = read_table(path), meta.get("Thresholds", {})
     with reading(path):
         return Motion(
             onset_s=table[names.ONSET].to_numpy(float),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import click
 
@@ -12,7 +13,7 @@ from model import __version__
 from model.errors import SemantoksError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from types import FrameType
 
 EXIT_CODES = {
@@ -40,19 +41,62 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-class Command(click.Command):
+class _Ends:
+    """Mixed into click's commands: calls them as click does, but ends them in our way."""
+
+    def named(
+        self, words: list[str], name: str | None
+    ) -> tuple[click.Command, list[str], str | None]:
+        """Return the command that the words name, what is left of them, and what it is called."""
+        return cast("click.Command", self), words, name
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: FBT001, FBT002 click's own signature
+        windows_expand_args: bool = True,  # noqa: FBT001, FBT002
+        **extra: Any,
+    ) -> Any:
+        """Do the work of a command and exit with its code, or with that of its error."""
+        command, words, name = self.named([*(sys.argv[1:] if args is None else args)], prog_name)
+        call = partial(
+            click.Command.main,
+            command,
+            words,
+            name,
+            complete_var,
+            standalone_mode=False,
+            windows_expand_args=windows_expand_args,
+            **extra,
+        )
+        if not standalone_mode:
+            return call()
+        signal.signal(signal.SIGTERM, _terminate)
+        try:
+            code: int = call() or 0
+        except click.Abort:  # made of KeyboardInterrupt
+            click.echo(_INTERRUPTED, err=True)
+            code = EXIT_INTERRUPTED
+        except click.ClickException as err:
+            context = getattr(err, "ctx", None)
+            hint = f"{context.command_path} --help lists what it takes." if context else ""
+            code = _told(err.format_message(), hint, code=err.exit_code)
+        except SemantoksError as err:
+            code = _told(err.message, err.hint, code=err.exit_code)
+        sys.exit(code)
+
+
+class Command(_Ends, click.Command):
     """A command that ends with a code of `EXIT_CODES`; its callback returns one, or nothing."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         _equip(self)
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        """Call the command as click does, but end it in our way."""
-        return _end(super().main, args, extra, standalone=standalone_mode)
 
-
-class Group(click.Group):
+class Group(_Ends, click.Group):
     """A group of such commands."""
 
     command_class = Command
@@ -61,10 +105,6 @@ class Group(click.Group):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         _equip(self)
-
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        """Call the command that is named as click does, but end it in our way."""
-        return _end(super().main, args, extra, standalone=standalone_mode)
 
 
 def exit_code_text() -> str:
@@ -75,27 +115,6 @@ def exit_code_text() -> str:
 def _equip(command: click.Command) -> None:
     command.context_settings = {**_SETTINGS, **command.context_settings}
     click.version_option(__version__, message="semantoks %(version)s")(command)
-
-
-def _end(
-    call: Callable[..., Any], args: Sequence[Any], extra: dict[str, Any], *, standalone: bool
-) -> Any:
-    """Do the work of a command and exit with its code, or with that of its error."""
-    if not standalone:
-        return call(*args, standalone_mode=False, **extra)
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        code = call(*args, standalone_mode=False, **extra) or 0
-    except click.Abort:  # made of KeyboardInterrupt
-        click.echo(_INTERRUPTED, err=True)
-        code = EXIT_INTERRUPTED
-    except click.ClickException as err:
-        context = getattr(err, "ctx", None)
-        hint = f"{context.command_path} --help lists what it takes." if context else ""
-        code = _told(err.format_message(), hint, code=err.exit_code)
-    except SemantoksError as err:
-        code = _told(err.message, err.hint, code=err.exit_code)
-    sys.exit(code)
 
 
 def _told(message: str, hint: str, *, code: int) -> int:

@@ -183,33 +183,26 @@ def _kinds(settings: Any) -> dict[str, tuple[Any, str]]:
     return kinds
 
 
-def _fits(value: object, kind: Any) -> bool:
+def _fits(value: Any, kind: Any) -> bool:
     """Tell whether a value is of an annotation's kind and within its limits."""
+    low, high = -math.inf, math.inf
+    if get_origin(kind) is Annotated:
+        kind, (low, high, _) = get_args(kind)
     origin, members = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return _fits(value, members[0]) and members[1].low <= value <= members[1].high
     if origin is Literal:
         return isinstance(value, str) and value in members
     if origin in (UnionType, Union):
         return any(_fits(value, member) for member in members)
     if origin in (tuple, list):
-        return isinstance(value, origin) and _fit_each(value, kind)
-    return _is_a(value, origin or kind)
-
-
-def _is_a(value: object, kind: type) -> bool:
-    if isinstance(value, bool):  # an int to Python, and a mistake in a file
-        return kind is bool
-    if kind is float:
-        return isinstance(value, int | float) and math.isfinite(value)
-    return isinstance(value, kind)
-
-
-def _fit_each(values: Any, kind: Any) -> bool:
-    members = get_args(kind)
-    if get_origin(kind) is list or members[-1] is ...:
-        return all(_fits(value, members[0]) for value in values)
-    return len(values) == len(members) and all(map(_fits, values, members))
+        if not isinstance(value, origin):
+            return False
+        repeated = origin is list or members[-1] is ...
+        kinds = members[:1] * len(value) if repeated else members
+        return len(kinds) == len(value) and all(map(_fits, value, kinds))
+    if kind in (int, float) and not isinstance(value, bool):  # an int to Python only
+        number = isinstance(value, int) or (kind is float and isinstance(value, float))
+        return number and math.isfinite(value) and low <= value <= high
+    return isinstance(value, origin or kind) and (kind is bool or not isinstance(value, bool))
 
 
 def _in_words(kind: Any) -> str:

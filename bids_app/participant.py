@@ -21,8 +21,7 @@ from bids_app.inputs.locate import locate_derivative
 from bids_app.invocation import report_scans, run_scans
 from bids_app.options import settings_hash
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
-from bids_app.outputs.derivatives import scan_files
-from bids_app.outputs.result import ScanResult
+from bids_app.outputs.derivatives import ScanResult, scan_files
 from bids_app.outputs.status import unchanged, write_fault, write_outcome
 from bids_app.signal.confounds import load_confounds
 from bids_app.signal.denoise import denoise
@@ -42,9 +41,8 @@ if TYPE_CHECKING:
     from bids_app.inputs.discovery import Discovery
     from bids_app.inputs.scan import Scan
     from bids_app.invocation import Summary
-    from bids_app.options import RunOptions
+    from bids_app.options import RunOptions, SignalOptions
     from bids_app.outputs.status import ScanOutcome
-    from bids_app.signal.options import SignalOptions
     from bids_app.signal.strategy import Strategy
 
 log = logging.getLogger(__name__)

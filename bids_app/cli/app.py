@@ -11,8 +11,7 @@ import click
 
 from bids_app.options import AcceptedOptions, LogOptions, RunOptions
 from bids_app.workers.resources import available_cpus, available_memory_mb
-from model.cli.options import build, config_file, config_text, options_of
-from model.cli.program import Command, exit_code_text
+from model.cli.program import Command, build, config_file, config_text, exit_code_text, options_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -9,8 +9,7 @@ import click
 
 from bids_app.options import EncoderOptions
 from bids_app.tasks.options import BlockOptions
-from model.cli.options import build, options_of
-from model.cli.program import Command
+from model.cli.program import Command, build, options_of
 
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 

@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from bids_app.options import EncoderOptions
-from model.cli.options import build, options_of
-from model.cli.program import Command
+from model.cli.program import Command, build, options_of
 
 
 @click.command(cls=Command)

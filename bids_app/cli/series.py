@@ -10,8 +10,7 @@ import click
 from bids_app.cli.app import granted, outcome_lines, start_logging
 from bids_app.options import InvocationOptions, LogOptions
 from bids_app.series.options import SeriesOptions
-from model.cli.options import build, config_file, config_text, options_of
-from model.cli.program import Command
+from model.cli.program import Command, build, config_file, config_text, options_of
 
 
 @click.command(cls=Command)

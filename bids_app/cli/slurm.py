@@ -9,8 +9,7 @@ import click
 from bids_app.cli.app import main as semantoks
 from bids_app.cli.app import resolve_options, start_logging
 from bids_app.slurm.options import JobOptions
-from model.cli.options import build, options_of
-from model.cli.program import Command
+from model.cli.program import Command, build, options_of
 
 if TYPE_CHECKING:
     from bids_app.slurm.plan import Call

@@ -12,7 +12,6 @@ __all__ = (
     "embedding",
     "group",
     "paths",
-    "result",
     "scan_tables",
     "status",
     "task_tables",

@@ -3,4 +3,4 @@
 Reads what fMRIPrep wrote beside an image; never opens one, and writes nothing.
 """
 
-__all__ = ("confounds", "denoise", "options", "strategy", "timing")
+__all__ = ("confounds", "denoise", "strategy", "timing")

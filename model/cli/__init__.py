@@ -1,7 +1,7 @@
 """The command line of the method, and what both programs are made of.
 
-`program` says how a command ends, `options` makes options of settings classes; only this room
-imports click.
+`program` makes options of settings classes and says how a command ends; only this room imports
+click.
 """
 
-__all__ = ("app", "options", "program")
+__all__ = ("app", "program")

@@ -11,9 +11,8 @@ from typing import Any
 import click
 
 from model.brainmarks.options import ExportOptions
-from model.cli.options import build, options_of
 from model.cli.probing import finetune, probe
-from model.cli.program import EXIT_TERMINATED, Group, exit_code_text
+from model.cli.program import EXIT_TERMINATED, Group, build, exit_code_text, options_of
 from model.cli.shards import shards_group
 from model.errors import SemantoksError
 from model.evaluation.options import EvaluationOptions

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from model.cli.options import build, options_of
-from model.cli.program import Command
+from model.cli.program import Command, build, options_of
 from model.errors import SemantoksError
 from model.files.shared_options import CheckpointOptions
 from model.finetuning.options import FinetuneConfig

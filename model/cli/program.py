@@ -1,20 +1,236 @@
-"""What every command of both programs has: ``-h``, ``--version``, one way to end."""
+"""What every command of both programs has: options made of settings, ``-h``, one way to end."""
 
 from __future__ import annotations
 
+import inspect
+import json
+import math
 import signal
 import sys
+import types
+from dataclasses import MISSING, Field, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from pathlib import Path
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    NoReturn,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import click
 
 from model import __version__
-from model.errors import SemantoksError
+from model.errors import ConfigError, SemantoksError
+from model.files.settings import Option, without_options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FrameType
+
+    from model.files.settings import Limits
+
+    Decorator = Callable[[Any], Any]
+
+T = TypeVar("T")
+
+
+class FieldOption(click.Option):
+    """An option that stands for a field of a settings class."""
+
+
+def options_of(*classes: type) -> Decorator:
+    """Return a decorator that adds the options of settings classes, in the order of their fields.
+
+    A field whose type is itself a settings class adds the options of that one.
+    """
+    decorators = [one for cls in classes for one in _decorators(cls)]
+
+    def decorate(command: Any) -> Any:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+def build(cls: type[T], arguments: Mapping[str, Any], **given: Any) -> T:
+    """Make an instance of a settings class of what the command line gave.
+
+    Parameters
+    ----------
+    arguments
+        Values by parameter, as click passes them; those of other classes are not looked at.
+    given
+        Fields that are no options, or what they are where their option is not given.
+
+    Raises
+    ------
+    ConfigError
+        Two flags of one field.
+    SemantoksError
+        A value that cannot be read, or settings that exclude one another.
+    """
+    values = dict(given)
+    for field, kind, options in _fields(cls):
+        if not options and hasattr(kind, "__dataclass_fields__"):
+            values[field.name] = build(kind, arguments)
+        used = [option for option in options if _is_given(arguments[option.name])]
+        if len(used) > 1:
+            flags = " and ".join(option.flag for option in used)
+            raise ConfigError(f"{flags} exclude one another.")
+        for option in used:
+            values[field.name] = _value(option, arguments[option.name])
+    return cls(**values)
+
+
+def config_file(command: Any) -> Any:
+    """Add ``--config-file``, whose values stand for options that are not given."""
+    return click.option(
+        "--config-file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        is_eager=True,
+        expose_value=False,
+        callback=_read_config,
+        help='TOML with long option names (task-id = ["rest"]); options given here come first. '
+        "Each invocation writes one into its logs/ that can be given back.",
+    )(command)
+
+
+def config_text(context: click.Context) -> str:
+    """Write all options of this call as TOML, for ``--config-file``; paths are absolute."""
+    lines = []
+    for option in context.command.params:
+        value = context.params.get(option.name or "")
+        if isinstance(option, FieldOption) and _is_given(value):
+            lines.append(f"{option.opts[0].lstrip('-')} = {_toml(value)}\n")
+    return "".join(lines)
+
+
+def _is_given(value: Any) -> bool:
+    return value is not None and value is not False and value != ()
+
+
+def _fields(cls: type) -> Iterator[tuple[Field[Any], Any, list[Option]]]:
+    """Yield each field with its type and the options that set it."""
+    hints = get_type_hints(cls, include_extras=True)
+    own = inspect.get_annotations(cls)
+    # Those of a class before those that it shares with others.
+    for field in sorted(fields(cls), key=lambda field: field.name not in own):
+        kind, options = without_options(hints[field.name])
+        yield field, kind, options
+
+
+def _decorators(cls: type) -> Iterator[Decorator]:
+    for field, kind, options in _fields(cls):
+        if not options and hasattr(kind, "__dataclass_fields__"):
+            yield from _decorators(kind)
+        for option in options:
+            yield _decorator(option, kind, field)
+
+
+def _decorator(option: Option, kind: Any, field: Field[Any]) -> Decorator:
+    names = [*option.spellings.split(), option.name]
+    settings: dict[str, Any] = {"cls": FieldOption, "help": option.help, "metavar": option.metavar}
+    if option.value is not None or kind is bool:
+        return click.option(*names, is_flag=True, **settings)
+    if option.count:
+        return click.option(*names, count=True, **settings)
+    if get_origin(kind) in (Union, types.UnionType):
+        (kind,) = (one for one in get_args(kind) if one is not types.NoneType)
+    if get_origin(kind) is tuple:
+        kind, *others = get_args(kind)
+        settings |= {"multiple": True} if others == [...] else {"nargs": 1 + len(others)}
+    if field.default not in (MISSING, None, (), ""):
+        settings |= {"default": field.default, "show_default": True}
+    kind = _click_type(option, kind)
+    return click.option(*names, type=kind, required=option.required, **settings)
+
+
+def _click_type(option: Option, kind: Any) -> Any:
+    kind, *limits = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+    if option.choices:
+        return click.Choice([*option.choices])
+    if get_origin(kind) is Literal:
+        return click.Choice(get_args(kind))
+    if option.path or kind is Path:
+        file, folder = option.path != "folder", option.path != "file"
+        exists = bool(option.path)
+        return click.Path(path_type=Path, exists=exists, file_okay=file, dir_okay=folder)
+    if option.read is not None:
+        return str
+    return _within(kind, limits[0]) if limits else kind
+
+
+def _within(kind: type, limits: Limits) -> click.ParamType[Any]:
+    is_open = limits.low == math.ulp(0.0)  # above 0
+    low = 0 if is_open else limits.low
+    high = None if math.isinf(limits.high) else limits.high
+    if kind is int:
+        return click.IntRange(int(low), None if high is None else int(high))
+    return click.FloatRange(low, high, min_open=is_open)
+
+
+def _value(option: Option, words: Any) -> Any:
+    if option.value is not None:
+        return option.value
+    return words if option.read is None else option.read(words)
+
+
+def _read_config(context: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    from model.files.read import faults_as, read_toml
+
+    with faults_as(ConfigError, where=f"--config-file {path}"):
+        content = read_toml(path)
+    options = {
+        flag.lstrip("-"): option
+        for option in context.command.params
+        if isinstance(option, FieldOption)
+        for flag in option.opts
+        if flag.startswith("--")
+    }
+    context.default_map = {}
+    for key, value in content.items():
+        option = options.get(key.replace("_", "-"))
+        if option is None:
+            import difflib
+
+            near = difflib.get_close_matches(key.replace("_", "-"), options) or sorted(options)
+            raise ConfigError(
+                f"--config-file {path}: unknown key {key}.", hint=f"Known: {', '.join(near)}."
+            )
+        _check_kind(option, value, where=f"--config-file {path}: {key}")
+        several = option.multiple and not isinstance(value, list)
+        context.default_map[option.name or ""] = [value] if several else value
+
+
+def _check_kind(option: FieldOption, value: Any, *, where: str) -> None:
+    """Refuse what click would make text of, or take for true."""
+    if option.is_flag and not isinstance(value, bool):
+        raise ConfigError(f"{where}: expected true or false, found {value!r}.")
+    if not option.is_flag and isinstance(value, bool | dict):
+        raise ConfigError(f"{where}: expected a value, found {value!r}.")
+    if isinstance(value, list) and not option.multiple and option.nargs == 1:
+        raise ConfigError(f"{where}: expected one value, found {value!r}.")
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, Path):
+        value = str(value.resolve())
+    # What JSON escapes in text, TOML reads.
+    return json.dumps(value, ensure_ascii=False)
+
 
 EXIT_CODES = {
     0: "all that was asked for is done, was done, or is deliberately excluded",

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from model.cli.options import build, options_of
-from model.cli.program import Group
+from model.cli.program import Group, build, options_of
 from model.files.settings import Count, Limits, Option, Share, Strict
 from model.files.shared_options import NormalizationOption, RepetitionTime, SeedOption
 from model.spec import InputSpec

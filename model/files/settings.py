@@ -4,7 +4,7 @@ How a setting is given on a command line is declared at its field too:
 
     tr_s: Annotated[Positive | None, Option("--tr", "Seconds between frames.")] = None
 
-`model.cli.options` makes the command line of such fields, and of what was given an instance.
+`model.cli.program` makes the command line of such fields, and of what was given an instance.
 """
 
 from __future__ import annotations

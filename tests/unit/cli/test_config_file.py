@@ -9,7 +9,7 @@ import click
 import pytest
 
 from bids_app.cli.app import main, resolve_options
-from model.cli.options import config_text
+from model.cli.program import config_text
 from model.errors import ConfigError
 
 if TYPE_CHECKING:

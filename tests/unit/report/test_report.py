@@ -19,12 +19,11 @@ from bids_app.files import write_all
 from bids_app.images.parcels import Coverage, Parcellated
 from bids_app.inputs.entities import Entities
 from bids_app.inputs.scan import Scan, Sources
-from bids_app.outputs.derivatives import scan_files
-from bids_app.outputs.result import ScanResult
+from bids_app.options import SignalOptions
+from bids_app.outputs.derivatives import ScanResult, scan_files
 from bids_app.outputs.status import status_path, write_outcome
 from bids_app.report.page import is_current, participants_to_report, write_report
 from bids_app.signal.denoise import Denoised
-from bids_app.signal.options import SignalOptions
 from bids_app.signal.strategy import Strategy
 from model.networks import network_columns, parcel_names
 from model.series import ParcelSeries, ScanEmbedding

@@ -76,7 +76,7 @@ def run_scans(
     to_do = deque(scan for scan in scans if scan.name not in outcomes)
     _warn_of_large(to_do, _limits(options))
     work = partial(embed, output_dir=output_dir, log_dir=log_dir)
-    with font_folder(), Processes(_limits(options)) as processes:
+    with font_folder(log_dir), Processes(_limits(options)) as processes:
         table_due_s = time.monotonic()
         try:
             with _progress(scans, to_do) as progress:
@@ -110,7 +110,7 @@ def report_scans(scans: Iterable[Scan], output_dir: Path, options: InvocationOpt
     labels = participants_to_report(output_dir, [scan.entities.sub for scan in scans])
     due = [one for one in labels if options.overwrite or not is_current(output_dir, one)]
     log_dir = _start_log(output_dir, options)
-    with font_folder(), Processes(_limits(options)) as processes:
+    with font_folder(log_dir), Processes(_limits(options)) as processes:
         broken = _write_reports(due, output_dir, log_dir, processes)
     return Summary(outcomes=(), broken_reports=broken)
 

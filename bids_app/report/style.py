@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
@@ -75,16 +76,18 @@ _SETTINGS: dict[str, Any] = {
 
 
 @contextlib.contextmanager
-def font_folder() -> Iterator[None]:
+def font_folder(place: Path | None = None) -> Iterator[None]:
     """Give matplotlib a folder, gone afterwards, for the list of the machine's fonts.
 
-    It makes the list when first imported, in seconds where fonts are many, and keeps it in the
-    user's home, where there may be none to write to. Processes started within share the folder.
+    Its place is where this process may write, such as its log folder; None: where temporary
+    files are, of which a container may have none. The list is made when matplotlib is first
+    imported, in seconds where fonts are many, and would be kept in the user's home, where there
+    may be none to write to. Processes started within share the folder.
     """
     if "MPLCONFIGDIR" in os.environ:  # the user has chosen, or an outer call
         yield
         return
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as folder:
         os.environ["MPLCONFIGDIR"] = folder
         try:
             yield

@@ -183,7 +183,7 @@ def test_a_truncated_file_fails_alone_with_its_reason(tmp_path, semantoks, both)
 def real_atlas(shared_data, tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("home")
     words = ["atlas", "--from", str(shared_data / "atlases"), "--home", str(home)]
-    assert CliRunner().invoke(assets, [*words, "--space", "fsLR"]).exit_code == 0
+    assert CliRunner().invoke(assets, [*words, "--for-space", "fsLR"]).exit_code == 0
     return home / "atlas"
 
 

@@ -23,6 +23,7 @@ OTHERS = {
     "xcp_d": {"--output-type"},
     "sbatch": {"--dependency"},
     "click": {"--help"},
+    "tools/check.sh": {"--fast"},
 }
 """Options of other programs that stand in the text."""
 

@@ -1,4 +1,4 @@
-"""Errors of the app. Whole-run errors carry the exit code; scan errors end one scan only.
+"""Errors of the app. Those of an invocation carry the exit code; scan errors end one scan only.
 
 Exit codes are those of the BIDS Apps execution specification; `model.cli.program` has the table.
 """
@@ -25,7 +25,7 @@ class InputError(AppError):
 
 
 class NothingSelectedError(AppError):
-    """The filters select no run."""
+    """The filters select no scan."""
 
     exit_code = 18
 

@@ -193,7 +193,7 @@ class InvocationOptions(EncoderOptions):
         Count,
         Option(
             "--n-cpus --nprocs --nthreads",
-            "Runs processed at a time, each by a process of one thread. Default: the CPUs this "
+            "Scans processed at a time, each by a process of one thread. Default: the CPUs this "
             "job may use.",
             metavar="COUNT",
         ),

@@ -219,10 +219,11 @@ def embed_scan(scan: Scan, image: Image, pipeline: Pipeline) -> ScanResult:
     signal, embedder = pipeline.signal, pipeline.embedder
     tr_s, tr_source = repetition_time(scan, image, override_s=signal.tr_s)
     embedder.check_length(scan.name, n_frames=image.n_frames, tr_s=tr_s)
-    extracted = image.parcels(scan.sources.mask, min_coverage=signal.min_coverage)
+    # First, since they cost little and may end the scan.
     confounds = load_confounds(
-        scan, pipeline.strategy, dummy_scans=signal.dummy_scans, n_volumes=image.n_frames
+        scan, pipeline.strategy, dummy_scans=signal.dummy_scans, n_frames=image.n_frames
     )
+    extracted = image.parcels(scan.sources.mask, min_coverage=signal.min_coverage)
     values, despiked_fraction = extracted.values, None
     if signal.despike:  # before the filter, which would smear spikes into what looks like signal
         values, despiked_fraction = despike(values)

@@ -38,7 +38,7 @@ SPACES = {
         Space(name="MNI152NLin2009cAsym", first_voxel_mm=(-96.0, -132.0, -78.0)),
     )
 }
-"""By name. Where a run could be taken in several with equally many parcels, the first wins:
+"""By name. Where a scan could be taken in several with equally many parcels, the first wins:
 published models were trained on volumes in MNI152NLin6Asym."""
 
 

@@ -26,8 +26,8 @@ COMMANDS = {
     "assets": "Install and list the atlas that semantoks needs.",
     "demo": "Simulate scans with a known truth, run semantoks on them, compare.",
     "series": "Embed parcel series (TSV, CSV, NPY, NPZ, HDF5) that other programs made.",
-    "blocks": "Embed the task blocks of runs that are embedded already.",
-    "importance": "Embed runs once per network, all other networks masked.",
+    "blocks": "Embed the task blocks of scans that are embedded already.",
+    "importance": "Embed scans once per network, all other networks masked.",
     "slurm": "Submit a SLURM array over the participants, and the group step after it.",
 }
 """Commands beside BIDS_DIR OUTPUT_DIR ANALYSIS_LEVEL; each is `main` in the module of its name."""
@@ -162,7 +162,7 @@ def start_logging(arguments: Mapping[str, Any]) -> None:
 
 
 def resolve_options(arguments: Mapping[str, Any], *, config: str = "") -> RunOptions:
-    """Turn the parsed command line into the frozen options of a run."""
+    """Turn the parsed command line into the frozen options of an invocation."""
     return build(
         RunOptions,
         arguments,
@@ -179,7 +179,7 @@ def granted() -> dict[str, Any]:
 
 
 def outcome_lines(outcomes: Sequence[ScanOutcome]) -> str:
-    """Return one line per run, then how many ended in which way."""
+    """Return one line per scan, then how many ended in which way."""
     rows = [(o.status, "now" if o.fresh else "earlier", o.scan.name, o.reason) for o in outcomes]
     return "\n".join([*_aligned(rows), _counts(o.status for o in outcomes)])
 

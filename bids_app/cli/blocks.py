@@ -1,4 +1,4 @@
-"""The command `semantoks blocks`: embed the task blocks of runs that are embedded already."""
+"""The command `semantoks blocks`: embed the task blocks of scans that are embedded already."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.argument("semantoks_dir", type=FOLDER)
 @options_of(BlockOptions, EncoderOptions)
 def main(bids_dir: Path, semantoks_dir: Path, **arguments: Any) -> None:
-    """Embed the task blocks that BIDS_DIR's events.tsv name, of the runs in SEMANTOKS_DIR.
+    """Embed the task blocks that BIDS_DIR's events.tsv name, of the scans in SEMANTOKS_DIR.
 
     SEMANTOKS_DIR is what semantoks wrote at participant level. One row per block goes to
-    group_desc-blocks_embedding.tsv there, one per run and condition to
+    group_desc-blocks_embedding.tsv there, one per scan and condition to
     group_desc-conditions_embedding.tsv (docs/blocks.md).
     """
     from bids_app.embedder import open_embedder
@@ -34,7 +34,7 @@ def main(bids_dir: Path, semantoks_dir: Path, **arguments: Any) -> None:
     for path in summary.paths:
         click.echo(path)
     click.echo(
-        f"{summary.n_blocks} blocks of {summary.n_runs} runs; {summary.n_left_out} runs or "
+        f"{summary.n_blocks} blocks of {summary.n_scans} scans; {summary.n_left_out} scans or "
         "events left out, see the status table.",
         err=True,
     )

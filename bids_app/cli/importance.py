@@ -15,7 +15,7 @@ from model.cli.program import Command, build, options_of
 @click.argument("semantoks_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @options_of(EncoderOptions)
 def main(semantoks_dir: Path, **arguments: Any) -> None:
-    """Embed every run in SEMANTOKS_DIR once per network, the tokens of all others masked.
+    """Embed every scan in SEMANTOKS_DIR once per network, the tokens of all others masked.
 
     SEMANTOKS_DIR is what semantoks wrote at participant level. Each network gets a table of its
     own there, group_desc-only<Network>_embedding.tsv; probe each and compare (docs/blocks.md).

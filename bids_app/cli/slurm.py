@@ -30,7 +30,7 @@ def main(words: tuple[str, ...], **arguments: Any) -> None:
     What stands after -- is a call of semantoks, and what each task is called with, word for
     word, but for the participants: each task has its own. --n-cpus and --mem there are what a
     task asks the cluster for (default: 4 CPUs, and memory estimated from the images).
-    Participants whose runs are all done are left out: the same command again resumes what
+    Participants whose scans are all done are left out: the same command again resumes what
     failed or was cut off. The group step begins when every task has ended by itself.
     """
     from bids_app.outputs.paths import new_log_folder
@@ -41,8 +41,8 @@ def main(words: tuple[str, ...], **arguments: Any) -> None:
     folder = new_log_folder(call.options.output_dir.resolve(), kind="slurm-")
     found, scripts = plan_jobs(call, build(JobOptions, arguments), folder)
     click.echo(
-        f"{found.n_participants} participants with {found.n_scans} runs; "
-        f"{len(found.to_do)} participants have runs to do"
+        f"{found.n_participants} participants with {found.n_scans} scans; "
+        f"{len(found.to_do)} participants have scans to do"
     )
     if arguments["dry_run"]:
         for name, text in scripts.items():

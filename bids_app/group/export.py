@@ -82,7 +82,7 @@ def export_group(output_dir: Path, *, tsv: bool = False, into: Path | None = Non
     if cohort.example is None:
         write_all(descriptions)
         raise NothingSelectedError(
-            f"{output_dir}: none of {cohort.n_scans} runs was embedded.",
+            f"{output_dir}: none of {cohort.n_scans} scans was embedded.",
             hint=f"{status} gives the reason for each.",
         )
     with damaged_embedding():
@@ -121,7 +121,7 @@ def _refuse(problems: Sequence[str], output_dir: Path) -> None:
         more = len(problems) - _LISTED
         listing = "\n  ".join([*problems[:_LISTED], *([f"and {more} more"] if more > 0 else [])])
         raise InputError(
-            f"{output_dir}: {len(problems)} run(s) cannot be exported:\n  {listing}",
+            f"{output_dir}: {len(problems)} scan(s) cannot be exported:\n  {listing}",
             hint="Delete these files and run the participant level again; it redoes only what "
             "is missing.",
         )
@@ -130,12 +130,12 @@ def _refuse(problems: Sequence[str], output_dir: Path) -> None:
 def _refuse_mixtures(cohort: Cohort) -> None:
     if len(cohort.settings) > 1:
         listing = "; ".join(
-            f"{key}: {n} run(s), such as {', '.join(cohort.examples[key])}"
+            f"{key}: {n} scan(s), such as {', '.join(cohort.examples[key])}"
             for key, n in sorted(cohort.settings.items())
         )
         raise OptionsError(
-            "runs of different settings, versions, weights or spaces cannot share a table: "
+            "scans of different settings, versions, weights or spaces cannot share a table: "
             f"{listing}.",
             hint="Run the participant level once more with one set of options, --space among "
-            "them; it redoes only what differs. Delete runs that are not wanted.",
+            "them; it redoes only what differs. Delete scans that are not wanted.",
         )

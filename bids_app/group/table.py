@@ -1,4 +1,4 @@
-"""The tables of a cohort, written run by run: memory does not grow with their number."""
+"""The tables of a cohort, written scan by scan: memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _MISSING = "n/a"
 
 @dataclass(kw_only=True)
 class Columns:
-    """Names and kinds of the columns that runs have: identifiers and quality numbers."""
+    """Names and kinds of the columns that scans have: identifiers and quality numbers."""
 
     kinds: dict[str, set[type]] = field(default_factory=dict)
     of_embedded: set[str] = field(default_factory=set)
 
     def note(self, scan: CohortScan) -> None:
-        """Take in the columns of one run."""
+        """Take in the columns of one scan."""
         row = status_row(scan.record)
         for name, value in row.items():
             self.kinds.setdefault(name, set())
@@ -73,7 +73,7 @@ class Columns:
 
 
 def write_status_table(scans: Iterable[CohortScan], columns: Columns, path: Path) -> None:
-    """Write one row per run of any status, tab-separated."""
+    """Write one row per scan of any status, tab-separated."""
     names = columns.names()
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
@@ -86,7 +86,7 @@ def write_status_table(scans: Iterable[CohortScan], columns: Columns, path: Path
 def write_embedding_table(
     rows: Iterator[tuple[CohortScan, FloatArray]], columns: Columns, path: Path
 ) -> None:
-    """Write one row per embedded run as Parquet: identifiers, quality numbers, embedding (C,)."""
+    """Write one row per embedded scan as Parquet: identifiers, quality numbers, embedding (C,)."""
     first = next(rows)
     parts = embedding_columns(first[1].size // len(PARTS))
     schema = pa.schema(
@@ -159,12 +159,12 @@ def damaged_embedding() -> AbstractContextManager[None]:
 
 
 def read_scan_embedding(status: Path, *, size: int) -> FloatArray:
-    """Read the one row (C,) of a run's scan embedding, and check that it is whole.
+    """Read the one row (C,) of a scan's scan embedding, and check that it is whole.
 
     Parameters
     ----------
     size
-        Columns that the other runs have; 0: this is the first.
+        Columns that the other scans have; 0: this is the first.
 
     Raises
     ------

@@ -161,7 +161,7 @@ class Discovery:
     """Labels of the selected participants."""
 
     def left_out(self) -> dict[str, str]:
-        """Return why participants have no run to process: label to reasons."""
+        """Return why participants have no scan to process: label to reasons."""
         served = {scan.entities.sub for scan in self.scans}
         reasons: dict[str, set[str]] = {p: set() for p in self.participants if p not in served}
         for file in self.files:
@@ -174,7 +174,7 @@ class Discovery:
         }
 
     def require_usable(self, *, confounds: bool) -> None:
-        """Refuse a derivative that holds no run to process or, if asked, no confounds at all.
+        """Refuse a derivative that holds no scan to process or, if asked, no confounds at all.
 
         Where only some runs lack their confounds, each of those fails by itself.
 
@@ -187,7 +187,7 @@ class Discovery:
             raise self.nothing_chosen()
         if confounds and not has_confounds(self.root):
             raise NeverMadeError(
-                f"{self.root} holds BOLD series, but for no run a confounds table "
+                f"{self.root} holds BOLD series, but for no scan a confounds table "
                 "(…_desc-confounds_timeseries.tsv): fMRIPrep ran with --level resampling, or "
                 "they were not copied.",
                 hint="Rerun fMRIPrep with --level full. Without confounds only "
@@ -215,7 +215,7 @@ class Discovery:
         reasons = sorted({file.why for file in self.files})
         if Refusal.NO_ATLAS in found:
             return AtlasError(
-                f"{self.root}: no run is in a space with an atlas ({'; '.join(reasons)}).",
+                f"{self.root}: no scan is in a space with an atlas ({'; '.join(reasons)}).",
                 hint="Install one with semantoks assets atlas, or name one with --atlas.",
             )
         return NothingSelectedError(

@@ -84,7 +84,7 @@ class Sources:
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """One run of one participant: an image in one space, or a parcel series."""
+    """One acquisition of one participant in one space, or a parcel series."""
 
     name: str
     """For messages; without suffix and extension"""

@@ -29,7 +29,7 @@ _LABELS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Selection(Strict):
-    """Which runs to take; an empty tuple means all.
+    """Which scans to take; an empty tuple means all.
 
     Labels may come as they are typed: with prefix, several in one, or as a file of labels; they
     are kept without.

@@ -1,4 +1,4 @@
-"""What is written: its names, columns and sidecars, which no other room of the app knows.
+"""What is written: its names, columns and sidecars, which other rooms of the app take from here.
 
 Columns of a scan's tables are in `derivatives` and `embedding`, of the cohort's in `group`, of
 task blocks in `task_tables`; names and places in `paths`, `dataset` and `status`; `scan_tables`

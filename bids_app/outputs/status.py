@@ -124,7 +124,7 @@ def write_fault(
 
 
 def read_status(path: Path) -> ScanRecord:
-    """Read the status of a run.
+    """Read the status of a scan.
 
     Raises
     ------

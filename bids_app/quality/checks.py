@@ -345,12 +345,12 @@ def flags(
     missing: BoolArray,
     in_atlas: BoolArray,
 ) -> dict[str, str]:
-    """Say what a user should look at before using the run.
+    """Say what a user should look at before using the scan.
 
     Parameters
     ----------
     numbers
-        Of the functions above, and the run's ``duration`` (s), ``interpolated_fraction``,
+        Of the functions above, and the scan's ``duration`` (s), ``interpolated_fraction``,
         ``degrees_of_freedom``, ``mask`` and ``tr_source``. What is absent raises no flag.
     n_samples
         Samples of the model series.
@@ -361,7 +361,7 @@ def flags(
 
     Returns
     -------
-    Text by code; empty for a run without remark.
+    Text by code; empty for a scan without remark.
     """
     found = [(limit.code, limit.exceeded(numbers)) for limit in LIMITS]
     found.append(("low_coverage", _coverage_text(numbers, missing, in_atlas)))

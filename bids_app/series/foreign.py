@@ -126,7 +126,7 @@ def read_series(
     SeriesError
         Values are missing in some frames of a parcel, or infinite.
     OutputsError
-        The outliers table beside our own series is damaged, or of another run.
+        The outliers table beside our own series is damaged, or of another scan.
     """
     if order is not None and order not in declared_orders():
         raise ScanError(f"--order {order}: expected one of {', '.join(declared_orders())}.")

@@ -62,7 +62,7 @@ class Confounds:
 
 
 def load_confounds(
-    scan: Scan, strategy: Strategy, *, dummy_scans: int | None, n_volumes: int
+    scan: Scan, strategy: Strategy, *, dummy_scans: int | None, n_frames: int
 ) -> Confounds:
     """Load the confounds of one scan.
 
@@ -74,7 +74,7 @@ def load_confounds(
         Columns and thresholds.
     dummy_scans
         Leading volumes to drop; None: those that fMRIPrep found in a non-steady state.
-    n_volumes
+    n_frames
         Volumes of the BOLD image: the table must have as many rows.
 
     Raises
@@ -95,10 +95,10 @@ def load_confounds(
             hint="Without confounds only --denoise-strategy none is possible.",
         )
     else:
-        table, meta, where = _empty_table(n_volumes), {}, scan.name
-    if len(table) != n_volumes:
+        table, meta, where = _empty_table(n_frames), {}, scan.name
+    if len(table) != n_frames:
         raise ScanError(
-            f"{where}: {len(table)} rows, but the image has {n_volumes} volumes.",
+            f"{where}: {len(table)} rows, but the image has {n_frames} volumes.",
             hint="Image and confounds are not of the same run, or one of them is truncated.",
         )
     return from_table(table, meta, strategy, dummy_scans=dummy_scans, where=where)
@@ -286,7 +286,7 @@ def _read_meta(path: Path | None, table: Path) -> dict[str, Any]:
         return read_json(path)
 
 
-def _empty_table(n_volumes: int) -> pd.DataFrame:
+def _empty_table(n_frames: int) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame(index=range(n_volumes))
+    return pd.DataFrame(index=range(n_frames))

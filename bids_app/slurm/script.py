@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TASK_S = 1800.0
 """Estimated work of a task: neither starting it nor losing it should matter."""
 _START_S = 600.0
-"""Until the first run: libraries and image come from a busy file system."""
+"""Until the first scan: libraries and image come from a busy file system."""
 _MARGIN = 4.0
 """Requested over estimated time: shared file systems are slower than a page cache."""
 _GROUP_S_PER_SCAN = 0.02
@@ -37,7 +37,7 @@ class Participant:
     seconds: float
     """Estimated work of one process"""
     memory_mb: float
-    """Largest estimate among the runs, beside their process"""
+    """Largest estimate among the scans, beside their process"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def array_script(
             "trap 'kill -TERM $child' TERM",
             "wait $child; code=$?",
             "while kill -0 $child 2>/dev/null; do wait $child; code=$?; done",
-            "# 1: runs failed and their status says why; the table of the cohort can be made.",
+            "# 1: scans failed and their status says why; the table of the cohort can be made.",
             "[ $code -eq 1 ] && exit 0",
             "exit $code",
             "",
@@ -139,12 +139,12 @@ def group_request(n_scans: int, *, sbatch_args: str) -> Request:
     return Request(n_cpus=1, memory_mb=_GROUP_MB, minutes=minutes, sbatch_args=sbatch_args)
 
 
-def participant_of(label: str, runs: Sequence[tuple[int, float]]) -> Participant:
-    """Estimate a participant from the file size (bytes) and the memory (MB) of each run."""
+def participant_of(label: str, sizes: Sequence[tuple[int, float]]) -> Participant:
+    """Estimate a participant from the file size (bytes) and the memory (MB) of each scan."""
     return Participant(
         label=label,
-        seconds=sum(scan_seconds(n_bytes) for n_bytes, _ in runs),
-        memory_mb=max(memory_mb for _, memory_mb in runs),
+        seconds=sum(scan_seconds(n_bytes) for n_bytes, _ in sizes),
+        memory_mb=max(memory_mb for _, memory_mb in sizes),
     )
 
 

@@ -47,7 +47,7 @@ class Survey:
     n_participants: int
     n_scans: int
     to_do: tuple[Participant, ...]
-    """Those with a run that is not done"""
+    """Those with a scan that is not done"""
     process_mb: float
     """What a process needs without a scan"""
 
@@ -88,11 +88,11 @@ def survey(options: RunOptions, *, atlas_needed: bool) -> Survey:
         for label, scans in by_label.items():
             left = [scan for scan in scans if not _is_done(scan, pipeline, options)]
             if left:
-                runs = [
+                sizes = [
                     (file_size(scan.sources.data), scan_memory_mb(scan.sources.data))
                     for scan in left
                 ]
-                to_do.append(participant_of(label, runs))
+                to_do.append(participant_of(label, sizes))
     if discovery is not None and not n_scans:
         raise discovery.nothing_chosen()
     return Survey(

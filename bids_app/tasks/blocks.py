@@ -1,4 +1,4 @@
-"""Embed the task blocks of an output folder's runs: a table of blocks, one of conditions."""
+"""Embed the task blocks of an output folder's scans: a table of blocks, one of conditions."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class BlocksSummary:
 
     paths: list[Path]
     n_blocks: int
-    n_runs: int
+    n_scans: int
     """With at least one block"""
     n_left_out: int
-    """Runs and events that gave no block; the status table has the reasons"""
+    """Scans and events that gave no block; the status table has the reasons"""
 
 
 def embed_blocks(
     output_dir: Path, bids_dir: Path, options: BlockOptions, embedder: Embedder
 ) -> BlocksSummary:
-    """Embed the blocks of all runs of an output folder that have events.
+    """Embed the blocks of all scans of an output folder that have events.
 
     Parameters
     ----------
@@ -50,17 +50,17 @@ def embed_blocks(
     Raises
     ------
     InputError, OutputsError
-        No events or no embedded runs.
+        No events or no embedded scans.
     NothingSelectedError
         No event gave a block; the message has the first reason.
     """
     files = find_events(bids_dir)
     tables: list[pd.DataFrame] = []
     left_out: list[dict[str, Any]] = []
-    for run in embedded_scans(output_dir):
-        keys = identify(run.columns)
+    for scan in embedded_scans(output_dir):
+        keys = identify(scan.columns)
         try:
-            table, lost = _embed_run(run, files, options, embedder)
+            table, lost = _embed_scan(scan, files, options, embedder)
         except (ScanError, SeriesError) as err:
             left_out.append(keys | {"reason": str(err)})
             continue
@@ -71,20 +71,20 @@ def embed_blocks(
         raise NothingSelectedError(
             f"{output_dir}: no event gave a block: {left_out[0]['reason']} (and "
             f"{len(left_out) - 1} more).",
-            hint="Are these the events of these runs, and --condition a trial_type of theirs?",
+            hint="Are these the events of these scans, and --condition a trial_type of theirs?",
         )
     blocks = pd.concat(tables, ignore_index=True)
     paths = write_all(block_files(output_dir, blocks, left_out, _settings(options), embedder.card))
     return BlocksSummary(
-        paths=paths, n_blocks=len(blocks), n_runs=len(tables), n_left_out=len(left_out)
+        paths=paths, n_blocks=len(blocks), n_scans=len(tables), n_left_out=len(left_out)
     )
 
 
-def _embed_run(
-    run: EmbeddedScan, files: list[Path], options: BlockOptions, embedder: Embedder
+def _embed_scan(
+    scan: EmbeddedScan, files: list[Path], options: BlockOptions, embedder: Embedder
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Return a row per block, and a row per event without one."""
-    path = events_of(run.record.entities, files)
+    path = events_of(scan.record.entities, files)
     if path is None:
         raise ScanError("no events file")
     events = read_events(path)
@@ -94,7 +94,7 @@ def _embed_run(
         raise ScanError(f"{path.name}: no event of the conditions")
     if options.merge_gap_s is not None:
         events = merge_events(events, gap_s=options.merge_gap_s)
-    series = model_series(run)
+    series = model_series(scan)
     spec = embedder.card.input_with(series.unit)
     blocks, lost = find_blocks(
         series, events, response=options.response, construction=options.construction, spec=spec
@@ -105,7 +105,7 @@ def _embed_run(
     embedding = embedder.embed_windows(
         block_windows(series, blocks, place=options.place, spec=spec)
     )
-    return block_table(identify(run.columns), blocks, embedding), reasons
+    return block_table(identify(scan.columns), blocks, embedding), reasons
 
 
 def _settings(options: BlockOptions) -> dict[str, Any]:

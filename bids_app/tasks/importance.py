@@ -1,4 +1,4 @@
-"""One table per network: every run of an output folder with all other networks masked."""
+"""One table per network: every scan of an output folder with all other networks masked."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 def embed_networks(output_dir: Path, embedder: Embedder) -> list[Path]:
     """Write ``group_desc-only<Network>_embedding.{tsv,json}`` for every network.
 
-    A run that lacks a network has no row in its table. A network that every run lacks has no
+    A scan that lacks a network has no row in its table. A network that every scan lacks has no
     table.
 
     Raises
     ------
     OutputsError
-        There is no embedded run, or one is damaged.
+        There is no embedded scan, or one is damaged.
     """
     rows: dict[str, list[pd.DataFrame]] = {name: [] for name in NETWORKS}
-    for run in embedded_scans(output_dir):
-        series = model_series(run)
+    for scan in embedded_scans(output_dir):
+        series = model_series(scan)
         spec = embedder.card.input_with(series.unit)
         found = embed_single_networks(
             window(series, spec), embedder.encoder, batch_size=embedder.batch_size
         )
         for name, embedding in found.items():
-            rows[name].append(network_row(run.columns, embedding))
+            rows[name].append(network_row(scan.columns, embedding))
     contents: dict[Path, bytes] = {}
     for name, tables in rows.items():
         if tables:

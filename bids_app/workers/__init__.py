@@ -1,3 +1,3 @@
-"""Work spread over processes within bounds, and its progress; knows nothing of scans or files."""
+"""Work spread over processes within bounds, and its progress; knows of scans only their sizes."""
 
 __all__ = ("processes", "progress", "resources")

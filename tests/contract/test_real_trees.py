@@ -228,7 +228,7 @@ def test_real_confounds_denoise_a_series_of_their_length(confounded, name):
     rng = np.random.default_rng(0)
     assert len(confounded) == 5
     for scan in confounded:
-        confounds = load_confounds(scan, load_strategy(name), dummy_scans=None, n_volumes=212)
+        confounds = load_confounds(scan, load_strategy(name), dummy_scans=None, n_frames=212)
         result = denoise(
             rng.normal(size=(212, 4)),
             tr_s=scan.tr_s,
@@ -245,7 +245,7 @@ def test_fmriprep_s_motion_outliers_follow_from_its_thresholds_in_every_scan(con
     object.__setattr__(strategy, "fd_threshold_mm", 0.5)
     object.__setattr__(strategy, "std_dvars_threshold", 1.5)
     for scan in confounded:
-        ours = load_confounds(scan, strategy, dummy_scans=0, n_volumes=212)
+        ours = load_confounds(scan, strategy, dummy_scans=0, n_frames=212)
         table = pd.read_csv(scan.sources.confounds, sep="\t", na_values="n/a")
         theirs = table.filter(regex="^motion_outlier").sum(axis=1) > 0
         np.testing.assert_array_equal(~ours.kept, theirs)

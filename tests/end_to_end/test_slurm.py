@@ -109,15 +109,15 @@ def test_what_failed_is_submitted_again_and_nothing_else(tmp_path, slurm, schedu
     data.scans[0].confounds.unlink()
     answer = slurm(data.root, out)
     assert answer.exit_code == 0, answer.output
-    assert "2 participants have runs to do" in answer.output
+    assert "2 participants have scans to do" in answer.output
     assert "--dependency=afterok:17 --kill-on-invalid-dep=yes" in (scheduler / "calls").read_text()
     assert not (scheduler / "failed").exists(), (scheduler / "log").read_text()
     assert list(group_status(out)) == ["failed", "embedded"]
     data.scans[0].confounds.write_bytes(table)
-    assert "1 participants have runs to do" in slurm(data.root, out).output
+    assert "1 participants have scans to do" in slurm(data.root, out).output
     assert list(group_status(out)) == ["embedded", "embedded"]
     answer = slurm(data.root, out, job=("--no-group",))
-    assert "0 participants have runs to do" in answer.output
+    assert "0 participants have scans to do" in answer.output
     assert len((scheduler / "calls").read_text().splitlines()) == 4
 
 

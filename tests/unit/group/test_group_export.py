@@ -102,7 +102,7 @@ def test_damaged_runs_are_all_named_and_the_last_export_stays(out) -> None:
         path.write_text(path.read_text().replace("\t", " ", 1))
     (gone,) = (out / "sub-06").rglob("*_embedding.json")
     gone.unlink()
-    with pytest.raises(InputError, match=r"3 run\(s\) cannot be exported") as caught:
+    with pytest.raises(InputError, match=r"3 scan\(s\) cannot be exported") as caught:
         export_group(out)
     assert all(f"sub-{sub}" in str(caught.value) for sub in ("01", "05", "06"))
     assert exported(out) == before

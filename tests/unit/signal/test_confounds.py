@@ -52,10 +52,10 @@ def rewrite(scan, change):
     table.to_csv(scan.sources.confounds, sep="\t", index=False, na_rep="n/a")
 
 
-def load(scan, strategy, *, n_volumes=30, dummy_scans=None):
+def load(scan, strategy, *, n_frames=30, dummy_scans=None):
     if isinstance(strategy, str):
         strategy = load_strategy(strategy)
-    return load_confounds(scan, strategy, dummy_scans=dummy_scans, n_volumes=n_volumes)
+    return load_confounds(scan, strategy, dummy_scans=dummy_scans, n_frames=n_frames)
 
 
 NEVER = 1e9  # a DVARS that no volume exceeds
@@ -339,9 +339,9 @@ def test_a_gap_in_a_column_that_is_not_used_is_no_matter(tmp_path):
     assert np.isnan(load(scan, "24P").std_dvars).all()
 
 
-def test_another_number_of_rows_than_volumes_is_an_error_with_both(tmp_path):
+def test_another_number_of_rows_than_frames_is_an_error_with_both(tmp_path):
     with pytest.raises(ScanError, match="30 rows, but the image has 31"):
-        load(make_scan(tmp_path), "none", n_volumes=31)
+        load(make_scan(tmp_path), "none", n_frames=31)
 
 
 @pytest.mark.parametrize(

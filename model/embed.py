@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from model.errors import ConfigError, SeriesError
-from model.networks import NETWORKS
+from model.networks import NETWORKS, parcel_names
 from model.preprocess import to_windows
 from model.series import EmbeddedSeries, ParcelSeries, ScanEmbedding, Windows
 
@@ -65,7 +65,8 @@ def embed_series(
     Raises
     ------
     SeriesError
-        If the series has the wrong shape, is too short, or no network has a signal.
+        If the series has the wrong shape or named columns in another order, is too short, or no
+        network has a signal.
     ConfigError
         If the encoder has no card.
 
@@ -82,6 +83,12 @@ def embed_series(
     >>> embedding.scan_vector().shape
     (2304,)
     """
+    names = [name for name in getattr(values, "columns", ()) if isinstance(name, str)]
+    if names and names != list(parcel_names()):
+        raise SeriesError(
+            "the table's columns are not the parcels in the model's order.",
+            hint="Order them by semantoks.parcel_names(), or pass an array whose order you know.",
+        )
     series = ParcelSeries(
         values=np.asarray(values),
         tr_s=tr_s,

@@ -137,6 +137,8 @@ def main(context: click.Context, /, **arguments: Any) -> int:
     """
     start_logging(arguments)
     if arguments["analysis_level"] == "group":
+        if arguments["dry_run"]:
+            raise click.UsageError("--dry-run is of the participant level; group embeds nothing.")
         return _export_group(arguments)
     options = resolve_options(arguments, config=config_text(context))
     from bids_app.participant import discover, run_participants

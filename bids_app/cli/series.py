@@ -10,7 +10,7 @@ import click
 from bids_app.cli.app import granted, outcome_lines, start_logging
 from bids_app.options import InvocationOptions, LogOptions
 from bids_app.series.options import SeriesOptions
-from model.cli.program import Command, build, config_file, config_text, options_of
+from model.cli.program import Command, FieldOption, build, config_file, config_text, options_of
 
 
 @click.command(cls=Command)
@@ -25,6 +25,7 @@ from model.cli.program import Command, build, config_file, config_text, options_
 @options_of(SeriesOptions)
 @click.option(
     "--atlas-label",
+    cls=FieldOption,  # into the file of options too
     metavar="LABEL",
     help="Where INPUT is a folder with series of several atlases: the label after seg- or atlas-.",
 )

@@ -6,6 +6,7 @@ tables. Words and order of it are in ``templates``.
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
     from bids_app.outputs.scan_tables import ScanTables
     from model.cohort.record import ScanRecord
+
+log = logging.getLogger(__name__)
 
 LOW_COVERAGE = 0.75
 """Parcels that are used although they lost more than a quarter are named."""
@@ -176,7 +179,7 @@ def participants_to_report(
     Raises
     ------
     InputError
-        There is none, or one that is wanted has none.
+        There is none.
     """
     if wanted is None:
         labels = sorted(folder.name.removeprefix("sub-") for folder in output_dir.glob("sub-*/"))
@@ -184,13 +187,15 @@ def participants_to_report(
         labels = list(dict.fromkeys(wanted))
     lacking = [label for label in labels if not statuses_below(output_dir / f"sub-{label}")]
     with_status = tuple(label for label in labels if label not in lacking)
-    if not with_status or (wanted is not None and lacking):
-        named = ", ".join(f"sub-{label}" for label in lacking) or "no participant"
+    named = ", ".join(f"sub-{label}" for label in lacking) or "no participant"
+    if not with_status:
         raise InputError(
-            f"{output_dir}: expected a *_{STATUS} of every participant to report on, found "
+            f"{output_dir}: expected a *_{STATUS} of the participants to report on, found "
             f"none ({named}).",
             hint="Run the participant level first: reports are made from what it wrote.",
         )
+    if wanted is not None and lacking:
+        log.warning("%d participants without a status have no report: %s", len(lacking), named)
     return with_status
 
 

@@ -167,9 +167,11 @@ class Processes:
     def __exit__(self, *_: object) -> None:
         """Stop all processes; they remove their temporary files."""
         for worker in self._workers:
-            # Idle, it is asked to end by its executor; at work, it unwinds.
             worker.executor.shutdown(wait=False)
-            worker.process.terminate()
+            # At work, it unwinds. Idle, its executor has asked it to end: a signal could meet it
+            # while the interpreter is on its way out, and leave a traceback.
+            if worker.busy_mb is not None:
+                worker.process.terminate()
         deadline = time.monotonic() + _GRACE_S
         for worker in self._workers:
             worker.process.join(max(0.0, deadline - time.monotonic()))

@@ -90,3 +90,15 @@ def test_the_resolved_options_given_back_do_the_same(config, tmp_path: Path) -> 
     assert options != replace(options, reports="with")
     assert config_text(parse("--config-file", path)) == path.read_text()
     assert (options.memory_mb, options.reports, options.signal.despike) == (1536, "none", False)
+
+
+def test_the_label_of_a_folder_s_atlas_is_written_and_taken(tmp_path) -> None:
+    from bids_app.cli.series import main as series
+
+    context = series.make_context(
+        "series", [str(tmp_path), "out", "--atlas-label", "Semantoks457"]
+    )
+    file = tmp_path / "config.toml"
+    file.write_text(config_text(context))
+    given = series.make_context("series", [str(tmp_path), "out", "--config-file", str(file)])
+    assert given.params["atlas_label"] == "Semantoks457"

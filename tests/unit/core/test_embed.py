@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from model.embed import embed_many_windows, embed_residual, embed_series, embed_windows
 from model.encoder import build_encoder
 from model.errors import ConfigError, SeriesError, TooShortError
-from model.networks import NETWORKS, network_columns
+from model.networks import NETWORKS, network_columns, parcel_names
 from model.preprocess import window
 from model.series import ParcelSeries, Windows
 from model.spec import CheckpointCard, EncoderSpec, InputSpec
@@ -299,3 +300,13 @@ def test_records_of_arrays_are_shown_by_shape_and_type(encoder):
         "ScanEmbedding(cls=float32 (2, 16), tokens=float32 (2, 9, 5, 16), valid=bool (2, 9, 5), "
         "start_s=float64 (2,), valid_fraction=float64 (2,), readout=('mean', 'cls'))"
     )
+
+
+def test_a_table_whose_names_stand_in_another_order_is_refused(encoder):
+    table = pd.DataFrame(series(), columns=list(parcel_names()))
+    whole = embed_series(table, tr_s=2.0, encoder=encoder)
+    assert np.array_equal(whole.cls, embed_series(series(), tr_s=2.0, encoder=encoder).cls)
+    with pytest.raises(SeriesError, match="order"):
+        embed_series(table[table.columns[::-1]], tr_s=2.0, encoder=encoder)
+    unnamed = pd.DataFrame(series())
+    assert np.array_equal(whole.cls, embed_series(unnamed, tr_s=2.0, encoder=encoder).cls)

@@ -385,15 +385,19 @@ def test_a_report_is_current_until_a_scan_ends_after_it(tmp_path) -> None:
     assert not is_current(tmp_path, "01")
 
 
-def test_participants_with_a_status_can_be_reported_on_and_others_are_named(tmp_path) -> None:
+def test_participants_with_a_status_can_be_reported_on_and_others_are_named(
+    tmp_path, caplog
+) -> None:
     with pytest.raises(InputError, match=r"no participant.*participant level"):
         participants_to_report(tmp_path)
     write_unembedded(tmp_path, make_scan(tmp_path, task="rest"), "failed", "damaged")
     (tmp_path / "sub-02").mkdir()
     assert participants_to_report(tmp_path) == ("01",)
     assert participants_to_report(tmp_path, ["01"]) == ("01",)
+    assert participants_to_report(tmp_path, ["01", "02", "03"]) == ("01",)
+    assert "sub-02, sub-03" in caplog.text
     with pytest.raises(InputError, match=r"\(sub-02, sub-03\)"):
-        participants_to_report(tmp_path, ["01", "02", "03"])
+        participants_to_report(tmp_path, ["02", "03"])
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"Status": "lost", "Entities": {}}'])

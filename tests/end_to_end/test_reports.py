@@ -50,12 +50,18 @@ def test_reports_that_are_current_are_made_again_only_when_asked(
     assert (out / "sub-01.html").read_text() != "spoilt"
 
 
-def test_reports_of_participants_without_outputs_are_one_clear_error(
+def test_reports_alone_name_participants_without_outputs_and_need_one_that_has_them(
     tmp_path, data, semantoks
 ) -> None:
     out = tmp_path / "out"
     semantoks(data.root, out, "participant", "--no-reports", "--participant-label", "01")
-    answer = semantoks(data.root, out, "participant", "--reports-only")
-    assert answer.exit_code == 16, answer.output
-    assert "sub-02" in answer.output
+    refused = semantoks(
+        data.root, out, "participant", "--reports-only", "--participant-label", "02"
+    )
+    assert refused.exit_code == 16, refused.output
+    assert "sub-02" in refused.output
     assert not list(out.glob("*.html"))
+    answer = semantoks(data.root, out, "participant", "--reports-only")
+    assert answer.exit_code == 0, answer.output
+    assert "no report: sub-02" in answer.output
+    assert [path.name for path in out.glob("*.html")] == ["sub-01.html"]

@@ -23,6 +23,11 @@ LOWEST_HIGH_PASS_HZ = 1e-4
 """A period of three hours: no scan holds slower ones, and the filter's design breaks down."""
 
 
+Reports: TypeAlias = Literal["with", "none", "only"]
+"""With the scans; not at all; of scans that were embedded earlier, and nothing else"""
+_MB = {"": 1.0, "k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0**2}
+
+
 def cutoff(words: str) -> float | None:
     """Read the edge of a filter in Hz; None where it is switched off.
 
@@ -97,12 +102,6 @@ class SignalOptions(Strict):
             )
         if high is not None and low is not None and high >= low:
             raise OptionsError(f"--high-pass {high} Hz must lie below --low-pass {low} Hz.")
-
-
-Reports: TypeAlias = Literal["with", "none", "only"]
-"""With the scans; not at all; of scans that were embedded earlier, and nothing else"""
-
-_MB = {"": 1.0, "k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0**2}
 
 
 def megabytes(words: str) -> float:

@@ -27,6 +27,16 @@ N_CORTEX, N_SUBCORTEX, N_CEREBELLUM = 400, 50, 7
 """Parcels of Schaefer-400, Tian S3 and Buckner-7, which stand in this sequence."""
 
 
+Float64Array = npt.NDArray[np.float64]
+NETWORK_CORRELATION = 0.10
+"""Of any two parcels of a network ..."""
+NEAR_CORRELATION = 0.20
+"""... and more between near ones, ..."""
+REACH_PARCELS = 8.0
+"""... decaying by e over this distance. Rounded averages over the STAGES development scans
+(docs/robustness.md): .30 at distance 0 and 1, .16 at 15."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parcel:
     """One row of the label table."""
@@ -84,17 +94,6 @@ def missing_networks(missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     (N,) true where the network's tokens must be masked.
     """
     return np.array([missing[network_columns(n)].mean() > 0.5 for n in NETWORKS])
-
-
-Float64Array = npt.NDArray[np.float64]
-
-NETWORK_CORRELATION = 0.10
-"""Of any two parcels of a network ..."""
-NEAR_CORRELATION = 0.20
-"""... and more between near ones, ..."""
-REACH_PARCELS = 8.0
-"""... decaying by e over this distance. Rounded averages over the STAGES development scans
-(docs/robustness.md): .30 at distance 0 and 1, .16 at 15."""
 
 
 @cache

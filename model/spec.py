@@ -22,6 +22,10 @@ Depth = Annotated[int, Limits(0, 1000, "from 0 to 1000")]
 Scales = Annotated[int, Limits(1, 16, "from 1 to 16")]
 
 
+CARD = "card.json"
+WEIGHTS = "weights.safetensors"
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputSpec(Strict):
     """The series a checkpoint was trained on."""
@@ -153,10 +157,6 @@ class CheckpointCard(Strict):
     def to_json(self) -> str:
         """Return the card as JSON, stable to the byte."""
         return json.dumps(asdict(self), indent=2) + "\n"
-
-
-CARD = "card.json"
-WEIGHTS = "weights.safetensors"
 
 
 def parcels_sha256() -> str:

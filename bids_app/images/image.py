@@ -84,13 +84,10 @@ def open_image(scan: Scan, installed: InstalledAtlas) -> Iterator[Image]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class NiftiImage:
-    """An `Image` of volumes."""
+class _OpenImage:
+    """What every `Image` knows from its header."""
 
-    file: NiftiFile
-    atlas: VolumeAtlas
-    installed: InstalledAtlas
-    kind: Literal["NIfTI"] = "NIfTI"
+    file: NiftiFile | CiftiFile
 
     @property
     def n_frames(self) -> int:
@@ -101,6 +98,16 @@ class NiftiImage:
     def tr_header_s(self) -> float | None:
         """Repetition time in seconds, by the header."""
         return self.file.tr_header_s
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NiftiImage(_OpenImage):
+    """An `Image` of volumes."""
+
+    file: NiftiFile
+    atlas: VolumeAtlas
+    installed: InstalledAtlas
+    kind: Literal["NIfTI"] = "NIfTI"
 
     def parcels(self, mask: Path | None, *, min_coverage: float) -> Parcellated:
         """Average the voxels of each parcel (`bids_app.images.nifti_parcels.parcellate`)."""
@@ -114,22 +121,12 @@ class NiftiImage:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class CiftiImage:
+class CiftiImage(_OpenImage):
     """An `Image` of grayordinates."""
 
     file: CiftiFile
     atlas: GrayordinateAtlas
     kind: Literal["CIFTI"] = "CIFTI"
-
-    @property
-    def n_frames(self) -> int:
-        """Volumes that were acquired."""
-        return self.file.n_frames
-
-    @property
-    def tr_header_s(self) -> float | None:
-        """Repetition time in seconds, by the header."""
-        return self.file.tr_header_s
 
     def parcels(self, mask: Path | None, *, min_coverage: float) -> Parcellated:  # noqa: ARG002
         """Average the grayordinates of each parcel; all lie in gray matter, whatever the mask."""

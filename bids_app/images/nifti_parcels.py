@@ -45,6 +45,9 @@ TOLERANCE_MM = 2.0
 MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 
 
+IntArray = npt.NDArray[np.int64]
+
+
 def check_space(path: Path, shape: tuple[int, int, int], affine: Affine, *, space: str) -> None:
     """Compare the grid of an image, which `path` names, with those of the templates.
 
@@ -106,9 +109,6 @@ def _inside(atlas: VolumeAtlas, shape: tuple[int, ...], grid: bytes) -> npt.NDAr
     """(X, Y, Z) where the atlas is on a grid, whose (4, 4) affine is given as bytes."""
     affine = np.frombuffer(grid).reshape(4, 4)
     return np.asarray(resample_nearest(atlas.labels, atlas.affine, shape, affine) > 0)
-
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from bids_app.inputs.entities import Entities
     from bids_app.inputs.selection import Selection
 
 # Confounds belong to a run, whatever space or combination of echoes its series is in.

@@ -36,6 +36,23 @@ _HALF = N_CORTEX // 2
 _SCHAEFER_17 = ((24, 35, 26, 23, 12, 28, 52), (23, 35, 26, 28, 12, 33, 43))
 
 
+BoolArray = npt.NDArray[np.bool_]
+GOOD_COVERAGE = 0.8
+"""Parcels below are counted."""
+CONSTANT = 1e-4
+"""Spread over magnitude below which a parcel is constant; the least of 22,400 real ones: 9e-4."""
+MEAN_LIMITS = (0.03, 4.0)
+"""Mean over the median of the parcels' means: beyond, one parcel is enough."""
+LOW_MEAN = 0.3
+"""The same ratio: below is dropout in a few parcels, a fault in many."""
+MANY_PARCELS = 0.1
+"""Share of the parcels from which on they are many."""
+MIN_SAMPLES = 60
+"""With fewer samples, correlations do not tell a wrong order (120 s at the model's rate)."""
+DIGITS = 6
+"""Decimals kept: the last bits of a correlation depend on the number of threads."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class OrderEvidence:
     """How well correlations agree with the labels, mean signal removed; docs/quality.md."""
@@ -152,24 +169,6 @@ def _unit(values: Float64Array) -> Float64Array:
     unit: Float64Array = np.full_like(centred, np.nan)
     np.divide(centred, norm, out=unit, where=varies)
     return unit
-
-
-BoolArray = npt.NDArray[np.bool_]
-
-GOOD_COVERAGE = 0.8
-"""Parcels below are counted."""
-CONSTANT = 1e-4
-"""Spread over magnitude below which a parcel is constant; the least of 22,400 real ones: 9e-4."""
-MEAN_LIMITS = (0.03, 4.0)
-"""Mean over the median of the parcels' means: beyond, one parcel is enough."""
-LOW_MEAN = 0.3
-"""The same ratio: below is dropout in a few parcels, a fault in many."""
-MANY_PARCELS = 0.1
-"""Share of the parcels from which on they are many."""
-MIN_SAMPLES = 60
-"""With fewer samples, correlations do not tell a wrong order (120 s at the model's rate)."""
-DIGITS = 6
-"""Decimals kept: the last bits of a correlation depend on the number of threads."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,15 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.floating]
 
 
+BoolArray = npt.NDArray[np.bool_]
+WIDTH = 720.0
+LEFT, PLOT = 75.6, 572.4
+"""Left edge and width of a plot over the whole figure."""
+TOP = 7.0
+MAX_COLUMNS = 400
+"""Columns of a carpet: with few colours, what keeps its PNG below 150 kB."""
+
+
 def thin(values: FloatArray, *, most: int) -> tuple[FloatArray, int]:
     """Average successive frames of (T, P) until at most `most` are left; tell how many each."""
     step = int(np.ceil(values.shape[0] / most))
@@ -117,15 +126,6 @@ def _token_means(
     count = valid.sum(axis=axis)
     total = np.where(valid, tokens, 0).sum(axis=axis, dtype=np.float64)
     return count, total / np.maximum(count, 1)
-
-
-BoolArray = npt.NDArray[np.bool_]
-WIDTH = 720.0
-LEFT, PLOT = 75.6, 572.4
-"""Left edge and width of a plot over the whole figure."""
-TOP = 7.0
-MAX_COLUMNS = 400
-"""Columns of a carpet: with few colours, what keeps its PNG below 150 kB."""
 
 
 def carpet(

@@ -47,6 +47,11 @@ LOW_COVERAGE = 0.75
 _RENDERING = ("space", "res", "den", "desc")
 
 
+_REFERENCE = re.compile(r"(doi:|arXiv:)([^\s;]*[^\s;.,)])")
+_SPACE = re.compile(r"\s+")
+_ADDRESS = {"doi:": "https://doi.org/", "arXiv:": "https://arxiv.org/abs/"}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReportScan:
     """How one scan ended, and its tables if it was embedded."""
@@ -148,11 +153,6 @@ def _read_scan(path: Path, record: ScanRecord, label: str, output_dir: Path) -> 
         files={str(name): quote(str(folder / str(name))) for name in record.outputs},
         problem=problem,
     )
-
-
-_REFERENCE = re.compile(r"(doi:|arXiv:)([^\s;]*[^\s;.,)])")
-_SPACE = re.compile(r"\s+")
-_ADDRESS = {"doi:": "https://doi.org/", "arXiv:": "https://arxiv.org/abs/"}
 
 
 def is_current(output_dir: Path, participant: str) -> bool:

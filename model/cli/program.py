@@ -42,6 +42,30 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+EXIT_CODES = {
+    0: "all that was asked for is done, was done, or is deliberately excluded",
+    1: "some of it failed, the rest is done; or the data cannot answer the question",
+    2: "usage: unknown option or label, options that exclude one another",
+    16: "the input is not a usable fMRIPrep derivative",
+    17: "unknown analysis level",
+    18: "the filters select nothing",
+    66: "the derivative holds no BOLD series, or no confounds",
+    73: "the output cannot be written",
+    78: "atlas, checkpoint or scheduler missing, damaged, or for something else",
+    130: "interrupted with Ctrl-C; as 143",
+    143: "terminated; nothing is left half-written, a second call goes on",
+}
+"""How every command of both programs ends; docs/usage.md has the same table."""
+EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
+_INTERRUPTED = "semantoks: interrupted; what is done is whole, call again to go on"
+_SETTINGS: dict[str, Any] = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 100,
+    # --n_cpus is --n-cpus: fMRIPrep has both spellings of all its options.
+    "token_normalize_func": lambda word: word.replace("_", "-"),
+}
+
+
 class FieldOption(click.Option):
     """An option that stands for a field of a settings class."""
 
@@ -230,31 +254,6 @@ def _toml(value: Any) -> str:
         value = str(value.resolve())
     # What JSON escapes in text, TOML reads.
     return json.dumps(value, ensure_ascii=False)
-
-
-EXIT_CODES = {
-    0: "all that was asked for is done, was done, or is deliberately excluded",
-    1: "some of it failed, the rest is done; or the data cannot answer the question",
-    2: "usage: unknown option or label, options that exclude one another",
-    16: "the input is not a usable fMRIPrep derivative",
-    17: "unknown analysis level",
-    18: "the filters select nothing",
-    66: "the derivative holds no BOLD series, or no confounds",
-    73: "the output cannot be written",
-    78: "atlas, checkpoint or scheduler missing, damaged, or for something else",
-    130: "interrupted with Ctrl-C; as 143",
-    143: "terminated; nothing is left half-written, a second call goes on",
-}
-"""How every command of both programs ends; docs/usage.md has the same table."""
-
-EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
-_INTERRUPTED = "semantoks: interrupted; what is done is whole, call again to go on"
-_SETTINGS: dict[str, Any] = {
-    "help_option_names": ["-h", "--help"],
-    "max_content_width": 100,
-    # --n_cpus is --n-cpus: fMRIPrep has both spellings of all its options.
-    "token_normalize_func": lambda word: word.replace("_", "-"),
-}
 
 
 class _Ends:

@@ -39,6 +39,11 @@ PEARSON, FISHER, WITHIN, TANGENT = (
 )
 
 
+RANDOM_SEEDS = (0, 1, 2)
+RANDOM, RANDOM_WHITENED = "random weights", "random weights, whitened"
+BEFORE = "before training"
+
+
 def connectivity(
     pieces: Sequence[npt.NDArray[np.floating]],
     scans: Sequence[npt.NDArray[np.floating]] | None = None,
@@ -80,11 +85,6 @@ def _covariance(series: npt.NDArray[np.floating]) -> Array:
     """(P, P) shrunk covariance of (T, P) series of variance 1, which is their correlation."""
     z = np.asarray(series, np.float64) - np.mean(series, axis=0, dtype=np.float64)
     return shrunk_covariance(z / np.sqrt((z**2).mean(axis=0)))
-
-
-RANDOM_SEEDS = (0, 1, 2)
-RANDOM, RANDOM_WHITENED = "random weights", "random weights, whitened"
-BEFORE = "before training"
 
 
 def connectivity_vectors(

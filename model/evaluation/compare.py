@@ -30,6 +30,10 @@ LARGEST_LIDAR = 4096
 """Vectors longer than this have no LiDAR: it needs a covariance of their features."""
 
 
+Scores = dict[str, dict[str, Array]]
+"""(S,) by set of vectors, by measure"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
     """One number."""
@@ -97,10 +101,6 @@ def measurements(
     found += _averaged(of_features, replicates)
     # A spectrum of one direction has no slope, and features that are constant no reliability.
     return [one for one in found if np.isfinite(one.value)]
-
-
-Scores = dict[str, dict[str, Array]]
-"""(S,) by set of vectors, by measure"""
 
 
 def _scores(

@@ -25,6 +25,15 @@ COLOURS = {"raw": "#d9822b", "standardised": "#1f5fa8"}
 IDENTIFICATION = "identification"
 
 
+Measure = Literal["cosine", "centred", "identified"]
+TITLES: dict[Measure, str] = {
+    "cosine": "cosine to the unperturbed scan",
+    "centred": "the same, mean over scans removed",
+    "identified": "identified in the other session, %",
+}
+COLOUR = "#1f5fa8"
+
+
 def write_report(found: Sequence[Measurement], settings: dict[str, Any], out: Path) -> list[Path]:
     """Write ``evaluation.tsv``, ``.json`` and ``.png``: all of them or none."""
     header = [f.name for f in fields(Measurement)]
@@ -116,15 +125,6 @@ def _identification(found: Sequence[Measurement]) -> list[Measurement]:
 
 def _text(one: Measurement) -> str:
     return f"{one.value:.1f} [{one.low:.0f}, {one.high:.0f}]"
-
-
-Measure = Literal["cosine", "centred", "identified"]
-TITLES: dict[Measure, str] = {
-    "cosine": "cosine to the unperturbed scan",
-    "centred": "the same, mean over scans removed",
-    "identified": "identified in the other session, %",
-}
-COLOUR = "#1f5fa8"
 
 
 def draw_robustness(rows: Sequence[Displacement]) -> bytes:

@@ -24,6 +24,11 @@ _DAMAGE = (
 )  # fmt: skip
 
 
+DELIMITERS = {".tsv": "\t", ".csv": ","}
+MISSING = ("n/a", "N/A", "NaN", "nan", "")
+_NAMES = {dict: "an object", list: "a list", str: "text", int: "a whole number", float: "a number"}
+
+
 class FileError(SemantoksError):
     """A file cannot be read or written, or is not what it should be.
 
@@ -105,10 +110,6 @@ def _words(err: Exception) -> str:
         return err.strerror
     text = repr(err) if isinstance(err, LookupError) else str(err)
     return " ".join(text.split()) or type(err).__name__
-
-
-DELIMITERS = {".tsv": "\t", ".csv": ","}
-MISSING = ("n/a", "N/A", "NaN", "nan", "")
 
 
 class TextTable(NamedTuple):
@@ -193,9 +194,6 @@ def read_columns(path: Path, *, text: Iterable[str]) -> dict[str, Any]:
     if twice:
         raise FileError(path, f"two columns are called {', '.join(twice[:8])}")
     return {name: table.column(name) for name in names}
-
-
-_NAMES = {dict: "an object", list: "a list", str: "text", int: "a whole number", float: "a number"}
 
 
 def read_text(path: Path) -> str:

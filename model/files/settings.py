@@ -33,6 +33,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
+_T = TypeVar("_T", bound="Strict")
+_WORDS = {
+    int: "a whole number",
+    float: "a finite number",
+    str: "text",
+    bool: "true or false",
+    NoneType: "nothing",
+    Path: "a path",
+}
+
+
 @dataclass(frozen=True)
 class Option:
     """A flag and what may follow it."""
@@ -73,17 +84,6 @@ def without_options(annotation: Any) -> tuple[Any, list[Option]]:
     for extra in extras:
         kind = kind if isinstance(extra, Option) else Annotated[kind, extra]
     return kind, [extra for extra in extras if isinstance(extra, Option)]
-
-
-_T = TypeVar("_T", bound="Strict")
-_WORDS = {
-    int: "a whole number",
-    float: "a finite number",
-    str: "text",
-    bool: "true or false",
-    NoneType: "nothing",
-    Path: "a path",
-}
 
 
 class Limits(NamedTuple):

@@ -39,6 +39,12 @@ if TYPE_CHECKING:
 METHOD = "finetuned"
 
 
+TARGETS = r"blocks\.\d+\.(attention\.(qkv|proj)|mlp\.[02])"
+"""The transformer's linear layers; tokenizers and norms stay as they are."""
+SCALE = 2
+"""Alpha over rank."""
+
+
 def run_finetune(
     data: Path,
     participants: Path,
@@ -173,12 +179,6 @@ def _score_saved(folder: Path, study: Study, epochs: list[Epoch], *, device: str
         scores=measure_subjects(predicted, study.labels, of="test"),
         predictions=predicted,
     )
-
-
-TARGETS = r"blocks\.\d+\.(attention\.(qkv|proj)|mlp\.[02])"
-"""The transformer's linear layers; tokenizers and norms stay as they are."""
-SCALE = 2
-"""Alpha over rank."""
 
 
 def require_library() -> None:

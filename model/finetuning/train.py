@@ -37,6 +37,15 @@ AUGMENTATION = ViewsConfig(pairing="scan", parcels_zeroed=(0.0, 0.0))
 """Level 1 of time, scale and noise, none of parcels (but the one that is always zeroed)."""
 
 
+_FIRST = (
+    "encoder.tokenizers.",
+    "encoder.mask_token",
+    "encoder.cls_token",
+    "encoder.network_embedding",
+)
+_LAST = ("encoder.norm.", "encoder.whitening.", "head.")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Crops:
     """Windows of some subjects."""
@@ -192,15 +201,6 @@ def _tensor(targets: npt.NDArray[np.float64], predictor: Predictor) -> Tensor:
     """Return indices as integers, numbers as floats: by that `loss_of` tells the tasks."""
     y = torch.from_numpy(targets)
     return y.float() if predictor.head.linear.out_features == 1 else y.long()
-
-
-_FIRST = (
-    "encoder.tokenizers.",
-    "encoder.mask_token",
-    "encoder.cls_token",
-    "encoder.network_embedding",
-)
-_LAST = ("encoder.norm.", "encoder.whitening.", "head.")
 
 
 def parameter_groups(

@@ -17,8 +17,6 @@ from model.series import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from torch import Tensor
-
     from model.pretraining.settings import ObjectiveConfig, PretrainConfig
 
 

@@ -41,6 +41,12 @@ FROM_ZERO = {"gradient_norm", "rankme_cls", "teacher_std"}
 """Whose distance from zero is what a reader looks for."""
 
 
+VALIDATION = "validation_"
+"""Prefix of held-out losses in the log."""
+DRAW_EVERY_S = 60.0
+"""Least time between two drawings of the curves: one costs a second."""
+
+
 def draw_curves(rows: Sequence[dict[str, float]], folder: Path) -> None:
     """Draw what the log holds to ``curves.png``.
 
@@ -76,12 +82,6 @@ def draw_curves(rows: Sequence[dict[str, float]], folder: Path) -> None:
     scratch = folder / f".{CURVES_FILE}.part"
     figure.savefig(scratch, format="png", dpi=100)
     scratch.replace(folder / CURVES_FILE)
-
-
-VALIDATION = "validation_"
-"""Prefix of held-out losses in the log."""
-DRAW_EVERY_S = 60.0
-"""Least time between two drawings of the curves: one costs a second."""
 
 
 def train(

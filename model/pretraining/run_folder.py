@@ -35,6 +35,11 @@ SHARDS_FOLDER = "shards"
 """Where an adaptation keeps its data, which it writes before all else."""
 
 
+LOG_FILE, STATE_FILE, FAILURE_FILE = "log.jsonl", "state.pt", "failed_batch.json"
+SHOWN = 5
+"""Members of a batch in a message."""
+
+
 def describe_data(shards: Shards, lists: Mapping[str, SubjectList]) -> dict[str, Any]:
     """Name the data to the byte: hashes of the index and of the lists of subjects."""
     description = shards.description
@@ -148,11 +153,6 @@ def git_revision() -> str | None:
     command = [git, "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or None
-
-
-LOG_FILE, STATE_FILE, FAILURE_FILE = "log.jsonl", "state.pt", "failed_batch.json"
-SHOWN = 5
-"""Members of a batch in a message."""
 
 
 class TrainingError(SemantoksError):

@@ -30,6 +30,15 @@ DENSE_GAIN = 10.0
 what is not."""
 
 
+N_POPULATIONS, N_SUBJECTS, N_SESSIONS = 60, 12, 2
+"""Simulated scans to fit to; two windows of each."""
+WINDOWS_PER_SCAN = 2
+LEAST_VARIANCE = 1e-6
+"""Share of the mean variance below which a direction holds rounding only."""
+SHRINKAGE = 0.3
+"""Of the whitening of random weights, where the card does not tell that of the checkpoint."""
+
+
 def begin(encoder: Encoder, init: str) -> None:
     """Make of random weights, in place, those that ``run.init`` names.
 
@@ -57,13 +66,6 @@ def _subtract_average(conv: StructuredConv) -> None:
         kernel.copy_(-average.expand_as(kernel))
     conv.fix_norm()
     conv.skip.copy_(-conv.taps().sum(dim=-1))
-
-
-N_POPULATIONS, N_SUBJECTS, N_SESSIONS = 60, 12, 2
-"""Simulated scans to fit to; two windows of each."""
-WINDOWS_PER_SCAN = 2
-LEAST_VARIANCE = 1e-6
-"""Share of the mean variance below which a direction holds rounding only."""
 
 
 def whiten(
@@ -153,10 +155,6 @@ def _mean_tokens(
         tokens = torch.cat([encoder(x.contiguous())[:, 1:] for x in windows])
     grid: Tensor = tokens.view(len(tokens), len(NETWORKS), -1, tokens.shape[-1])
     return grid.mean(dim=2)
-
-
-SHRINKAGE = 0.3
-"""Of the whitening of random weights, where the card does not tell that of the checkpoint."""
 
 
 def untrained(encoder: Encoder, *, seed: int) -> Encoder:

@@ -18,6 +18,10 @@ Pairing = Literal["scan", "sessions"]
 LostParcels = Literal["zeroed", "predicted"]
 
 
+MaskCounts = Literal["truncated", "rounded"]
+PUBLISHED_RATIO = (0.65, 0.85)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ViewsConfig(Strict):
     """Where the two views come from, and how they are corrupted. Ranges are of uniform draws."""
@@ -132,11 +136,6 @@ def _predict_lost(views: Tensor, lost: Tensor) -> Tensor:
 def _precision(network: str) -> Tensor:
     """(n, n) inverse of the correlation that a network's parcels have by their places."""
     return torch.from_numpy(np.linalg.inv(expected_correlation(network))).float()
-
-
-MaskCounts = Literal["truncated", "rounded"]
-
-PUBLISHED_RATIO = (0.65, 0.85)
 
 
 def slice_masks(

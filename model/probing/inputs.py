@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from model.spec import ReadoutPart
 
 
+_LOG = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GroupTable:
     """Embeddings of a cohort and the model that made them."""
@@ -130,9 +133,6 @@ def _refuse_scaled(values: FloatArray, *, where: Path) -> None:
             "table was scaled with the test subjects in it.",
             hint="Give the table as the group level wrote it; scaling is learned in each split.",
         )
-
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

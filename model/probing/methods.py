@@ -31,6 +31,10 @@ RANK_TOLERANCE = 1e-12
 """Share of the largest variance below which a direction is rounding; centring makes one."""
 
 
+WHITENED = "random-whitened-crops"
+"""Features that there are of a whitened checkpoint only"""
+
+
 def learn_scaling(train: Samples, *, standardize: bool) -> Learned:
     """Learn to centre features, and to scale rows to norm 1 on average.
 
@@ -144,9 +148,6 @@ class Method:
     settings: tuple[float, ...]
     """Learning rates or penalties; validation chooses, the first of equals."""
 
-
-WHITENED = "random-whitened-crops"
-"""Features that there are of a whitened checkpoint only"""
 
 _EACH = partial(learn_scaling, standardize=True)
 _WHOLE = partial(learn_scaling, standardize=False)

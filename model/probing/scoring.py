@@ -29,6 +29,9 @@ METRICS: dict[Task, tuple[str, ...]] = {
 }
 
 
+_LOG = logging.getLogger(__name__)
+
+
 class UndefinedError(ProbeError):
     """The subjects to be scored do not allow it."""
 
@@ -99,9 +102,6 @@ def _regression(
     if np.ptp(predicted) > 0:
         values["r"] = float(np.corrcoef(targets, predicted)[0, 1])
     return values | {"mae": float(np.abs(targets - predicted).mean())}
-
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

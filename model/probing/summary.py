@@ -27,6 +27,12 @@ CONFIDENCE = 0.95
 REFERENCE = "probe"
 
 
+COLOUR = "#1f5fa8"
+SPREAD = 0.4
+"""Over which the dots of a method are spread, in rows"""
+METRIC_NAMES = {"balanced_accuracy": "balanced accuracy", "r2": "R²"}
+
+
 def summarize(
     rows: Sequence[Row], splits: Sequence[Split], task: Task
 ) -> tuple[dict[str, dict[str, dict[str, float]]], dict[str, dict[str, dict[str, float]]]]:
@@ -89,12 +95,6 @@ def interval(values: Sequence[float], ratio: float) -> dict[str, float]:
         return {"n": n, "mean": mean, "sd": 0.0}
     half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd * math.sqrt(1 / n + ratio)
     return {"n": n, "mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
-
-
-COLOUR = "#1f5fa8"
-SPREAD = 0.4
-"""Over which the dots of a method are spread, in rows"""
-METRIC_NAMES = {"balanced_accuracy": "balanced accuracy", "r2": "R²"}
 
 
 def text_table(summary: Summary, differences: Summary, task: Task) -> str:

@@ -25,6 +25,14 @@ N_RESAMPLES = 2000
 SEED = 0
 
 
+SCORES = {
+    "window, raw, identification": "raw",
+    "window, standardised, identification": "standardised",
+}
+"""What is drawn; the table has the rest. The full scan saturates."""
+COLOURS = ("#1f5fa8", "#d9822b")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Law:
     """A straight line: gain = at_one + per_decade * log10(subjects)."""
@@ -87,14 +95,6 @@ def _resampled(
     drawn = lines[:, [0]] * at + lines[:, [1]]
     band = [(float(10**n), *percentiles(y)) for n, y in zip(at, drawn.T, strict=True)]
     return percentiles(lines[:, 0]), band
-
-
-SCORES = {
-    "window, raw, identification": "raw",
-    "window, standardised, identification": "standardised",
-}
-"""What is drawn; the table has the rest. The full scan saturates."""
-COLOURS = ("#1f5fa8", "#d9822b")
 
 
 def draw(

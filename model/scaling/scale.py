@@ -34,12 +34,17 @@ if TYPE_CHECKING:
 
     from model.encoder import Encoder
     from model.pretraining.settings import PretrainConfig
-    from model.scaling.grid import HeldOut, Plan
+    from model.scaling.grid import HeldOut
     from model.series import Windows
 
 
 READOUT = "networks"
 """Means per network: the readout that identifies best at every size (docs/pretraining.md)."""
+
+
+_LOG = logging.getLogger(__name__)
+Row = dict[str, Any]
+PLAN_FILE, ROWS_FOLDER, RUNS_FOLDER = "plan.json", "rows", "runs"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,11 +112,6 @@ def _from_outputs(folder: Path, recipe: PretrainConfig) -> RepeatedScans:
         keys=list(runs),
         windows=[window(model_series(run), recipe.input) for run in runs.values()],
     )
-
-
-_LOG = logging.getLogger(__name__)
-Row = dict[str, Any]
-PLAN_FILE, ROWS_FOLDER, RUNS_FOLDER = "plan.json", "rows", "runs"
 
 
 def run_scaling(config: Path, out: Path) -> list[Row]:

@@ -22,6 +22,11 @@ TINY = 1e-12
 """Smallest spread that is divided by."""
 
 
+EPSILON = 1e-7
+RIDGE = 1e-4
+"""Share of the mean within-scan variance that is added to it in every direction."""
+
+
 def identification(first: Array, second: Array) -> float:
     """Percent of subjects whose most similar vector of the other session is their own.
 
@@ -167,11 +172,6 @@ def _further(distance: Array, others: npt.NDArray[np.bool_]) -> Array:
     wins = (distance > own) + 0.5 * (distance == own)
     share = (wins * np.tile(others, (2, 2))).sum(axis=1) / (2 * (n - 1))
     return np.asarray((share[:n] + share[n:]) / 2)
-
-
-EPSILON = 1e-7
-RIDGE = 1e-4
-"""Share of the mean within-scan variance that is added to it in every direction."""
 
 
 def rankme(rows: Array) -> float:

@@ -197,7 +197,7 @@ def run_scan(scan: Scan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path)
             raise ScanError(f"{scan.name}: {scan.problem}")
         with open_image(scan, pipeline.atlas) as image:
             configuration = pipeline.configuration(image.atlas)
-            result = embed_scan(scan, image, pipeline)
+            result = embed_scan(scan, image, pipeline, configuration=configuration)
         qc, outputs = result.qc(), write_all(scan_files(result, output_dir))
     except Exception as err:  # noqa: BLE001 a bug met by one scan must not cost the others
         return write_fault(output_dir, scan, err, configuration=configuration, log_dir=log_dir)
@@ -206,7 +206,7 @@ def run_scan(scan: Scan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path)
     )
 
 
-def embed_scan(scan: Scan, image: Image, pipeline: Pipeline) -> ScanResult:
+def embed_scan(scan: Scan, image: Image, pipeline: Pipeline, *, configuration: str) -> ScanResult:
     """Take one scan from its open image to its embedding.
 
     Raises
@@ -256,5 +256,5 @@ def embed_scan(scan: Scan, image: Image, pipeline: Pipeline) -> ScanResult:
         card=embedder.card,
         strategy=pipeline.strategy,
         signal=signal,
-        configuration=pipeline.configuration(image.atlas),
+        configuration=configuration,
     )

@@ -16,6 +16,7 @@ from bids_app.report.style import (
     DROPPED,
     INK,
     LEVELS,
+    MISSING,
     NETWORK_COLOURS,
     OUTLIER,
     palette,
@@ -188,7 +189,7 @@ def coverage(share: FloatArray, used: BoolArray, *, minimum: float) -> Figure:
         part, kept = np.nan_to_num(share[columns]), used[columns]
         colour = NETWORK_COLOURS[network]
         axes.barh(row, part.mean(), height=0.72, color=colour, alpha=0.22)
-        for places, ink, width in ((part[kept], colour, 1.1), (part[~kept], OUTLIER, 1.6)):
+        for places, ink, width in ((part[kept], colour, 1.1), (part[~kept], MISSING, 1.6)):
             # One line for all ticks, interrupted in between.
             x = np.column_stack([places, places, np.full(places.size, np.nan)]).ravel()
             y = np.tile([row - 0.36, row + 0.36, np.nan], places.size)

@@ -22,9 +22,9 @@ _DAMAGE = (
     OSError, ValueError, TypeError, LookupError, EOFError, RecursionError,
     csv.Error, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
 )  # fmt: skip
-
-
 DELIMITERS = {".tsv": "\t", ".csv": ","}
+_DIGITS = 300
+"""Of a whole number, at most: more no float holds"""
 MISSING = ("n/a", "N/A", "NaN", "nan", "")
 _NAMES = {dict: "an object", list: "a list", str: "text", int: "a whole number", float: "a number"}
 
@@ -225,7 +225,7 @@ def read_json(path: Path, *, needs: Mapping[str, type] | None = None) -> dict[st
     text = read_text(path)
     try:
         with reading(path, "not readable as JSON"):
-            content = json.loads(text)
+            content = json.loads(text, parse_int=_whole_number)
     except FileError as fault:
         err = fault.__cause__
         if not isinstance(err, json.JSONDecodeError):
@@ -237,6 +237,13 @@ def read_json(path: Path, *, needs: Mapping[str, type] | None = None) -> dict[st
     for key, kind in (needs or {}).items():
         _check(path, content, key, kind)
     return content
+
+
+def _whole_number(digits: str) -> int:
+    """Refuse what no float holds: whoever computes with it would fail far from the file."""
+    if len(digits) > _DIGITS:
+        raise ValueError(f"a whole number of {len(digits)} digits")
+    return int(digits)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -98,6 +98,13 @@ def test_json_faults_say_where_and_why(tmp_path, text, place, cause):
     assert caught.value.place == place
 
 
+def test_a_whole_number_that_no_float_holds_is_a_fault_of_its_file(tmp_path):
+    path = tmp_path / "one.json"
+    path.write_text('{"RepetitionTime": 1' + "0" * 400 + "}")
+    with pytest.raises(FileError, match=r"one\.json: .*whole number of 401 digits"):
+        read_json(path)
+
+
 def test_cells_of_short_rows_are_empty_and_long_rows_are_faults(tmp_path):
     path = tmp_path / "x.tsv"
     path.write_text("a\tb\n\n1\n2\t3\n")

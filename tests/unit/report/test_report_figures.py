@@ -97,7 +97,7 @@ def test_coverage_marks_parcels_that_are_missing_and_counts_the_others() -> None
     share[CEREBELLUM[:3]], used[CEREBELLUM[:3]] = 0.1, False
     svg = style.inline_svg(figures.coverage(share, used, minimum=0.5), name="x", alt="x")
     assert f">{len(CEREBELLUM) - 3} of {len(CEREBELLUM)}</text>" in svg
-    assert style.OUTLIER in svg
+    assert style.MISSING in svg
 
 
 def test_a_description_cannot_inject_markup_and_names_keep_identifiers_apart() -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install everything the tests need into the active environment (or .venv) and run all checks.
-#     bash tools/check.sh           everything: about ten minutes on two cores
-#     bash tools/check.sh --fast    lint, types, contracts and unit tests, on what is installed: about one minute
+#     bash tools/check.sh           everything: about twelve minutes on two cores
+#     bash tools/check.sh --fast    lint, types, contracts and unit tests, on what is installed: about 80 seconds
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ -z "${VIRTUAL_ENV:-}" ] && [ -d .venv ]; then . .venv/bin/activate; fi

@@ -129,9 +129,10 @@ says '^semantoks [0-9]'
 version=$(cat "$scratch/log")
 expect 0 "--help" docker run "${strict[@]}" $image --help
 says 'Exit codes'
-for tool in assets demo model; do
-    expect 0 "semantoks-$tool --help" docker run "${strict[@]}" --entrypoint "semantoks-$tool" $image --help
+for command in assets demo series blocks importance slurm; do
+    expect 0 "$command --help" docker run "${strict[@]}" $image $command --help
 done
+expect 0 "semantoks-model --help" docker run "${strict[@]}" --entrypoint semantoks-model $image --help
 expect 0 "/version, and nothing of the build machine" docker run "${strict[@]}" --entrypoint sh $image -c \
     'echo "semantoks $(cat /version)"; test ! -e /etc/pip.conf && test ! -e /src && test ! -e /root/.cache'
 says "^$version\$"

@@ -88,7 +88,7 @@ say "SLURM $(sinfo --version | cut -d' ' -f2) is up on $host"
 
 # ---- 20 participants -------------------------------------------------------------------------------
 
-PYTHONPATH=$here/tests:$here "$python" - "$work" <<'END'
+PYTHONPATH=$here/tests/support:$here "$python" - "$work" <<'END'
 import sys
 from pathlib import Path
 import builders

@@ -5,24 +5,20 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import lzma
-import zipfile
-import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from model.errors import SemantoksError
+from model.files.content import not_a_file, not_fetched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-# All that readers raise on a file that is not what it should be: absent or not permitted;
-# wrong text, numbers or shapes; keys that are not there; damaged compression; nested too deep.
-_DAMAGE = (
-    OSError, ValueError, TypeError, LookupError, EOFError, RecursionError,
-    csv.Error, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
-)  # fmt: skip
 DELIMITERS = {".tsv": "\t", ".csv": ","}
+FETCH = "datalad get"
+"""The command that brings what a pointer stands for"""
+_WORDS = 200
+"""Characters of another's error, at most"""
 _DIGITS = 300
 """Of a whole number, at most: more no float holds"""
 MISSING = ("n/a", "N/A", "NaN", "nan", "")
@@ -64,27 +60,47 @@ class FileError(SemantoksError):
 
 
 @contextlib.contextmanager
-def reading(
-    path: Path, failure: str = "cannot be read", *, also: tuple[type[Exception], ...] = ()
-) -> Iterator[None]:
-    """Turn whatever a reader raises on a damaged file into a fault of that file.
+def reading(path: Path, failure: str = "cannot be read") -> Iterator[None]:
+    """Read a file of others: whatever goes wrong in there is a fault of the file.
+
+    The one boundary: no reader can be trusted to raise only what it documents, so the block
+    holds its call and nothing of ours.
 
     Parameters
     ----------
     failure
         Begins the cause; the reader's own words follow in parentheses.
-    also
-        What only this reader raises.
 
     Raises
     ------
     FileError
-        The file is absent or damaged.
+        The file is absent or damaged; its content was never fetched; or it is a pipe, socket or
+        device, for which nobody waits.
     """
-    caught: tuple[type[Exception], ...] = (*_DAMAGE, *also)
+    if kind := not_a_file(path):
+        raise FileError(path, f"expected a file, found {kind}")
+    if pointer := not_fetched(path):
+        raise FileError(
+            path, f"found {pointer}, not the file's content", hint=f"Fetch it: {FETCH} {path.name}"
+        )
+    with faults_of(path, failure):
+        yield
+
+
+@contextlib.contextmanager
+def faults_of(path: Path, failure: str = "cannot be read") -> Iterator[None]:
+    """Turn whatever is raised into a fault of a file; errors of ours stay what they are.
+
+    Raises
+    ------
+    FileError
+        With the words of what was raised.
+    """
     try:
         yield
-    except caught as err:
+    except SemantoksError:
+        raise
+    except Exception as err:  # any: to list types is to forget some
         raise FileError(path, f"{failure} ({_words(err)})") from err
 
 
@@ -106,10 +122,15 @@ def faults_as(
 
 
 def _words(err: Exception) -> str:
+    """Return the words of an error in a line; never much of a file, which may be quoted there."""
+    if isinstance(err, MemoryError):
+        return "needs more memory than there is"
+    if isinstance(err, RecursionError):
+        return "nested too deeply"
     if isinstance(err, OSError) and err.strerror:
         return err.strerror
-    text = repr(err) if isinstance(err, LookupError) else str(err)
-    return " ".join(text.split()) or type(err).__name__
+    text = " ".join((repr(err) if isinstance(err, LookupError) else str(err)).split())
+    return (text if len(text) <= _WORDS else f"{text[:_WORDS]} …") or type(err).__name__
 
 
 class TextTable(NamedTuple):
@@ -166,7 +187,7 @@ def read_columns(path: Path, *, text: Iterable[str]) -> dict[str, Any]:
     from pyarrow import csv as arrow_csv
     from pyarrow import parquet
 
-    with reading(path, "not a readable table", also=(pa.ArrowException,)):
+    with reading(path, "not a readable table"):
         if path.suffix == ".parquet":
             table = parquet.read_table(path)
         elif path.suffix in DELIMITERS:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from model.errors import ConfigError
-from model.files.read import FileError, reading
+from model.files.read import FileError, faults_of, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ def stamp(path: Path) -> Stamp:
     FileError
         The file is absent.
     """
-    with reading(path):
+    with faults_of(path):  # nothing is opened: of a pipe, too
         found = path.stat()
         return Stamp(found.st_size, found.st_mtime_ns)
 

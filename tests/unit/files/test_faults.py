@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,7 +33,7 @@ from model.files.write import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
 
 READERS = {
     "json": read_json,
@@ -141,11 +143,59 @@ def test_a_fault_becomes_the_callers_error_in_the_callers_words(tmp_path):
     assert isinstance(long.value.__cause__, FileError)
 
 
-def test_what_is_no_fault_of_a_file_passes_through(tmp_path):
-    with pytest.raises(ZeroDivisionError), faults_as(ScanError), reading(tmp_path):
-        1 / 0  # noqa: B018
+class _ReaderError(Exception):
+    """What no list of exceptions holds."""
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (_ReaderError("odd"), r"one\.bin: cannot be read \(odd\)"),
+        (_ReaderError(), "_ReaderError"),
+        (MemoryError(), "more memory than there is"),
+        (RecursionError("maximum depth"), "nested too deeply"),
+        (ValueError("a\n  b " + "x" * 999), r"a b x{196} …\)\.$"),
+        (StopIteration(), "StopIteration"),
+    ],
+)
+def test_whatever_a_reader_raises_is_a_fault_of_its_file(tmp_path, raised, said):
+    with pytest.raises(FileError, match=said), reading(tmp_path / "one.bin"):
+        raise raised
+
+
+def test_errors_of_ours_and_interrupts_pass_through(tmp_path):
     with pytest.raises(OptionsError), faults_as(ScanError), reading(tmp_path):
         raise OptionsError("of the caller's own")
+    with pytest.raises(KeyboardInterrupt), reading(tmp_path):
+        raise KeyboardInterrupt
+
+
+def test_nobody_waits_for_a_pipe_or_reads_a_device(tmp_path):
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    with pytest.raises(FileError, match="expected a file, found a named pipe"):
+        read_json(pipe)
+    with pytest.raises(FileError, match="found a device"):
+        read_json(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"/annex/objects/MD5E-s3--0.json\n", "a pointer of git-annex"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of git-lfs"),
+        (None, "a link that leads nowhere"),
+    ],
+)
+def test_content_that_was_never_fetched_is_named(tmp_path, content, said):
+    path = tmp_path / "x.tsv"
+    if content is None:
+        path.symlink_to("../.git/annex/objects/none")
+    else:
+        path.write_bytes(content)
+    with pytest.raises(FileError, match=said) as fault:
+        read_cells(path)
+    assert "datalad get x.tsv" in fault.value.hint
 
 
 def test_fingerprints_tell_files_apart(tmp_path):

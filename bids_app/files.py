@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = (
     "FLOAT_FORMAT", "json_bytes", "read_table", "remove_partial", "replacing", "table_bytes",
-    "write_all", "write_bytes",
+    "withdraw", "write_all", "write_bytes",
 )  # fmt: skip
 
 FLOAT_FORMAT = "%.8g"
@@ -86,6 +86,18 @@ def write_all(contents: Mapping[Path, bytes]) -> list[Path]:
 def write_bytes(path: Path, content: bytes) -> Path:
     """Write one file as `write_all` does."""
     return write_all({path: content})[0]
+
+
+def withdraw(path: Path) -> None:
+    """Remove a file for good, be it there or not (`model.files.write.withdraw`).
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    with faults_as(OutputError):
+        files.withdraw(path)
 
 
 @contextlib.contextmanager

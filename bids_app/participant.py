@@ -14,7 +14,6 @@ from bids_app.atlas.spaces import SPACES
 from bids_app.atlas.volumes import atlas_home, available_spaces, parcels_by_space
 from bids_app.embedder import open_embedder
 from bids_app.errors import AtlasError, ScanError
-from bids_app.files import write_all
 from bids_app.images.image import open_image
 from bids_app.inputs.discovery import find_scans
 from bids_app.inputs.locate import locate_derivative
@@ -198,11 +197,11 @@ def run_scan(scan: Scan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path)
         with open_image(scan, pipeline.atlas) as image:
             configuration = pipeline.configuration(image.atlas)
             result = embed_scan(scan, image, pipeline, configuration=configuration)
-        qc, outputs = result.qc(), write_all(scan_files(result, output_dir))
+        qc, files = result.qc(), scan_files(result, output_dir)
     except Exception as err:  # noqa: BLE001 a bug met by one scan must not cost the others
         return write_fault(output_dir, scan, err, configuration=configuration, log_dir=log_dir)
     return write_outcome(
-        output_dir, scan, "embedded", configuration=configuration, outputs=outputs, qc=qc
+        output_dir, scan, "embedded", configuration=configuration, files=files, qc=qc
     )
 
 

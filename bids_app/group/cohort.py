@@ -73,7 +73,7 @@ class Cohort:
     def _take(self, path: str, record: ScanRecord) -> None:
         scan = CohortScan(path, record)
         # What the tables do not say stays behind: half of the file.
-        kept = replace(record, inputs={}, outputs=())
+        kept = replace(record, inputs={}, outputs={})
         self.waiting.write(json.dumps((path, kept.as_json())).encode() + b"\n")
         self.columns.note(scan)
         self.n_scans += 1

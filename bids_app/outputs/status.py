@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from bids_app import __version__
 from bids_app.errors import AppError, InputError, ScanExcludedError
-from bids_app.files import json_bytes, write_bytes
+from bids_app.files import json_bytes, withdraw, write_all, write_bytes
 from bids_app.outputs.paths import output_path
 from model.cohort.names import STATUS
 from model.cohort.record import ScanRecord, read_record
 from model.errors import CheckpointError, SemantoksError
 from model.files.read import FileError, faults_as
-from model.files.write import stamp, tsv_bytes
+from model.files.write import Digest, stamp, tsv_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from bids_app.inputs.scan import Scan
@@ -58,8 +58,8 @@ def input_fingerprint(scan: Scan) -> dict[str, str]:
 def unchanged(output_dir: Path, scan: Scan) -> ScanOutcome | None:
     """Return how an earlier invocation ended a scan if its files are still the same, else None.
 
-    Those that it was made from, and every output is there. Whether it would be done in the same
-    way is told by `ScanRecord.configuration`. Failures are always tried again.
+    Those that it was made from, and those that were made of it. Whether it would be done in the
+    same way is told by `ScanRecord.configuration`. Failures are always tried again.
     """
     path = status_path(output_dir, scan)
     try:
@@ -69,7 +69,7 @@ def unchanged(output_dir: Path, scan: Scan) -> ScanOutcome | None:
     holds = (
         record.status != "failed"
         and record.inputs == input_fingerprint(scan)
-        and all((path.parent / str(name)).is_file() for name in record.outputs)
+        and not record.differing(path.parent)
     )
     return ScanOutcome(scan=scan, record=record, fresh=False) if holds else None
 
@@ -81,10 +81,27 @@ def write_outcome(
     *,
     reason: str = "",
     configuration: str = "",
-    outputs: Sequence[Path] = (),
+    files: Mapping[Path, bytes] | None = None,
     qc: Mapping[str, Any] | None = None,
 ) -> ScanOutcome:
-    """Write the status of a scan; its presence says that the listed outputs are whole."""
+    """Write what was made of a scan, and its status; its presence says that these are whole.
+
+    Parameters
+    ----------
+    files
+        Content of all outputs by path; the status that says what they were is gone before any
+        is replaced.
+
+    Raises
+    ------
+    OutputError
+        Something cannot be written.
+    """
+    files = files or {}
+    path = status_path(output_dir, scan)
+    if files:
+        withdraw(path)
+        write_all(files)
     record = ScanRecord(
         status=status,
         reason=reason,
@@ -93,10 +110,10 @@ def write_outcome(
         configuration=configuration,
         software=f"semantoks {__version__}",
         inputs=input_fingerprint(scan),
-        outputs=[output.name for output in outputs],
+        outputs={path.name: Digest.of(content) for path, content in files.items()},
         qc=qc or {},
     )
-    write_bytes(status_path(output_dir, scan), json_bytes(record.as_json()))
+    write_bytes(path, json_bytes(record.as_json()))
     return ScanOutcome(scan=scan, record=record)
 
 

@@ -150,7 +150,7 @@ def _read_scan(path: Path, record: ScanRecord, label: str, output_dir: Path) -> 
         label=label,
         record=record,
         tables=tables,
-        files={str(name): quote(str(folder / str(name))) for name in record.outputs},
+        files={name: quote(str(folder / name)) for name in record.outputs},
         problem=problem,
     )
 

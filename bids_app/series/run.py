@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bids_app.errors import OptionsError, ScanError
-from bids_app.files import write_all
 from bids_app.invocation import report_scans, run_scans
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.status import ScanOutcome, unchanged, write_fault, write_outcome
@@ -76,13 +75,13 @@ def run_scan(
     configuration = options.configuration(embedder.card)
     try:
         result = embed_foreign(scan, options, embedder)
-        qc, outputs = result.qc(), write_all(series_files(result, output_dir))
+        qc, files = result.qc(), series_files(result, output_dir)
     except Exception as err:  # noqa: BLE001 a bug met by one series must not cost the others
         return write_fault(output_dir, scan, err, configuration=configuration, log_dir=log_dir)
     for code, text in qc["flags"].items():
         log.warning("%s: %s: %s", scan.name, code, text)
     return write_outcome(
-        output_dir, scan, "embedded", configuration=configuration, outputs=outputs, qc=qc
+        output_dir, scan, "embedded", configuration=configuration, files=files, qc=qc
     )
 
 

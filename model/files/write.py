@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import os
 import tempfile
 import uuid
 from functools import cache
@@ -58,6 +59,27 @@ def file_sha256(path: Path) -> str:
 def text_sha256(text: str) -> str:
     """Hash text as UTF-8."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Digest(NamedTuple):
+    """A file's size and hash: where both are the same, the content is."""
+
+    size: int
+    """Bytes."""
+    sha256: str
+
+    @classmethod
+    def of(cls, content: bytes) -> Digest:
+        """Take those of a file that holds `content`."""
+        return cls(len(content), hashlib.sha256(content).hexdigest())
+
+    def is_of(self, path: Path) -> bool:
+        """Tell whether a file is there, and this is its size and hash."""
+        try:
+            # Most that differ do so in size, and need not be read.
+            return stamp(path).size == self.size and file_sha256(path) == self.sha256
+        except FileError:
+            return False
 
 
 class ResultError(FileError):
@@ -116,6 +138,28 @@ def write_whole(contents: Mapping[Path, bytes]) -> list[Path]:
             if not _holds(path, content):
                 renames.enter_context(replacing(path)).write_bytes(content)
     return list(contents)
+
+
+def withdraw(path: Path) -> None:
+    """Remove a file that says something of others, be it there or not, before these change.
+
+    Raises
+    ------
+    ResultError
+        The folder cannot be written.
+    """
+    try:
+        path.unlink()
+        # So that no crash of the machine brings it back beside other files.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as err:
+        raise _unwritable(path, err) from err
 
 
 def remove_partial(folder: Path, tag: str) -> None:

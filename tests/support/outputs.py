@@ -29,6 +29,9 @@ def write_run(out: Path, sub: str, *, seed: int, dim: int = 2, **changes: Any) -
         "Entities": {"sub": sub, "task": "rest", "space": "MNI152NLin6Asym", "desc": "preproc"},
         "Source": f"bids:preprocessed:sub-{sub}/func/sub-{sub}_task-rest_bold.nii.gz",
         "ConfigurationHash": "0123456789abcdef-01234567",
+        "SoftwareVersion": "semantoks 0",
+        "Inputs": {},
+        "Outputs": {},
         "QC": {"n_volumes": 300, "tr": 2.0, "mean_fd": 0.1 + seed, "flags": {}},
     }
     path.write_text(json.dumps(status | changes))

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from bids_app.errors import InputError
-from bids_app.files import write_all
 from bids_app.images.parcels import Coverage, Parcellated
 from bids_app.inputs.entities import Entities
 from bids_app.inputs.scan import Scan, Sources
@@ -142,10 +141,9 @@ def make_result(
 
 
 def write_embedded(out: Path, result: ScanResult) -> None:
-    outputs = write_all(scan_files(result, out))
     write_outcome(
         out, result.scan, "embedded",
-        configuration=result.configuration, outputs=outputs, qc=result.qc(),
+        configuration=result.configuration, files=scan_files(result, out), qc=result.qc(),
     )  # fmt: skip
 
 
@@ -331,8 +329,9 @@ def test_labels_in_a_status_cannot_inject_markup(tmp_path) -> None:
     scan = make_scan(tmp_path, task="rest")
     path = write_unembedded(tmp_path, scan, "failed", "damaged")
     record = json.loads(path.read_text())
-    record["Entities"]["task"] = record["Source"] = record["ConfigurationHash"] = f"'\">{ATTACK}"
-    record["Outputs"] = [f"'\">{ATTACK}", "javascript:alert(3)"]
+    record["Source"] = record["ConfigurationHash"] = record["Reason"] = f"'\">{ATTACK}"
+    name = path.name.replace("_status.json", f"_'\">{ATTACK.replace('/', '')}")
+    record["Outputs"] = {name: {"Size": 1, "SHA256": 64 * "0"}}
     path.write_text(json.dumps(record))
     tags = Tags(write_report(tmp_path, "01").read_text(encoding="utf-8"))
     assert not {"img", "script"} & {tag for tag, _ in tags.found}

@@ -3,4 +3,4 @@
 Reads names and sidecars; opens no image and no table.
 """
 
-__all__ = ("discovery", "eligible", "entities", "locate", "scan", "selection")
+__all__ = ("discovery", "eligible", "entities", "locate", "scan", "selection", "sidecars")

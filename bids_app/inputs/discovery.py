@@ -25,10 +25,12 @@ from bids_app.inputs.locate import (
     OLD_BOLD,
     func_names,
     has_confounds,
+    names_in,
     participant_labels,
     unreadable_labels,
 )
 from bids_app.inputs.scan import Reason, Refusal
+from bids_app.inputs.sidecars import levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -53,7 +55,7 @@ class Index:
     passing: frozenset[Path]
     """Files that the filter lets through."""
     folders: Mapping[Path, tuple[Path, ...]]
-    """All files by folder."""
+    """All files of the ``func`` folders, and what lies in the folders above them, by folder."""
 
 
 def index_func(root: Path, participants: Sequence[str], filters: Mapping[str, Any]) -> Index:
@@ -99,6 +101,8 @@ def index_func(root: Path, participants: Sequence[str], filters: Mapping[str, An
     folders: dict[Path, list[Path]] = {}
     for name in layout.files:
         folders.setdefault(Path(name).parent, []).append(Path(name))
+    for above in {folder for func in folders for folder in levels(func, root)[:-1]}:
+        folders[above] = [above / name for name in names_in(above)]  # sidecars are inherited
     return Index(
         old=tuple(Path(name) for name in layout.files if OLD_BOLD.search(name)),
         bold=tuple(sorted(Path(name) for name in bold)),
@@ -276,7 +280,7 @@ def find_scans(
         elif never := why_never(path, parsed[0], spaces=preferred_spaces, selection=selection):
             files.append(_refused(root, path, parsed[0], never))
         else:
-            scan = scan_of(path, parsed[0], index.folders[path.parent], root=root)
+            scan = scan_of(path, parsed[0], index.folders, root=root)
             runs.setdefault(scan.entities.run_stem, []).append(scan)
     for label in selection.unmatched(
         [p[0] for path in index.bold if (p := parse_name(path.name))]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from bids_app.atlas.spaces import FSLR, SPACES, atlas_key
 from bids_app.inputs.entities import Entities, parse_name, split_name
 from bids_app.inputs.scan import CIFTI_ENDING, Reason, Refusal, Scan, Sources
-from model.files.read import FileError, read_json
+from bids_app.inputs.sidecars import merged, sidecars_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,16 +20,20 @@ if TYPE_CHECKING:
 _NOT_OF_THE_RUN = ("space", "cohort", "res", "den", "hemi", "desc", "echo", "part")
 
 
-def scan_of(image: Path, entities: Entities, folder: Iterable[Path], *, root: Path) -> Scan:
-    """Match mask, confounds and sidecars of one BOLD image among the files of its folder.
+def scan_of(
+    image: Path, entities: Entities, files: Mapping[Path, Sequence[Path]], *, root: Path
+) -> Scan:
+    """Match mask, confounds and sidecars of one BOLD image among the files of its dataset.
+
+    Mask and confounds lie in its folder; sidecars are inherited from those above it too.
 
     A file that is absent is None; one that is ambiguous, damaged or not fetched is a
     ``problem``, since to go on without it would silently change the result.
     """
-    paths = sorted(folder)
+    paths = files[image.parent]
     masks = _masks_of(entities, paths) or _masks_of(replace(entities, echo=None), paths)
     confounds = _best_confounds(entities, paths)
-    sidecars = _sidecars(entities, paths)
+    sidecars = sidecars_of(entities, image.parent, root, files)
     problems = []
     if len(masks) > 1:
         problems.append(f"several masks match: {_names(masks)}")
@@ -40,11 +44,10 @@ def scan_of(image: Path, entities: Entities, folder: Iterable[Path], *, root: Pa
         for path in (*masks[:1], *sidecars)
         if not path.exists()
     ]
-    metadata, fault = _merged(path for path in sidecars if path.exists())
+    metadata, fault = merged(path for path in sidecars if path.exists())
     problems += [fault] if fault else []
     tsv = confounds[0] if len(confounds) == 1 else None
     meta = tsv and tsv.with_name(tsv.name.partition(".")[0] + ".json")
-    exact = image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
     scan = Scan(
         name=image.name.rpartition("_")[0],
         entities=entities,
@@ -55,7 +58,7 @@ def scan_of(image: Path, entities: Entities, folder: Iterable[Path], *, root: Pa
             mask=masks[0] if len(masks) == 1 else None,
             confounds=tsv,
             confounds_json=meta if meta in paths else None,
-            sidecar=exact if exact in sidecars else (sidecars[-1] if sidecars else None),
+            sidecars=tuple(sidecars),
         ),
     )
     given = metadata.get("RepetitionTime")
@@ -107,31 +110,6 @@ def _best_confounds(entities: Entities, paths: Iterable[Path]) -> list[Path]:
 
 def _run_part(entities: Entities) -> dict[str, str]:
     return {k: v for k, v in entities.present().items() if k not in _NOT_OF_THE_RUN}
-
-
-def _sidecars(entities: Entities, paths: Iterable[Path]) -> list[Path]:
-    """Return the JSON files of the folder that apply by inheritance, most general first."""
-    own = entities.present().items()
-    found: list[tuple[int, Path]] = []
-    for path in paths:
-        parsed = parse_name(path.name)
-        # fMRIPrep 20-22 wrote a second file beside CIFTI series: …_bold.dtseries.json.
-        if parsed is not None and parsed[1:] in (("bold", ".json"), ("bold", ".dtseries.json")):
-            labels = parsed[0].present().items()
-            if labels <= own:
-                found.append((len(labels), path))
-    return [path for _, path in sorted(found)]
-
-
-def _merged(sidecars: Iterable[Path]) -> tuple[dict[str, Any], str | None]:
-    """Read sidecars, the later ones leading; name the first that is no JSON object."""
-    merged: dict[str, Any] = {}
-    for path in sidecars:
-        try:
-            merged |= read_json(path)
-        except FileError as fault:
-            return merged, fault.sentence(where=path.name).removesuffix(".")
-    return merged, None
 
 
 def _names(paths: Iterable[Path]) -> str:

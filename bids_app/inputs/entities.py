@@ -77,15 +77,25 @@ def split_name(filename: str) -> tuple[dict[str, str], str, str] | None:
     None where the name is not ``sub-<label>[_<key>-<label>…]_<suffix>.<extension>``: a
     label with a hyphen, a word without a key, a key that occurs twice.
     """
+    parts = split_labels(filename)
+    return parts if parts and parts[0] and filename.startswith("sub-") else None
+
+
+@lru_cache(maxsize=1 << 14)  # every series of a folder is matched against all its names
+def split_labels(filename: str) -> tuple[dict[str, str], str, str] | None:
+    """Split a name as `split_name` does, also one of several participants: ``task-x_bold.json``.
+
+    Returns
+    -------
+    None where the name is not ``[<key>-<label>_…]<suffix>.<extension>``.
+    """
     *words, ending = filename.split("_")
     pairs = [_PAIR.fullmatch(word) for word in words]
     last = _ENDING.fullmatch(ending)
-    if last is None or not pairs or None in pairs:
+    if last is None or None in pairs:
         return None
     entities = {pair[1]: pair[2] for pair in pairs if pair is not None}
-    if len(entities) < len(words) or not filename.startswith("sub-"):
-        return None
-    return entities, last[1], last[2]
+    return (entities, last[1], last[2]) if len(entities) == len(words) else None
 
 
 @lru_cache(maxsize=1 << 14)  # every series of a folder is matched against all its names

@@ -30,7 +30,7 @@ def participant_labels(root: Path) -> list[str]:
 
     Only the folder's list of names is read: a participant's own entry is never opened.
     """
-    names = (_SUBJECT.fullmatch(name) for name in _names(root))
+    names = (_SUBJECT.fullmatch(name) for name in names_in(root))
     return sorted(name[1] for name in names if name)
 
 
@@ -41,7 +41,7 @@ def unreadable_labels(root: Path) -> list[str]:
     """
     return sorted(
         name
-        for name in _names(root)
+        for name in names_in(root)
         if name.startswith("sub-") and "." not in name and not _SUBJECT.fullmatch(name)
     )
 
@@ -154,12 +154,19 @@ def func_names(root: Path, label: str) -> Iterator[list[str]]:
         A folder cannot be listed.
     """
     subject = root / f"sub-{label}"
-    sessions = sorted(name for name in _names(subject) if name.startswith("ses-"))
+    sessions = sorted(name for name in names_in(subject) if name.startswith("ses-"))
     for folder in (subject, *(subject / name for name in sessions)):
-        yield _names(folder / "func")
+        yield names_in(folder / "func")
 
 
-def _names(folder: Path) -> list[str]:
+def names_in(folder: Path) -> list[str]:
+    """List a folder; empty where there is none.
+
+    Raises
+    ------
+    InputError
+        It cannot be listed.
+    """
     try:
         return [path.name for path in folder.iterdir()]
     except (FileNotFoundError, NotADirectoryError):
@@ -230,7 +237,7 @@ def _refusal(root: Path, kind: Kind) -> AppError:
     if wrong:
         found = f"holds {len(wrong)} sub-* folders, but none with a BIDS label ({wrong[0]}, …)"
     else:
-        found = "holds no sub-* folder" if _names(root) else "is empty"
+        found = "holds no sub-* folder" if names_in(root) else "is empty"
     return InputError(
         f"{root} {found}: expected the output folder of fMRIPrep.",
         hint="Give the folder that holds sub-<label>; a label has letters and digits only."

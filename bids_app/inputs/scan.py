@@ -74,11 +74,12 @@ class Sources:
     mask: Path | None = None
     confounds: Path | None = None
     confounds_json: Path | None = None
-    sidecar: Path | None = None
+    sidecars: tuple[Path, ...] = ()
+    """All that apply to the image by inheritance, most general first"""
 
     def files(self) -> tuple[Path, ...]:
         """Return those there are."""
-        listed = (self.data, self.mask, self.confounds, self.confounds_json, self.sidecar)
+        listed = (self.data, self.mask, self.confounds, self.confounds_json, *self.sidecars)
         return tuple(path for path in listed if path is not None)
 
 

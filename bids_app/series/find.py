@@ -151,7 +151,7 @@ def _series_of(path: Path, root: Path) -> Iterable[Scan]:
                 row=row,
                 key=key,
                 confounds=own_outliers(path),
-                sidecar=sidecar if sidecar.is_file() else None,
+                sidecars=(sidecar,) if sidecar.is_file() else (),
             ),
             root=root,
             problem=problem,

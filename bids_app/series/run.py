@@ -116,7 +116,7 @@ def run_series(
     scans = find_series(paths)
     if invocation.reports == "only":
         return report_scans(scans, output_dir, invocation)
-    if options.tr_s is None and not any(scan.sources.sidecar for scan in scans):
+    if options.tr_s is None and not any(scan.sources.sidecars for scan in scans):
         raise OptionsError(
             f"no repetition time: no --tr, and none of {len(paths)} files has a JSON of the same "
             "name with RepetitionTime or SamplingFrequency.",

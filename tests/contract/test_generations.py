@@ -218,7 +218,7 @@ def test_every_run_has_its_own_files_and_every_other_series_its_reason(
             scan.sources.mask,
             scan.sources.confounds,
             scan.sources.confounds_json,
-            scan.sources.sidecar,
+            scan.sources.sidecars[-1] if scan.sources.sidecars else None,
             scan.tr_s,
         )
         for scan in scans
@@ -285,7 +285,7 @@ def test_a_run_of_bold_alone_is_taken_with_nothing_made_up(tmp_path, name):
     for scan in discovery.scans:
         others = (scan.sources.mask, scan.sources.confounds, scan.sources.confounds_json)
         assert others == (None, None, None)
-        assert (scan.sources.sidecar, scan.tr_s, scan.problem) == (None, None, None)
+        assert (scan.sources.sidecars, scan.tr_s, scan.problem) == ((), None, None)
     with pytest.raises(NeverMadeError) as caught:
         discovery.require_usable(confounds=True)
     assert caught.value.exit_code == 66
@@ -320,7 +320,7 @@ def test_a_run_that_lost_its_files_takes_none_of_its_neighbours(tmp_path, run):
     ]
     bold = path_of(tmp_path, "nlin6", f"{run}_{space}_desc-preproc_bold.nii.gz")
     neighbours = [path for path in names if path.parent == folder]
-    found = scan_of(bold, parse_name(bold.name)[0], neighbours, root=bold.parent)
+    found = scan_of(bold, parse_name(bold.name)[0], {folder: neighbours}, root=folder)
     assert found.sources.mask is None
     # Whether a run's name holds part-mag is the one thing in which its confounds may differ.
     twins = {"task-rest": "task-rest_part-mag", "task-rest_part-mag": "task-rest"}

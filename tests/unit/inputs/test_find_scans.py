@@ -30,7 +30,7 @@ def test_a_run_is_chosen_with_mask_confounds_and_sidecar(tmp_path):
     assert scan.space == C
     assert scan.tr_s == 2.0
     assert scan.problem is None
-    assert scan.sources.sidecar.name == RUN.replace(".nii.gz", ".json")
+    assert scan.sources.sidecars[-1].name == RUN.replace(".nii.gz", ".json")
     assert scan.sources.confounds_json.name == "sub-1_task-x_desc-confounds_timeseries.json"
     assert scan.source_uris() == [
         f"bids:preprocessed:sub-1/func/{RUN}",

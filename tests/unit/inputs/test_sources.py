@@ -8,7 +8,7 @@ from derivative_trees import CIFTI, RUN, SIDECAR, VOLUMES, C, G, discover, fill,
 
 def test_files_that_are_not_there_are_none_and_no_problem(tmp_path):
     (scan,) = discover(fill(tmp_path, RUN)).scans
-    assert (scan.sources.mask, scan.sources.confounds, scan.sources.sidecar) == (None, None, None)
+    assert (scan.sources.mask, scan.sources.confounds, scan.sources.sidecars) == (None, None, ())
     assert (scan.tr_s, scan.problem) == (None, None)
 
 
@@ -26,7 +26,7 @@ def test_a_grayordinate_run_has_confounds_and_sidecar_but_no_mask(tmp_path, endi
     (scan,) = discover(tmp_path, spaces=(G,)).scans
     assert scan.is_cifti
     assert scan.tr_s == 2.0
-    assert scan.sources.sidecar.name == sidecar
+    assert [path.name for path in scan.sources.sidecars] == [sidecar]
     assert scan.sources.mask is None
     assert scan.sources.confounds.name == "sub-1_task-x_desc-confounds_timeseries.tsv"
     assert scan.name == CIFTI.removesuffix("_bold.dtseries.nii")
@@ -72,6 +72,26 @@ def test_the_sidecar_is_inherited_within_the_folder_and_the_nearest_leads(tmp_pa
     (func / "sub-1_task-x_desc-preproc_bold.json").write_text(json.dumps(general))
     (scan,) = discover(tmp_path).scans
     assert dict(scan.metadata) == {"RepetitionTime": 2.0, "TaskName": "x"}
+
+
+def test_sidecars_are_inherited_from_every_folder_above_and_all_are_sources(tmp_path):
+    bold = f"sub-1_ses-a_task-x_space-{C}_desc-preproc_bold.nii.gz"
+    own = bold.replace(".nii.gz", ".json")
+    fill(tmp_path, bold, own)
+    inherited = {
+        "bold.json": {"RepetitionTime": 9.0, "A": 0},
+        "task-x_bold.json": {"A": 1, "B": 1},
+        "sub-1/sub-1_bold.json": {"B": 2, "C": 2},
+        "sub-1/ses-a/sub-1_ses-a_task-x_bold.json": {"C": 3},
+    }
+    others = ["task-y_bold.json", "task-x_T1w.json", "sub-1/sub-1_run-1_bold.json", "x.json"]
+    for name, content in (inherited | {name: {"A": "wrong"} for name in others}).items():
+        (tmp_path / name).write_text(json.dumps(content))
+    (scan,) = discover(tmp_path).scans
+    assert dict(scan.metadata) == {"RepetitionTime": 2.0, "A": 1, "B": 2, "C": 3}
+    found = [path.relative_to(tmp_path).as_posix() for path in scan.sources.sidecars]
+    assert found == [*inherited, f"sub-1/ses-a/func/{own}"]
+    assert set(scan.sources.files()) == {scan.sources.data, *scan.sources.sidecars}
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain, islice
@@ -14,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bids_app.errors import InputError
-from bids_app.files import FLOAT_FORMAT
+from bids_app.files import DIGITS, write_rows_of
 from bids_app.outputs.group import CONFIGURATION, FIRST, status_row
 from model.cohort.names import PARTS, SCAN, STATUS, beside, embedding_columns
 from model.files.read import FileError, faults_as, read_json, reading
+from model.files.write import write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 4096
 """Rows of a Parquet row group: 46 MB at 2,816 columns."""
-_MISSING = "n/a"
 
 
 @dataclass(kw_only=True)
@@ -76,11 +74,9 @@ def write_status_table(scans: Iterable[CohortScan], columns: Columns, path: Path
     """Write one row per scan of any status, tab-separated."""
     names = columns.names()
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(names)
-        for scan in scans:
-            row = status_row(scan.record)
-            writer.writerow([_text(row.get(name)) for name in names])
+        rows = (status_row(scan.record) for scan in scans)
+        cells = ([row.get(name) for name in names] for row in rows)
+        write_rows(file, chain([names], cells), digits=DIGITS)
 
 
 def write_embedding_table(
@@ -131,17 +127,9 @@ def _opened(table: Path) -> Any:
 def write_tsv(table: Path, path: Path) -> None:
     """Write a Parquet table as tab-separated text."""
     with _opened(table) as file, path.open("w", encoding="utf-8", newline="") as out:
-        out.write("\t".join(file.schema_arrow.names) + "\n")
+        write_rows(out, [file.schema_arrow.names])
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE // 4):
-            batch.to_pandas().to_csv(
-                out,
-                sep="\t",
-                index=False,
-                header=False,
-                na_rep=_MISSING,
-                float_format=FLOAT_FORMAT,
-                lineterminator="\n",
-            )
+            write_rows_of(batch.to_pandas(), out)
 
 
 def embedding_path(status: Path) -> Path:
@@ -188,9 +176,3 @@ def read_scan_embedding(status: Path, *, size: int) -> FloatArray:
 @cache
 def _header(dim: int) -> bytes:
     return "\t".join(embedding_columns(dim)).encode()
-
-
-def _text(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return _MISSING
-    return FLOAT_FORMAT % value if isinstance(value, float) else str(value)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +10,10 @@ from bids_app.atlas.volumes import ATLAS_LABEL
 from bids_app.errors import OptionsError, OutputError
 from bids_app.files import json_bytes, write_all
 from model.files.read import FileError, read_json, read_text
+from model.files.write import tsv_bytes
 from model.networks import parcels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 BIDS_VERSION = "1.11.1"
@@ -87,20 +85,15 @@ def write_dataset_files(output_dir: Path, *, derivative: Path) -> list[Path]:
         ".bidsignore": BIDSIGNORE.encode(),
         "dataset_description.json": json_bytes(_description(derivative)),
         "README.md": readme,
-        "descriptions.tsv": _tsv(("desc_id", "description"), descriptions),
-        f"atlas-{ATLAS_LABEL}_dseg.tsv": _tsv(("index", "name", "network", "hemisphere"), table),
+        "descriptions.tsv": tsv_bytes(("desc_id", "description"), descriptions),
+        f"atlas-{ATLAS_LABEL}_dseg.tsv": tsv_bytes(
+            ("index", "name", "network", "hemisphere"), table
+        ),
         f"atlas-{ATLAS_LABEL}_dseg.json": json_bytes(_ATLAS_COLUMNS),
         f"atlas-{ATLAS_LABEL}_description.json": json_bytes(_ATLAS),
         "logs/CITATION.md": citation,
     }
     return write_all({output_dir / name: content for name, content in contents.items()})
-
-
-def _tsv(header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> bytes:
-    """Encode a small table without pandas, which a run with nothing to do has no other use for."""
-    text = io.StringIO()
-    csv.writer(text, delimiter="\t", lineterminator="\n").writerows([header, *rows])
-    return text.getvalue().encode()
 
 
 _ATLAS_COLUMNS = {

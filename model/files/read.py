@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from model.errors import SemantoksError
+from model.files.cells import MARKED, cell_text
 from model.files.content import not_a_file, not_fetched
 
 if TYPE_CHECKING:
@@ -162,7 +163,8 @@ def read_cells(path: Path) -> TextTable:
     for line, row in rows:
         if len(row) > len(header):
             raise FileError(path, "has more cells than the header", place=f"line {line}")
-    return TextTable(header, [row + [""] * (len(header) - len(row)) for _, row in rows])
+    texts = [[*map(cell_text, row)] + [""] * (len(header) - len(row)) for _, row in rows]
+    return TextTable([*map(cell_text, header)], texts)
 
 
 def read_columns(path: Path, *, text: Iterable[str]) -> dict[str, Any]:
@@ -214,7 +216,13 @@ def read_columns(path: Path, *, text: Iterable[str]) -> dict[str, Any]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise FileError(path, f"two columns are called {', '.join(twice[:8])}")
-    return {name: table.column(name) for name in names}
+    marked = pa.compute.replace_substring_regex
+    return {
+        name: marked(table.column(name), MARKED, r"\1")
+        if path.suffix in DELIMITERS and pa.types.is_string(table.schema.field(name).type)
+        else table.column(name)
+        for name in names
+    }
 
 
 def read_text(path: Path) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from model.errors import ConfigError
+from model.files.cells import text_cell
 from model.files.read import FileError, faults_of, reading
 
 if TYPE_CHECKING:
@@ -230,15 +233,24 @@ def json_bytes(content: Any) -> bytes:
 
 
 def tsv_bytes(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    """Encode a table: tabs, ``n/a`` for None, six significant digits."""
-    lines = ["\t".join(header), *("\t".join(map(_cell, row)) for row in rows)]
-    return ("\n".join(lines) + "\n").encode()
+    """Encode a table: tabs, ``n/a`` for None, six significant digits, text as `text_cell`."""
+    text = io.StringIO()
+    write_rows(text, (header, *rows))
+    return text.getvalue().encode()
 
 
-def _cell(value: object) -> str:
+def write_rows(file: IO[str], rows: Iterable[Iterable[object]], *, digits: int = 6) -> None:
+    """Write rows of a table into an open file, as `tsv_bytes` does."""
+    writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+    writer.writerows([_cell(value, digits) for value in row] for row in rows)
+
+
+def _cell(value: object, digits: int) -> str:
     if value is None or value != value:
         return "n/a"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    return text_cell(value) if isinstance(value, str) else str(value)
 
 
 def _holds(path: Path, content: bytes) -> bool:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.files.write import file_sha256, new_folder
+from model.files.write import file_sha256, new_folder, tsv_bytes
 from model.shards.stored import (
     DESCRIPTION,
     FORMAT,
@@ -154,12 +153,8 @@ class _Writer:
             raise ShardError(
                 f"no scan of {made_from} can be used. {'; '.join(reasons)}".rstrip() + "."
             )
-        with (self.folder / INDEX).open("w", encoding="utf-8", newline="") as file:
-            table = csv.DictWriter(
-                file, [f.name for f in fields(StoredScan)], delimiter="\t", lineterminator="\n"
-            )
-            table.writeheader()
-            table.writerows(asdict(row) for row in self.rows)
+        columns = [f.name for f in fields(StoredScan)]
+        (self.folder / INDEX).write_bytes(tsv_bytes(columns, map(astuple, self.rows)))
         description = ShardsDescription(
             format=FORMAT,
             parcels_sha256=parcels_sha256(),

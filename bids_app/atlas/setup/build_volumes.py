@@ -32,6 +32,7 @@ from bids_app.atlas.setup.warp import warped_cerebellum
 from bids_app.atlas.volumes import ABSENT_KEY, ATLAS_LABEL, HASH_KEY
 from bids_app.errors import AtlasError
 from bids_app.files import json_bytes
+from model.files.write import tsv_bytes
 from model.networks import N_CORTEX, N_SUBCORTEX, parcels
 from model.series import shown
 
@@ -184,8 +185,8 @@ def atlas_files(
     """
     root = folder / f"atlas-{ATLAS_LABEL}"
     named = {"Name": ATLAS_LABEL, "Description": description, "License": licence}
-    rows = [LABEL_COLUMNS, *[(p.index, p.name, p.network, p.hemisphere) for p in parcels()]]
-    table = "".join("\t".join(map(str, row)) + "\n" for row in rows)
+    rows = [(p.index, p.name, p.network, p.hemisphere) for p in parcels()]
+    table = tsv_bytes(LABEL_COLUMNS, rows)
     dataset = {
         "Name": f"{ATLAS_LABEL}: parcels of the semantoks model input",
         "BIDSVersion": BIDS_VERSION,
@@ -200,7 +201,7 @@ def atlas_files(
         files[path.with_name(f"{stem}.nii.gz")] = _nifti_bytes(image)
         files[path.with_name(f"{stem}.json")] = json_bytes(_sidecar(image, named))
     return files | {
-        root.with_name(f"{root.name}_dseg.tsv"): table.encode(),
+        root.with_name(f"{root.name}_dseg.tsv"): table,
         root.with_name(f"{root.name}_dseg.json"): json_bytes(_table_sidecar(description)),
         root.with_name(f"{root.name}_description.json"): json_bytes(named | {"Species": "Human"}),
         folder / "dataset_description.json": json_bytes(dataset),

@@ -77,4 +77,4 @@ def test_tables_of_numbers_are_the_bytes_that_pandas_writes(dtype: str, n_rows: 
 
 def test_names_that_need_quotes_get_them_in_tables_of_numbers() -> None:
     table = pd.DataFrame({'a\tb"c': [1.5, np.nan]})
-    assert table_bytes(table) == b'"a\tb""c"\n1.5\nn/a\n'
+    assert table_bytes(table) == b'"a\\tb""c"\n1.5\nn/a\n'

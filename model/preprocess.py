@@ -343,7 +343,9 @@ def window(
     length = min(spec.window_samples, n_samples // spec.patch_samples * spec.patch_samples)
     if starts is None:
         n_windows = 1 + -(-(n_samples - length) // spec.stride_samples)
-        starts = np.round(np.linspace(0, n_samples - length, n_windows)).astype(np.intp)
+        # Whole numbers are divided last, so that exact halves are seen as such.
+        evenly = np.arange(n_windows) * (n_samples - length) / max(1, n_windows - 1)
+        starts = np.round(evenly).astype(np.intp)
     filled = predict_missing(series.values, series.missing).astype(np.float32)
     # The only place where time turns from the first axis to the last.
     pieces = np.stack([filled[start : start + length].T for start in starts])

@@ -1,0 +1,94 @@
+"""Parcel means and coverage of random images, voxel by voxel from docs/atlas.md."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import plain
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bids_app.images import nifti
+from bids_app.images.nifti import open_nifti
+from bids_app.images.nifti_parcels import parcellate
+from model.networks import parcel_names
+
+N_PARCELS = len(parcel_names())
+SHAPE, N_FRAMES = (9, 11, 8), 6
+
+
+def random_image(rng, *, floating, n_bad, n_constant):
+    """(X, Y, Z, T) stored values around 1000, some voxels constant or not finite somewhere."""
+    stored = rng.integers(800, 1200, (*SHAPE, N_FRAMES))
+    stored = stored.astype(np.float32) + rng.normal(size=stored.shape) if floating else stored
+    stored = stored.astype("<f4" if floating else "<i2")
+    for place in rng.integers(0, SHAPE, (n_constant, 3)):
+        stored[tuple(place)] = rng.choice([0, 1000])
+    if floating:
+        for place in rng.integers(0, SHAPE, (n_bad, 3)):
+            stored[(*place, rng.integers(N_FRAMES))] = rng.choice([np.nan, np.inf, -np.inf])
+    return stored
+
+
+def random_labels(rng):
+    """(X, Y, Z) parcels of none to some ten voxels each; a third of the image has no label."""
+    parcels = rng.integers(1, N_PARCELS + 1, 120)
+    labels = rng.choice(parcels, SHAPE).astype(np.int32)
+    labels[rng.random(SHAPE) < 1 / 3] = 0
+    return labels
+
+
+@pytest.mark.parametrize("block_bytes", [500, 4_000_000])
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    floating=st.booleans(),
+    with_mask=st.booleans(),
+    min_coverage=st.sampled_from([0.0, 0.25, 0.5, 1.0]),
+)
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_parcel_means_and_coverage(
+    tmp_path, monkeypatch, block_bytes, seed, floating, with_mask, min_coverage
+) -> None:
+    monkeypatch.setattr(nifti, "BLOCK_BYTES", block_bytes)
+    rng = np.random.default_rng(seed)
+    stored = random_image(rng, floating=floating, n_bad=20, n_constant=80)
+    labels = random_labels(rng)
+    mask = rng.random(SHAPE) < 0.8 if with_mask else None
+    absent = {int(parcel): "declared" for parcel in rng.integers(1, N_PARCELS + 1, 5)}
+    labels[np.isin(labels, list(absent))] = 0
+    image = nib.Nifti1Image(stored, np.diag([2.0, 2, 2, 1]))
+    slope, inter = (1.0, 0.0) if floating else (0.25, -31.0)  # exact in the header's float32
+    image.header.set_slope_inter(slope, inter)
+    image.header.set_xyzt_units("mm", "sec")
+    path = tmp_path / "bold.nii"
+    nib.save(image, path)
+    # Nibabel divides what it is given by the slope; the file is to hold `stored`.
+    raw = bytearray(path.read_bytes())
+    raw[352:] = stored.tobytes(order="F")
+    path.write_bytes(raw)
+
+    expected = plain.parcel_means(
+        stored,
+        labels,
+        mask,
+        slope=slope,
+        inter=inter,
+        absent=absent,
+        min_coverage=min_coverage,
+        n_parcels=N_PARCELS,
+    )
+    found = parcellate(open_nifti(path), labels, mask, absent=absent, min_coverage=min_coverage)
+
+    series, in_atlas, used, reasons = zip(*expected, strict=True)
+    assert found.coverage.reason == reasons
+    np.testing.assert_array_equal(found.coverage.n_voxels_atlas, in_atlas)
+    np.testing.assert_array_equal(found.coverage.n_voxels_used, used)
+    np.testing.assert_allclose(
+        found.coverage.fraction,
+        [u / n if n else 0 for u, n in zip(used, in_atlas, strict=True)],
+        rtol=1e-15,
+    )
+    np.testing.assert_allclose(found.values, np.transpose(series), rtol=1e-12)

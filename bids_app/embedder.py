@@ -61,6 +61,8 @@ class Embedder:
         ------
         ScanExcludedError
             It is.
+        SeriesError
+            A repetition time that cannot be one in seconds.
         """
         from model.preprocess import check_length
 

@@ -241,7 +241,7 @@ class RunOptions(InvocationOptions):
             "--atlas",
             "Folder of an installed 457-parcel atlas. Default: where 'semantoks assets' puts it "
             "($SEMANTOKS_HOME/atlas).",
-            path="folder",
+            metavar="FOLDER",
         ),
     ] = None
     denoise_strategy: Annotated[

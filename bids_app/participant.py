@@ -23,7 +23,7 @@ from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.derivatives import ScanResult, scan_files
 from bids_app.outputs.status import unchanged, write_fault, write_outcome
 from bids_app.signal.confounds import load_confounds
-from bids_app.signal.denoise import denoise
+from bids_app.signal.denoise import denoise, plan_projection
 from bids_app.signal.timing import repetition_time, start_time
 from model.despike import despike
 from model.networks import parcel_names
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from bids_app.invocation import Summary
     from bids_app.options import RunOptions, SignalOptions
     from bids_app.outputs.status import ScanOutcome
+    from bids_app.signal.confounds import Confounds
     from bids_app.signal.strategy import Strategy
 
 log = logging.getLogger(__name__)
@@ -205,6 +206,49 @@ def run_scan(scan: Scan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path)
     )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CheckedScan:
+    """What is known of a scan before any of its voxels is read."""
+
+    tr_s: float
+    tr_source: str
+    """Where the repetition time was found"""
+    start_s: float
+    """When, after the onset of a frame, its values count as measured"""
+    confounds: Confounds
+
+
+def check_scan(scan: Scan, image: Image, pipeline: Pipeline) -> CheckedScan:
+    """Do every check of a scan that needs none of its voxels, the cheap ones first.
+
+    It is how `embed_scan` begins, and all that a dry run does with a scan.
+
+    Raises
+    ------
+    ScanError
+        The files of the scan are damaged or contradict one another.
+    ScanExcludedError
+        The scan holds too little usable data.
+    """
+    signal, embedder = pipeline.signal, pipeline.embedder
+    tr_s, tr_source = repetition_time(scan, image, override_s=signal.tr_s)
+    start_s = start_time(scan, tr_s=tr_s)
+    embedder.check_length(scan.name, n_frames=image.n_frames, tr_s=tr_s)
+    confounds = load_confounds(
+        scan, pipeline.strategy, dummy_scans=signal.dummy_scans, n_frames=image.n_frames
+    )
+    embedder.check_length(scan.name, n_frames=image.n_frames - confounds.n_dummy, tr_s=tr_s)
+    plan_projection(
+        confounds,
+        n_frames=image.n_frames,
+        tr_s=tr_s,
+        high_pass_hz=signal.high_pass_hz,
+        low_pass_hz=signal.low_pass_hz,
+    )
+    image.check_mask(scan.sources.mask)
+    return CheckedScan(tr_s=tr_s, tr_source=tr_source, start_s=start_s, confounds=confounds)
+
+
 def embed_scan(scan: Scan, image: Image, pipeline: Pipeline, *, configuration: str) -> ScanResult:
     """Take one scan from its open image to its embedding.
 
@@ -216,12 +260,8 @@ def embed_scan(scan: Scan, image: Image, pipeline: Pipeline, *, configuration: s
         The scan holds too little usable data.
     """
     signal, embedder = pipeline.signal, pipeline.embedder
-    tr_s, tr_source = repetition_time(scan, image, override_s=signal.tr_s)
-    embedder.check_length(scan.name, n_frames=image.n_frames, tr_s=tr_s)
-    # First, since they cost little and may end the scan.
-    confounds = load_confounds(
-        scan, pipeline.strategy, dummy_scans=signal.dummy_scans, n_frames=image.n_frames
-    )
+    checked = check_scan(scan, image, pipeline)
+    tr_s, confounds = checked.tr_s, checked.confounds
     extracted = image.parcels(scan.sources.mask, min_coverage=signal.min_coverage)
     values, despiked_fraction = extracted.values, None
     if signal.despike:  # before the filter, which would smear spikes into what looks like signal
@@ -237,14 +277,14 @@ def embed_scan(scan: Scan, image: Image, pipeline: Pipeline, *, configuration: s
         values=cleaned.values.astype(np.float32),
         tr_s=tr_s,
         unit="residual",
-        start_s=start_time(scan, tr_s=tr_s) + cleaned.n_dropped_start * tr_s,
+        start_s=checked.start_s + cleaned.n_dropped_start * tr_s,
         kept=cleaned.kept,
     )
     embedded = embedder.embed(scan.name, denoised, normalization=signal.normalization)
     return ScanResult(
         scan=scan,
         image=image,
-        tr_source=tr_source,
+        tr_source=checked.tr_source,
         extracted=extracted,
         confounds=confounds,
         despiked_fraction=despiked_fraction,

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from model.despike import despike
 from model.errors import SeriesError, TooShortError
+from model.files.shared_options import TR_LIMITS_S
 from model.networks import parcel_names, predict_missing
 from model.series import BoolArray, ParcelSeries, Windows
 from model.spec import Normalization
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 Float64Array = npt.NDArray[np.float64]
 
-TR_LIMITS_S = (0.1, 20.0)
-"""Outside, a TR was most likely given in milliseconds, or is a rate."""
 SAME_TR = 1e-6
 """Relative difference below which two TRs are one (float32 headers differ by 1e-7)."""
 KERNEL_HALF_WIDTH = 16
@@ -75,19 +74,37 @@ def to_windows(
 
 
 def check_length(n_frames: int, *, tr_s: float, spec: InputSpec) -> None:
-    """Refuse a series that is shorter than one patch of the model.
+    """Refuse a series that is shorter than one patch of the model, before or after resampling.
 
     Raises
     ------
     TooShortError
         It is.
+    SeriesError
+        A TR that cannot be one in seconds.
     """
-    duration_s = n_frames * tr_s
-    if duration_s < spec.patch_s:
-        raise TooShortError(
-            f"{n_frames} frames at TR {tr_s:g} s are {duration_s:g} s of data; "
-            f"expected at least {spec.patch_s:g} s, one patch of the model."
+    _check_tr(tr_s)
+    for n, each_s in ((n_frames, tr_s), (_n_samples(n_frames, spec.tr_s / tr_s), spec.tr_s)):
+        if n * each_s < spec.patch_s:
+            raise TooShortError(
+                f"{n} frames at TR {each_s:g} s are {n * each_s:g} s of data; "
+                f"expected at least {spec.patch_s:g} s, one patch of the model."
+            )
+
+
+def _check_tr(tr_s: float) -> None:
+    if not TR_LIMITS_S[0] <= tr_s <= TR_LIMITS_S[1]:
+        raise SeriesError(
+            f"expected a TR between {TR_LIMITS_S[0]} and {TR_LIMITS_S[1]} s, found {tr_s}.",
+            hint="TR is given in seconds, not milliseconds.",
         )
+
+
+def _n_samples(n_frames: int, ratio: float) -> int:
+    """Count the samples up to the last frame; `ratio` is a sample's distance in frames."""
+    if abs(ratio - 1) < SAME_TR:
+        return n_frames
+    return int(np.floor((n_frames - 1) / ratio + SAME_TR)) + 1
 
 
 def _at_least_a_patch(series: ParcelSeries, spec: InputSpec) -> ParcelSeries:
@@ -161,16 +178,11 @@ def resample(series: ParcelSeries, *, tr_s: float) -> ParcelSeries:
     array([52])
     """
     for value in (series.tr_s, tr_s):
-        if not TR_LIMITS_S[0] <= value <= TR_LIMITS_S[1]:
-            raise SeriesError(
-                f"expected a TR between {TR_LIMITS_S[0]} and {TR_LIMITS_S[1]} s, found {value}.",
-                hint="TR is given in seconds, not milliseconds.",
-            )
+        _check_tr(value)
     ratio = tr_s / series.tr_s
     if abs(ratio - 1) < SAME_TR:
         return series.with_values(series.values, tr_s=tr_s)
-    n_samples = int(np.floor((series.n_frames - 1) / ratio + SAME_TR)) + 1
-    at = np.arange(n_samples, dtype=np.float64) * np.float64(ratio)
+    at = np.arange(_n_samples(series.n_frames, ratio), dtype=np.float64) * np.float64(ratio)
     values = _interpolate(np.where(series.missing, 0.0, series.values), at=at, ratio=ratio)
     values[:, series.missing] = np.nan
     kept = None if series.kept is None else _kept_samples(series.kept, at=at, ratio=ratio)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from bids_app.images.cifti import open_cifti
 from bids_app.images.cifti_parcels import parcellate_grayordinates
-from bids_app.images.nifti import load_mask, open_nifti
+from bids_app.images.nifti import check_mask, load_mask, open_nifti
 from bids_app.images.nifti_parcels import check_space, mirror_margin, parcellate
 
 if TYPE_CHECKING:
@@ -42,6 +42,15 @@ class Image(Protocol):
     @property
     def atlas(self) -> VolumeAtlas | GrayordinateAtlas:
         """The atlas on its grid or surface."""
+
+    def check_mask(self, mask: Path | None) -> None:
+        """Refuse a brain mask that does not fit the image, by its header.
+
+        Raises
+        ------
+        ScanError
+            It cannot be opened, or lies on another grid.
+        """
 
     def parcels(self, mask: Path | None, *, min_coverage: float) -> Parcellated:
         """Read the values, once, and average them by parcel.
@@ -109,6 +118,11 @@ class NiftiImage(_OpenImage):
     installed: InstalledAtlas
     kind: Literal["NIfTI"] = "NIfTI"
 
+    def check_mask(self, mask: Path | None) -> None:
+        """Compare the grids of mask and image."""
+        if mask is not None:
+            check_mask(mask, self.file)
+
     def parcels(self, mask: Path | None, *, min_coverage: float) -> Parcellated:
         """Average the voxels of each parcel (`bids_app.images.nifti_parcels.parcellate`)."""
         file, atlas = self.file, self.atlas
@@ -127,6 +141,9 @@ class CiftiImage(_OpenImage):
     file: CiftiFile
     atlas: GrayordinateAtlas
     kind: Literal["CIFTI"] = "CIFTI"
+
+    def check_mask(self, mask: Path | None) -> None:
+        """Do nothing: a mask of volumes says nothing about grayordinates."""
 
     def parcels(self, mask: Path | None, *, min_coverage: float) -> Parcellated:  # noqa: ARG002
         """Average the grayordinates of each parcel; all lie in gray matter, whatever the mask."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +144,18 @@ def blocks(image: NiftiFile) -> Iterator[tuple[int, int, npt.NDArray[Any]]]:
         ) from err
 
 
+def check_mask(path: Path, image: NiftiFile) -> None:
+    """Refuse a brain mask that cannot be opened or lies on another grid; read no voxel.
+
+    Raises
+    ------
+    ScanError
+        Says which.
+    """
+    with _mask_of(path, image):
+        pass
+
+
 def load_mask(path: Path, image: NiftiFile) -> npt.NDArray[np.bool_]:
     """Load the brain mask of a scan: (X, Y, Z), true inside.
 
@@ -154,16 +167,7 @@ def load_mask(path: Path, image: NiftiFile) -> npt.NDArray[np.bool_]:
     ScanError
         Another grid than the BOLD image, negative or non-finite values, or nothing inside.
     """
-    stream, mask = _open(path)
-    with stream:
-        shape = mask.shape[:3] if mask.shape[3:] == (1,) else mask.shape
-        if not same_grid(shape, _oriented_affine(mask, path), image.shape, image.affine):
-            raise ScanError(
-                f"{path}: the mask lies on another grid than the BOLD image {image.path.name}: "
-                f"expected shape {image.shape} and affine {image.affine.round(3).tolist()}, "
-                f"found {shape} and {mask.affine.round(3).tolist()}.",
-                hint="Use the mask that fMRIPrep wrote beside this BOLD image.",
-            )
+    with _mask_of(path, image) as mask:
         try:
             values = np.asarray(mask.dataobj).reshape(image.shape)
         except DAMAGE as err:
@@ -179,6 +183,22 @@ def load_mask(path: Path, image: NiftiFile) -> npt.NDArray[np.bool_]:
         found = np.unique(values)
         log.warning("%s: not binary (%d values); all above zero is inside", path, found.size)
     return inside
+
+
+@contextmanager
+def _mask_of(path: Path, image: NiftiFile) -> Iterator[Any]:
+    """Open a mask whose header says that it lies on the grid of an image."""
+    stream, mask = _open(path)
+    with stream:
+        shape = mask.shape[:3] if mask.shape[3:] == (1,) else mask.shape
+        if not same_grid(shape, _oriented_affine(mask, path), image.shape, image.affine):
+            raise ScanError(
+                f"{path}: the mask lies on another grid than the BOLD image {image.path.name}: "
+                f"expected shape {image.shape} and affine {image.affine.round(3).tolist()}, "
+                f"found {shape} and {mask.affine.round(3).tolist()}.",
+                hint="Use the mask that fMRIPrep wrote beside this BOLD image.",
+            )
+        yield mask
 
 
 def _open(path: Path) -> tuple[io.BufferedIOBase, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bids_app.errors import ScanError
 from bids_app.signal.timing import contradict
 from model.files.read import faults_as, read_json
-from model.preprocess import TR_LIMITS_S
+from model.files.shared_options import TR_LIMITS_S
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -119,25 +119,17 @@ def denoise(
     >>> cleaned.dof
     69
     """
-    n_dropped = confounds.n_dummy if confounds else 0
-    series = np.asarray(values, dtype=np.float64)[n_dropped:]
-    n_frames = series.shape[0]
-    kept = confounds.kept[n_dropped:] if confounds else np.ones(n_frames, dtype=bool)
-    regressors = confounds.regressors[n_dropped:] if confounds else np.zeros((n_frames, 0))
-    if kept.size != n_frames:
-        raise ScanError(
-            f"{n_frames + n_dropped} frames, but confounds of {kept.size + n_dropped}."
-        )
-    low_pass_hz = _within_nyquist(high_pass_hz, low_pass_hz, tr_s=tr_s)
-    band = _Band(tr_s=tr_s, high_pass_hz=high_pass_hz, low_pass_hz=low_pass_hz)
-    _check_frames(n_frames, int(kept.sum()), band)
-
+    plan = plan_projection(
+        confounds,
+        n_frames=len(values),
+        tr_s=tr_s,
+        high_pass_hz=high_pass_hz,
+        low_pass_hz=low_pass_hz,
+    )
+    series = np.asarray(values, dtype=np.float64)[plan.n_dropped :]
+    band, basis, kept = plan.band, plan.basis, plan.kept
     present = ~np.isnan(series).any(axis=0)
     filled = _interpolate(series[:, present], kept)
-    basis = _orthonormal(band.apply(_interpolate(regressors, kept))[kept])
-    dof = band.dof(int(kept.sum())) - basis.shape[1]
-    if dof < MIN_DEGREES_OF_FREEDOM:
-        raise _too_few(dof, kept, basis.shape[1], band)
     residual = band.apply(filled)
     residual[kept] -= basis @ (basis.T @ residual[kept])
     residual = _interpolate(residual, kept)
@@ -149,12 +141,60 @@ def denoise(
     return Denoised(
         values=result,
         kept=kept.copy(),
-        n_dropped_start=n_dropped,
+        n_dropped_start=plan.n_dropped,
         regressor_names=confounds.names if confounds else (),
-        dof=dof,
-        high_pass_hz=high_pass_hz,
-        low_pass_hz=low_pass_hz,
+        dof=plan.dof,
+        high_pass_hz=band.high_pass_hz,
+        low_pass_hz=band.low_pass_hz,
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Projection:
+    """What is removed from the series of one scan; known before any of them is read."""
+
+    n_dropped: int
+    """Leading frames"""
+    kept: BoolArray
+    """(T',) false where a frame is to be interpolated"""
+    band: _Band
+    basis: FloatArray
+    """(kept frames, rank) orthonormal, of the filtered regressors"""
+    dof: int
+    """Degrees of freedom left"""
+
+    __repr__ = shown
+
+
+def plan_projection(
+    confounds: Confounds | None,
+    *,
+    n_frames: int,
+    tr_s: float,
+    high_pass_hz: float | None,
+    low_pass_hz: float | None,
+) -> Projection:
+    """Plan what `denoise` removes; `n_frames` as the image has them, the rest as there.
+
+    Raises
+    ------
+    ScanError, ScanExcludedError
+        As `denoise`.
+    """
+    n_dropped = confounds.n_dummy if confounds else 0
+    n_left = n_frames - n_dropped
+    kept = confounds.kept[n_dropped:] if confounds else np.ones(n_left, dtype=bool)
+    regressors = confounds.regressors[n_dropped:] if confounds else np.zeros((n_left, 0))
+    if kept.size != n_left:
+        raise ScanError(f"{n_frames} frames, but confounds of {kept.size + n_dropped}.")
+    low_pass_hz = _within_nyquist(high_pass_hz, low_pass_hz, tr_s=tr_s)
+    band = _Band(tr_s=tr_s, high_pass_hz=high_pass_hz, low_pass_hz=low_pass_hz)
+    _check_frames(n_left, int(kept.sum()), band)
+    basis = _orthonormal(band.apply(_interpolate(regressors, kept))[kept])
+    dof = band.dof(int(kept.sum())) - basis.shape[1]
+    if dof < MIN_DEGREES_OF_FREEDOM:
+        raise _too_few(dof, kept, basis.shape[1], band)
+    return Projection(n_dropped=n_dropped, kept=kept, band=band, basis=basis, dof=dof)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from model.files.settings import Count, CountOrZero, Option, Positive, Strict
+from model.files.settings import Count, CountOrZero, Limits, Option, Strict
 
 TaskIds = Annotated[
     tuple[str, ...],
@@ -21,7 +21,7 @@ CheckpointOption = Annotated[
     Option(
         "--checkpoint",
         "Folder with weights and card, or a published .pth. Default: the bundled one.",
-        path="any",
+        metavar="PATH",
     ),
 ]
 """None: the bundled one."""
@@ -43,9 +43,16 @@ NormalizationOption = Annotated[
     Option("--normalization", "Per-scan normalization. Default: as the checkpoint was trained."),
 ]
 
+TR_LIMITS_S = (0.1, 20.0)
+"""Outside, a TR was most likely given in milliseconds, or is a rate."""
+
 RepetitionTime = Annotated[
-    Positive | None,
-    Option("--tr", "Repetition time. Default: what sidecar and header say.", metavar="SECONDS"),
+    Annotated[float, Limits(*TR_LIMITS_S, "from 0.1 to 20 (seconds)")] | None,
+    Option(
+        "--tr",
+        "Repetition time, 0.1 to 20. Default: what sidecar and header say.",
+        metavar="SECONDS",
+    ),
 ]
 """In seconds; None: what the files say."""
 

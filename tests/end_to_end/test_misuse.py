@@ -149,6 +149,8 @@ def test_an_output_beside_the_derivative_is_fine(tmp_path, semantoks) -> None:
         ("--device", "cuda:x"),
         ("--device", "cuda:99"),
         ("--tr", "nan"),
+        ("--tr", "900"),
+        ("--tr", "0.01"),
         ("--low-pass", "inf"),
         ("--high-pass", "1e-12"),
         ("--min-coverage", "nan"),
@@ -160,10 +162,15 @@ def test_impossible_values_are_usage_errors(tmp_path, data, semantoks, words) ->
     assert not (tmp_path / "out").exists()
 
 
-def test_milliseconds_are_recognized(tmp_path, data, semantoks) -> None:
-    answer = semantoks(data.root, tmp_path / "out", "participant", "--tr", "2000")
-    assert answer.exit_code == 1
-    assert "Milliseconds?" in answer.output
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+@pytest.mark.parametrize("option", ["--atlas", "--checkpoint"])
+def test_an_atlas_or_checkpoint_that_is_not_there_ends_with_78(
+    tmp_path, data, semantoks, option, words
+) -> None:
+    for path in ("nowhere", "/etc/hosts", "nowhere.pth"):
+        answer = semantoks(data.root, tmp_path / "out", "participant", option, path, *words)
+        assert answer.exit_code == 78, answer.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_dry_run_that_finds_nothing_exits_with_18(tmp_path, data, semantoks) -> None:

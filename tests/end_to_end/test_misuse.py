@@ -162,7 +162,7 @@ def test_impossible_values_are_usage_errors(tmp_path, data, semantoks, words) ->
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+@pytest.mark.parametrize("words", [()])
 @pytest.mark.parametrize("option", ["--atlas", "--checkpoint"])
 def test_an_atlas_or_checkpoint_that_is_not_there_ends_with_78(
     tmp_path, data, semantoks, option, words

@@ -1,0 +1,34 @@
+"""All faults, and which of them continuous integration plays."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from faults import CallFault
+from table_options import option_faults
+from table_sidecars import sidecar_faults
+
+if TYPE_CHECKING:
+    from faults import Fault
+
+_TABLES = (sidecar_faults, option_faults)
+_EVERY = 4
+"""Of the calls, one in so many is played daily: they cost an invocation each."""
+
+
+def all_faults() -> list[Fault]:
+    """Return every fault of the campaign; no two have one name."""
+    faults: list[Fault] = [fault for table in _TABLES for fault in table()]
+    twice = [name for name, count in Counter(fault.name for fault in faults).items() if count > 1]
+    if twice:
+        raise ValueError(f"faults of one name: {twice}")
+    return faults
+
+
+def daily_faults() -> list[Fault]:
+    """Return the part that takes less than a minute."""
+    faults = all_faults()
+    calls = [fault for fault in faults if isinstance(fault, CallFault)]
+    shared = [fault for fault in faults if not isinstance(fault, CallFault) and not fault.alone]
+    return [*shared, *calls[::_EVERY]]

@@ -1,0 +1,312 @@
+"""Where faults are played: small trees with scans to damage, and invocations in processes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import resource
+import shlex
+import shutil
+import signal
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import builders
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+FIRST, LAST = "0good", "zgood"
+"""Two scans without a fault, before and behind the others in every order."""
+N_VOLUMES = 100
+_SPARE_MIB = 4000
+"""Address space of an invocation beyond what it begins with: this machine has other work."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Victim:
+    """The files of one scan, which may be damaged."""
+
+    root: Path
+    sub: str
+
+    @property
+    def func(self) -> Path:
+        return self.root / f"sub-{self.sub}" / "func"
+
+    def file(self, ending: str) -> Path:
+        return self.func / f"sub-{self.sub}_task-rest_{ending}"
+
+    @property
+    def bold(self) -> Path:
+        return self.file(f"space-{builders.SPACE}_desc-preproc_bold.nii.gz")
+
+    @property
+    def sidecar(self) -> Path:
+        return self.file(f"space-{builders.SPACE}_desc-preproc_bold.json")
+
+    @property
+    def mask(self) -> Path:
+        return self.file(f"space-{builders.SPACE}_desc-brain_mask.nii.gz")
+
+    @property
+    def confounds(self) -> Path:
+        return self.file("desc-confounds_timeseries.tsv")
+
+    @property
+    def confounds_metadata(self) -> Path:
+        return self.file("desc-confounds_timeseries.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A folder of its own for one invocation: input, output, atlas, checkpoint."""
+
+    here: Path
+    atlas: Path
+    checkpoint: Path
+
+    @property
+    def bids(self) -> Path:
+        return self.here / "in"
+
+    @property
+    def out(self) -> Path:
+        return self.here / "out"
+
+    def victim(self, sub: str = FIRST) -> Victim:
+        return Victim(root=self.bids, sub=sub)
+
+    def words(self, words: Sequence[str]) -> list[str]:
+        places = {
+            "bids": self.bids, "out": self.out, "here": self.here,
+            "atlas": self.atlas, "checkpoint": self.checkpoint,
+        }  # fmt: skip
+        return [word.format(**places) for word in words]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """How an invocation ended."""
+
+    code: int | None
+    """None: it did not end in time"""
+    text: str
+    """All that it said"""
+    seconds: float
+    mib: float
+    """Memory beyond what it began with"""
+    command: str
+
+
+class Stage:
+    """Makes scenes from one prototype, and plays invocations on them.
+
+    Parameters
+    ----------
+    folder
+        An empty folder for everything.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._n = 0
+        self._embedded: dict[tuple[str, ...], Path] = {}
+
+    @cached_property
+    def prototype(self) -> Victim:
+        data = builders.make_dataset(
+            self.folder / "prototype", subjects=("proto",), n_volumes=N_VOLUMES
+        )
+        data.scans[0].boldref.unlink()
+        return Victim(root=data.root, sub="proto")
+
+    @cached_property
+    def atlas(self) -> Path:
+        return builders.make_atlas(self.folder / "atlas")
+
+    @cached_property
+    def checkpoint(self) -> Path:
+        return builders.make_checkpoint(self.folder / "checkpoint")
+
+    def embedded(self, words: tuple[str, ...] = ()) -> Path:
+        """Return an output folder of the two scans without a fault; do not change it."""
+        if words not in self._embedded:
+            scene = self.scene(())
+            answer = self.play((*PARTICIPANT, *words), scene)
+            if answer.code != 0:
+                raise RuntimeError(answer.text)
+            self._embedded[words] = scene.out
+        return self._embedded[words]
+
+    def scene(self, subs: Sequence[str]) -> Scene:
+        """Make a scene with the two good scans and others of these labels."""
+        self._n += 1
+        here = self.folder / f"scene{self._n:04}"
+        scene = Scene(here=here, atlas=self.atlas, checkpoint=self.checkpoint)
+        here.mkdir()
+        for sub in (FIRST, *subs, LAST):
+            self.copy_scan(scene.bids, sub)
+        builders.write_description(scene.bids)
+        return scene
+
+    def copy_scan(self, root: Path, sub: str) -> Victim:
+        """Lay the prototype's files below a root, under another label."""
+        victim = Victim(root=root, sub=sub)
+        victim.func.mkdir(parents=True)
+        for path in self.prototype.func.iterdir():
+            # With its times: what was written of one copy stands for all.
+            shutil.copy2(path, victim.func / path.name.replace("sub-proto", f"sub-{sub}"))
+        return victim
+
+    def play(
+        self,
+        words: Sequence[str],
+        scene: Scene,
+        *,
+        seconds: float = 60,
+        program: str = "semantoks",
+    ) -> Answer:
+        """Run a command in a process of its own."""
+        arguments = scene.words(words)
+        command = shlex.join([program, *arguments])
+        log = scene.here / f"said-{time.monotonic_ns()}.txt"
+        preload()
+        begun = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            _run(program, arguments, log, scene.here)
+        code, usage = _wait(pid, seconds)
+        return Answer(
+            code=code,
+            text=log.read_text(errors="replace"),
+            seconds=time.monotonic() - begun,
+            mib=usage - _rss_mib(),
+            command=command,
+        )
+
+
+PARTICIPANT = (
+    "{bids}", "{out}", "participant", "--atlas", "{atlas}", "--checkpoint", "{checkpoint}",
+    "--n-cpus", "1", "--no-reports",
+)  # fmt: skip
+GROUP = ("{bids}", "{out}", "group", "--tsv")
+
+
+def preload() -> None:
+    """Import what invocations need, so that processes begin with it."""
+    import bids.layout  # noqa: F401
+    import nibabel  # noqa: F401
+    import pandas  # noqa: F401
+    import torch  # noqa: F401
+
+    import model.checkpoint  # noqa: F401
+
+
+def _run(program: str, arguments: list[str], log: Path, here: Path) -> None:
+    """Be the command: never returns."""
+    code = 99
+    try:
+        os.setsid()
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        sys.stdout = open(1, "w", buffering=1, closefd=False, errors="backslashreplace")  # noqa: SIM115
+        sys.stderr = open(2, "w", buffering=1, closefd=False, errors="backslashreplace")  # noqa: SIM115
+        limit = _virtual_bytes() + _SPARE_MIB * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        os.chdir(here)
+        _main(program)(arguments)
+        code = 0
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 98
+    except BaseException:  # noqa: BLE001 what a user would see, and Python's own exit code
+        traceback.print_exc()
+        code = 97
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _main(program: str) -> Callable[[list[str]], object]:
+    if program == "semantoks":
+        from bids_app.cli.app import main
+    else:
+        from model.cli.app import main
+    return main
+
+
+def _wait(pid: int, seconds: float) -> tuple[int | None, float]:
+    """Wait for a process; kill its session after that time. Return exit code and peak MiB."""
+    deadline = time.monotonic() + seconds
+    code: int | None = None
+    while True:
+        found, status, usage = os.wait4(pid, os.WNOHANG)
+        if found:
+            return (os.waitstatus_to_exitcode(status), usage.ru_maxrss / 1024)
+        if time.monotonic() > deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+            _, status, usage = os.wait4(pid, 0)
+            return code, usage.ru_maxrss / 1024
+        time.sleep(0.005)
+
+
+def _rss_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def _virtual_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def statuses(out: Path) -> dict[str, dict[str, Any]]:
+    """Read all statuses of an output folder, by participant label."""
+    found = {}
+    for path in sorted(out.glob("sub-*/**/*_status.json")):
+        try:
+            content = json.loads(path.read_text())
+        except (ValueError, OSError) as err:
+            content = {"Status": f"not readable: {err}", "Reason": ""}
+        found[path.name.partition("_")[0].removeprefix("sub-")] = content
+    return found
+
+
+def written(out: Path, sub: str) -> dict[str, str]:
+    """Hash what was written of a participant, by name without its label."""
+    folder = out / f"sub-{sub}"
+    return {
+        path.relative_to(folder).as_posix().replace(f"sub-{sub}", "sub-X"): (
+            hashlib.sha256(path.read_bytes()).hexdigest()
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def numbers(hashes: Mapping[str, str]) -> dict[str, str]:
+    """Keep the hashes of tables and arrays, which no name or time enters."""
+    return {name: sha for name, sha in hashes.items() if not name.endswith(".json")}
+
+
+def look(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Tell files apart by what the file system knows of them; nothing is opened."""
+    found = {}
+    for path in [folder, *folder.rglob("*")]:
+        about = path.lstat()
+        # The time of a folder changes with its entries, which are seen themselves.
+        time_ns = 0 if path.is_dir() else about.st_mtime_ns
+        found[str(path)] = (about.st_mode, about.st_size if time_ns else 0, time_ns, about.st_ino)
+    return found

@@ -146,6 +146,18 @@ class LogOptions(Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GroupOptions(Strict):
+    """What concerns the group level alone."""
+
+    tsv: Annotated[
+        bool,
+        Option(
+            "--tsv", "Group level: also write the table of embeddings as text, beside Parquet."
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class AcceptedOptions(Strict):
     """What other BIDS Apps take, accepted and without effect here."""
 

@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bids_app.options import AcceptedOptions, LogOptions, RunOptions
+from bids_app.errors import OptionsError
+from bids_app.options import AcceptedOptions, GroupOptions, LogOptions, RunOptions
 from bids_app.workers.resources import available_cpus, available_memory_mb
-from model.cli.program import Command, build, config_file, config_text, exit_code_text, options_of
+from model.cli.program import (
+    Command,
+    build,
+    config_file,
+    config_text,
+    exit_code_text,
+    given_options,
+    option_names,
+    options_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +41,10 @@ COMMANDS = {
     "slurm": "Submit a SLURM array over the participants, and the group step after it.",
 }
 """Commands beside BIDS_DIR OUTPUT_DIR ANALYSIS_LEVEL; each is `main` in the module of its name."""
+
+
+_OF_ANY_LEVEL = option_names(LogOptions, AcceptedOptions) | {"config_file", "n_cpus", "mem"}
+"""Whoever calls BIDS Apps gives these to each level; the group's needs one CPU."""
 
 
 class Program(Command):
@@ -114,11 +128,7 @@ class AnalysisLevel(click.Choice[str]):
 @click.argument("output_dir", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("analysis_level", type=AnalysisLevel(["participant", "group"]))
 @options_of(RunOptions)
-@click.option(
-    "--tsv",
-    is_flag=True,
-    help="Group level: also write the table of embeddings as text, beside Parquet.",
-)
+@options_of(GroupOptions)
 @click.option(
     "--dry-run",
     is_flag=True,
@@ -136,9 +146,8 @@ def main(context: click.Context, /, **arguments: Any) -> int:
     only OUTPUT_DIR). Put list options such as --participant-label after the positionals.
     """
     start_logging(arguments)
+    refuse_ignored(context)
     if arguments["analysis_level"] == "group":
-        if arguments["dry_run"]:
-            raise click.UsageError("--dry-run is of the participant level; group embeds nothing.")
         return _export_group(arguments)
     options = resolve_options(arguments, config=config_text(context))
     from bids_app.participant import discover, run_participants
@@ -153,6 +162,32 @@ def main(context: click.Context, /, **arguments: Any) -> int:
     if summary.outcomes:
         click.echo(outcome_lines(summary.outcomes))
     return summary.exit_code
+
+
+def refuse_ignored(context: click.Context) -> None:
+    """Refuse options that stand on the command line and have no effect on the level.
+
+    Those of a file are of all levels: one written by the participant level serves the group's.
+
+    Raises
+    ------
+    OptionsError
+        Names them all.
+    """
+    level, given = context.params["analysis_level"], given_options(context)
+    of_group = option_names(GroupOptions)
+    if level == "participant":
+        ignored = of_group & given.keys()
+        hint = "They are of the group level."
+    else:
+        ignored = given.keys() - of_group - _OF_ANY_LEVEL
+        hint = (
+            "It makes one table of all that lies in OUTPUT_DIR: what was embedded, and how, was "
+            "said at the participant level."
+        )
+    if ignored:
+        flags = ", ".join(given[name].opts[0] for name in given if name in ignored)
+        raise OptionsError(f"the {level} level takes no {flags}.", hint=hint)
 
 
 def start_logging(arguments: Mapping[str, Any]) -> None:
@@ -189,8 +224,8 @@ def outcome_lines(outcomes: Sequence[ScanOutcome]) -> str:
 def _export_group(arguments: Mapping[str, Any]) -> int:
     from bids_app.group.export import export_group
 
-    output_dir, tsv = arguments["output_dir"], arguments["tsv"]
-    for path in export_group(output_dir, tsv=tsv):
+    options = build(GroupOptions, arguments)
+    for path in export_group(arguments["output_dir"], tsv=options.tsv):
         click.echo(path)
     return 0
 

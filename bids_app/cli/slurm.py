@@ -8,10 +8,14 @@ import click
 
 from bids_app.cli.app import main as semantoks
 from bids_app.cli.app import resolve_options, start_logging
+from bids_app.errors import OptionsError
+from bids_app.options import GroupOptions
 from bids_app.slurm.options import JobOptions
-from model.cli.program import Command, build, options_of
+from model.cli.program import Command, build, option_names, options_of
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
+
     from bids_app.slurm.plan import Call
 
 
@@ -56,23 +60,52 @@ def _call(words: tuple[str, ...]) -> Call:
     """Understand the words that stand for a call of semantoks."""
     from bids_app.slurm.plan import Call
 
-    given = semantoks.make_context("semantoks", [*words]).params
+    context = semantoks.make_context("semantoks", [*words])
+    given = context.params
     if given["analysis_level"] != "participant":
         raise click.UsageError("the array is of the participant level; the group step follows it.")
     if given["dry_run"]:
         raise click.UsageError("--dry-run goes before --; tasks that embed nothing are no use.")
     start_logging(given)
     options = resolve_options(given)
-    others = [part for part in semantoks.divided(words) if not _names_participants(part[0])]
+    if options.reports == "only":
+        raise OptionsError(
+            "--reports-only: tasks that embed nothing are no use.",
+            hint="Once, without slurm: semantoks BIDS_DIR OUTPUT_DIR participant --reports-only.",
+        )
+    of_group = option_names(GroupOptions)
     return Call(
         options=options,
-        words=[word for part in others for word in part],
+        words=without_options(words, {"participant_label", *of_group}),
         positionals=(str(given["bids_dir"]), str(given["output_dir"])),
-        tsv=given["tsv"],
+        group_words=option_words(context, of_group),
         n_cpus=given["n_cpus"],
         memory_mb=options.memory_mb if given["mem"] else None,
     )
 
 
-def _names_participants(word: str) -> bool:
-    return word.partition("=")[0].replace("_", "-") == "--participant-label"
+def without_options(words: Iterable[str], names: Container[str]) -> list[str]:
+    """Take the words of a call without some options and what is given to them."""
+    options = {flag: o for o in semantoks.params if o.name in names for flag in o.opts}
+    kept: list[str] = []
+    its_value = False
+    for part in semantoks.divided(words):
+        flag, assigned, _ = part[0].partition("=")
+        option = options.get(flag.replace("_", "-"))
+        if isinstance(option, click.Option):
+            its_value = not (assigned or option.is_flag or option.multiple)
+        elif its_value:
+            its_value = False
+        else:
+            kept += part
+    return kept
+
+
+def option_words(context: click.Context, names: Container[str]) -> list[str]:
+    """Write again what was given for some options, on the command line or in a file."""
+    words: list[str] = []
+    for option in context.command.params:
+        value = context.params.get(option.name or "")
+        if option.name in names and value not in (None, False, ()):
+            words += [option.opts[0]] if value is True else [option.opts[0], str(value)]
+    return words

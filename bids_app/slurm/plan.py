@@ -38,11 +38,12 @@ class Call:
     options: RunOptions
     """What the words mean"""
     words: Sequence[str]
-    """As they were given, without the participants: each task has its own"""
+    """As they were given, without the participants: each task has its own; and without those of
+    the group step"""
     positionals: tuple[str, str]
     """Input and output folder, as they were given"""
-    tsv: bool
-    """The group step shall write text too"""
+    group_words: Sequence[str]
+    """Options of the group step"""
     n_cpus: int | None
     memory_mb: float | None
     """As the words say; None: they do not"""
@@ -88,7 +89,7 @@ def plan_jobs(call: Call, job: JobOptions, folder: Path) -> tuple[Survey, dict[s
         )
         scripts["participants.txt"] = task_list(tasks)
     if job.group:
-        words = [*program, *call.positionals, "group", *(["--tsv"] if call.tsv else [])]
+        words = [*program, *call.positionals, "group", *call.group_words]
         request = group_request(found.n_scans, sbatch_args=job.sbatch_args)
         scripts["group.sh"] = group_script(words, request, folder=folder)
     return found, scripts

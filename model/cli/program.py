@@ -26,6 +26,7 @@ from typing import (
 )
 
 import click
+from click.core import ParameterSource
 
 from model import __version__
 from model.errors import ConfigError, SemantoksError
@@ -83,6 +84,28 @@ def options_of(*classes: type) -> Decorator:
         return command
 
     return decorate
+
+
+def option_names(*classes: type) -> set[str]:
+    """Return the names of the parameters that `options_of` adds for settings classes."""
+    names: set[str] = set()
+    for cls in classes:
+        for _, kind, options in _fields(cls):
+            names |= {option.name for option in options}
+            if not options and hasattr(kind, "__dataclass_fields__"):
+                names |= option_names(kind)
+    return names
+
+
+def given_options(context: click.Context) -> dict[str, click.Option]:
+    """Return the options that stand on the command line itself, by name."""
+    return {
+        one.name: one
+        for one in context.command.params
+        if isinstance(one, click.Option)
+        and one.name
+        and context.get_parameter_source(one.name) is ParameterSource.COMMANDLINE
+    }
 
 
 def build(cls: type[T], arguments: Mapping[str, Any], **given: Any) -> T:

@@ -70,7 +70,7 @@ def test_a_dry_run_prints_scripts_that_bash_understands_and_writes_nothing(
     assert "#SBATCH --array=1-1%5\n" in found["array.sh"]
     assert "#SBATCH -A me --partition=long\n" in found["array.sh"]
     assert (
-        " --high-pass none --tsv --exclude-participant-label 02 -t rest nback --mem "
+        " --high-pass none --exclude-participant-label 02 -t rest nback --mem "
         in found["array.sh"]
     )
     assert " --participant-label $labels &" in found["array.sh"]
@@ -161,7 +161,9 @@ def test_participants_that_are_chosen_are_each_in_one_task_only(tmp_path, slurm)
     assert " --mem 3G --participant-label $labels &" in found["array.sh"]
 
 
-@pytest.mark.parametrize("words", [("group",), ("participant", "--dry-run")])
+@pytest.mark.parametrize(
+    "words", [("group",), ("participant", "--dry-run"), ("participant", "--reports-only")]
+)
 def test_what_no_task_can_do_is_a_usage_error(tmp_path, words) -> None:
     data = builders.make_dataset(tmp_path / "in")
     call = ["slurm", "--dry-run", str(data.root), str(tmp_path / "out"), *words]

@@ -1,6 +1,15 @@
 """From an fMRIPrep folder to scans: names, entities, sources, selection, reasons of refusal.
 
-Reads names and sidecars; opens no image and no table.
+Reads names and sidecars; opens no image and no table, but to compare a copy with its original.
 """
 
-__all__ = ("discovery", "eligible", "entities", "locate", "scan", "selection", "sidecars")
+__all__ = (
+    "copies",
+    "discovery",
+    "eligible",
+    "entities",
+    "locate",
+    "scan",
+    "selection",
+    "sidecars",
+)

@@ -19,6 +19,7 @@ from bids_app.errors import (
     NothingSelectedError,
     OptionsError,
 )
+from bids_app.inputs.copies import one_of_copies
 from bids_app.inputs.eligible import BoldFile, one_of_run, scan_of, why_never
 from bids_app.inputs.entities import Entities, parse_name
 from bids_app.inputs.locate import (
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BOLD_EXTENSIONS = [".nii", ".nii.gz", ".dtseries.nii", ".func.gii"]
+_PASSED = Refusal.PASSED_OVER
 _QUERY = re.compile(r"<?Query\.(NONE|ANY|REQUIRED|OPTIONAL)(: \d+>)?")
 
 
@@ -267,26 +269,26 @@ def find_scans(
     if wrong := unreadable_labels(root):
         log.warning("%d folders have no BIDS label and are not read: %s", len(wrong), wrong[0])
     index = index_func(root, participants, selection.bids_filters)
-    files: list[BoldFile] = []
+    candidates, files, n_outside = _candidates(index, root, selection, preferred_spaces)
     runs: dict[str, list[Scan]] = {}
-    n_outside = 0
-    for path in sorted({*index.bold, *index.old}):
-        parsed = parse_name(path.name)
-        if path not in index.passing or (parsed and not selection.wants(parsed[0])):
-            n_outside += 1
-        elif parsed is None:
-            why = Refusal.OLD_NAME if path in index.old else Refusal.STRANGE_NAME
-            files.append(_refused(root, path, None, why.of()))
-        elif never := why_never(path, parsed[0], spaces=preferred_spaces, selection=selection):
-            files.append(_refused(root, path, parsed[0], never))
-        else:
-            scan = scan_of(path, parsed[0], index.folders, root=root)
+    for path, original in one_of_copies(candidates).items():
+        if path == original:
+            scan = scan_of(path, candidates[path], index.folders, root=root)
             runs.setdefault(scan.entities.run_stem, []).append(scan)
+        else:
+            why = Refusal.COPY.of(original.name)
+            files.append(_refused(root, path, candidates[path], why))
     for label in selection.unmatched(
         [p[0] for path in index.bold if (p := parse_name(path.name))]
     ):
         log.warning("no BOLD file of the selected participants has %s", label)
     files += [file for run in runs.values() for file in one_of_run(run, preferred_spaces)]
+    if n_passed := sum(f.reason is not None and f.reason.refusal is _PASSED for f in files):
+        log.warning(
+            "%d series would come first, but were not fetched; others of their runs are taken "
+            "(--dry-run tells which)",
+            n_passed,
+        )
     chosen = [replace(f.scan, problem=f.reason) for f in files if f.scan and f.selected]
     if all(scan.problem == Refusal.NOT_FETCHED.of() for scan in chosen):
         chosen = []  # nothing was fetched at all: one message instead of one failure per run
@@ -297,6 +299,27 @@ def find_scans(
         n_outside=n_outside,
         participants=participants,
     )
+
+
+def _candidates(
+    index: Index, root: Path, selection: Selection, spaces: Mapping[str, int]
+) -> tuple[dict[Path, Entities], list[BoldFile], int]:
+    """Return the BOLD files that may be embedded, those that never are, and how many else."""
+    candidates: dict[Path, Entities] = {}
+    refused: list[BoldFile] = []
+    n_outside = 0
+    for path in sorted({*index.bold, *index.old}):
+        parsed = parse_name(path.name)
+        if path not in index.passing or (parsed and not selection.wants(parsed[0])):
+            n_outside += 1
+        elif parsed is None:
+            strange = Refusal.OLD_NAME if path in index.old else Refusal.STRANGE_NAME
+            refused.append(_refused(root, path, None, strange.of()))
+        elif never := why_never(path, parsed[0], spaces=spaces, selection=selection):
+            refused.append(_refused(root, path, parsed[0], never))
+        else:
+            candidates[path] = parsed[0]
+    return candidates, refused, n_outside
 
 
 def _refused(root: Path, path: Path, entities: Entities | None, reason: Reason) -> BoldFile:

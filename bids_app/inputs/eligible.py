@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from bids_app.atlas.spaces import FSLR, SPACES, atlas_key
+from bids_app.inputs.copies import without_copies
 from bids_app.inputs.entities import Entities, parse_name, split_name
-from bids_app.inputs.scan import CIFTI_ENDING, Reason, Refusal, Scan, Sources
+from bids_app.inputs.scan import CIFTI_ENDING, UNFETCHED, Reason, Refusal, Scan, Sources
 from bids_app.inputs.sidecars import merged, sidecars_of
+from model.files.content import not_a_file, not_fetched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +18,7 @@ if TYPE_CHECKING:
 
     from bids_app.inputs.selection import Selection
 
-# Confounds belong to a run, whatever space or combination of echoes its series is in.
-_NOT_OF_THE_RUN = ("space", "cohort", "res", "den", "hemi", "desc", "echo", "part")
+_GRID = ("space", "cohort", "res", "den", "hemi")
 
 
 def scan_of(
@@ -31,20 +32,18 @@ def scan_of(
     ``problem``, since to go on without it would silently change the result.
     """
     paths = files[image.parent]
-    masks = _masks_of(entities, paths) or _masks_of(replace(entities, echo=None), paths)
-    confounds = _best_confounds(entities, paths)
+    masks = without_copies(_masks_of(entities, paths))
+    confounds = without_copies(_best_confounds(entities, paths))
     sidecars = sidecars_of(entities, image.parent, root, files)
     problems = []
     if len(masks) > 1:
         problems.append(f"several masks match: {_names(masks)}")
     if len(confounds) > 1:
         problems.append(f"several confounds files match equally well: {_names(confounds)}")
-    problems += [
-        f"{path.name}: {Refusal.NOT_FETCHED.of()}"
-        for path in (*masks[:1], *sidecars)
-        if not path.exists()
-    ]
-    metadata, fault = merged(path for path in sidecars if path.exists())
+    if kind := not_a_file(image):
+        problems.append(f"expected a file, found {kind}")
+    absent = [path for path in (*masks, *sidecars) if not_fetched(path)]
+    metadata, fault = merged(path for path in sidecars if path not in absent)
     problems += [fault] if fault else []
     tsv = confounds[0] if len(confounds) == 1 else None
     meta = tsv and tsv.with_name(tsv.name.partition(".")[0] + ".json")
@@ -64,20 +63,25 @@ def scan_of(
     given = metadata.get("RepetitionTime")
     if given is not None and scan.tr_s is None:
         problems.append(f"RepetitionTime in the sidecar is {given!r}, expected seconds")
-    return replace(scan, problem=Refusal.BAD_FILES.of("; ".join(problems)) if problems else None)
+    if problems:
+        return replace(scan, problem=Refusal.BAD_FILES.of("; ".join(problems)))
+    return replace(scan, problem=Refusal.PART_NOT_FETCHED.of(_names(absent))) if absent else scan
 
 
 def _masks_of(entities: Entities, paths: Iterable[Path]) -> list[Path]:
-    """Match ``desc-brain_mask``, and ``label-brain_mask`` of the BIDS examples."""
-    expected = {key: value for key, value in entities.present().items() if key != "desc"}
-    found = []
+    """Match ``desc-brain_mask``, and ``label-brain_mask`` of the BIDS examples, on its grid."""
+    found = {}
     for path in paths:
         parts = (
             split_name(path.name) if path.name.endswith(("_mask.nii.gz", "_mask.nii")) else None
         )
-        if parts and parts[0] in (expected | {"desc": "brain"}, expected | {"label": "brain"}):
-            found.append(path)
-    return found
+        if parts is None or "brain" not in (parts[0].get("desc"), parts[0].get("label")):
+            continue
+        labels = {key: value for key, value in parts[0].items() if key not in ("desc", "label")}
+        if len(labels) == len(parts[0]) - 1 and set(labels) <= set(vars(entities)):
+            found[path] = Entities(**labels)
+    grid = _labels(entities, _GRID)
+    return _closest(entities, {p: e for p, e in found.items() if _labels(e, _GRID) == grid})
 
 
 def confounds_entities(name: str) -> Entities | None:
@@ -94,22 +98,29 @@ def confounds_entities(name: str) -> Entities | None:
 
 
 def _best_confounds(entities: Entities, paths: Iterable[Path]) -> list[Path]:
-    """Return the confounds files that share most entities with the run: one, none or a tie."""
+    tables = ((path, confounds_entities(path.name)) for path in paths)
+    found = {path: replace(table, desc=None) for path, table in tables if table is not None}
+    return _closest(entities, found)
+
+
+def _closest(own: Entities, found: Mapping[Path, Entities]) -> list[Path]:
+    """Return the files of a run that share most entities with an image: one, none or a tie.
+
+    They belong to the run, whatever space or combination of echoes its series is in; but none
+    may say of itself what contradicts the image. To have ``part-mag`` is to have no part.
+    """
+    labels = own.present()
+    allowed = labels.items() | {("part", "mag")}
     scores: dict[Path, int] = {}
-    own = entities.present()
-    for path in paths:
-        other = confounds_entities(path.name)
-        if other is None or _run_part(other) != _run_part(entities):
-            continue
-        labels = {key: value for key, value in other.present().items() if key != "desc"}
-        if other.part not in (None, "mag") or any(own.get(k, v) != v for k, v in labels.items()):
-            continue
-        scores[path] = sum(1 if key in own else -1 for key in labels)
+    for path, other in found.items():
+        theirs = other.present()
+        if theirs.items() <= allowed and other.run_stem == own.run_stem:
+            scores[path] = sum(1 if key in labels else -1 for key in theirs)
     return [path for path, score in scores.items() if score == max(scores.values())]
 
 
-def _run_part(entities: Entities) -> dict[str, str]:
-    return {k: v for k, v in entities.present().items() if k not in _NOT_OF_THE_RUN}
+def _labels(entities: Entities, keys: Iterable[str]) -> list[str | None]:
+    return [getattr(entities, key) for key in keys]
 
 
 def _names(paths: Iterable[Path]) -> str:
@@ -148,7 +159,7 @@ class BoldFile:
         if self.scan is None:
             return ""
         path = self.scan.sources.confounds
-        return "no" if path is None else "yes" if path.exists() else "not fetched"
+        return "no" if path is None else "not fetched" if not_fetched(path) else "yes"
 
 
 def why_never(
@@ -182,7 +193,10 @@ def why_never(
         (desc is None and not is_cifti, Refusal.NO_DESC.of()),
         (desc not in (None, "preproc"), Refusal.OTHER_DESC.of(desc)),
         (space is None, Refusal.OWN_SPACE.of()),
-        (space not in SPACES, Refusal.OTHER_SPACE.of(_template(entities))),
+        (
+            space not in SPACES or entities.cohort is not None,
+            Refusal.OTHER_SPACE.of(_template(entities)),
+        ),
         (asked not in ("auto", space), Refusal.SPACE_NOT_ASKED.of(space, asked)),
         (_key(entities) not in spaces, Refusal.NO_ATLAS.of(_key(entities))),
     )
@@ -198,8 +212,9 @@ def one_of_run(scans: Sequence[Scan], spaces: Mapping[str, int]) -> list[BoldFil
 
     The first of `spaces` wins, then res-2, then no res. A draw, and a mask, confounds or
     sidecar that is ambiguous or damaged, select an image *with* a reason: the run fails, and
-    says why. Images that are not there or not evenly spaced do not compete; where a run has
-    no other, one stands for it all the same, to be reported as failed, not forgotten.
+    says why. Images that were not fetched, with all that belongs to them, or are not evenly
+    spaced do not compete; where a run has no other, one stands for it all the same, to be
+    reported as failed, not forgotten.
     """
     unusable = [_why_unusable(scan) for scan in scans]
     usable = [scan for scan, why in zip(scans, unusable, strict=True) if why is None]
@@ -210,7 +225,7 @@ def one_of_run(scans: Sequence[Scan], spaces: Mapping[str, int]) -> list[BoldFil
             path=scan.sources.data.relative_to(scan.root).as_posix(),
             run=scan.entities.run_stem,
             space=scan.entities.space or "",
-            reason=why or _why_not(scan, best, spaces),
+            reason=_why_not(scan, why, best, spaces),
             scan=scan,
             selected=scan is best[0],
         )
@@ -219,25 +234,34 @@ def one_of_run(scans: Sequence[Scan], spaces: Mapping[str, int]) -> list[BoldFil
 
 
 def _why_unusable(scan: Scan) -> Reason | None:
-    if not scan.sources.data.exists():
+    if not_fetched(scan.sources.data):
         return Refusal.NOT_FETCHED.of()
+    if scan.problem and scan.problem.refusal is Refusal.PART_NOT_FETCHED:
+        return scan.problem
     given = scan.metadata
     untimed = "RepetitionTime" not in given and "AcquisitionDuration" in given
     return Refusal.SPARSE.of() if "VolumeTiming" in given or untimed else None
 
 
-def _rank(entities: Entities, spaces: Mapping[str, int]) -> tuple[int, int]:
-    """Order by space, then resolution: the 2 mm grid, the native voxel size, anything else."""
+def _rank(entities: Entities, spaces: Mapping[str, int]) -> tuple[int, bool, int]:
+    """Order by space; all echoes before one; the 2 mm grid, the native one, anything else."""
     res = entities.res or ""
     on_2mm = res.isdecimal() and int(res) == 2
-    return list(spaces).index(_key(entities)), 0 if on_2mm else 1 if not res else 2
+    grid = 0 if on_2mm else {"": 1, "native": 2}.get(res, 3)
+    return list(spaces).index(_key(entities)), entities.echo is not None, grid
 
 
 def _key(entities: Entities) -> str:
     return atlas_key(entities.space or "", entities.den)
 
 
-def _why_not(scan: Scan, best: Sequence[Scan], spaces: Mapping[str, int]) -> Reason | None:
+def _why_not(
+    scan: Scan, why: Reason | None, best: Sequence[Scan], spaces: Mapping[str, int]
+) -> Reason | None:
+    if why is not None:
+        first = _rank(scan.entities, spaces) < _rank(best[0].entities, spaces)
+        passed_over = first and why.refusal in UNFETCHED
+        return Refusal.PASSED_OVER.of(why, best[0].sources.data.name) if passed_over else why
     if not any(scan is other for other in best):
         return _why_another(scan, best[0], spaces)
     if len(best) > 1:

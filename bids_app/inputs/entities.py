@@ -10,6 +10,9 @@ _LABEL = re.compile(r"[0-9A-Za-z+]+")
 _PAIR = re.compile(r"([a-z]+)-([0-9A-Za-z+]+)")
 _ENDING = re.compile(r"([0-9A-Za-z]+)(\.[^/\\]+)")
 
+OF_A_DERIVATIVE = ("echo", "part", "hemi", "space", "cohort", "res", "den", "desc")
+"""Entities that do not tell one acquisition from another"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entities:
@@ -65,8 +68,12 @@ class Entities:
 
     @property
     def run_stem(self) -> str:
-        """Name of the acquisition: what all spaces and resolutions of one run share."""
-        return self.stem(space=None, cohort=None, res=None, den=None, hemi=None, desc=None)
+        """Name of the acquisition: what all that fMRIPrep made of one run share.
+
+        The other entities (`OF_A_DERIVATIVE`) say what was made of it. fMRIPrep 25.2 writes
+        ``part-mag`` into the volumes of a multi-echo run and not into its CIFTI series.
+        """
+        return self.stem(**dict.fromkeys(OF_A_DERIVATIVE))
 
 
 def split_name(filename: str) -> tuple[dict[str, str], str, str] | None:

@@ -35,6 +35,11 @@ class Refusal(Enum):
     SPACE_NOT_ASKED = "space-{}, while --space {} was asked for"
     NO_ATLAS = "no atlas is installed for space-{}"
     NOT_FETCHED = "annexed file not present: datalad get"
+    PART_NOT_FETCHED = "annexed file not present: datalad get {}"
+    """A file that belongs to it"""
+    PASSED_OVER = "{}; {} is taken instead"
+    """It would come first, and was not fetched"""
+    COPY = "not read: {} stands for it"
     SPARSE = "sparse acquisition (VolumeTiming): volumes are not evenly spaced in time"
     BAD_FILES = "{}"
     """It, or a file that belongs to it, is ambiguous, damaged or not what it should be"""
@@ -57,6 +62,9 @@ class Reason:
     def __str__(self) -> str:
         return self.refusal.value.format(*self.details)
 
+
+UNFETCHED = frozenset({Refusal.NOT_FETCHED, Refusal.PART_NOT_FETCHED, Refusal.PASSED_OVER})
+"""Kinds that end where what is missing is fetched"""
 
 CIFTI_ENDING = ".dtseries.nii"
 

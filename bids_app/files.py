@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from typing import IO, TYPE_CHECKING, Any
 
 from bids_app.errors import OutputError
 from model.files import write as files
 from model.files.cells import text_cell
-from model.files.read import faults_as, reading
+from model.files.read import (
+    LARGEST_TABLE,
+    faults_as,
+    faults_of,
+    read_bytes,
+    refuse_binary,
+    refuse_wide,
+)
 from model.files.write import remove_partial
 
 if TYPE_CHECKING:
@@ -39,12 +47,20 @@ def read_table(path: Path, *, separator: str = "\t", **options: Any) -> pd.DataF
     Raises
     ------
     FileError
-        The file is absent, or no such table.
+        The file is absent or too large, or no such table.
     """
     import pandas as pd
 
-    with reading(path, "not readable as a table"):
-        table: pd.DataFrame = pd.read_csv(path, sep=separator, **options)
+    failure = "not readable as a table"
+    content = read_bytes(path, most=LARGEST_TABLE, failure=failure)
+    refuse_binary(path, content)
+    refuse_wide(path, content, separator)
+    with faults_of(path, failure), warnings.catch_warnings():
+        # Rows that are longer than the header would be cut with no more than a warning.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        table: pd.DataFrame = pd.read_csv(
+            io.BytesIO(content), sep=separator, index_col=False, **options
+        )
     return table
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from bids_app.files import read_table
 from model.cohort import names
+from model.files.arrays import read_array
 from model.files.read import FileError, read_json, reading
 from model.networks import parcel_names
 from model.series import shown
@@ -107,8 +108,7 @@ def read_scan_tables(status_path: Path) -> ScanTables:
     if len(table) != len(parcel_names()):
         raise FileError(path, f"{len(table)} rows; expected {len(parcel_names())}, one per parcel")
     path = named(f"{names.TOKENS}.npy")
-    with reading(path):
-        tokens = np.load(path, allow_pickle=False)
+    tokens = read_array(path)
     return ScanTables(
         extraction=None if "InputSeries" in model_meta else _read_extraction(named),
         model=_read_series(named(f"{names.MODEL}.tsv")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,8 @@ from bids_app.series.columns import (
 from bids_app.series.sidecar import series_start, series_tr, told_interpolated
 from model.cohort.names import DENOISED, OUTLIERS, beside
 from model.cohort.outputs import kept_frames
-from model.files.read import faults_as, reading
+from model.files.arrays import array_names, read_array
+from model.files.read import faults_as
 from model.series import ParcelSeries
 from model.shards.published_series import open_store, read_row, read_subjects
 
@@ -67,10 +67,9 @@ def series_keys(path: Path) -> tuple[str | None, ...]:
         The file cannot be read.
     """
     suffix = path.suffix.lower()
-    with faults_as(ScanError, where=path.name), reading(path):
+    with faults_as(ScanError, where=path.name):
         if suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                return tuple(arrays.files)
+            return array_names(path)
         if suffix in HDF5:
             with open_store(path) as store:
                 return tuple(read_subjects(store))
@@ -132,7 +131,7 @@ def read_series(
         raise ScanError(f"--order {order}: expected one of {', '.join(declared_orders())}.")
     tr_s, tr_source = series_tr(path, override_s=tr_s)
     suffix = path.suffix.lower()
-    with faults_as(ScanError, where=path.name), reading(path):
+    with faults_as(ScanError, where=path.name):
         if suffix in TABLES:
             values, mapping = _read_table(path, order=order, ignore_others=ignore_others)
         elif suffix in ARRAYS:
@@ -142,7 +141,8 @@ def read_series(
         else:
             known = ", ".join([*TABLES, *ARRAYS, *HDF5])
             raise ScanError(f"{path.name}: expected a file ending in {known}.")
-    spread = mapping.spread(values).astype(np.float32)
+    with np.errstate(over="ignore"):  # infinite then, which a series refuses by name
+        spread = mapping.spread(values).astype(np.float32)
     outliers = own_outliers(path)
     if outliers is None and (n_interpolated := told_interpolated(path)):
         log.warning(
@@ -165,30 +165,29 @@ def _read_table(
     path: Path, *, order: str | None, ignore_others: bool
 ) -> tuple[Float64Array, Mapping457]:
     separator = TABLES[path.suffix.lower()]
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        header = [name.strip() for name in next(csv.reader(lines, delimiter=separator), [])]
-    if not header:
-        raise ScanError(f"{path.name}: the table is empty.")
+    first = read_table(path, separator=separator, header=None, nrows=1, dtype=str, na_filter=False)
+    header = [name.strip() for name in first.iloc[0]]
     numbered = header in [[str(i + first) for i in range(len(header))] for first in (0, 1)]
     named = not numbered and not all(_is_number(name) for name in header)
-    table = read_table(
-        path,
-        separator=separator,
-        header=None,
-        skiprows=1 if named or numbered else 0,
-        na_values=["n/a"],
-        index_col=False,
-    )
-    if table.shape[1] != len(header):
-        raise ScanError(f"{path.name}: {len(header)} names for {table.shape[1]} columns.")
-    if not named and not numbered:
-        return _by_order(table.to_numpy(dtype=np.float64), order, where=path.name)
     mapping = (
         map_by_name(header, order=order, ignore_others=ignore_others, where=path.name)
         if named
         else map_by_order(order, n_columns=len(header), where=path.name)
+        if numbered
+        else None
     )
-    used = np.flatnonzero(mapping.target >= 0)
+    used = np.flatnonzero(mapping.target >= 0) if mapping else np.arange(len(header))
+    table = read_table(
+        path,
+        separator=separator,
+        header=0 if mapping else None,
+        names=range(len(header)),
+        na_values=["n/a"],
+        # Others may hold text; and that of a column of ours is a fault of the file.
+        dtype=dict.fromkeys(used.tolist(), np.float64),
+    )
+    if mapping is None:
+        return _by_order(table.to_numpy(), order, where=path.name)
     values = np.full(table.shape, np.nan)
     values[:, used] = table.iloc[:, used].to_numpy(dtype=np.float64)
     return values, mapping
@@ -203,13 +202,8 @@ def _is_number(text: str) -> bool:
 
 
 def _read_array(path: Path, *, row: int, order: str | None) -> tuple[Float64Array, Mapping457]:
-    loaded = np.load(path, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        values = loaded
-    else:
-        with loaded as arrays:
-            values = arrays[arrays.files[row]]
-    if values.ndim != 2 or np.iscomplexobj(values):
+    values = read_array(path, number=row)
+    if values.ndim != 2 or values.dtype.kind not in "iuf":
         raise ScanError(
             f"{path.name}: expected real numbers on two axes, found {values.dtype} {values.shape}."
         )

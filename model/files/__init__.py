@@ -5,6 +5,7 @@ options that give them are declared by what is here too. It knows no name of any
 """
 
 __all__ = (
+    "arrays",
     "cells",
     "content",
     "figures",

@@ -10,6 +10,7 @@ How a setting is given on a command line is declared at its field too:
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import KW_ONLY, MISSING, dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -41,7 +42,11 @@ _WORDS = {
     bool: "true or false",
     NoneType: "nothing",
     Path: "a path",
+    dict: "an object",
+    list: "a list",
 }
+_KEYS, _KEY = 8, 40
+"""Unknown keys in a message, and characters of each: the file may be none of settings."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +127,8 @@ class Strict:
             if isinstance(value, list) and get_origin(kind) is tuple:
                 value = tuple(value)
                 object.__setattr__(self, name, value)
-            if not _fits(value, kind):
-                wrong.append(f"{shown} {value!r:.80} (expected {_in_words(kind)})")
+            if not fits(value, kind):
+                wrong.append(f"{shown} {value!r:.80} (expected {in_words(kind)})")
         if wrong:
             raise ConfigError(f"found {', '.join(wrong)}.")
 
@@ -159,7 +164,7 @@ def check_keys(kind: type, values: Any, *, where: str) -> None:
         Names every one.
     """
     if not isinstance(values, dict):
-        raise ConfigError(f"{where}: expected keys with values, found {values!r:.80}.")
+        raise ConfigError(f"{where}: expected keys with values, found {in_words(type(values))}.")
     known = {f.name: f for f in fields(kind)}
     unknown = sorted(set(values) - set(known))
     missing = [
@@ -167,7 +172,9 @@ def check_keys(kind: type, values: Any, *, where: str) -> None:
         for f in known.values()
         if f.name not in values and f.default is MISSING and f.default_factory is MISSING
     ]
-    problems = [f"unknown keys {unknown}"] if unknown else []
+    told = [key[:_KEY] for key in unknown[:_KEYS]]
+    more = f" and {len(unknown) - _KEYS} more" if len(unknown) > _KEYS else ""
+    problems = [f"unknown keys {told}{more}"] if unknown else []
     problems += [f"missing keys {missing}"] if missing else []
     if problems:
         raise ConfigError(f"{where}: {', '.join(problems)}.", hint=f"Known keys: {sorted(known)}.")
@@ -183,7 +190,7 @@ def _kinds(settings: Any) -> dict[str, tuple[Any, str]]:
     return kinds
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def fits(value: Any, kind: Any) -> bool:
     """Tell whether a value is of an annotation's kind and within its limits."""
     low, high = -math.inf, math.inf
     if get_origin(kind) is Annotated:
@@ -192,28 +199,29 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin is Literal:
         return isinstance(value, str) and value in members
     if origin in (UnionType, Union):
-        return any(_fits(value, member) for member in members)
+        return any(fits(value, member) for member in members)
     if origin in (tuple, list):
         if not isinstance(value, origin):
             return False
         repeated = origin is list or members[-1] is ...
         kinds = members[:1] * len(value) if repeated else members
-        return len(kinds) == len(value) and all(map(_fits, value, kinds))
+        return len(kinds) == len(value) and all(map(fits, value, kinds))
     if kind in (int, float) and not isinstance(value, bool):  # an int to Python only
         number = isinstance(value, int) or (kind is float and isinstance(value, float))
-        return number and math.isfinite(value) and low <= value <= high
+        return number and abs(value) <= sys.float_info.max and low <= value <= high
     return isinstance(value, origin or kind) and (kind is bool or not isinstance(value, bool))
 
 
-def _in_words(kind: Any) -> str:
+def in_words(kind: Any) -> str:
+    """Say what a value of an annotation is."""
     origin, members = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return f"{_in_words(members[0])} {members[1].words}"
+        return f"{in_words(members[0])} {members[1].words}"
     if origin is Literal:
         return f"one of {', '.join(map(repr, members))}"
     if origin in (UnionType, Union):
-        return " or ".join(map(_in_words, members))
+        return " or ".join(map(in_words, members))
     if origin in (tuple, list):
         each = "each" if origin is list or members[-1] is ... else f"{len(members)} of"
-        return f"a list, {each} {_in_words(members[0])}"
+        return f"a list, {each} {in_words(members[0])}"
     return _WORDS.get(kind, getattr(origin or kind, "__name__", str(kind)))

@@ -9,6 +9,7 @@ import numpy as np
 from model.cohort.names import SERIES
 from model.cohort.outputs import denoised_series, embedded_scans, model_series
 from model.errors import SemantoksError
+from model.files.read import faults_as
 from model.preprocess import prepare
 from model.series import ParcelSeries
 from model.shards.published_series import open_store, read_row, read_subjects
@@ -96,21 +97,18 @@ def scans_of_hdf5(path: Path, spec: InputSpec, *, tr_s: float) -> Iterator[NewSc
     ShardError
         The file has another layout.
     """
-    try:
-        with open_store(path) as store:
-            seen: dict[str, int] = {}
-            for row, subject in enumerate(read_subjects(store)):
-                seen[subject] = seen.get(subject, 0) + 1
-                found = read_row(store, row)
-                yield NewScan(
-                    subject=subject,
-                    session=f"ses-{seen[subject]}",
-                    scan=f"{subject}_ses-{seen[subject]}",
-                    source=f"{path.name} row {row}",
-                    series=_prepared(found.values[: found.declared_frames], spec, tr_s),
-                )
-    except (OSError, LookupError, ValueError) as err:
-        raise ShardError(f"{path}: not the published HDF5 layout ({err}).") from err
+    with faults_as(ShardError), open_store(path) as store:
+        seen: dict[str, int] = {}
+        for row, subject in enumerate(read_subjects(store)):
+            seen[subject] = seen.get(subject, 0) + 1
+            found = read_row(store, row)
+            yield NewScan(
+                subject=subject,
+                session=f"ses-{seen[subject]}",
+                scan=f"{subject}_ses-{seen[subject]}",
+                source=f"{path.name} row {row}",
+                series=_prepared(found.values[: found.declared_frames], spec, tr_s),
+            )
 
 
 def _prepared(

@@ -6,20 +6,29 @@ is padding, ``long_subject_id`` names the subject of each row, ``ts_len``, if th
 
 from __future__ import annotations
 
+import contextlib
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from model.files.read import FileError, check_claim, faults_of, reading
 from model.networks import N_CEREBELLUM, N_CORTEX, N_SUBCORTEX
 from model.series import shown
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from model.series import BoolArray, FloatArray
 
 PARTS = {"schaefer400": N_CORTEX, "tian3": N_SUBCORTEX, "buckner7": N_CEREBELLUM}
 """Parcels of each part"""
+_FAILURE = "not the published HDF5 layout"
+_MOST_ROWS = 1 << 20
+_ROWS_AT_ONCE = 256
+_LONGEST = 200
+"""Characters of a subject's name"""
 
 
 class StoredRow(NamedTuple):
@@ -36,11 +45,21 @@ class StoredRow(NamedTuple):
         return shown(self)
 
 
-def open_store(path: Path) -> Any:
-    """Open a file for reading; what h5py raises, these functions let through."""
+@contextlib.contextmanager
+def open_store(path: Path) -> Iterator[Any]:
+    """Open a file for reading.
+
+    Raises
+    ------
+    FileError
+        It is absent, or no HDF5 file.
+    """
     import h5py
 
-    return h5py.File(path, "r")
+    with reading(path, _FAILURE):
+        store = h5py.File(path, "r")
+    with store:
+        yield store
 
 
 def read_subjects(store: Any) -> list[str]:
@@ -48,16 +67,28 @@ def read_subjects(store: Any) -> list[str]:
 
     Raises
     ------
-    ValueError
-        There are more names than series, or fewer.
+    FileError
+        The file has another layout, or there are more names than series, or fewer.
     """
-    labels = store["long_subject_id"][:]
-    for name in PARTS.keys() & store["timeseries"].keys():
-        n_rows = len(store["timeseries"][name])
-        if n_rows != len(labels):
-            msg = f"long_subject_id names {len(labels)} rows, timeseries/{name} has {n_rows}"
-            raise ValueError(msg)
-    return [label.decode() if isinstance(label, bytes) else str(label) for label in labels]
+    path = Path(store.filename)
+    labels = _dataset(store, "long_subject_id", n_axes=1)
+    for name, part in _parts(store).items():
+        if len(part) != len(labels):
+            raise FileError(
+                path,
+                f"long_subject_id names {len(labels)} rows, timeseries/{name} has {len(part)}",
+            )
+    if len(labels) > _MOST_ROWS:
+        raise FileError(path, f"found {len(labels)} rows, expected {_MOST_ROWS} at most")
+    names: list[str] = []
+    for first in range(0, len(labels), _ROWS_AT_ONCE):
+        with faults_of(path, _FAILURE):
+            piece = labels[first : first + _ROWS_AT_ONCE]
+            found = [x.decode() if isinstance(x, bytes) else str(x) for x in piece]
+        if max(map(len, found)) > _LONGEST:
+            raise FileError(path, f"expected names of {_LONGEST} characters at most, found longer")
+        names += found
+    return names
 
 
 def read_row(store: Any, row: int) -> StoredRow:
@@ -65,27 +96,81 @@ def read_row(store: Any, row: int) -> StoredRow:
 
     Raises
     ------
-    ValueError
-        The file has none of the parts, or one of another size.
+    FileError
+        The file has another layout, none of the parts, or one of another size.
     """
-    group = store["timeseries"]
-    blocks = {name: np.asarray(group[name][row], np.float32) for name in PARTS if name in group}
-    if not blocks:
-        msg = f"timeseries/ holds none of {', '.join(PARTS)}"
-        raise ValueError(msg)
-    n_frames = next(iter(blocks.values())).shape[1]
-    for name, block in blocks.items():
-        if block.shape != (PARTS[name], n_frames):
-            msg = (
-                f"timeseries/{name} row {row}: expected {PARTS[name]} parcels, found "
-                f"{block.shape[0]}; expected {n_frames} frames, found {block.shape[1]}"
+    path = Path(store.filename)
+    parts = _parts(store)
+    n_frames = next(iter(parts.values())).shape[2]
+    for name, part in parts.items():
+        where = f"timeseries/{name}"
+        if part.shape[1:] != (PARTS[name], n_frames):
+            raise FileError(
+                path,
+                f"expected {PARTS[name]} parcels, found {part.shape[1]}; expected {n_frames} "
+                f"frames, found {part.shape[2]}",
+                place=where,
             )
-            raise ValueError(msg)
+        check_claim(path, 4 * PARTS[name] * n_frames, f"a row of {where}")
+    with faults_of(path, _FAILURE), np.errstate(over="ignore"):
+        blocks = {name: np.asarray(part[row], np.float32) for name, part in parts.items()}
+        # Not ``in``, which follows links.
+        told = store.id.links.exists(b"ts_len")
+        declared = int(_dataset(store, "ts_len", n_axes=1)[row]) if told else None
+    if declared is not None and not 0 <= declared <= n_frames:
+        raise FileError(path, f"row {row}: ts_len says {declared} of {n_frames} frames")
     absent = {name: np.full((n, n_frames), np.nan, np.float32) for name, n in PARTS.items()}
     values = np.concatenate([(absent | blocks)[name] for name in PARTS]).T
     seen = np.flatnonzero(~np.isnan(values).all(axis=1))
     return StoredRow(
         values=values[: seen[-1] + 1 if seen.size else 0],
         provided=np.repeat([name in blocks for name in PARTS], list(PARTS.values())),
-        declared_frames=int(store["ts_len"][row]) if "ts_len" in store else None,
+        declared_frames=declared,
     )
+
+
+def _parts(store: Any) -> dict[str, Any]:
+    """Return the datasets of those of `PARTS` that the file has."""
+    path = Path(store.filename)
+    with faults_of(path, _FAILURE):
+        _refuse_link(store, "timeseries")
+        there = set(store["timeseries"].keys())
+    found = {n: _dataset(store, f"timeseries/{n}", n_axes=3) for n in PARTS if n in there}
+    if not found:
+        raise FileError(path, f"timeseries/ holds none of {', '.join(PARTS)}")
+    return found
+
+
+def _dataset(store: Any, name: str, *, n_axes: int) -> Any:
+    """Return a dataset that lies in the file itself, and is as large as it says."""
+    path = Path(store.filename)
+    with faults_of(path, _FAILURE):
+        _refuse_link(store, name)
+        found = store[name]
+        shape, kind = tuple(found.shape), found.dtype.kind
+        elsewhere = found.external is not None or found.is_virtual
+        stored = found.id.get_storage_size()
+        piece = math.prod(found.chunks or (1,)) * found.dtype.itemsize
+    if elsewhere:
+        raise FileError(path, "its values lie in another file, which is not followed", place=name)
+    if len(shape) != n_axes or kind not in ("iuf" if n_axes == 3 else "SOiuf"):
+        raise FileError(
+            path,
+            f"expected {'numbers' if n_axes == 3 else 'a value for each row'} on {n_axes} axes, "
+            f"found {found.dtype.str:.20} {shape}",
+            place=name,
+        )
+    if math.prod(shape) and not stored:
+        raise FileError(path, f"announces {shape} values and stores none", place=name)
+    check_claim(path, piece, f"a piece of {name}")
+    return found
+
+
+def _refuse_link(store: Any, name: str) -> None:
+    """Refuse links before HDF5 follows them, into whatever file."""
+    import h5py
+
+    group, _, last = name.rpartition("/")
+    at = store[group] if group else store
+    if at.id.links.get_info(last.encode()).type != h5py.h5l.TYPE_HARD:
+        raise FileError(Path(store.filename), "is a link, which is not followed", place=name)

@@ -9,6 +9,7 @@ is NaN in every frame of its scan.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.errors import SemantoksError
-from model.files.read import faults_as, read_cells, read_json, reading
+from model.files.arrays import map_array
+from model.files.read import FileError, faults_as, faults_of, read_cells, read_json
 from model.files.settings import Strict, from_dict
 from model.files.write import file_sha256
 from model.networks import parcel_names
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION, INDEX = "shards.json", "index.tsv"
 FORMAT = "semantoks shards 1"
+_SHARD = re.compile(r"shard-\d+\.npy")
+"""No path: nothing outside the folder is read"""
 SHOWN = 5
 """Examples in a message."""
 
@@ -122,9 +126,15 @@ class Shards:
     def _map(self, scan: StoredScan) -> npt.NDArray[np.float32]:
         if scan.shard not in self._maps:
             path = self.folder / scan.shard
-            hint = "Write the shards again."
-            with faults_as(ShardError, hint=hint), reading(path, "not a readable shard"):
-                self._maps[scan.shard] = np.load(path, mmap_mode="r", allow_pickle=False)
+            with faults_as(ShardError, hint="Write the shards again."):
+                found = map_array(path)
+                if found.dtype != np.float32 or found.shape[1:] != (len(parcel_names()),):
+                    raise FileError(
+                        path,
+                        f"expected float32 (frames, {len(parcel_names())}), found {found.dtype} "
+                        f"{found.shape}",
+                    )
+            self._maps[scan.shard] = found
         return self._maps[scan.shard]
 
     def verify(self, scans: Iterable[StoredScan]) -> None:
@@ -144,11 +154,6 @@ class Shards:
             )
 
     def _problems(self, scan: StoredScan) -> Iterator[str]:
-        if self._map(scan).dtype != np.float32 or self._map(scan).shape[1:] != (
-            len(parcel_names()),
-        ):
-            yield f"{self._map(scan).dtype} {self._map(scan).shape} is no float32 (frames, 457)"
-            return
         values = self.read(scan)
         if values.shape[0] != scan.n_frames:
             yield f"expected {scan.n_frames} frames, found {values.shape[0]}"
@@ -176,17 +181,29 @@ def _read_description(folder: Path) -> ShardsDescription:
 
 
 def _read_index(path: Path) -> tuple[StoredScan, ...]:
-    with faults_as(ShardError, hint="Write the shards again."), reading(path):
-        return tuple(
-            StoredScan(
-                subject=row["subject"],
-                session=row["session"],
-                scan=row["scan"],
-                n_frames=int(row["n_frames"]),
-                shard=row["shard"],
-                first_frame=int(row["first_frame"]),
-                sha256=row["sha256"],
-                source=row["source"],
+    with faults_as(ShardError, hint="Write the shards again."):
+        rows = read_cells(path).by_name()
+        with faults_of(path, "not an index of shards"):
+            scans = tuple(
+                StoredScan(
+                    subject=row["subject"],
+                    session=row["session"],
+                    scan=row["scan"],
+                    n_frames=int(row["n_frames"]),
+                    shard=row["shard"],
+                    first_frame=int(row["first_frame"]),
+                    sha256=row["sha256"],
+                    source=row["source"],
+                )
+                for row in rows
             )
-            for row in read_cells(path).by_name()
-        )
+        for scan in scans:
+            if not _SHARD.fullmatch(scan.shard) or scan.n_frames < 1 or scan.first_frame < 0:
+                where = f"scan {scan.scan:.60}"
+                cause = "expected a shard of this folder and frames in it"
+                raise FileError(
+                    path,
+                    f"{cause}, found {scan.shard!r:.60}, {scan.n_frames} from {scan.first_frame}",
+                    place=where,
+                )
+    return scans

@@ -84,13 +84,18 @@ def test_the_mark_of_some_editors_is_no_part_of_the_text(tmp_path):
     [
         ('{"a": 1,\n "b" 2}', "line 2, column 6", "Expecting ':' delimiter"),
         ("", "line 1, column 1", "Expecting value"),
-        ("[1]", "", r"expected a JSON object {…}, found \[1\]"),
+        ("[1]", "", r"expected a JSON object {…}, found a list"),
         ("[" * 100_000, "", "not readable as JSON"),
         ("{}", "key n", "is not there"),
         ('{"n": true}', "key n", "expected a whole number, found True"),
         ('{"n": "1"}', "key n", "expected a whole number, found '1'"),
+        ('{"n": NaN}', "key n", "expected a whole number, found nan"),
+        ('{"a": 1, "a": 2}', "", "two values for key a"),
+        ('{"a": "\\ud800"}', "key a", "half of a character"),
+        ('{"\\udfff": 1}', "key \\udfff", "half of a character"),
+        ('{"a": ' + "[" * 60 + "]" * 60 + "}", "key a", "nested more than 50 levels deep"),
+        ('{"a": "\0"}', "line 1", "NUL"),
     ],
-    ids=["syntax", "empty", "list", "deep", "lacking", "bool", "text"],
 )
 def test_json_faults_say_where_and_why(tmp_path, text, place, cause):
     path = tmp_path / "x.json"
@@ -98,6 +103,51 @@ def test_json_faults_say_where_and_why(tmp_path, text, place, cause):
     with pytest.raises(FileError, match=cause) as caught:
         read_json(path, needs={"n": int})
     assert caught.value.place == place
+
+
+def test_a_key_may_be_repeated_with_its_value(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text('{"a": {"b": 1}, "a": {"b": 1}}')
+    assert read_json(path) == {"a": {"b": 1}}
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_is_due_is_finite(tmp_path, value):
+    path = tmp_path / "x.json"
+    path.write_text(f'{{"tr": {value}}}')
+    with pytest.raises(FileError, match="key tr: expected a finite number"):
+        read_json(path, needs={"tr": float})
+
+
+def test_toml_holds_no_number_that_cannot_be_told(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_text("a = 0x" + "f" * 9000)
+    with pytest.raises(FileError, match="a whole number that no float holds"):
+        read_toml(path)
+
+
+@pytest.mark.parametrize("rows", ["1\t2\t3\n4\t5\t6\n", "1\t2\n4\t5\t6\n"])
+def test_rows_longer_than_the_header_never_shift_its_columns(tmp_path, rows):
+    path = tmp_path / "x.tsv"
+    path.write_text("a\tb\n" + rows)
+    with pytest.raises(FileError, match="not readable as a table"):
+        read_table(path)
+
+
+def test_bytes_that_end_a_cell_in_silence_are_refused(tmp_path):
+    path = tmp_path / "x.tsv"
+    path.write_bytes(b"a\tb\n1\0009\t2\n")
+    for read in (read_table, read_cells):
+        with pytest.raises(FileError, match="line 2: holds NUL bytes"):
+            read(path)
+
+
+def test_lines_may_end_in_any_way(tmp_path):
+    path = tmp_path / "x.tsv"
+    for end in ("\n", "\r\n", "\r"):
+        path.write_bytes(f"a\tb{end}1\t2{end}3\t4{end}".encode())
+        assert read_cells(path).rows == [["1", "2"], ["3", "4"]]
+        assert read_table(path).to_numpy().tolist() == [[1, 2], [3, 4]]
 
 
 def test_a_whole_number_that_no_float_holds_is_a_fault_of_its_file(tmp_path):

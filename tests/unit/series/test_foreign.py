@@ -278,7 +278,7 @@ def test_hdf5_faults_are_told(tmp_path) -> None:
     with pytest.raises(ScanError, match="expected 400 parcels"):
         read_series(other, tr_s=2.0)
     (tmp_path / "c.h5").write_bytes(b"no")
-    with pytest.raises(ScanError, match="cannot be read"):
+    with pytest.raises(ScanError, match="not the published HDF5 layout"):
         series_keys(tmp_path / "c.h5")
 
 

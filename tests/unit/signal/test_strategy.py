@@ -52,7 +52,7 @@ def test_a_file_of_the_user_s_own_is_a_strategy(tmp_path):
         ('{"min_segment_frames": 1.5}', "min_segment_frames 1.5 (expected a whole number"),
         ('{"description": 1}', "description 1 (expected text)"),
         ('{"name": "x"}', "key name is not allowed"),
-        ("[1]", "expected a JSON object {…}, found [1]"),
+        ("[1]", "expected a JSON object {…}, found a list"),
         ("{", "not readable as JSON"),
     ],
 )

@@ -9,38 +9,47 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_app.errors import ScanError
-from bids_app.images.stream import DAMAGE, open_image_file
+from bids_app.images.stream import (
+    ImageFile,
+    closed_on_failure,
+    open_image_file,
+    pieces,
+    scan_faults,
+    whole_header,
+)
+from model.files.read import FileError, faults_of
 
 if TYPE_CHECKING:
-    import io
     from collections.abc import Iterator
     from pathlib import Path
 
 BLOCK_BYTES = 1 << 22
 """Read at a time: whole series of some thousand grayordinates; working copies are larger."""
+LEAST_BYTES_OF_A_PLACE = 2
+"""In the header: a digit and what divides it from the next"""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CiftiFile:
     """An open dense series: what its header says; the values stay in the file."""
 
-    path: Path
-    stream: io.BufferedIOBase
-    """Closed with this object"""
+    stored: ImageFile
+    """Its values lie series by series"""
     n_frames: int
     axis: Any
     """nibabel's ``BrainModelAxis``: structure and vertex or voxel of the G grayordinates"""
     tr_header_s: float | None
     """None where the step of the series is zero or not finite"""
-    dtype: np.dtype[Any]
-    offset: int
-    """Bytes before the values, which are stored series by series"""
-    slope: float = 1.0
-    inter: float = 0.0
-    """A value is ``slope * stored + inter``"""
 
-    def __del__(self) -> None:
-        self.stream.close()
+    @property
+    def path(self) -> Path:
+        """The file, as the user knows it."""
+        return self.stored.path
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored values."""
+        return self.stored.header.dtype
 
 
 def open_cifti(path: Path) -> CiftiFile:
@@ -49,55 +58,91 @@ def open_cifti(path: Path) -> CiftiFile:
     Raises
     ------
     ScanError
-        The file is absent, unreadable, not a CIFTI-2 series over grayordinates, or does not
-        run in time.
+        The file is absent, unreadable, not a CIFTI-2 series over grayordinates, does not run in
+        time, or cannot hold what its header claims.
     """
+    stored = open_image_file(path, kind="a CIFTI file")
+    header = stored.header
+    with closed_on_failure(stored):
+        if not header.is_dense_series:
+            raise ScanError(
+                f"{path}: expected a CIFTI-2 dense series, found a NIfTI image of shape "
+                f"{header.shape}{' for CIFTI' if header.is_cifti else ''}."
+            )
+        with scan_faults(what="cannot be read as a CIFTI file"):
+            time, axis = _axes(stored)
+        return _described(stored, time, axis)
+
+
+def _axes(stored: ImageFile) -> tuple[Any, Any]:
+    """Return nibabel's axes of volumes and of grayordinates, of the matrix' own lengths."""
     import nibabel as nib
 
-    stream, image = open_image_file(
-        path, kind="a CIFTI file", hint="Copy the file again, or rerun fMRIPrep for this scan."
-    )
-    try:
-        if not isinstance(image, nib.Cifti2Image) or len(image.shape) != 2:
-            raise ScanError(
-                f"{path}: expected a CIFTI-2 dense series, found {type(image).__name__}."
+    path, header = stored.path, stored.header
+    n_places = header.shape[5]
+    if n_places * LEAST_BYTES_OF_A_PLACE > header.offset:
+        raise FileError(
+            path, f"a header of {header.offset} bytes cannot list {n_places} grayordinates"
+        )
+    content = whole_header(stored)
+    if b"<!DOCTYPE" in content.getvalue().replace(b"\0", b""):
+        raise FileError(path, "its XML defines types or entities of its own")
+    with faults_of(path, "no CIFTI-2 header"):
+        found: Any = nib.Cifti2Image.from_stream(content).header
+        maps = [found.get_index_map(i) for i in range(2)]
+        models = [(m.index_offset, m.index_count) for m in maps[1].brain_models or ()]
+    _check_models(path, models, n_places)
+    with faults_of(path, "no CIFTI-2 header"):
+        time, axis = (found.get_axis(i) for i in range(2))
+    return time, axis
+
+
+def _check_models(path: Path, models: list[tuple[int, int]], n_places: int) -> None:
+    """Refuse brain models that overlap, leave gaps, or are more than there are values."""
+    place = 0
+    for offset, count in models:
+        if offset != place or not 0 < count <= n_places - place:
+            raise FileError(
+                path,
+                f"a brain model lists {count} grayordinates from number {offset} on; expected "
+                f"the next from number {place} on, of {n_places}",
             )
-        return _described(path, stream, image)
-    except ScanError:
-        stream.close()
-        raise
+        place += count
 
 
-def _described(path: Path, stream: io.BufferedIOBase, image: Any) -> CiftiFile:
+def _described(stored: ImageFile, time: Any, axis: Any) -> CiftiFile:
     from nibabel.cifti2.cifti2_axes import BrainModelAxis, SeriesAxis
 
-    time, axis = (image.header.get_axis(i) for i in range(2))
+    path, shape = stored.path, stored.header.shape[4:]
     if not (isinstance(time, SeriesAxis) and isinstance(axis, BrainModelAxis)):
         raise ScanError(
             f"{path}: expected a series (time by grayordinates), found "
             f"{type(time).__name__} by {type(axis).__name__}."
         )
-    if image.shape != (time.size, len(axis)) or 0 in image.shape:
+    if shape != (time.size, len(axis)):
         raise ScanError(
             f"{path}: the header announces {time.size} volumes of {len(axis)} grayordinates, "
-            f"the matrix has {image.shape}."
+            f"the matrix has {shape}."
         )
     if time.unit != "SECOND":
         raise ScanError(f"{path}: expected a series in seconds, found steps in {time.unit}.")
-    stored = image.dataobj.dtype
-    if stored.kind not in "iuf":
-        raise ScanError(f"{path}: expected integers or real numbers, found data type {stored}.")
+    if axis.volume_mask.any() and not _is_affine(axis.affine):
+        raise ScanError(f"{path}: the header does not say where its voxels lie.")
     step = float(time.step)
     return CiftiFile(
-        path=path,
-        stream=stream,
+        stored=stored,
         n_frames=time.size,
         axis=axis,
         tr_header_s=step if np.isfinite(step) and step > 0 else None,
-        dtype=stored,
-        offset=int(image.dataobj.offset),
-        slope=float(image.dataobj.slope),
-        inter=float(image.dataobj.inter),
+    )
+
+
+def _is_affine(found: Any) -> bool:
+    return (
+        isinstance(found, np.ndarray)
+        and found.shape == (4, 4)
+        and found.dtype.kind in "if"
+        and bool(np.isfinite(found).all())
     )
 
 
@@ -113,22 +158,8 @@ def blocks(series: CiftiFile) -> Iterator[tuple[int, npt.NDArray[Any]]]:
         The file ends early or cannot be read.
     """
     per_row, n_rows = series.n_frames * series.dtype.itemsize, len(series.axis)
-    buffer = bytearray(max(1, BLOCK_BYTES // per_row) * per_row)
-    try:
-        series.stream.seek(series.offset)
-        for first in range(0, n_rows, len(buffer) // per_row):
-            view = memoryview(buffer)[: (n_rows - first) * per_row]
-            found = series.stream.readinto(view)
-            if found < len(view):
-                raise _truncated(series, first * per_row + found, n_rows * per_row)
-            yield first, np.frombuffer(view, series.dtype).reshape(-1, series.n_frames)
-    except DAMAGE as err:
-        raise ScanError(f"{series.path}: the values cannot be read ({err}).") from err
-
-
-def _truncated(series: CiftiFile, found: int, expected: int) -> ScanError:
-    return ScanError(
-        f"{series.path}: the file is truncated: expected {len(series.axis)} grayordinates of "
-        f"{series.n_frames} volumes ({expected} bytes), found {found} bytes.",
-        hint="Copy the file again, or rerun fMRIPrep for this scan.",
-    )
+    n_together = max(1, BLOCK_BYTES // per_row)
+    firsts = range(0, n_rows, n_together)
+    sizes = [min(n_together, n_rows - first) * per_row for first in firsts]
+    for first, content in zip(firsts, pieces(series.stored, sizes), strict=True):
+        yield first, np.frombuffer(content, series.dtype).reshape(-1, series.n_frames)

@@ -17,6 +17,7 @@ from bids_app.images.parcels import (
     Coverage,
     Parcellated,
     judge_coverage,
+    within_reach,
 )
 from model.networks import parcel_names
 
@@ -56,6 +57,10 @@ def match(series: CiftiFile, tables: LabelTables) -> LabelArray:
                     f"{table.size}, those of the atlas.",
                     hint="Does the file have the density that its name says (den-)? If not, rerun "
                     "fMRIPrep with --cifti-output 91k, or use the volumes.",
+                )
+            if part.vertex.max() >= table.size:
+                raise ScanError(
+                    f"{series.path}: {name} lists vertex {part.vertex.max()}, of {table.size}."
                 )
             labels[rows] = table[part.vertex]
         elif name in tables.structures and part.volume_mask.all():
@@ -116,7 +121,7 @@ def parcellate_grayordinates(
         )
     values = np.full(found.sums.shape, np.nan)
     means = found.sums[:, ~missing] / coverage.n_voxels_used[~missing]
-    values[:, ~missing] = means * series.slope + series.inter
+    values[:, ~missing] = within_reach(series.path, series.stored.header.scaled(means))
     n_bad = int((labels > 0).sum() - found.finite.sum())
     if n_bad:
         log.warning(
@@ -173,8 +178,8 @@ def _labels_of_voxels(
 ) -> npt.NDArray[np.int32]:
     to_index = np.linalg.inv(tables.affine) @ part.affine
     centres = part.voxel @ to_index[:3, :3].T + to_index[:3, 3]
-    nearest = np.rint(centres).astype(np.intp)
-    if np.abs(centres - nearest).max() > LATTICE_TOLERANCE:
+    nearest = np.rint(centres)
+    if not (np.abs(centres - nearest) <= LATTICE_TOLERANCE).all():  # nor where it is NaN
         raise ScanError(
             f"{series.path}: the voxels of {name} do not lie on the atlas' grid: expected "
             f"affine {tables.affine.tolist()} or one with the same voxel centres, found "
@@ -183,7 +188,7 @@ def _labels_of_voxels(
             "fMRIPrep with --cifti-output 91k, or use the volumes.",
         )
     inside = ((nearest >= 0) & (nearest < tables.labels.shape)).all(axis=1)
-    place = tuple(nearest[inside].T)
+    place = tuple(nearest[inside].astype(np.intp).T)
     same = tables.structure[place] == tables.structures.index(name) + 1
     labels = np.zeros(len(nearest), dtype=np.int32)
     labels[inside] = np.where(same, tables.labels[place], 0)
@@ -207,7 +212,7 @@ def _check_finite(series: CiftiFile, found: _Pass, *, n_labelled: int) -> None:
     worst = int(found.n_nonfinite.argmax())
     if found.n_nonfinite[worst] > n_labelled / 2 or not found.finite.any():
         raise ScanError(
-            f"{series.path}: volume {worst} (counted from 0) of {series.n_frames} is NaN or "
+            f"{series.path}: volume {worst + 1} of {series.n_frames} is NaN or "
             f"infinite in {found.n_nonfinite[worst]} of the {n_labelled} grayordinates of "
             "parcels.",
             hint="The file is damaged; rerun fMRIPrep for this scan.",

@@ -82,11 +82,11 @@ def open_image(scan: Scan, installed: InstalledAtlas) -> Iterator[Image]:
     """
     if scan.is_cifti:
         series = open_cifti(scan.sources.data)
-        with series.stream:
+        with series.stored.stream:
             yield CiftiImage(file=series, atlas=installed.grayordinates(scan.entities.den))
         return
     volumes = open_nifti(scan.sources.data)
-    with volumes.stream:
+    with volumes.stored.stream:
         check_space(volumes.path, volumes.shape, volumes.affine, space=scan.space)
         atlas = installed.volume(scan.space, affine=volumes.affine)
         yield NiftiImage(file=volumes, atlas=atlas, installed=installed)

@@ -13,11 +13,17 @@ import numpy.typing as npt
 
 from bids_app.atlas.labels import same_grid
 from bids_app.errors import ScanError
-from bids_app.images.stream import DAMAGE, open_image_file
+from bids_app.images.header import affine_of, time_unit
+from bids_app.images.stream import (
+    ImageFile,
+    closed_on_failure,
+    open_image_file,
+    pieces,
+    scan_faults,
+)
 from model.series import shown
 
 if TYPE_CHECKING:
-    import io
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -34,24 +40,26 @@ LONGEST_TR_S = 30.0
 class NiftiFile:
     """An open 4-D image: what its header says; the voxels stay in the file."""
 
-    path: Path
-    stream: io.BufferedIOBase
-    """The file with the voxels; closed with this object"""
+    stored: ImageFile
     shape: tuple[int, int, int]
     """(X, Y, Z) as stored, in whatever orientation"""
     affine: npt.NDArray[np.float64]
     """(4, 4) voxel indices to millimetres"""
-    offset: int
-    """Bytes before the voxels"""
-    dtype: np.dtype[Any]
     n_frames: int
     tr_header_s: float | None
     """None where the header gives no repetition time, or one that means nothing"""
-    slope: float = 1.0
-    inter: float = 0.0
-    """A voxel's value is ``slope * stored + inter``"""
 
     __repr__ = shown
+
+    @property
+    def path(self) -> Path:
+        """The file, as the user knows it."""
+        return self.stored.path
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored values."""
+        return self.stored.header.dtype
 
     @property
     def block_voxels(self) -> int:
@@ -60,9 +68,6 @@ class NiftiFile:
         n_blocks = math.ceil(n_voxels * self.dtype.itemsize / BLOCK_BYTES)
         return math.ceil(n_voxels / n_blocks)
 
-    def __del__(self) -> None:
-        self.stream.close()
-
 
 def open_nifti(path: Path) -> NiftiFile:
     """Open a 4-D NIfTI image (``.nii``, ``.nii.gz``, ``.hdr`` and ``.img``) and read its header.
@@ -70,36 +75,29 @@ def open_nifti(path: Path) -> NiftiFile:
     Raises
     ------
     ScanError
-        The file is absent, unreadable, not a 4-D NIfTI image of real numbers, or says nothing
-        about its orientation.
+        The file is absent, unreadable, not a 4-D NIfTI image of real numbers, says nothing
+        about its orientation, or cannot hold what its header claims.
     """
-    stream, image = _open(path)
-    try:
-        return _described(path, stream, image)
-    except ScanError:
-        stream.close()
-        raise
+    stored = _open(path)
+    with closed_on_failure(stored):
+        return _described(stored)
 
 
-def _described(path: Path, stream: io.BufferedIOBase, image: Any) -> NiftiFile:
-    header, stored = image.header, image.dataobj.dtype
-    if len(image.shape) != 4 or 0 in image.shape:
+def _described(stored: ImageFile) -> NiftiFile:
+    path, header = stored.path, stored.header
+    if len(header.shape) != 4:
         raise ScanError(
-            f"{path}: expected a 4-D image (X, Y, Z, volumes), found shape {image.shape}.",
+            f"{path}: expected a 4-D image (X, Y, Z, volumes), found shape {header.shape}.",
         )
-    if stored.kind not in "iuf":
-        raise ScanError(f"{path}: expected integers or real numbers, found data type {stored}.")
+    *grid, n_frames = header.shape
+    with scan_faults():
+        affine, unit = affine_of(path, header), time_unit(path, header)
     return NiftiFile(
-        path=path,
-        stream=stream,
-        shape=image.shape[:3],
-        affine=_oriented_affine(image, path),
-        offset=int(image.dataobj.offset),
-        dtype=stored,
-        n_frames=image.shape[3],
-        tr_header_s=_header_tr_s(float(header["pixdim"][4]), header.get_xyzt_units()[1]),
-        slope=float(image.dataobj.slope),
-        inter=float(image.dataobj.inter),
+        stored=stored,
+        shape=(grid[0], grid[1], grid[2]),
+        affine=affine,
+        n_frames=n_frames,
+        tr_header_s=_header_tr_s(float(header.nibabel["pixdim"][4]), unit),
     )
 
 
@@ -107,7 +105,7 @@ def blocks(image: NiftiFile) -> Iterator[tuple[int, int, npt.NDArray[Any]]]:
     """Yield the volumes in order, each in blocks of `NiftiFile.block_voxels`.
 
     One pass over the open file, decompressed as it goes; memory depends neither on the number
-    of volumes nor on their size.
+    of volumes nor on their size. The next block may overwrite the array: copy what must last.
 
     Yields
     ------
@@ -122,26 +120,9 @@ def blocks(image: NiftiFile) -> Iterator[tuple[int, int, npt.NDArray[Any]]]:
     n_voxels, itemsize = math.prod(image.shape), image.dtype.itemsize
     starts = range(0, n_voxels, image.block_voxels)
     sizes = [min(image.block_voxels, n_voxels - start) * itemsize for start in starts]
-    t = 0
-    try:
-        image.stream.seek(image.offset)
-        for t in range(image.n_frames):
-            for number, (start, n_bytes) in enumerate(zip(starts, sizes, strict=True)):
-                content = image.stream.read(n_bytes)
-                if len(content) < n_bytes:
-                    total = (t * n_voxels + start) * itemsize + len(content)
-                    raise _truncated(image, f"found {t} whole ones ({total} bytes)")
-                yield t, number, np.frombuffer(content, dtype=image.dtype)
-        _check_end(image.stream)
-    except EOFError as err:
-        # isal holds back up to a piece of what stands before the cut: no exact place.
-        where = f"the compressed file ends in volume {t} (counted from 0) or soon after"
-        raise _truncated(image, where) from err
-    except DAMAGE as err:
-        raise ScanError(
-            f"{image.path}: the image data are corrupt or cannot be read ({err}).",
-            hint="Copy the file again, or rerun fMRIPrep for this scan.",
-        ) from err
+    for place, content in enumerate(pieces(image.stored, sizes * image.n_frames)):
+        t, number = divmod(place, len(sizes))
+        yield t, number, np.frombuffer(content, dtype=image.dtype)
 
 
 def check_mask(path: Path, image: NiftiFile) -> None:
@@ -168,10 +149,9 @@ def load_mask(path: Path, image: NiftiFile) -> npt.NDArray[np.bool_]:
         Another grid than the BOLD image, negative or non-finite values, or nothing inside.
     """
     with _mask_of(path, image) as mask:
-        try:
-            values = np.asarray(mask.dataobj).reshape(image.shape)
-        except DAMAGE as err:
-            raise ScanError(f"{path}: the mask cannot be read ({err}).") from err
+        (content,) = pieces(mask, [mask.header.n_bytes])
+    stored = np.frombuffer(content, mask.header.dtype).reshape(image.shape, order="F")
+    values = mask.header.scaled(stored)
     if not np.isfinite(values).all() or values.min() < 0:
         raise ScanError(
             f"{path}: expected a mask of zeros and ones, found negative or NaN values."
@@ -186,45 +166,32 @@ def load_mask(path: Path, image: NiftiFile) -> npt.NDArray[np.bool_]:
 
 
 @contextmanager
-def _mask_of(path: Path, image: NiftiFile) -> Iterator[Any]:
+def _mask_of(path: Path, image: NiftiFile) -> Iterator[ImageFile]:
     """Open a mask whose header says that it lies on the grid of an image."""
-    stream, mask = _open(path)
-    with stream:
-        shape = mask.shape[:3] if mask.shape[3:] == (1,) else mask.shape
-        if not same_grid(shape, _oriented_affine(mask, path), image.shape, image.affine):
+    mask = _open(path)
+    with mask.stream:
+        header = mask.header
+        shape = header.shape[:3] if header.shape[3:] == (1,) else header.shape
+        with scan_faults():
+            affine = affine_of(path, header)
+        if not same_grid(shape, affine, image.shape, image.affine):
             raise ScanError(
                 f"{path}: the mask lies on another grid than the BOLD image {image.path.name}: "
                 f"expected shape {image.shape} and affine {image.affine.round(3).tolist()}, "
-                f"found {shape} and {mask.affine.round(3).tolist()}.",
+                f"found {shape} and {affine.round(3).tolist()}.",
                 hint="Use the mask that fMRIPrep wrote beside this BOLD image.",
             )
         yield mask
 
 
-def _open(path: Path) -> tuple[io.BufferedIOBase, Any]:
-    """Open a NIfTI image; Any, since nibabel's classes are untyped here."""
-    import nibabel as nib
-
+def _open(path: Path) -> ImageFile:
     if path.suffix.lower() not in {".nii", ".gz", ".hdr", ".img"}:
         raise ScanError(f"{path}: expected .nii, .nii.gz or .hdr with .img.")
-    stream, image = open_image_file(path, kind="an image")
-    # Nifti1Pair is the base of all four NIfTI classes; CIFTI, MGH and Analyze are others.
-    if not isinstance(image, nib.Nifti1Pair):
-        stream.close()
-        raise ScanError(f"{path}: expected a NIfTI image, found {type(image).__name__}.")
-    return stream, image
-
-
-def _oriented_affine(image: Any, path: Path) -> npt.NDArray[np.float64]:
-    affine = np.array(image.affine, dtype=np.float64)
-    if not (image.header["sform_code"] or image.header["qform_code"]):
-        raise ScanError(
-            f"{path}: the header does not say where the voxels lie (sform and qform code 0).",
-            hint="Left and right cannot be told apart; use the image as fMRIPrep wrote it.",
-        )
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise ScanError(f"{path}: the affine is singular or not finite: {affine.tolist()}.")
-    return affine
+    image = open_image_file(path, kind="an image")
+    if image.header.is_cifti:
+        image.stream.close()
+        raise ScanError(f"{path}: expected a NIfTI image of voxels, found a CIFTI file.")
+    return image
 
 
 def _header_tr_s(pixdim: float, unit: str) -> float | None:
@@ -237,17 +204,3 @@ def _header_tr_s(pixdim: float, unit: str) -> float | None:
     if unit != "unknown" or pixdim == 1.0 or pixdim > LONGEST_TR_S:
         return None
     return float(str(np.float32(pixdim)))
-
-
-def _check_end(stream: io.BufferedIOBase) -> None:
-    """Read to the end, where gzip compares its checksum: a flipped bit must not pass."""
-    while stream.read(BLOCK_BYTES):
-        pass
-
-
-def _truncated(image: NiftiFile, found: str) -> ScanError:
-    return ScanError(
-        f"{image.path}: the image is truncated: expected {image.n_frames} volumes of "
-        f"{math.prod(image.shape)} voxels, {found}.",
-        hint="Copy the file again, or rerun fMRIPrep for this scan.",
-    )

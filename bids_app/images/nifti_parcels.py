@@ -27,6 +27,7 @@ from bids_app.images.parcels import (
     Coverage,
     Parcellated,
     judge_coverage,
+    within_reach,
 )
 from model.networks import parcel_names
 
@@ -227,7 +228,7 @@ def parcellate(
         )
     values = np.full(found.sums.shape, np.nan)
     means = found.sums[:, ~missing] / coverage.n_voxels_used[~missing]
-    values[:, ~missing] = means * image.slope + image.inter
+    values[:, ~missing] = within_reach(image.path, image.stored.header.scaled(means))
     return Parcellated(
         values=values,
         coverage=coverage,
@@ -322,7 +323,7 @@ def _check_volumes(image: NiftiFile, n_bad: IntArray, *, n_voxels: int) -> None:
     worst = int(n_bad.argmax())
     if n_bad[worst] > n_voxels / 2:
         raise ScanError(
-            f"{image.path}: volume {worst} (counted from 0) of {image.n_frames} is NaN or "
+            f"{image.path}: volume {worst + 1} of {image.n_frames} is NaN or "
             f"infinite in {n_bad[worst]} of {n_voxels} voxels of atlas and mask.",
             hint="The image is damaged; rerun fMRIPrep for this scan.",
         )

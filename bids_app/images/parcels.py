@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from bids_app.errors import ScanError
 from model.series import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 MaskSource = Literal["file", "derived", "grayordinates"]
 IntArray = npt.NDArray[np.int64]
@@ -22,6 +24,9 @@ OUTSIDE_MASK = "outside the mask"
 NOT_FINITE = "not finite"
 NO_VARIANCE = "no variance"
 BELOW_MIN_COVERAGE = "below min coverage"
+
+MAGNITUDES = (1e-12, 1e12)
+"""Of the largest parcel mean: what follows squares values in float32, which ends at 1e38."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,6 +61,24 @@ class Parcellated:
     """`bids_app.images.nifti_parcels.mirror_margin`; None where there is no mask file"""
 
     __repr__ = shown
+
+
+def within_reach(path: Path, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return (T, P) parcel means if they are numbers that can be computed with.
+
+    Raises
+    ------
+    ScanError
+        They are not finite, or larger or smaller than any image has them.
+    """
+    smallest, largest = MAGNITUDES
+    found = float(np.abs(values).max())
+    if not smallest <= found <= largest:  # nor where it is NaN
+        raise ScanError(
+            f"{path}: the values reach {found:g}; expected {smallest:g} to {largest:g}.",
+            hint="The image is damaged, or wrongly scaled; rerun fMRIPrep for this scan.",
+        )
+    return values
 
 
 def judge_coverage(

@@ -1,115 +1,300 @@
-"""Image files, opened once: the header is read and the values are streamed from one handle."""
+"""Image files, opened once: the header is checked against the file, the values are streamed."""
 
 from __future__ import annotations
 
-import zlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import contextlib
+import io
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bids_app.errors import ScanError
+from bids_app.images.header import BLOCK_BYTES, Header, parse_header
+from model.files.read import FileError, faults_of, reading
 
 try:
     from isal.igzip import IGzipFile as GzipFile
-    from isal.igzip_lib import IsalError
 except ImportError:  # no build for this processor: the same bytes at half the speed
     from gzip import GzipFile
 
-    IsalError = zlib.error
-
 if TYPE_CHECKING:
-    import io
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-DAMAGE = (OSError, EOFError, ValueError, IsalError, zlib.error)
-"""What reading a damaged file raises."""
+Piece = bytes | memoryview
+
+COPY_AGAIN = "Copy the file again, or rerun fMRIPrep for this scan."
+PADDING_BYTES = 1 << 16
+"""Zeros that may stand behind the values: some programs fill up blocks."""
+LARGEST_EXPANSION = 1032
+"""Bytes that deflate makes of one, at most: 258 of two bits."""
+LARGE_VOLUME_BYTES = 1 << 25
+"""Larger volumes are met before memory is spent on their grid; 2 mm in float32 has 4 MB."""
+_AHEAD_BYTES = 1 << 21
 
 
-def open_stream(file: Path) -> io.BufferedIOBase:
-    """Open a file for reading, decompressed as it goes if its name ends in ``.gz``."""
-    if file.suffix.lower() != ".gz":
-        return file.open("rb")
-    stream: io.BufferedIOBase = GzipFile(file, "rb")
-    return stream
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageFile:
+    """An open image: its header, which agrees with the size of the file, and its values."""
+
+    path: Path
+    """As the user knows it"""
+    header: Header
+    stream: io.BufferedIOBase
+    """The file with the values; closed with this object"""
+    is_compressed: bool
+
+    def __del__(self) -> None:
+        self.stream.close()
 
 
-def open_image_file(path: Path, *, kind: str, hint: str = "") -> tuple[io.BufferedIOBase, Any]:
-    """Open an image and read its header.
+def open_image_file(path: Path, *, kind: str) -> ImageFile:
+    """Open an image, read its header, and compare its claims with the size of the file.
 
     Parameters
     ----------
     path
         One file with header and values; of a pair (``.hdr``, ``.img``) either, which are opened
         once each.
-    kind, hint
-        What the file should be, and what helps if it is not, for the error.
+    kind
+        What the file should be, for the error.
 
-    Returns
-    -------
-    The open file with the values, and nibabel's image, whose header is read.
+    Raises
+    ------
+    ScanError
+        The file is absent, has no header that can be read, or cannot hold what that claims.
+    """
+    headers, values = _pair(path)
+    failure = f"cannot be read as {kind}"
+    with contextlib.ExitStack() as opened, scan_faults():
+        with reading(values, failure):
+            stream, size = opened.enter_context(open_stream(values)), values.stat().st_size
+            block = stream.read(BLOCK_BYTES) if headers == values else b""
+        if headers != values:
+            block = _first_bytes(headers, failure)
+        with scan_faults(what=failure):
+            header = parse_header(headers, block, single=headers == values)
+        image = ImageFile(
+            path=path, header=header, stream=stream, is_compressed=_is_compressed(values)
+        )
+        _check_size(image, size)
+        if image.is_compressed:
+            _check_tail(values, size)
+            _meet_large_volume(image)
+        opened.pop_all()
+    return image
+
+
+@contextlib.contextmanager
+def closed_on_failure(image: ImageFile) -> Iterator[None]:
+    """Close an image that turns out not to be what it should."""
+    try:
+        yield
+    except BaseException:
+        image.stream.close()
+        raise
+
+
+def open_stream(file: Path) -> io.BufferedIOBase:
+    """Open a file for reading, decompressed as it goes if its name ends in ``.gz``."""
+    if not _is_compressed(file):
+        return file.open("rb")
+    stream: io.BufferedIOBase = GzipFile(file, "rb")
+    return stream
+
+
+def header_of(path: Path) -> Header:
+    """Read the header of an image from the first bytes of its file.
 
     Raises
     ------
     ScanError
         The file is absent, or has no header that can be read.
     """
-    from xml.parsers.expat import ExpatError
-
-    from nibabel.cifti2.cifti2 import Cifti2HeaderError
-    from nibabel.filebasedimages import ImageFileError
-    from nibabel.spatialimages import HeaderDataError
-
-    if path.is_symlink() and not path.exists():
-        raise ScanError(
-            f"{path}: the link leads nowhere ({path.readlink()}).",
-            hint="A git-annex file that was never fetched? Get it with: datalad get FILE",
-        )
-    damaged = (Cifti2HeaderError, ImageFileError, HeaderDataError, ExpatError)
-    try:
-        return _pair(path) if _is_pair(path) else _single(path)
-    except (*DAMAGE, LookupError, *damaged) as err:
-        raise ScanError(f"{path}: cannot be read as {kind} ({err}).", hint=hint) from err
-
-
-def _is_pair(path: Path) -> bool:
-    suffixes = {suffix.lower() for suffix in path.suffixes[-2:]}
-    return not suffixes.isdisjoint({".hdr", ".img"})
-
-
-def _pair(path: Path) -> tuple[io.BufferedIOBase, Any]:
-    import nibabel as nib
-
-    image: Any = nib.load(path)
-    return open_stream(Path(image.dataobj.file_like)), image
-
-
-def _single(path: Path) -> tuple[io.BufferedIOBase, Any]:
-    import nibabel as nib
-
-    stream = open_stream(path)
-    try:
-        block = stream.read(nib.Nifti2Header.sizeof_hdr)
-        stream.seek(0)
-        for kind in (nib.Cifti2Image, nib.Nifti2Image, nib.Nifti1Image):
-            if kind.header_class.may_contain_header(block):
-                return stream, kind.from_stream(stream)
-    except BaseException:
-        stream.close()
-        raise
-    stream.close()
-    raise ValueError("no NIfTI header" if block else "the file is empty")
+    headers, values = _pair(path)
+    failure = "cannot be read as an image"
+    with scan_faults():
+        block = _first_bytes(headers, failure)
+    with scan_faults(what=failure):
+        return parse_header(headers, block, single=headers == values)
 
 
 def count_frames(path: Path) -> int | None:
     """Read the number of frames from the first bytes; None where there is no good header."""
-    import nibabel as nib
-    from nibabel.spatialimages import HeaderDataError
-
     try:
-        with open_stream(path) as stream:
-            block = stream.read(nib.Nifti2Header.sizeof_hdr)
-        kinds = (nib.Nifti1Header, nib.Nifti2Header)
-        kind = next(kind for kind in kinds if kind.may_contain_header(block))
-        shape = kind(block[: kind.sizeof_hdr], check=False).get_data_shape()
-    except (*DAMAGE, StopIteration, HeaderDataError):
+        return header_of(path).n_frames
+    except ScanError:
         return None  # told, with the cause, when the scan is read
-    # A CIFTI matrix has four empty axes before frames and grayordinates.
-    return int(shape[4 if len(shape) == 6 else 3]) if len(shape) in (4, 6) else None
+
+
+def whole_header(image: ImageFile) -> io.BytesIO:
+    """Return all that stands before the values in their file: the header with its extensions.
+
+    Raises
+    ------
+    ScanError
+        The file cannot be read so far.
+    """
+    with scan_faults(), faults_of(image.path):
+        image.stream.seek(0)
+        return io.BytesIO(image.stream.read(image.header.offset))
+
+
+def pieces(image: ImageFile, sizes: Sequence[int]) -> Iterator[Piece]:
+    """Yield the values in pieces, of as many bytes as said, which are all of them together.
+
+    One pass over the file, and to its end, where gzip compares its checksum: a flipped bit must
+    not pass. The next piece may overwrite the one before; none can be written to.
+
+    Raises
+    ------
+    ScanError
+        The file ends early, is corrupt, or goes on behind the values.
+    """
+    buffer = memoryview(bytearray(0 if image.is_compressed else max(sizes)))
+    done = 0
+    with scan_faults(), faults_of(image.path):
+        image.stream.seek(image.header.offset)
+    for size in sizes:
+        with _values_of(image, done):
+            if image.is_compressed:  # which copies once more into a buffer
+                piece: Piece = image.stream.read(size)
+            else:
+                piece = buffer[: image.stream.readinto(buffer[:size])].toreadonly()
+        done += len(piece)
+        if len(piece) < size:
+            raise _truncated(image, done)
+        yield piece
+    _check_end(image)
+
+
+@contextlib.contextmanager
+def scan_faults(*, what: str = "") -> Iterator[None]:
+    """Turn a fault of an image's file into one of its scan.
+
+    Raises
+    ------
+    ScanError
+        With what helps.
+    """
+    try:
+        yield
+    except FileError as fault:
+        raise ScanError(fault.sentence(what=what), hint=fault.hint or COPY_AGAIN) from fault
+
+
+def _is_compressed(file: Path) -> bool:
+    return file.suffix.lower() == ".gz"
+
+
+def _first_bytes(path: Path, failure: str) -> bytes:
+    with reading(path, failure), open_stream(path) as stream:
+        return stream.read(BLOCK_BYTES)
+
+
+def _pair(path: Path) -> tuple[Path, Path]:
+    """Return the files with header and values; a pair is named by either."""
+    stem, ending = path, ""
+    if _is_compressed(path):
+        stem, ending = path.with_suffix(""), path.suffix
+    if stem.suffix.lower() not in {".hdr", ".img"}:
+        return path, path
+    names = (".HDR", ".IMG") if stem.suffix.isupper() else (".hdr", ".img")
+    header, values = (stem.with_suffix(suffix + ending) for suffix in names)
+    return header, values
+
+
+def _check_size(image: ImageFile, size: int) -> None:
+    header = image.header
+    needed = header.offset + header.n_bytes
+    if image.is_compressed:
+        if needed > size * LARGEST_EXPANSION:
+            raise FileError(
+                image.path,
+                f"the header announces {header.claim}, more than a compressed file of {size} "
+                "bytes can hold",
+            )
+    elif size < needed:
+        raise _truncated(image, max(0, size - header.offset))
+    elif size > needed + PADDING_BYTES:
+        raise _surplus(image, f"{size - header.offset} bytes")
+
+
+def _check_tail(values: Path, size: int) -> None:
+    """Refuse a file that is zero at its end, as a copy is that was never finished."""
+    if size <= PADDING_BYTES:
+        return
+    with reading(values), values.open("rb") as file:
+        file.seek(-PADDING_BYTES, os.SEEK_END)
+        is_zero = not file.read().strip(b"\0")
+    if is_zero:
+        raise FileError(values, f"its last {PADDING_BYTES} bytes are zero: a copy that broke off?")
+
+
+def _meet_large_volume(image: ImageFile) -> None:
+    """Find out whether the file goes on for one volume, where that is a large one."""
+    header = image.header
+    left = header.n_bytes // header.parts[0]
+    if header.is_cifti or left <= LARGE_VOLUME_BYTES:
+        return
+    done = 0
+    with _values_of(image, 0):
+        image.stream.seek(header.offset)
+        while done < left and (found := len(image.stream.read(_AHEAD_BYTES))):
+            done += found
+    if done < left:
+        raise _truncated(image, done)
+
+
+def _check_end(image: ImageFile) -> None:
+    """Read to the end of the file, behind which only zeros may follow, and few."""
+    surplus = 0
+    while True:
+        with (
+            scan_faults(),
+            faults_of(image.path, "all values are there, but the end of the file is damaged"),
+        ):
+            content = image.stream.read(PADDING_BYTES + 1)
+        if not content:
+            return
+        surplus += len(content)
+        if surplus > PADDING_BYTES or content.strip(b"\0"):
+            raise _surplus(image, f"these and at least {surplus} bytes more")
+
+
+@contextlib.contextmanager
+def _values_of(image: ImageFile, done: int) -> Iterator[None]:
+    try:
+        with scan_faults(), faults_of(image.path, "the values are corrupt or cannot be read"):
+            yield
+    except ScanError as err:
+        fault = err.__cause__
+        if fault is None or not isinstance(fault.__cause__, EOFError):
+            raise
+        # isal holds back up to a piece of what stands before the cut: no exact place.
+        count, name = image.header.parts
+        place = done // (image.header.n_bytes // count) + 1
+        raise ScanError(
+            f"{image.path}: the file is truncated: expected {image.header.claim}, the "
+            f"compressed file ends in number {place} of the {count} {name.split()[0]} or soon "
+            "after.",
+            hint=COPY_AGAIN,
+        ) from fault.__cause__
+
+
+def _truncated(image: ImageFile, found: int) -> ScanError:
+    count, _ = image.header.parts
+    whole = found // (image.header.n_bytes // count)
+    return ScanError(
+        f"{image.path}: the file is truncated: expected {image.header.claim}, found {whole} "
+        f"whole ones ({found} bytes).",
+        hint=COPY_AGAIN,
+    )
+
+
+def _surplus(image: ImageFile, found: str) -> ScanError:
+    return ScanError(
+        f"{image.path}: the file holds more than its header says: expected {image.header.claim}, "
+        f"found {found}.",
+        hint="Header and values are not of the same image. " + COPY_AGAIN,
+    )

@@ -48,14 +48,14 @@ def test_a_truncated_file_is_told_with_its_sizes(tmp_path, atlas):
 def test_a_file_cut_off_in_its_header_is_told(tmp_path, size):
     path = written(tmp_path)
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(ScanError, match=r"cannot be read|expected a CIFTI-2"):
+    with pytest.raises(ScanError, match=r"cannot be read|the file is truncated"):
         open_cifti(path)
 
 
 def test_a_volume_of_nan_is_named(tmp_path, atlas):
     values = coded(gray.make_axis()).astype(float)
     values[6] = np.nan
-    with pytest.raises(ScanError, match=r"volume 6 .* of 9 is NaN"):
+    with pytest.raises(ScanError, match=r"volume 7 of 9 is NaN"):
         extracted(written(tmp_path, values=values), atlas)
 
 
@@ -74,12 +74,12 @@ def test_other_kinds_of_image_are_refused(tmp_path):
     with pytest.raises(ScanError, match="found ScalarAxis by BrainModelAxis"):
         open_cifti(tmp_path / "scalar.dtseries.nii")
     nib.save(nib.Nifti1Image(np.zeros((2, 2, 2, 3)), np.eye(4)), tmp_path / "y.dtseries.nii")
-    with pytest.raises(ScanError, match="expected a CIFTI-2 dense series, found Nifti1Image"):
+    with pytest.raises(ScanError, match="expected a CIFTI-2 dense series, found a NIfTI image"):
         open_cifti(tmp_path / "y.dtseries.nii")
     (tmp_path / "z.dtseries.nii").symlink_to(tmp_path / "annex")
     with pytest.raises(ScanError, match="datalad get"):
         open_cifti(tmp_path / "z.dtseries.nii")
-    with pytest.raises(ScanError, match="expected a NIfTI image, found Cifti2Image"):
+    with pytest.raises(ScanError, match="found a CIFTI file"):
         open_nifti(written(tmp_path))
 
 

@@ -60,7 +60,7 @@ def test_volumes_and_grayordinates_answer_alike(request, made, kind):
 def test_the_file_is_closed_behind_it(request, made):
     scan, installed, _ = request.getfixturevalue(made)
     with open_image(scan, installed) as image:
-        stream = image.file.stream
+        stream = image.file.stored.stream
         assert not stream.closed
     assert stream.closed
     with pytest.raises(ScanError, match="closed"):

@@ -42,7 +42,7 @@ def save(path, values, *, affine=AFFINE, tr=2.0, unit="sec", pair=False):
 
 def read_all(bold):
     """(X, Y, Z, T) stored values, from blocks in the order that they say."""
-    found = list(blocks(bold))
+    found = [(t, number, block.copy()) for t, number, block in blocks(bold)]
     n_blocks = len(found) // bold.n_frames
     assert [place[:2] for place in found] == list(np.ndindex(bold.n_frames, n_blocks))
     values = np.concatenate([block for _, _, block in found])
@@ -90,10 +90,10 @@ def test_slope_and_intercept_are_told_and_not_applied(tmp_path):
     content[112:120] = np.array([0.25, 100.0], "<f4").tobytes()
     path.write_bytes(gzip.compress(bytes(content)))
     bold = open_nifti(path)
-    assert (bold.slope, bold.inter) == (0.25, 100.0)
+    assert (bold.stored.header.slope, bold.stored.header.inter) == (0.25, 100.0)
     np.testing.assert_array_equal(read_all(bold), values)
     np.testing.assert_allclose(
-        read_all(bold) * bold.slope + bold.inter, nib.load(path).get_fdata(), rtol=1e-12
+        bold.stored.header.scaled(read_all(bold)), nib.load(path).get_fdata(), rtol=1e-12
     )
 
 
@@ -172,10 +172,10 @@ def test_the_standard_library_serves_where_isal_is_not_installed():
     code = (
         "import sys; sys.modules['isal'] = None\n"
         "from bids_app.images import stream\n"
-        "print(stream.GzipFile.__module__, stream.IsalError.__module__)"
+        "print(stream.GzipFile.__module__)"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert answer.stdout.split() == ["gzip", "zlib"], answer.stderr
+    assert answer.stdout.split() == ["gzip"], answer.stderr
 
 
 VALID_GZIP = {
@@ -187,11 +187,12 @@ VALID_GZIP = {
     "padded with zeros": lambda raw: gzip.compress(raw) + bytes(512),
     "stored": lambda raw: gzip.compress(raw, 0),
 }
-CUT = "truncated: expected 600 volumes .* the compressed file ends in volume"
+CUT = "truncated: expected 600 volumes .* the compressed file ends in number"
+END = "all values are there, but the end of the file is damaged"
 DAMAGED_GZIP = {
     "cut": (lambda raw: gzip.compress(raw)[:-9000], CUT),
-    "cut in the end mark": (lambda raw: gzip.compress(raw)[:-3], CUT),
-    "second member cut": (lambda raw: gzip.compress(raw) + gzip.compress(raw)[:7], CUT),
+    "cut in the end mark": (lambda raw: gzip.compress(raw)[:-3], f"{CUT}|{END}"),
+    "second member cut": (lambda raw: gzip.compress(raw) + gzip.compress(raw)[:7], f"{CUT}|{END}"),
     "too few values": (lambda raw: gzip.compress(raw[:-500]), "found 598 whole ones"),
     "second member overwritten": (
         lambda raw: gzip.compress(raw[:99_999]) + gzip.compress(raw)[:10] + b"\xff" * 9000,
@@ -263,7 +264,7 @@ def test_image_without_orientation_is_refused(tmp_path):
 
 def test_other_formats_are_named(tmp_path):
     nib.save(nib.AnalyzeImage(stored_values(), None), tmp_path / "bold.img")
-    with pytest.raises(ScanError, match=r"found \w*AnalyzeImage"):
+    with pytest.raises(ScanError, match="no NIfTI header"):
         open_nifti(tmp_path / "bold.img")
     with pytest.raises(ScanError, match=r"expected \.nii"):
         open_nifti(tmp_path / "bold.mgz")
@@ -328,11 +329,15 @@ def test_mask_with_senseless_values_is_refused(tmp_path, bold, value):
         load_mask(path, bold)
 
 
-@pytest.mark.parametrize(
-    "name", ["nibabel_functional.nii", "nitime_fmri1.nii.gz", "tedana_echo1.nii.gz"]
-)
+@pytest.mark.parametrize("name", ["nibabel_functional.nii", "tedana_echo1.nii.gz"])
 def test_real_images_agree_with_nibabel(shared_data, name):
     path = shared_data / "bold" / name
     bold = open_nifti(path)
     expected = nib.load(path).get_fdata()
-    np.testing.assert_allclose(read_all(bold) * bold.slope + bold.inter, expected, rtol=1e-12)
+    np.testing.assert_allclose(bold.stored.header.scaled(read_all(bold)), expected, rtol=1e-12)
+
+
+def test_a_real_image_that_begins_elsewhere_than_its_header_says_is_refused(shared_data):
+    """Its values begin at byte 704, not 352: some program took an empty header for voxels."""
+    with pytest.raises(ScanError, match=r"expected 40 volumes .* at least 352 bytes more"):
+        read_all(open_nifti(shared_data / "bold" / "nitime_fmri1.nii.gz"))

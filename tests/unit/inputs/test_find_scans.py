@@ -57,6 +57,7 @@ def test_the_table_tells_the_volumes_of_a_grayordinate_run(tmp_path):
     assert count_frames(image) is None  # an empty file
     header = nib.Nifti2Header()
     header.set_data_shape((1, 1, 1, 1, 7, 91282))
+    header.set_data_offset(544)
     image.write_bytes(header.binaryblock)
     assert count_frames(image) == 7
     assert " 7 " in discovery_lines(discover(tmp_path, spaces=(G,))).splitlines()[1]

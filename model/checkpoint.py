@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from model.encoder import Encoder, build_encoder, check_sizes, misfits
@@ -102,9 +101,7 @@ def load_encoder(
         else:
             check_weights(card, folder)
         # Nothing is parsed before its hash fits.
-        encoder = _encoder_of(
-            card.encoder, _read_tensors(folder / WEIGHTS), where=folder / WEIGHTS
-        )
+        encoder = _encoder_of(card.encoder, read_tensors(folder / WEIGHTS), where=folder / WEIGHTS)
         encoder.card = card
     return encoder.to(chosen)
 
@@ -115,7 +112,7 @@ def _device(name: torch.device | str) -> torch.device:
         name = "cuda" if n_gpus else "cpu"
     try:
         device = torch.device(name)
-    except RuntimeError as err:
+    except Exception as err:
         raise ConfigError(f"device {name}: expected auto, cpu, cuda or cuda:N.") from err
     if device.type == "cuda" and (device.index or 0) >= n_gpus:
         raise ConfigError(
@@ -205,12 +202,17 @@ def import_published(path: Path, *, heads: int | None, name: str | None = None) 
     return encoder
 
 
-def _read_tensors(weights: Path) -> dict[str, Tensor]:
-    try:
+def read_tensors(weights: Path) -> dict[str, Tensor]:
+    """Read a safetensors file, whose header is held against its size.
+
+    Raises
+    ------
+    CheckpointError
+        The file is absent or damaged.
+    """
+    with faults_as(CheckpointError), reading(weights, "not a safetensors file"):
         # Copied out of the mapped file, which may be replaced while the encoder is in use.
         return {key: value.clone() for key, value in load_file(weights).items()}
-    except SafetensorError as err:
-        raise CheckpointError(f"{weights}: not a safetensors file ({err}).") from err
 
 
 def _encoder_of(spec: EncoderSpec, tensors: Mapping[str, Tensor], *, where: Path) -> Encoder:

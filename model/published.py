@@ -19,6 +19,7 @@ from torch import Tensor
 
 from model.encoder import sincos
 from model.errors import CheckpointError, ConfigError
+from model.files.read import FileError, check_claim, faults_as, reading
 from model.networks import NETWORKS, network_columns
 from model.series import shown
 from model.spec import EncoderSpec
@@ -41,6 +42,8 @@ _DEAD = re.compile(
 _MULTIPLIER = 2.0
 """Ratio of the structured convolution's scale weights; our forward path has it built in."""
 
+_DEEPEST = 20
+"""Levels of a configuration in which the number of heads is looked for"""
 _TOKENIZER = "network_tokenizers.schaefer400."
 _TRANSFORMER = "inter_network_transformer."
 _RENAMED = {
@@ -102,7 +105,8 @@ def read_published(path: Path, *, heads: int | None) -> PublishedWeights:
     if not live or unknown:
         raise CheckpointError(
             f"{path}: expected the parts {_TEACHER}* and {', '.join(_OTHER_PARTS)}, found "
-            f"{len(live)} live keys of the teacher and unknown keys {unknown[:10]}.",
+            f"{len(live)} live keys of the teacher and unknown keys "
+            f"{[key[:80] for key in unknown[:10]]}.",
             hint="The teacher is the part that is used; a student alone cannot be imported.",
         )
     _check_parcels(live, path=path)
@@ -121,36 +125,59 @@ def read_published(path: Path, *, heads: int | None) -> PublishedWeights:
 
 def _load(path: Path) -> dict[str, Any]:
     """Read tensors and plain values, nothing else."""
-    try:
-        # Mapped where the format allows it: what is not used stays on disk.
-        content = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
-    except pickle.UnpicklingError as err:
-        refused = re.search(r"GLOBAL ([\w.]+)", str(err))
-        what = f"it holds a pickled {refused[1]}" if refused else "it is not made of tensors"
-        raise CheckpointError(
-            f"{path}: refused, {what}.",
-            hint="Only tensors and plain values are read, because unpickling runs code: "
-            "save the state dict anew with a program that you trust.",
-        ) from err
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as err:
-        raise CheckpointError(f"{path}: not a readable PyTorch checkpoint ({err}).") from err
+    with faults_as(CheckpointError), reading(path, "not a readable PyTorch checkpoint"):
+        is_mapped = zipfile.is_zipfile(path)
+        if is_mapped:
+            _refuse_compressed(path)
+        try:
+            # Mapped where the format allows it: what is not used stays on disk.
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_mapped)
+        except pickle.UnpicklingError as err:
+            refused = re.search(r"GLOBAL ([\w.]+)", str(err))
+            what = (
+                f"it holds a pickled {refused[1]:.80}" if refused else "it is not made of tensors"
+            )
+            raise CheckpointError(
+                f"{path}: refused, {what}.",
+                hint="Only tensors and plain values are read, because unpickling runs code: "
+                "save the state dict anew with a program that you trust.",
+            ) from err
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: expected a dictionary, found {type(content).__name__}.")
     return content
 
 
+def _refuse_compressed(path: Path) -> None:
+    """Refuse an archive whose members are packed, as torch writes none: it may be a bomb."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if packed := [m.filename for m in members if m.compress_type != zipfile.ZIP_STORED]:
+        raise FileError(path, f"expected an archive of torch, found {packed[0]!r:.60} compressed")
+    check_claim(path, sum(m.file_size for m in members), "the checkpoint")
+
+
 def _model_state(content: dict[str, Any], *, path: Path) -> dict[str, Tensor]:
     """Return the state dict without the prefix that distributed training adds."""
     state = content.get("model_state_dict")
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and _is_plain(value) for key, value in state.items()
+    ):
         raise CheckpointError(
             f"{path}: expected tensors under 'model_state_dict', found the keys "
-            f"{sorted(map(str, content))[:10]}.",
+            f"{sorted(key[:40] for key in content if isinstance(key, str))[:10]}.",
             hint="This reads checkpoints of the published Brain-Semantoks training only.",
         )
-    return {str(key).removeprefix("module."): tensor for key, tensor in state.items()}
+    # One storage may stand for many tensors, or for one of any size.
+    with faults_as(CheckpointError):
+        check_claim(path, sum(t.numel() * t.itemsize for t in state.values()), "the checkpoint")
+    return {key.removeprefix("module."): tensor for key, tensor in state.items()}
+
+
+def _is_plain(value: object) -> bool:
+    """Tell whether this is a tensor whose numbers are there: not sparse, quantized or on meta."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
+        return False
+    return value.device.type == "cpu" and not value.is_complex()
 
 
 def _is_dead(key: str) -> bool:
@@ -174,15 +201,16 @@ def _check_parcels(live: dict[str, Tensor], *, path: Path) -> None:
         )
 
 
-def _configured_heads(config: object) -> int | None:
+def _configured_heads(config: object, *, depth: int = 0) -> int | None:
     """Find the attention heads in a nested configuration; None where it does not tell.
 
     A key called just ``heads`` is passed over: the published training never reads it.
     """
-    if not isinstance(config, dict):
+    if not isinstance(config, dict) or depth > _DEEPEST:  # one that holds itself never ends
         return None
     for key, value in config.items():
-        found = value if key in {"num_heads", "n_heads"} else _configured_heads(value)
+        is_it = key in ("num_heads", "n_heads")
+        found = value if is_it else _configured_heads(value, depth=depth + 1)
         if isinstance(found, int):
             return found
     return None
@@ -190,23 +218,25 @@ def _configured_heads(config: object) -> int | None:
 
 def _spec(live: dict[str, Tensor], *, heads: int | None, path: Path) -> EncoderSpec:
     """Tell the architecture from shapes; heads leave no trace in them."""
-    try:
-        dim = live[f"{_TRANSFORMER}cls_token"].shape[-1]
-        kernels = [
-            k for k in live if k.startswith(f"{_TOKENIZER}0.branches.1.slconv.kernel_list.")
-        ]
-        mlp = live[f"{_TRANSFORMER}transformer_blocks.0.mlp.0.weight"]
-        sizes: dict[str, Any] = {
-            "dim": dim,
-            "depth": len({k.split(".")[2] for k in live if ".transformer_blocks." in k}),
-            "mlp_ratio": mlp.shape[0] // dim,
-            "n_patches": len(live[f"{_TRANSFORMER}temporal_pos_embedding"]),
-            "dense_kernel": live[f"{_TOKENIZER}0.branches.0.weight"].shape[-1],
-            "sg_kernel": live[kernels[0]].shape[-1],
-            "sg_scales": len(kernels),
-        }
-    except (KeyError, IndexError) as err:
-        raise CheckpointError(f"{path}: the teacher lacks {err}.") from err
+    kernels = [k for k in live if k.startswith(f"{_TOKENIZER}0.branches.1.slconv.kernel_list.")]
+
+    def size(key: str, axis: int) -> int:
+        if key not in live or live[key].ndim <= max(axis, -axis - 1):
+            raise CheckpointError(f"{path}: the teacher lacks {key}, or it is of another shape.")
+        return live[key].shape[axis]
+
+    dim = size(f"{_TRANSFORMER}cls_token", -1)
+    if not kernels or not dim:
+        raise CheckpointError(f"{path}: the teacher lacks kernels or channels.")
+    sizes: dict[str, Any] = {
+        "dim": dim,
+        "depth": len({k.split(".")[2] for k in live if ".transformer_blocks." in k}),
+        "mlp_ratio": size(f"{_TRANSFORMER}transformer_blocks.0.mlp.0.weight", 0) // dim,
+        "n_patches": size(f"{_TRANSFORMER}temporal_pos_embedding", 0),
+        "dense_kernel": size(f"{_TOKENIZER}0.branches.0.weight", -1),
+        "sg_kernel": size(kernels[0], -1),
+        "sg_scales": len(kernels),
+    }
     if heads is None and dim % 64:
         raise CheckpointError(
             f"{path}: the file does not say how many attention heads it has, and {dim} channels "

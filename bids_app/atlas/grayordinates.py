@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bids_app.atlas.labels import Affine, LabelArray, check_label_table, check_labels, load_image
+from bids_app.atlas.labels import (
+    HIGHEST_LABEL,
+    Affine,
+    LabelArray,
+    check_grid,
+    check_label_table,
+    check_labels,
+    reading_atlas,
+)
 from bids_app.atlas.spaces import FSLR
 from bids_app.atlas.volumes import (
     ABSENT_KEY,
@@ -25,12 +33,16 @@ from bids_app.atlas.volumes import (
     read_sidecar,
 )
 from bids_app.errors import AtlasError
+from model.errors import some
 from model.networks import parcel_names
 from model.series import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+_MOST_VERTICES = 1 << 20
+"""Of a surface: the finest in use has 163,842"""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -172,15 +184,31 @@ def labels_of_cifti(image: Any, *, source: str) -> tuple[Any, LabelArray]:
     if axis.affine is None:
         raise AtlasError(f"{source}: expected surfaces and voxels, found surfaces only.")
     values = np.asarray(image.dataobj)[0]
-    if not (np.isfinite(values) & (np.rint(values) == values)).all():
+    if not ((np.rint(values) == values) & (np.abs(values) < HIGHEST_LABEL)).all():
         raise AtlasError(f"{source}: labels must be whole numbers.")
     return axis, values.astype(np.int32)
 
 
 def _read(path: Path) -> tuple[Any, LabelArray]:
-    try:
-        return labels_of_cifti(load_image(path), source=str(path))
-    except (OSError, ValueError) as err:
+    import nibabel as nib
+
+    with reading_atlas(path):
+        axis, labels = labels_of_cifti(nib.load(path), source=str(path))
+    _check_places(axis, source=str(path))
+    return axis, labels
+
+
+def _check_places(axis: Any, *, source: str) -> None:
+    """Refuse surfaces and grids that none has, and places outside of them."""
+    check_grid(tuple(axis.volume_shape), source=source)
+    voxels = axis.voxel[axis.volume_mask]
+    outside = (voxels < 0) | (voxels >= np.array(axis.volume_shape))
+    surfaces = {name: int(n) for name, n in axis.nvertices.items()}
+    most = max(surfaces.values(), default=0)
+    within = {n: axis.vertex[axis.name == n] for n in surfaces}
+    beyond = [n for n, v in within.items() if v.size and not 0 <= v.min() <= v.max() < surfaces[n]]
+    if outside.any() or most > _MOST_VERTICES or beyond:
         raise AtlasError(
-            f"{path}: the atlas cannot be read ({err}).", hint="Install the atlas again."
-        ) from err
+            f"{source}: the brain models name places that are not there ("
+            f"{int(outside.any(axis=1).sum())} voxels; vertices of {some(beyond) or 'none'})."
+        )

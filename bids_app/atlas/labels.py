@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import zlib
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bids_app.errors import AtlasError
 from model.errors import some
-from model.files.read import faults_as, read_cells
+from model.files.read import faults_as, read_cells, reading
 from model.networks import parcel_names, parcels
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ PointMap = Callable[[Points], Points]
 """Takes (3, N) millimetres in one space to their places in another."""
 
 LABEL_COLUMNS = ("index", "name", "network", "hemisphere")
+HIGHEST_LABEL = 1 << 31
+MOST_VOXELS = 1 << 25
+"""Of an atlas: one of 0.7 mm has 22 million"""
 GRID_TOLERANCE_MM = 1e-3
 """Displacement of a corner voxel up to which two grids are the same (float32 headers)."""
 
@@ -40,9 +43,8 @@ def read_labels(path: Path) -> tuple[LabelArray, Affine]:
     AtlasError
         The image cannot be read, is not 3-D, or holds values that are not whole numbers.
     """
-    with _readable(path):
-        image = _load(path)
-        return labels_of(image, source=str(path))
+    with reading_atlas(path):
+        return labels_of(_load(path), source=str(path))
 
 
 def parse_labels(content: bytes, *, source: str) -> tuple[LabelArray, Affine]:
@@ -68,7 +70,7 @@ def read_affine(path: Path) -> Affine:
     AtlasError
         The image cannot be read.
     """
-    with _readable(path):
+    with reading_atlas(path):
         return np.array(_load(path).affine, dtype=np.float64)
 
 
@@ -82,10 +84,11 @@ def labels_of(image: Any, *, source: str) -> tuple[LabelArray, Affine]:
     AtlasError
         The image is not 3-D, or holds values that are not whole numbers.
     """
+    if len(image.shape) != 3:
+        raise AtlasError(f"{source}: expected a 3-D label image, found shape {image.shape}.")
+    check_grid(image.shape, source=source)
     values = np.asarray(image.dataobj)
-    if values.ndim != 3:
-        raise AtlasError(f"{source}: expected a 3-D label image, found shape {values.shape}.")
-    whole = np.isfinite(values) & (np.rint(values) == values)
+    whole = (np.rint(values) == values) & (np.abs(values) < HIGHEST_LABEL)
     if not whole.all():
         raise AtlasError(
             f"{source}: labels must be whole numbers; {(~whole).sum()} voxels are not, such as "
@@ -97,44 +100,40 @@ def labels_of(image: Any, *, source: str) -> tuple[LabelArray, Affine]:
     return labels, np.array(image.affine, dtype=np.float64)
 
 
-def load_image(path: Path) -> Any:
-    """Load a file with nibabel; the values stay in it.
+def check_grid(shape: tuple[int, ...], *, source: str) -> None:
+    """Refuse a grid (X, Y, Z) that no label image has, before memory is taken for it.
 
     Raises
     ------
-    ValueError
-        The file is damaged or cannot be read, in whichever way nibabel says that.
+    AtlasError
+        It has no voxels, or more than `MOST_VOXELS`.
     """
-    from xml.parsers.expat import ExpatError
+    n_voxels = math.prod(map(int, shape))
+    if min(shape) < 1 or n_voxels > MOST_VOXELS:
+        raise AtlasError(
+            f"{source}: expected a grid of at most {MOST_VOXELS} voxels, found {n_voxels} "
+            f"({' x '.join(map(str, shape))})."
+        )
 
-    import nibabel as nib
-    from nibabel.cifti2.cifti2 import Cifti2HeaderError
-    from nibabel.filebasedimages import ImageFileError
-    from nibabel.spatialimages import HeaderDataError
 
-    damaged = (Cifti2HeaderError, ImageFileError, HeaderDataError, ExpatError)
-    try:
-        return nib.load(path)
-    except (OSError, EOFError, ValueError, LookupError, *damaged) as err:
-        raise ValueError(str(err)) from err
+@contextlib.contextmanager
+def reading_atlas(path: Path) -> Iterator[None]:
+    """Read an image of an installed atlas with whatever library.
+
+    Raises
+    ------
+    AtlasError
+        The file is absent or damaged.
+    """
+    hint = "Install the atlas again."
+    with faults_as(AtlasError, hint=hint), reading(path, "the atlas image cannot be read"):
+        yield
 
 
 def _load(path: Path) -> Any:
     import nibabel as nib
 
     return nib.load(path)
-
-
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    from nibabel.filebasedimages import ImageFileError
-
-    try:
-        yield
-    except (OSError, EOFError, zlib.error, ValueError, ImageFileError) as err:
-        raise AtlasError(
-            f"{path}: the atlas image cannot be read ({err}).", hint="Install the atlas again."
-        ) from err
 
 
 def check_labels(labels: LabelArray, *, absent: Mapping[int, str], source: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bids_app.errors import InputError, ScanError
 from bids_app.files import read_table
 from bids_app.inputs.entities import same_run_label
-from model.files.read import faults_as
+from model.files.read import faults_as, faults_of
 from model.tasks.block_windows import Event
 
 if TYPE_CHECKING:
@@ -89,10 +89,8 @@ def read_events(path: Path) -> list[Event]:
             hint="Blocks are rows with onset and duration in seconds and a trial_type.",
         )
     table = table[table["trial_type"].notna()]
-    try:
+    with faults_as(ScanError, where=path.name), faults_of(path, "expected numbers"):
         onset, duration = (table[name].astype(float).tolist() for name in NEEDED[:2])
-    except ValueError as err:
-        raise ScanError(f"{path.name}: {err}.") from err
     wrong = sum(
         not (math.isfinite(o) and 0 <= d < math.inf) for o, d in zip(onset, duration, strict=True)
     )

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from model.cohort import names
 from model.cohort.record import ScanRecord, read_record
 from model.errors import SemantoksError
-from model.files.read import FileError, faults_as, read_cells, read_json, reading
+from model.files.read import FileError, faults_as, faults_of, read_cells, read_json
 from model.networks import parcel_names
 from model.series import ParcelSeries
 
@@ -60,7 +60,7 @@ class EmbeddedScan:
         path = self.file(ending)
         with _damaged():
             header, cells = read_cells(path)
-            with reading(path):
+            with faults_of(path):
                 rows = [[_number(cell) for cell in row] for row in cells]
         return header, np.array(rows, dtype=np.float64).reshape(len(rows), len(header))
 
@@ -148,9 +148,12 @@ def kept_frames(outliers: Path, *, n_frames: int) -> BoolArray:
     OutputsError
         The table is damaged, or of another series.
     """
-    with faults_as(OutputsError, what="not as docs/outputs.md says"), reading(outliers):
-        rows = [row for row in read_cells(outliers).by_name() if row[names.DROPPED] == "0"]
-        kept = np.array([row[names.INTERPOLATED] == "0" for row in rows])
+    with faults_as(OutputsError, what="not as docs/outputs.md says"):
+        table = read_cells(outliers)
+        if not {names.DROPPED, names.INTERPOLATED} <= set(table.header):
+            raise FileError(outliers, f"no column {names.DROPPED} or {names.INTERPOLATED}")
+    rows = [row for row in table.by_name() if row[names.DROPPED] == "0"]
+    kept = np.array([row[names.INTERPOLATED] == "0" for row in rows], dtype=bool)
     if len(kept) != n_frames:
         raise OutputsError(
             f"{outliers}: {len(kept)} volumes used, the series has {n_frames} frames.",

@@ -88,7 +88,7 @@ def leakage(
 def _numbers(values: Sequence[object], column: str) -> Array:
     try:
         found = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as err:
+    except Exception as err:
         raise EvaluationError(f"column {column} holds other things than numbers ({err}).") from err
     if not np.isfinite(found).all() or found.std() == 0:
         raise EvaluationError(f"column {column}: expected a number in every row, that varies.")

@@ -167,7 +167,7 @@ def _feature_columns(names: list[str], pattern: str | None, *, where: str) -> di
     if pattern is not None:
         try:
             chosen = [name for name in names if re.fullmatch(pattern, name)]
-        except re.error as err:
+        except Exception as err:  # RecursionError and OverflowError, too
             raise EvaluationError(
                 f"--features {pattern}: not a regular expression ({err}).",
                 hint="For example 'dim_[0-9]+'.",

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from model.checkpoint import load_encoder
-from model.errors import CheckpointError, ConfigError
+from model.checkpoint import load_encoder, read_tensors
+from model.encoder import misfits
+from model.errors import CheckpointError, ConfigError, some
 from model.files.read import faults_as, read_json
 from model.files.settings import Strict, from_dict
 from model.probing.head import LinearHead, make_head
@@ -139,17 +139,22 @@ def load_predictor(folder: Path, *, device: str = "cpu") -> tuple[Predictor, Hea
         A file is absent or damaged, or head and encoder are of different runs.
     """
     encoder = load_encoder(folder / CHECKPOINT_FOLDER, device=device)
+    with faults_as(CheckpointError, where=str(folder), what="no readable head"):
+        values = read_json(folder / HEAD_CARD)
     try:
-        with faults_as(CheckpointError, where=str(folder), what="no readable head"):
-            values = read_json(folder / HEAD_CARD)
         card = from_dict(HeadCard, values, where=str(folder / HEAD_CARD))
-        tensors = load_file(folder / HEAD_WEIGHTS)
-        predictor = make_predictor(
-            encoder, readout=card.readout, n_outputs=max(1, len(card.classes)), seed=0
+    except ConfigError as err:
+        raise CheckpointError(err.message, hint=err.hint) from err
+    tensors = read_tensors(folder / HEAD_WEIGHTS)
+    predictor = make_predictor(
+        encoder, readout=card.readout, n_outputs=max(1, len(card.classes)), seed=0
+    )
+    if problems := misfits(tensors, predictor.head.state_dict()):
+        raise CheckpointError(
+            f"{folder / HEAD_WEIGHTS}: {len(problems)} tensors do not fit the head: "
+            f"{some(problems, separator='; ')}."
         )
-        predictor.head.load_state_dict(tensors)
-    except (OSError, ValueError, ConfigError, SafetensorError, RuntimeError) as err:
-        raise CheckpointError(f"{folder}: no readable head ({err}).") from err
+    predictor.head.load_state_dict(tensors)
     if encoder.own_card().weights_sha256 != card.encoder_sha256:
         raise CheckpointError(f"{folder}: head and encoder are of different runs.")
     predictor.to(encoder.cls_token.device)

@@ -146,5 +146,5 @@ def _parse_override(override: str) -> tuple[str, str, Any]:
         )
     try:
         return section, key, tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except Exception:  # noqa: BLE001 no TOML, however nested or long: text
         return section, key, text

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from model.errors import ConfigError, SemantoksError
-from model.files.read import faults_as, read_json, read_text, reading
+from model.files.read import faults_as, parse_json, read_json, read_text
 from model.files.write import json_bytes, write_whole
 from model.pretraining.settings import BUNDLED
 
@@ -291,5 +291,5 @@ def read_log(folder: Path) -> list[dict[str, float]]:
         There is no log, or a line of it is damaged.
     """
     path = folder / LOG_FILE
-    with faults_as(TrainingError), reading(path, "not the log of a run"):
-        return [json.loads(line) for line in read_text(path).splitlines()]
+    with faults_as(TrainingError, what="not the log of a run"):
+        return [parse_json(path, line) for line in read_text(path).splitlines()]

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
-import zlib
 from functools import cache
-from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_app.atlas.setup.origins import TEMPLATEFLOW
 from bids_app.errors import AtlasError
+from model.files.read import faults_as, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -28,6 +28,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 TIMEOUT_S = 60
 LARGEST_BYTES = 1 << 26
 """No file of a repository is nearly as large; a server that sends more sends something else."""
+LARGEST_UNPACKED = 1 << 28
 
 
 def read_from_folder(
@@ -121,7 +122,7 @@ def _from_repository(source: Source, open_url: Callable[[str], BinaryIO]) -> byt
     try:
         with open_url(source.url) as response:
             stored = response.read(LARGEST_BYTES)
-    except (OSError, HTTPException) as err:
+    except Exception as err:  # the network's, whatever it is
         raise _unreachable(source, err) from err
     return _check(source, stored, where=source.url)
 
@@ -159,7 +160,7 @@ def _ask_templateflow(source: Source) -> None:
         asked = {key: entities.get(key) for key in ("space", "hemi", "density", "from", "mode")}
         kind = {key: entities[key] for key in ("template", "suffix", "extension")}
         client.get(**kind, **asked)
-    except (OSError, RuntimeError) as err:
+    except Exception as err:  # the client's, whatever it is
         raise _unreachable(source, err) from err
 
 
@@ -189,21 +190,13 @@ def _is_stub(path: Path) -> bool:
 
 
 def _verified(source: Source, path: Path) -> bytes:
-    try:
+    with faults_as(AtlasError), reading(path):
         stored = path.read_bytes()
-    except OSError as err:
-        raise AtlasError(
-            f"{path}: cannot be read ({err.strerror}).",
-            hint="A git-annex link that was never fetched? Get it with: datalad get FILE",
-        ) from err
     return _check(source, stored, where=str(path))
 
 
 def _check(source: Source, stored: bytes, *, where: str) -> bytes:
-    try:
-        content = gzip.decompress(stored) if stored.startswith(GZIP_MAGIC) else stored
-    except (OSError, EOFError, zlib.error) as err:
-        raise AtlasError(f"{where}: damaged compressed file ({err}).") from err
+    content = _unpacked(stored, where=where) if stored.startswith(GZIP_MAGIC) else stored
     found = hashlib.sha256(content).hexdigest()
     if source.sha256 not in (found, hashlib.sha256(stored).hexdigest()):
         raise AtlasError(
@@ -211,4 +204,15 @@ def _check(source: Source, stored: bytes, *, where: str) -> bytes:
             f"{source.sha256} (uncompressed), found {found} in {len(stored)} bytes.",
             hint=f"A transfer that was cut off? Take the original again: {source.url}",
         )
+    return content
+
+
+def _unpacked(stored: bytes, *, where: str) -> bytes:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(stored)) as file:
+            content = file.read(LARGEST_UNPACKED + 1)
+    except Exception as err:
+        raise AtlasError(f"{where}: damaged compressed file ({err}).") from err
+    if len(content) > LARGEST_UNPACKED:
+        raise AtlasError(f"{where}: unpacks to more than {LARGEST_UNPACKED >> 20} MB.")
     return content

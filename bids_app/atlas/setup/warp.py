@@ -154,7 +154,9 @@ def read_composite(content: bytes, *, source: str) -> PointMap:
                     f"{', '.join(kinds)}."
                 )
             stages = [_READERS[kind](group[str(i)]) for i, kind in enumerate(kinds[1:], start=1)]
-    except (OSError, LookupError, ValueError) as err:
+    except AtlasError:
+        raise
+    except Exception as err:
         raise AtlasError(f"{source}: not a composite transform of ITK ({err}).") from err
 
     def through(points: Points) -> Points:

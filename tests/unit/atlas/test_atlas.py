@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import struct
 
 import nibabel as nib
 import numpy as np
@@ -226,6 +228,16 @@ def test_damaged_image_is_told(tmp_path):
     path = install(tmp_path)
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(AtlasError, match="cannot be read"):
+        load_volume_atlas(path)
+
+
+@pytest.mark.parametrize("size", [3000, 30_000, -5, 0])
+def test_a_grid_that_no_atlas_has_is_refused_before_it_is_read(tmp_path, size):
+    path = install(tmp_path)
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    struct.pack_into("<3h", content, 42, size, size, size)
+    path.write_bytes(gzip.compress(bytes(content), 1))
+    with pytest.raises(AtlasError, match=r"expected a grid of at most|cannot be read"):
         load_volume_atlas(path)
 
 

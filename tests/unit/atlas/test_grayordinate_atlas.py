@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import grayordinate_builders as gray
 import nibabel as nib
 import numpy as np
@@ -69,3 +71,29 @@ def test_an_absent_and_a_damaged_atlas_are_told(tmp_path):
         load_grayordinate_atlas(path)
     with pytest.raises(AtlasError, match="expected a name like"):
         load_grayordinate_atlas(tmp_path / "x.dlabel.nii")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (rb'VolumeDimensions="\d+', b'VolumeDimensions="99999'),
+        (rb'SurfaceNumberOfVertices="\d+', b'SurfaceNumberOfVertices="1'),
+        (rb'SurfaceNumberOfVertices="\d+', b'SurfaceNumberOfVertices="999999999999'),
+        (rb"<VoxelIndicesIJK>\d+", b"<VoxelIndicesIJK>-1"),
+        (rb"<VoxelIndicesIJK>\d+", b"<VoxelIndicesIJK>9999"),
+        (rb"CIFTI_STRUCTURE_CORTEX_LEFT", b"CIFTI_STRUCTURE_NOTHING_AT_ALL"),
+    ],
+)
+def test_places_that_are_not_there_are_refused(tmp_path, old, new):
+    path = InstalledAtlas(gray.make_atlas(tmp_path)).grayordinates("91k").path
+    content = path.read_bytes()
+    size = int.from_bytes(content[544:548], "little")
+    xml, n = re.subn(old, new, content[552 : 544 + size].rstrip(b"\0"), count=1)
+    assert n == 1
+    xml += bytes(-(len(xml) + 8) % 16)
+    start = (552 + len(xml)).to_bytes(8, "little")  # of the values
+    head = content[:168] + start + content[176:544]
+    extension = (8 + len(xml)).to_bytes(4, "little") + content[548:552] + xml
+    path.write_bytes(head + extension + content[544 + size :])
+    with pytest.raises(AtlasError):
+        load_grayordinate_atlas(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,40 @@ def test_a_bare_tensor_is_refused(tmp_path):
     torch.save(torch.zeros(1), tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match="expected a dictionary, found Tensor"):
         load_encoder(tmp_path / "x.pth")
+
+
+def test_a_configuration_that_holds_itself_comes_to_an_end(published, write):
+    config: dict[str, object] = {}
+    config["model"] = config
+    with pytest.raises(CheckpointError, match="how many attention heads"):
+        import_published(write(published, config=config), heads=None)
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        (torch.ones(1).expand(1 << 20, 1 << 10), "announced with"),
+        (torch.eye(3).to_sparse(), "expected tensors"),
+        (torch.ones(3, dtype=torch.complex64), "expected tensors"),
+        (torch.ones(3, device="meta"), "expected tensors|not a readable"),
+    ],
+    ids=["one number for a billion", "sparse", "complex", "without numbers"],
+)
+def test_tensors_that_are_not_all_there_are_refused(published, write, odd, said):
+    with pytest.raises(CheckpointError, match=said):
+        import_published(write(published | {f"{LIVE}odd": odd}), heads=4)
+
+
+def test_an_archive_that_torch_does_not_write_is_not_unpacked(tmp_path):
+    path = tmp_path / "packed.pth"
+    with (
+        zipfile.ZipFile(PUBLISHED) as old,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    with pytest.raises(CheckpointError, match="compressed"):
+        import_published(path, heads=4)
 
 
 def without_teacher(state):

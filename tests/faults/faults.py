@@ -103,6 +103,11 @@ def flagged_or_refused(*flags: str) -> Promise:
     return Promise(statuses=frozenset({"embedded", "failed", "excluded"}), flags=flags)
 
 
+def anyhow(*says: str) -> Promise:
+    """It ends in any way; a reason, if there is one, holds these patterns and no bug of ours."""
+    return Promise(statuses=frozenset({"embedded", "failed", "excluded"}), says=says)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScanFault:
     """Something wrong with one scan: it costs that scan and nothing else."""

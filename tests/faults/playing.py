@@ -152,7 +152,7 @@ def _common(scene: Scene, answer: Answer, normal: Path, *, several: bool) -> lis
         for label in (FIRST, LAST)
         if written(scene.out, label) != written(normal, label)
     ]
-    lost += said_against(("Traceback",), answer.text)
+    lost += said_against((r"Traceback \(most",), answer.text)
     lost += [f"left behind: {path.name}" for path in scene.out.rglob("*.part")]
     if several and answer.mib > 1500:  # one of them took it
         lost.append(f"took {answer.mib:.0f} MiB")

@@ -6,14 +6,16 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from faults import CallFault
+from table_confounds import confound_faults
 from table_images import image_faults
 from table_options import option_faults
+from table_outputs import output_faults
 from table_sidecars import sidecar_faults
 
 if TYPE_CHECKING:
     from faults import Fault
 
-_TABLES = (image_faults, sidecar_faults, option_faults)
+_TABLES = (confound_faults, output_faults, image_faults, sidecar_faults, option_faults)
 _EVERY = 4
 """Of the calls, one in so many is played daily: they cost an invocation each."""
 

@@ -41,11 +41,14 @@ class Summary:
     """One per scan that ended, in the order in which they were given."""
     broken_reports: tuple[str, ...]
     """Participants whose report could not be made; their tables are not concerned."""
+    lost: tuple[str, ...] = ()
+    """What was asked for and has no status, in words: folders that cannot be listed."""
 
     @property
     def exit_code(self) -> int:
-        """0 where no scan failed and every report was written, else 1."""
-        return int(bool(self.broken_reports) or any(o.status == "failed" for o in self.outcomes))
+        """0 where no scan failed or was lost and every report was written, else 1."""
+        failed = any(outcome.status == "failed" for outcome in self.outcomes)
+        return int(failed or bool(self.broken_reports) or bool(self.lost))
 
 
 def run_scans(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -68,14 +68,17 @@ def run_participants(options: RunOptions) -> Summary:
     pipeline = open_pipeline(options, atlas_folder)
     for participant, reasons in discovery.left_out().items():
         log.warning("sub-%s: no scan to process: %s", participant, reasons)
+    for words in discovery.lost:
+        log.error("%s", words)
     write_dataset_files(output_dir, derivative=derivative)
-    return run_scans(
+    summary = run_scans(
         discovery.scans,
         output_dir,
         options,
         embed=partial(run_scan, pipeline=pipeline),
         earlier=partial(earlier_outcome, pipeline=pipeline, output_dir=output_dir),
     )
+    return replace(summary, lost=tuple(discovery.lost))
 
 
 def discover(options: RunOptions) -> tuple[Path, Discovery]:

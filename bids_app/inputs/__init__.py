@@ -8,6 +8,7 @@ __all__ = (
     "discovery",
     "eligible",
     "entities",
+    "index",
     "locate",
     "scan",
     "selection",

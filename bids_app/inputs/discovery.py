@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bids_app.atlas.spaces import SPACES
 from bids_app.errors import (
@@ -17,139 +14,25 @@ from bids_app.errors import (
     InputError,
     NeverMadeError,
     NothingSelectedError,
-    OptionsError,
 )
 from bids_app.inputs.copies import one_of_copies
 from bids_app.inputs.eligible import BoldFile, one_of_run, scan_of, why_never
-from bids_app.inputs.entities import Entities, parse_name
-from bids_app.inputs.locate import (
-    OLD_BOLD,
-    func_names,
-    has_confounds,
-    names_in,
-    participant_labels,
-    unreadable_labels,
-)
+from bids_app.inputs.entities import Entities, parse_name, shown_name, why_strange
+from bids_app.inputs.index import index_func
+from bids_app.inputs.locate import OLD_BOLD, has_confounds, odd_folders, participant_labels
 from bids_app.inputs.scan import Reason, Refusal
-from bids_app.inputs.sidecars import levels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
+    from bids_app.inputs.index import Index
     from bids_app.inputs.scan import Scan
     from bids_app.inputs.selection import Selection
 
 log = logging.getLogger(__name__)
 
-_BOLD_EXTENSIONS = [".nii", ".nii.gz", ".dtseries.nii", ".func.gii"]
 _PASSED = Refusal.PASSED_OVER
-_QUERY = re.compile(r"<?Query\.(NONE|ANY|REQUIRED|OPTIONAL)(: \d+>)?")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Index:
-    """The ``func`` files of the selected participants."""
-
-    bold: tuple[Path, ...]
-    """Series of any kind (volumes, surfaces, CIFTI), sorted."""
-    old: tuple[Path, ...]
-    """Volumes named as fMRIPrep to 1.1 did, which pybids does not know for BOLD."""
-    passing: frozenset[Path]
-    """Files that the filter lets through."""
-    folders: Mapping[Path, tuple[Path, ...]]
-    """All files of the ``func`` folders, and what lies in the folders above them, by folder."""
-
-
-def index_func(root: Path, participants: Sequence[str], filters: Mapping[str, Any]) -> Index:
-    """List the files in ``sub-<participant>/[ses-*/]func`` and apply a filter file's ``bold``.
-
-    Nothing is written, no file is opened, and no other folder is entered: 200 participants
-    cost what one does.
-
-    Raises
-    ------
-    InputError
-        The dataset's description is damaged, or a participant's folder cannot be listed.
-    OptionsError
-        The filter names an entity that pybids does not know.
-    """
-    for label in participants:  # pybids would skip what it cannot list, or stop without a word
-        list(func_names(root, label))
-    with _some_home():
-        from bids.layout import BIDSLayout, BIDSLayoutIndexer
-
-    # pybids matches `ignore` against "/sub-01/func/…"; whatever else it would walk
-    # (sourcedata, figures, log, anat, dot files, other participants) is cut off here.
-    subjects = "|".join(re.escape(label) for label in participants)
-    inside = rf"/sub-(?:{subjects})(?:/ses-[^/]+)?(?:/func(?:/[^/.][^/]*)?)?$"
-    indexer = BIDSLayoutIndexer(
-        validate=False, index_metadata=False, ignore=[re.compile(f"^(?!{inside})")]
-    )
-    try:
-        layout = BIDSLayout(root, validate=False, config=["bids", "derivatives"], indexer=indexer)
-    except (AttributeError, TypeError, ValueError, OSError) as err:
-        raise InputError(
-            f"{root}: pybids cannot open the dataset ({err}).",
-            hint="Is its dataset_description.json a JSON object?",
-        ) from err
-    try:
-        passing = layout.get(return_type="filename", **_pybids_filters(filters))
-    except (ValueError, TypeError, AttributeError, re.error) as err:
-        raise OptionsError(
-            f"--bids-filter-file: pybids cannot apply it ({err}).",
-            hint="Entities have pybids' names: session, task, acquisition, run, space, …",
-        ) from err
-    bold = layout.get(return_type="filename", suffix="bold", extension=_BOLD_EXTENSIONS)
-    folders: dict[Path, list[Path]] = {}
-    for name in layout.files:
-        folders.setdefault(Path(name).parent, []).append(Path(name))
-    for above in {folder for func in folders for folder in levels(func, root)[:-1]}:
-        folders[above] = [above / name for name in names_in(above)]  # sidecars are inherited
-    return Index(
-        old=tuple(Path(name) for name in layout.files if OLD_BOLD.search(name)),
-        bold=tuple(sorted(Path(name) for name in bold)),
-        passing=frozenset(Path(name) for name in passing),
-        folders={folder: tuple(sorted(paths)) for folder, paths in folders.items()},
-    )
-
-
-@contextlib.contextmanager
-def _some_home() -> Iterator[None]:
-    """Let pybids be imported by a user without a home folder, as containers have them.
-
-    It looks for a configuration file there and gives up where there is no ``there``.
-    """
-    try:
-        Path.home()
-    except RuntimeError:
-        os.environ["HOME"] = os.devnull
-        try:
-            yield
-        finally:
-            del os.environ["HOME"]
-    else:
-        yield
-
-
-def _pybids_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate JSON values as fMRIPrep does: null, ``*`` and ``Query.…`` strings."""
-    return {
-        key: [_pybids_value(item) for item in value]
-        if isinstance(value, list)
-        else _pybids_value(value)
-        for key, value in filters.items()
-    }
-
-
-def _pybids_value(value: Any) -> Any:
-    from bids.layout import Query
-
-    if value is None:
-        return Query.NONE
-    if value == "*":
-        return Query.ANY
-    named = _QUERY.fullmatch(value) if isinstance(value, str) else None
-    return Query[named[1]] if named else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,13 +48,23 @@ class Discovery:
     """BOLD files of the participants that session, task, run or filter leave out."""
     participants: tuple[str, ...]
     """Labels of the selected participants."""
+    unread: Mapping[str, str]
+    """Those whose folders cannot be listed, with the cause; nothing is known of their scans."""
+
+    @property
+    def lost(self) -> list[str]:
+        """What ends with exit code 1 and has no status, in words: folders, names too long."""
+        long = [f for f in self.files if f.reason and f.reason.refusal is Refusal.LONG_NAME]
+        return [*self.unread.values(), *(f"{file.path}: {file.why}" for file in long)]
 
     def left_out(self) -> dict[str, str]:
         """Return why participants have no scan to process: label to reasons."""
         served = {scan.entities.sub for scan in self.scans}
         reasons: dict[str, set[str]] = {p: set() for p in self.participants if p not in served}
+        for label, cause in self.unread.items():
+            reasons[label].add(cause)
         for file in self.files:
-            label = file.run.split("_")[0].removeprefix("sub-")
+            label = file.path.partition("/")[0].removeprefix("sub-")
             if label in reasons:
                 reasons[label].add(file.why)
         return {
@@ -202,6 +95,11 @@ class Discovery:
 
     def nothing_chosen(self) -> AppError:
         """Return the error to raise where ``scans`` is empty: the reasons, each once."""
+        if self.unread:
+            return InputError(
+                "; ".join(self.unread.values()),
+                hint="Make it readable; --exclude-participant-label leaves a participant out.",
+            )
         if not self.files and not self.n_outside:
             return NothingSelectedError(
                 f"{self.root}: the selected participants have no BOLD file."
@@ -260,14 +158,14 @@ def find_scans(
 
     Notes
     -----
-    pybids walks and applies the filter file. Labels are compared as strings of our own
-    strict parsing: pybids reads ``desc-preproc-smooth_bold`` as ``desc-preproc`` and run
-    labels as numbers.
+    No bad file or folder costs more than its own scan or participant: names that cannot be
+    parsed, folders that cannot be listed and sidecars that cannot be read are told as such.
     """
-    root = root.resolve()  # pybids gives absolute paths
+    root = root.resolve()
     participants = selection.participants(participant_labels(root))
-    if wrong := unreadable_labels(root):
-        log.warning("%d folders have no BIDS label and are not read: %s", len(wrong), wrong[0])
+    if odd := odd_folders(root, participants):
+        listed = "; ".join(f"{name} ({why})" for name, why in odd.items())
+        log.warning("%d folders have no BIDS label and are not read: %s", len(odd), listed)
     index = index_func(root, participants, selection.bids_filters)
     candidates, files, n_outside = _candidates(index, root, selection, preferred_spaces)
     runs: dict[str, list[Scan]] = {}
@@ -298,6 +196,7 @@ def find_scans(
         files=_one_per_surface(files),
         n_outside=n_outside,
         participants=participants,
+        unread=index.unread,
     )
 
 
@@ -308,13 +207,16 @@ def _candidates(
     candidates: dict[Path, Entities] = {}
     refused: list[BoldFile] = []
     n_outside = 0
-    for path in sorted({*index.bold, *index.old}):
+    for path in index.bold:
         parsed = parse_name(path.name)
+        if parsed and (parsed[1] != "bold" or not parsed[2].islower()):
+            parsed = None
         if path not in index.passing or (parsed and not selection.wants(parsed[0])):
             n_outside += 1
         elif parsed is None:
-            strange = Refusal.OLD_NAME if path in index.old else Refusal.STRANGE_NAME
-            refused.append(_refused(root, path, None, strange.of()))
+            old = OLD_BOLD.search(path.name)
+            strange = Refusal.STRANGE_NAME.of(why_strange(path.name))
+            refused.append(_refused(root, path, None, Refusal.OLD_NAME.of() if old else strange))
         elif never := why_never(path, parsed[0], spaces=spaces, selection=selection):
             refused.append(_refused(root, path, parsed[0], never))
         else:
@@ -324,8 +226,8 @@ def _candidates(
 
 def _refused(root: Path, path: Path, entities: Entities | None, reason: Reason) -> BoldFile:
     return BoldFile(
-        path=path.relative_to(root).as_posix(),
-        run=entities.run_stem if entities else path.name.rpartition("_")[0],
+        path=shown_name(path.relative_to(root).as_posix()),
+        run=entities.run_stem if entities else shown_name(path.name.rpartition("_")[0]),
         space=(entities.space if entities else None) or "",
         reason=reason,
     )

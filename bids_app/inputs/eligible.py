@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Literal
 from bids_app.atlas.spaces import FSLR, SPACES, atlas_key
 from bids_app.inputs.copies import without_copies
 from bids_app.inputs.entities import Entities, parse_name, split_name
-from bids_app.inputs.scan import CIFTI_ENDING, UNFETCHED, Reason, Refusal, Scan, Sources
+from bids_app.inputs.scan import (
+    CIFTI_ENDING,
+    LONGEST_NAME,
+    UNFETCHED,
+    Reason,
+    Refusal,
+    Scan,
+    Sources,
+)
 from bids_app.inputs.sidecars import merged, sidecars_of
 from model.files.content import not_a_file, not_fetched
 
@@ -181,6 +189,7 @@ def why_never(
     desc, space, den = entities.desc, entities.space, entities.den
     is_cifti = path.name.endswith(CIFTI_ENDING)
     single_echo = entities.echo is not None and not selection.bids_filters.get("echo")
+    length = len(entities.stem(desc=None))
     densities = " and den-".join(FSLR.densities)
     checks = (
         (not path.parent.match(f"{place}/func"), Refusal.MISPLACED.of(place)),
@@ -199,6 +208,7 @@ def why_never(
         ),
         (asked not in ("auto", space), Refusal.SPACE_NOT_ASKED.of(space, asked)),
         (_key(entities) not in spaces, Refusal.NO_ATLAS.of(_key(entities))),
+        (length > LONGEST_NAME, Refusal.LONG_NAME.of(length, LONGEST_NAME)),
     )
     return next((reason for applies, reason in checks if applies), None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -127,3 +128,42 @@ def same_run_label(one: str, other: str) -> bool:
     if one.isdecimal() and other.isdecimal():
         return int(one) == int(other)
     return one == other
+
+
+def why_no_label(text: str) -> str:
+    """Say why a text is no BIDS label; empty: it is one."""
+    if shown_name(text) != text:
+        return "it is not UTF-8, or holds characters that cannot be shown"
+    if "-" in text:
+        return "a label holds no hyphen"
+    wrong = " ".join(sorted(set(re.sub(r"[0-9A-Za-z+]", "", text))))
+    if wrong:
+        return f"a label holds letters, digits and + only, found {wrong}"
+    return "" if text else "the label is empty"
+
+
+def why_strange(filename: str) -> str:
+    """Say what `parse_name` does not understand of a name: the first fault in it."""
+    *words, ending = filename.split("_")
+    seen: set[str] = set()
+    for number, word in enumerate(words):
+        key, hyphen, label = word.partition("-")
+        shown = shown_name(word)
+        if number == 0 and key != "sub":
+            return f"it begins with {shown}, not with sub-<label>"
+        if not hyphen:
+            return f"{shown} is no <entity>-<label>"
+        if why := why_no_label(label):
+            return f"{shown}: {why}"
+        if key not in {f.name for f in fields(Entities)}:
+            return f"{shown_name(key)}-: an entity that BOLD does not have, or not in lower case"
+        if key in seen:
+            return f"{key}- stands in it twice"
+        seen.add(key)
+    return f"it ends in {shown_name(ending)}, not in lower case"
+
+
+def shown_name(name: str) -> str:
+    """Return a name as text that can be shown: escapes for what is not UTF-8, or no character."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bids_app.errors import AppError, InputError, NeverMadeError
 from bids_app.inputs.eligible import confounds_entities
-from bids_app.inputs.entities import split_name
+from bids_app.inputs.entities import shown_name, split_name, why_no_label
 from model.files.read import FileError, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 Kind = Literal["preprocessed", "old", "minimal", "raw", "none"]
@@ -34,16 +34,32 @@ def participant_labels(root: Path) -> list[str]:
     return sorted(name[1] for name in names if name)
 
 
-def unreadable_labels(root: Path) -> list[str]:
-    """Return the names ``sub-*`` that hold no BIDS label, such as ``sub-CC_01``, sorted.
+def odd_folders(root: Path, labels: Iterable[str] = ()) -> dict[str, str]:
+    """Return the folders that seem to be meant for a participant or session, and are none.
 
-    A name with a dot is a file (``sub-01.html``).
+    Such as ``sub-CC_01``, ``sub-01.1``, ``Sub-01`` or ``sub-01/ses-a.b``: their names, which can
+    be shown, with what is wrong.
+
+    Parameters
+    ----------
+    labels
+        Participants among whose folders odd sessions are looked for.
     """
-    return sorted(
-        name
-        for name in names_in(root)
-        if name.startswith("sub-") and "." not in name and not _SUBJECT.fullmatch(name)
-    )
+    places = [(root, "sub"), *((root / f"sub-{label}", "ses") for label in labels)]
+    odd = {}
+    for folder, key in places:
+        meant = re.compile(rf"s?{key}[-_].*|{key}\d.*", re.IGNORECASE | re.DOTALL)
+        with contextlib.suppress(InputError, OSError):  # told by who lists it for its files
+            for name in sorted(filter(meant.fullmatch, names_in(folder))):
+                why = _why_odd(name, key)
+                if why and (folder / name).is_dir():  # sub-01.html is a file
+                    odd[shown_name((folder / name).relative_to(root).as_posix())] = why
+    return odd
+
+
+def _why_odd(name: str, key: str) -> str:
+    prefix, label = name[: len(key) + 1], name[len(key) + 1 :]
+    return why_no_label(label) if prefix == f"{key}-" else f"it does not begin with {key}-"
 
 
 def has_confounds(root: Path) -> bool:
@@ -153,10 +169,21 @@ def func_names(root: Path, label: str) -> Iterator[list[str]]:
     InputError
         A folder cannot be listed.
     """
+    for folder in func_folders(root, label):
+        yield names_in(folder)
+
+
+def func_folders(root: Path, label: str) -> list[Path]:
+    """Return where the ``func`` folders of a participant would be: its own, and of sessions.
+
+    Raises
+    ------
+    InputError
+        The participant's folder cannot be listed.
+    """
     subject = root / f"sub-{label}"
     sessions = sorted(name for name in names_in(subject) if name.startswith("ses-"))
-    for folder in (subject, *(subject / name for name in sessions)):
-        yield names_in(folder / "func")
+    return [folder / "func" for folder in (subject, *(subject / name for name in sessions))]
 
 
 def names_in(folder: Path) -> list[str]:
@@ -173,7 +200,7 @@ def names_in(folder: Path) -> list[str]:
         return []
     except OSError as err:
         raise InputError(
-            f"{folder}: cannot be listed ({err.strerror}).",
+            f"{shown_name(str(folder))}: cannot be listed ({err.strerror}).",
             hint="Make it readable; --exclude-participant-label leaves a participant out.",
         ) from err
 
@@ -233,9 +260,10 @@ def _refusal(root: Path, kind: Kind) -> AppError:
             hint="Give fMRIPrep's output folder, in place of the dataset or with --derivatives."
             + _better_path(root),
         )
-    wrong = unreadable_labels(root)
+    wrong = [f"{name}: {why}" for name, why in odd_folders(root).items()]
     if wrong:
-        found = f"holds {len(wrong)} sub-* folders, but none with a BIDS label ({wrong[0]}, …)"
+        named = "; ".join(wrong[:5])
+        found = f"holds {len(wrong)} sub-* folders, but none with a BIDS label ({named})"
     else:
         found = "holds no sub-* folder" if names_in(root) else "is empty"
     return InputError(

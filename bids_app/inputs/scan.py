@@ -18,9 +18,7 @@ class Refusal(Enum):
     """Kinds of reasons; the text of each has a place for every detail."""
 
     OLD_NAME = "written by fMRIPrep 1.1 or older, which is not read"
-    STRANGE_NAME = (
-        "name not understood: a label with a hyphen, or an entity that BOLD does not have"
-    )
+    STRANGE_NAME = "name not understood: {}"
     MISPLACED = "misplaced: its name belongs into {}/func"
     SURFACE = "surface series (space-{})"
     CIFTI_SPACE = "CIFTI series in space-{}, not {}"
@@ -34,6 +32,10 @@ class Refusal(Enum):
     OTHER_SPACE = "space-{}, not a template with an atlas"
     SPACE_NOT_ASKED = "space-{}, while --space {} was asked for"
     NO_ATLAS = "no atlas is installed for space-{}"
+    LONG_NAME = (
+        "its name has {} characters without desc and ending, {} at most leave room for those of "
+        "its outputs"
+    )
     NOT_FETCHED = "annexed file not present: datalad get"
     PART_NOT_FETCHED = "annexed file not present: datalad get {}"
     """A file that belongs to it"""
@@ -65,6 +67,9 @@ class Reason:
 
 UNFETCHED = frozenset({Refusal.NOT_FETCHED, Refusal.PART_NOT_FETCHED, Refusal.PASSED_OVER})
 """Kinds that end where what is missing is fetched"""
+
+LONGEST_NAME = 180
+"""Characters; file names have 255, of which names of outputs and temporary ones take the rest"""
 
 CIFTI_ENDING = ".dtseries.nii"
 

@@ -25,6 +25,10 @@ _LABELS = (
     ("task_ids", "task", "--task-id"),
     ("run_labels", "run", "--run-label"),
 )
+_SECTIONS = ("bold", "sbref", "fmap", "t1w", "t2w", "flair", "roi", "dwi", "asl", "pet")
+"""Of a filter file of fMRIPrep, and of programs that take the same"""
+_NO_ENTITIES = ("absolute_paths", "filters", "invalid_filters", "return_type", "scope", "target")
+"""What pybids' ``get`` takes beside entities, some of which would switch filters off"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,18 +160,58 @@ def load_bids_filter(path: Path) -> dict[str, Any]:
     Raises
     ------
     OptionsError
-        Not a JSON object of objects.
+        Not a JSON object of objects, a section or value that would select everything.
     """
     from model.files.read import faults_as, read_json
 
-    with faults_as(OptionsError, where=f"--bids-filter-file {path}"):
-        bold = read_json(path).get("bold", {})
+    where = f"--bids-filter-file {path}"
+    with faults_as(OptionsError, where=where):
+        content = read_json(path)
+    odd = [key for key in content if key not in _SECTIONS]
+    if odd and ("bold" not in content or "bold" in map(str.casefold, odd)):
+        raise OptionsError(
+            f"{where}: expected the section 'bold', found {', '.join(map(repr, odd))}.",
+            hint=f"Sections of fMRIPrep: {', '.join(_SECTIONS)}; those but bold are ignored.",
+        )
+    bold = content.get("bold", {})
     if not isinstance(bold, dict):
         raise OptionsError(
-            f'--bids-filter-file {path}: expected {{"bold": {{"<entity>": <value>, …}}}}.',
+            f'{where}: expected {{"bold": {{"<entity>": <value>, …}}}}.',
             hint="See the --bids-filter-file format of fMRIPrep.",
         )
+    for key, value in bold.items():
+        if why := _why_no_filter(key, value, regex=bold.get("regex_search") is True):
+            raise OptionsError(
+                f"{where}: {key}: {value!r:.80} {why}.",
+                hint="An entity takes text, a whole number, null, '*', or a list of these.",
+            )
     return bold
+
+
+def _why_no_filter(key: str, value: Any, *, regex: bool) -> str:
+    """Say why pybids would not filter by a value as it was meant; empty: it does."""
+    if key == "regex_search":
+        return "" if isinstance(value, bool) else "is neither true nor false"
+    if key in _NO_ENTITIES:
+        return "is an argument of pybids, not an entity"
+    listed = value if isinstance(value, list) else [value]
+    if not listed:
+        return "is empty and would select everything"
+    known = (one is None or (isinstance(one, int | str) and one != "") for one in listed)
+    if not all(known) or any(isinstance(one, bool) for one in listed):
+        return "is nothing that an entity can be"
+    if any(isinstance(one, int) and abs(one) >= 1 << 63 for one in listed):
+        return "is too large a number"
+    return _why_no_pattern(one for one in listed if regex and isinstance(one, str) and one != "*")
+
+
+def _why_no_pattern(patterns: Iterable[str]) -> str:
+    try:
+        for pattern in patterns:
+            re.compile(pattern)
+    except Exception as err:  # noqa: BLE001 of re: a fault in it, too deep, too large
+        return f"is no regular expression ({err})"
+    return ""
 
 
 def _run_wanted(run: str | None, labels: Sequence[str]) -> bool:

@@ -37,7 +37,7 @@ def test_folders_without_a_bids_label_are_warned_of_and_named_if_there_is_nothin
     assert [record.getMessage().split()[0] for record in caplog.records] == ["2"]
 
 
-def test_a_folder_that_cannot_be_listed_is_named_unless_it_is_another_participant_s():
+def test_a_folder_that_cannot_be_listed_costs_its_participant_if_that_is_asked_for():
     with tempfile.TemporaryDirectory() as folder:
         root = fill(Path(folder), RUN, RUN.replace("sub-1", "sub-2"))
         discover(root)  # the libraries must be loaded before the user changes
@@ -46,13 +46,44 @@ def test_a_folder_that_cannot_be_listed_is_named_unless_it_is_another_participan
         (root / "sub-1" / "func").chmod(0)
         try:
             with unprivileged():
-                with pytest.raises(InputError, match=r"sub-1/func: cannot be listed") as caught:
-                    discover(locate_derivative(root))
+                both = discover(locate_derivative(root))
+                alone = discover(locate_derivative(root), participant_labels=["1"])
                 others = discover(locate_derivative(root), exclude_participant_labels=["1"])
         finally:
             (root / "sub-1" / "func").chmod(0o755)
-    assert "--exclude-participant-label" in caught.value.hint
-    assert len(others.scans) == 1
+    assert [scan.entities.sub for scan in both.scans] == ["2"]
+    assert (list(both.unread), len(both.lost)) == (["1"], 1)
+    assert "sub-1/func: cannot be listed" in both.left_out()["1"]
+    error = alone.nothing_chosen()
+    assert "sub-1/func: cannot be listed" in str(error)
+    assert "--exclude-participant-label" in error.hint
+    assert (len(others.scans), others.unread) == (1, {})
+
+
+ODD = {
+    "sub-01.1": "found .",
+    "sub-a_b": "found _",
+    "Sub-02": "does not begin with sub-",
+    "ssub-02": "does not begin with sub-",
+    "sub02": "does not begin with sub-",
+    "sub-": "empty",
+    "sub-1/ses-a.b": "found .",
+    "sub-1/SES-1": "does not begin with ses-",
+}
+
+
+def test_every_odd_folder_is_named_with_what_is_wrong(tmp_path, caplog):
+    fill(tmp_path, RUN)
+    for name in (*ODD, b"sub-\xff\n".decode(errors="surrogateescape")):
+        (tmp_path / name).mkdir()
+    for name in ("sub-01.html", "subjects", "sessions"):
+        (tmp_path / name).touch()
+    assert len(discover(tmp_path).scans) == 1
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith(f"{len(ODD) + 1} folders")
+    assert r"sub-\xff\n (it is not UTF-8" in message
+    for name, why in ODD.items():
+        assert why in message.partition(f"{name} (")[2].partition(")")[0]
 
 
 @pytest.mark.parametrize(

@@ -198,3 +198,48 @@ def test_a_sidecar_with_a_byte_order_mark_is_read(tmp_path):
     put(fill(tmp_path, RUN), RUN.replace(".nii.gz", ".json"), b"\xef\xbb\xbf" + SIDECAR.encode())
     (scan,) = discover(tmp_path).scans
     assert (scan.tr_s, scan.problem) == (2.0, None)
+
+
+# --- names --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("ssub-1_task-x_desc-preproc_bold.nii.gz", "begins with ssub-1"),
+        ("sub-1.1_task-x_desc-preproc_bold.nii.gz", "found ."),
+        ("sub-1_task-x_desc-preproc-smooth_bold.nii.gz", "holds no hyphen"),
+        ("sub-1_rest_desc-preproc_bold.nii.gz", "rest is no <entity>-<label>"),
+        ("sub-1_task-x_seg-y_bold.nii.gz", "seg-: an entity"),
+        ("sub-1_Task-x_bold.nii.gz", "Task-: an entity"),
+        ("sub-1_task-x_task-y_bold.nii.gz", "task- stands in it twice"),
+        ("sub-1_task-_bold.nii.gz", "empty"),
+        (RUN.replace(".nii.gz", ".NII.GZ"), "bold.NII.GZ, not in lower case"),
+        (RUN.replace("bold", "BOLD"), "BOLD.nii.gz, not in lower case"),
+        (b"sub-1_task-\xff_bold.nii.gz".decode(errors="surrogateescape"), r"task-\xff: it is not"),
+        ("sub-1_task-x\n_bold.nii.gz", r"task-x\n: it is not"),
+    ],
+)
+@pytest.mark.parametrize("filters", ["{}", '{"bold": {"task": "x"}}'])
+def test_a_name_that_is_not_understood_costs_itself_and_says_what_is_wrong(
+    tmp_path, name, why, filters
+):
+    root = fill(tmp_path / "in", RUN)
+    (root / "sub-1" / "func" / name).touch()
+    (tmp_path / "f.json").write_text(filters)
+    discovery = discover(root, bids_filter_file=tmp_path / "f.json")
+    assert names(discovery) == [RUN]
+    assert all(file.path.isascii() and file.path.isprintable() for file in discovery.files)
+    if filters == "{}":
+        (reason,) = [file.why for file in discovery.files if file.reason]
+        assert why in reason
+
+
+def test_a_name_that_leaves_no_room_for_those_of_outputs_is_lost_and_told(tmp_path):
+    stem = f"sub-1_task-x_acq-%s_space-{A}"
+    fits, long = (f"{stem}_desc-preproc_bold.nii.gz" % ("a" * n) for n in (141, 142))
+    discovery = discover(fill(tmp_path, fits, long))
+    assert names(discovery) == [fits]
+    assert "181 characters" in reasons(discovery)[long]
+    (lost,) = discovery.lost
+    assert long in lost

@@ -97,7 +97,39 @@ def test_other_parts_of_a_filter_file_are_ignored(tmp_path):
     assert load_bids_filter(path) == {"run": None}
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '{"bold": []}'])
+@pytest.mark.parametrize(
+    "bold",
+    [
+        {"task": []},
+        {"task": ""},
+        {"task": ["rest", []]},
+        {"task": {"a": 1}},
+        {"run": 1.5},
+        {"run": True},
+        {"run": 10**299},
+        {"invalid_filters": "drop", "tsk": "rest"},
+        {"return_type": "id"},
+        {"scope": "raw"},
+        {"task": "(((", "regex_search": True},
+        {"regex_search": "yes"},
+    ],
+)
+def test_what_would_not_filter_as_it_was_meant_is_a_usage_error(tmp_path, bold):
+    path = tmp_path / "filter.json"
+    path.write_text(json.dumps({"bold": bold}))
+    with pytest.raises(OptionsError, match=f"bids-filter-file.*{next(iter(bold))}"):
+        load_bids_filter(path)
+
+
+@pytest.mark.parametrize("name", ["Bold", "BOLD", "func", "task"])
+def test_a_section_of_another_name_does_not_select_everything(tmp_path, name):
+    path = tmp_path / "filter.json"
+    path.write_text(json.dumps({name: {"task": "rest"}}))
+    with pytest.raises(OptionsError, match=name):
+        load_bids_filter(path)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"bold": []}', '{"bold": {"task": ' + "[" * 9999])
 def test_a_filter_file_of_another_form_is_a_usage_error(tmp_path, text):
     path = tmp_path / "filter.json"
     path.write_text(text)

@@ -18,7 +18,7 @@ from model.files.read import (
     refuse_binary,
     refuse_wide,
 )
-from model.files.write import remove_partial
+from model.files.write import clear_leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = (
-    "DIGITS", "json_bytes", "read_table", "remove_partial", "replacing", "table_bytes",
+    "DIGITS", "clear_leftovers", "json_bytes", "read_table", "replacing", "table_bytes",
     "withdraw", "write_all", "write_bytes", "write_rows_of",
 )  # fmt: skip
 
@@ -110,7 +110,7 @@ def _number_rows(table: pd.DataFrame) -> str:
     return "".join([row % tuple(line) for line in values]).replace("nan", "n/a")
 
 
-def write_all(contents: Mapping[Path, bytes]) -> list[Path]:
+def write_all(contents: Mapping[Path, bytes], *, scratch: Path | None = None) -> list[Path]:
     """Write files that belong together (`model.files.write.write_whole`).
 
     Raises
@@ -119,12 +119,12 @@ def write_all(contents: Mapping[Path, bytes]) -> list[Path]:
         A folder cannot be written or the disk is full; no final name has changed then.
     """
     with faults_as(OutputError):
-        return files.write_whole(contents)
+        return files.write_whole(contents, scratch=scratch)
 
 
-def write_bytes(path: Path, content: bytes) -> Path:
+def write_bytes(path: Path, content: bytes, *, scratch: Path | None = None) -> Path:
     """Write one file as `write_all` does."""
-    return write_all({path: content})[0]
+    return write_all({path: content}, scratch=scratch)[0]
 
 
 def withdraw(path: Path) -> None:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bids_app.errors import OutputError
-from bids_app.files import remove_partial, write_bytes
-from bids_app.outputs.paths import new_log_folder, output_folder
-from bids_app.outputs.status import ScanOutcome, outcome_table, write_outcome
+from bids_app.errors import AppError, OutputError
+from bids_app.files import clear_leftovers, write_bytes
+from bids_app.outputs.paths import logs, new_log_folder, output_folder, refuse_links_out
+from bids_app.outputs.status import (
+    ScanOutcome,
+    outcome_table,
+    require_written,
+    write_crash,
+    write_outcome,
+)
 from bids_app.report.page import is_current, participants_to_report, write_report
 from bids_app.report.style import font_folder
 from bids_app.workers.processes import Limits, Lost, Processes
 from bids_app.workers.progress import Progress
 from bids_app.workers.resources import REPORT_MB, file_size, process_memory_mb, scan_memory_mb
+from model.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -74,12 +80,13 @@ def run_scans(
     AppError, CheckpointError
         What `embed` raises: no other scan would fare better.
     """
+    refuse_links_out(output_dir, (output_folder(output_dir, scan.entities) for scan in scans))
     log_dir = _start_log(output_dir, options)
     outcomes = {} if options.overwrite else _earlier_outcomes(scans, earlier)
     to_do = deque(scan for scan in scans if scan.name not in outcomes)
     _warn_of_large(to_do, _limits(options))
     work = partial(embed, output_dir=output_dir, log_dir=log_dir)
-    with font_folder(log_dir), Processes(_limits(options)) as processes:
+    with font_folder(logs(output_dir)), Processes(_limits(options)) as processes:
         table_due_s = time.monotonic()
         try:
             with _progress(scans, to_do) as progress:
@@ -96,6 +103,7 @@ def run_scans(
                         table_due_s = time.monotonic() + _TABLE_EVERY_S
         finally:
             ended = _write_table(scans, outcomes, log_dir)
+        require_written(ended, output_dir)
         if options.reports == "none":
             return Summary(outcomes=ended, broken_reports=())
         broken = _write_reports(_due(ended, output_dir), output_dir, log_dir, processes)
@@ -113,7 +121,7 @@ def report_scans(scans: Iterable[Scan], output_dir: Path, options: InvocationOpt
     labels = participants_to_report(output_dir, [scan.entities.sub for scan in scans])
     due = [one for one in labels if options.overwrite or not is_current(output_dir, one)]
     log_dir = _start_log(output_dir, options)
-    with font_folder(log_dir), Processes(_limits(options)) as processes:
+    with font_folder(logs(output_dir)), Processes(_limits(options)) as processes:
         broken = _write_reports(due, output_dir, log_dir, processes)
     return Summary(outcomes=(), broken_reports=broken)
 
@@ -121,7 +129,7 @@ def report_scans(scans: Iterable[Scan], output_dir: Path, options: InvocationOpt
 def _start_log(output_dir: Path, options: InvocationOptions) -> Path:
     """Make a folder for the log of an invocation, with its settings."""
     log_dir = new_log_folder(output_dir)
-    write_bytes(log_dir / "config.toml", options.config.encode())
+    write_bytes(log_dir / "config.toml", options.config.encode(), scratch=log_dir.parent)
     return log_dir
 
 
@@ -136,9 +144,19 @@ def _limits(options: InvocationOptions) -> Limits:
 def _earlier_outcomes(
     scans: Sequence[Scan], earlier: Callable[[Scan], ScanOutcome | None]
 ) -> dict[str, ScanOutcome]:
-    outcomes = {scan.name: found for scan in scans if (found := earlier(scan)) is not None}
+    outcomes = {scan.name: found for scan in scans if (found := _earlier(scan, earlier))}
     log.info("%d of %d scans were done earlier", len(outcomes), len(scans))
     return outcomes
+
+
+def _earlier(scan: Scan, earlier: Callable[[Scan], ScanOutcome | None]) -> ScanOutcome | None:
+    try:
+        return earlier(scan)
+    except (AppError, CheckpointError):
+        raise
+    except Exception as err:  # noqa: BLE001 of this scan alone, and told when its turn comes
+        log.debug("%s: what became of it earlier is not known: %r", scan.name, err)
+        return None
 
 
 def _progress(scans: Sequence[Scan], to_do: Sequence[Scan]) -> Progress:
@@ -164,7 +182,7 @@ def _write_table(
 ) -> tuple[ScanOutcome, ...]:
     """Write what has ended to the log folder; return it in the order of scans."""
     ended = tuple(outcomes[scan.name] for scan in scans if scan.name in outcomes)
-    write_bytes(log_dir / "status.tsv", outcome_table(ended))
+    write_bytes(log_dir / "status.tsv", outcome_table(ended), scratch=log_dir.parent)
     return ended
 
 
@@ -185,8 +203,7 @@ def _warn_of_large(scans: Iterable[Scan], limits: Limits) -> None:
 
 
 def _lost(scan: Scan, lost: Lost, output_dir: Path) -> ScanOutcome:
-    """Record a scan whose process was killed, and remove what it left half-written."""
-    remove_partial(output_folder(output_dir, scan.entities), lost.tag)
+    """Record a scan whose process was killed; what it left half-written goes with that."""
     return write_outcome(output_dir, scan, "failed", reason=f"{scan.name}: {lost.reason}")
 
 
@@ -201,7 +218,7 @@ def _write_reports(
         for label, answer in answers:
             problem = answer.reason if isinstance(answer, Lost) else answer
             if isinstance(answer, Lost):
-                remove_partial(output_dir, answer.tag)
+                clear_leftovers(output_dir)
             if problem:
                 broken.append(label)
             line = f"sub-{label}: report {problem or 'written'}"
@@ -220,8 +237,7 @@ def _report(output_dir: Path, log_dir: Path, participant: str) -> str:
         write_report(output_dir, participant)
     except OutputError:
         raise
-    except Exception:  # noqa: BLE001 told in log, crash file and exit code
-        crash = log_dir / f"crash-report-sub-{participant}.txt"
-        write_bytes(crash, traceback.format_exc().encode())
+    except Exception as err:  # noqa: BLE001 told in log, crash file and exit code
+        crash = write_crash(log_dir, f"crash-report-sub-{participant}", err)
         return f"could not be made (traceback in {crash})"
     return ""

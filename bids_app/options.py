@@ -25,6 +25,8 @@ LOWEST_HIGH_PASS_HZ = 1e-4
 
 Reports: TypeAlias = Literal["with", "none", "only"]
 """With the scans; not at all; of scans that were embedded earlier, and nothing else"""
+CheckInputs: TypeAlias = Literal["time", "content"]
+"""What tells that an input is still the same: size and time of change, or its bytes"""
 _MB = {"": 1.0, "k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0**2}
 
 
@@ -228,6 +230,14 @@ class InvocationOptions(EncoderOptions):
     stop_on_first_crash: Annotated[
         bool, Option("--stop-on-first-crash", "Stop at the first scan that fails.")
     ] = False
+    check_inputs: Annotated[
+        CheckInputs,
+        Option(
+            "--check-inputs",
+            "What tells whether the inputs of a scan that is done have changed: their sizes and "
+            "times, or their content, all of which is read for it.",
+        ),
+    ] = "time"
     config: str = ""
     """All options of this invocation as TOML, as ``--config-file`` takes them; for the log."""
 
@@ -304,8 +314,8 @@ def settings_hash(
 ) -> str:
     """Identify what determines the numbers of a scan, apart from the voxels of the atlas.
 
-    Version, settings, weights and space. Device, batch size, processes and paths do not enter:
-    results do not depend on them.
+    Version, settings, weights with all that their card says, and space. Device, batch size,
+    processes and paths do not enter: results do not depend on them.
     """
     from model.files.write import text_sha256
 
@@ -313,7 +323,7 @@ def settings_hash(
         "version": __version__,
         "strategy": asdict(strategy),
         "signal": asdict(signal),
-        "checkpoint": card.weights_sha256,
+        "checkpoint": asdict(card),
         "space": space,
     }
     return text_sha256(json.dumps(settings, sort_keys=True, default=str))[:16]

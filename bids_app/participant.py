@@ -21,7 +21,14 @@ from bids_app.invocation import report_scans, run_scans
 from bids_app.options import settings_hash
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.derivatives import ScanResult, scan_files
-from bids_app.outputs.status import unchanged, write_fault, write_outcome
+from bids_app.outputs.status import (
+    finished,
+    input_fingerprint,
+    refuse_long_name,
+    unchanged,
+    write_fault,
+    write_outcome,
+)
 from bids_app.signal.confounds import load_confounds
 from bids_app.signal.denoise import denoise, plan_projection
 from bids_app.signal.timing import repetition_time, start_time
@@ -40,7 +47,7 @@ if TYPE_CHECKING:
     from bids_app.inputs.discovery import Discovery
     from bids_app.inputs.scan import Scan
     from bids_app.invocation import Summary
-    from bids_app.options import RunOptions, SignalOptions
+    from bids_app.options import CheckInputs, RunOptions, SignalOptions
     from bids_app.outputs.status import ScanOutcome
     from bids_app.signal.confounds import Confounds
     from bids_app.signal.strategy import Strategy
@@ -127,6 +134,7 @@ class Pipeline:
     strategy: Strategy
     signal: SignalOptions
     embedder: Embedder
+    check_inputs: CheckInputs
 
     def settings(self, space: str) -> str:
         """Identify what determines the numbers of a scan in a space, apart from the atlas."""
@@ -160,6 +168,7 @@ def open_pipeline(options: RunOptions, atlas_folder: Path) -> Pipeline:
         embedder=open_embedder(
             options.checkpoint, device=options.device, batch_size=options.batch_size
         ),
+        check_inputs=options.check_inputs,
     )
 
 
@@ -173,8 +182,8 @@ def earlier_outcome(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOut
     """
     if scan.problem is not None:
         return None
-    earlier = unchanged(output_dir, scan)
-    if earlier is None or earlier.record.settings != pipeline.settings(scan.space):
+    record = finished(output_dir, scan)
+    if record is None or record.settings != pipeline.settings(scan.space):
         return None
     atlas = pipeline.atlas.only(scan.space, density=scan.entities.den)
     if atlas is None:  # the atlas has several images of the space, and the scan's grid decides
@@ -183,7 +192,9 @@ def earlier_outcome(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOut
                 atlas = image.atlas
         except ScanError:  # told when the scan's turn comes
             return None
-    return earlier if earlier.record.configuration == pipeline.configuration(atlas) else None
+    if record.configuration != pipeline.configuration(atlas):
+        return None
+    return unchanged(output_dir, scan, record, check=pipeline.check_inputs)
 
 
 def run_scan(scan: Scan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path) -> ScanOutcome:
@@ -195,18 +206,23 @@ def run_scan(scan: Scan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path)
         Atlas, checkpoint or output cannot be used: no other scan would fare better.
     """
     configuration = ""
+    inputs = input_fingerprint(scan, pipeline.check_inputs)
     try:
+        refuse_long_name(output_dir, scan)
         if scan.problem is not None:
             raise ScanError(f"{scan.name}: {scan.problem}")
         with open_image(scan, pipeline.atlas) as image:
             configuration = pipeline.configuration(image.atlas)
             result = embed_scan(scan, image, pipeline, configuration=configuration)
-        qc, files = result.qc(), scan_files(result, output_dir)
+        return write_outcome(
+            output_dir, scan, "embedded",
+            configuration=configuration, inputs=inputs,
+            files=scan_files(result, output_dir), qc=result.qc(),
+        )  # fmt: skip
     except Exception as err:  # noqa: BLE001 a bug met by one scan must not cost the others
-        return write_fault(output_dir, scan, err, configuration=configuration, log_dir=log_dir)
-    return write_outcome(
-        output_dir, scan, "embedded", configuration=configuration, files=files, qc=qc
-    )
+        return write_fault(
+            output_dir, scan, err, configuration=configuration, inputs=inputs, log_dir=log_dir
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,6 +9,7 @@ from bids_app import __version__
 from bids_app.atlas.volumes import ATLAS_LABEL
 from bids_app.errors import OptionsError, OutputError
 from bids_app.files import json_bytes, write_all
+from bids_app.outputs.paths import logs, refuse_links_out
 from model.files.read import FileError, read_json, read_text
 from model.files.write import tsv_bytes
 from model.networks import parcels
@@ -59,6 +60,7 @@ def check_output_folder(output_dir: Path, *, bids_dir: Path, derivative: Path) -
         )
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file; expected a folder for the outputs.")
+    refuse_links_out(output_dir, [logs(output_dir)])
     if not _ours(output / "dataset_description.json"):
         raise OptionsError(
             f"{output} already holds another dataset (its dataset_description.json does not "

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_app.atlas.volumes import ATLAS_LABEL
+from bids_app.errors import OutputError
 from model.cohort import names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from bids_app.inputs.entities import Entities
+
+
+_ELSEWHERE = re.compile(r"(?<![\w.:/-])/(?:[^\s/:;,'\"()\[\]]+/)+(?=[^\s/])")
+"""Folders of an absolute path"""
+
+
+def logs(output_dir: Path) -> Path:
+    """Return the folder of what is no result, the only one where absolute paths may stand."""
+    return output_dir / "logs"
 
 
 def new_log_folder(output_dir: Path, *, kind: str = "") -> Path:
@@ -24,7 +35,7 @@ def new_log_folder(output_dir: Path, *, kind: str = "") -> Path:
     kind
         Begins its name.
     """
-    return output_dir / "logs" / f"{kind}{uuid.uuid4().hex[:12]}"
+    return logs(output_dir) / f"{kind}{uuid.uuid4().hex[:12]}"
 
 
 def output_folder(output_dir: Path, scan: Entities) -> Path:
@@ -59,3 +70,37 @@ def statuses_below(folder: Path) -> list[Path]:
     for inner, _, files in os.walk(folder):
         found += [Path(inner, file) for file in files if file.endswith(f"_{names.STATUS}")]
     return sorted(found)
+
+
+def refuse_links_out(output_dir: Path, folders: Iterable[Path]) -> None:
+    """Refuse folders of outputs that links lead to another place, which may be the input.
+
+    The output folder itself may be a link.
+
+    Raises
+    ------
+    OutputError
+        Names the folder and where it leads.
+    """
+    root = os.path.realpath(output_dir)
+    for folder in dict.fromkeys(folders):
+        real = os.path.realpath(folder)
+        if os.path.commonpath([root, real]) != root:
+            raise OutputError(
+                f"{folder} leads to {real}, outside the output folder; nothing is written there.",
+                hint="Replace the link by a folder, or name another output folder.",
+            )
+
+
+def relative_text(text: str, *roots: Path) -> str:
+    """Name the files in a text by where they lie below some folders, and others by their names.
+
+    Examples
+    --------
+    >>> relative_text("/in/sub-01/x.json: damaged (see /home/me/y)", Path("/in"))
+    'sub-01/x.json: damaged (see y)'
+    """
+    forms = {str(form) for root in roots for form in (root, root.absolute(), root.resolve())}
+    for form in sorted(forms, key=len, reverse=True):
+        text = re.sub(rf"(?<![\w./-]){re.escape(form.rstrip('/'))}/", "", text)
+    return _ELSEWHERE.sub("", text)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bids_app import __version__
-from bids_app.errors import AppError, InputError, ScanExcludedError
+from bids_app.errors import AppError, InputError, OutputError, ScanError, ScanExcludedError
 from bids_app.files import json_bytes, withdraw, write_all, write_bytes
-from bids_app.outputs.paths import output_path
-from model.cohort.names import STATUS
+from bids_app.outputs.paths import output_folder, output_path, relative_text
+from model.cohort.names import STATUS, WINDOWS
 from model.cohort.record import ScanRecord, read_record
 from model.errors import CheckpointError, SemantoksError
 from model.files.read import FileError, faults_as
-from model.files.write import Digest, stamp, tsv_bytes
+from model.files.write import Digest, file_sha256, stamp, tsv_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from bids_app.inputs.scan import Scan
+    from bids_app.options import CheckInputs
     from model.cohort.record import Status
+
+_LONGEST = f"{WINDOWS}.json"
+"""Ending of the output with the longest name"""
+_NAME_BYTES = 255
+_CRASH_LETTERS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,29 +56,84 @@ def status_path(output_dir: Path, scan: Scan) -> Path:
     return output_path(output_dir, scan.entities, STATUS)
 
 
-def input_fingerprint(scan: Scan) -> dict[str, str]:
-    """Identify the files of a scan by size and modification time, without reading them."""
-    stamps = {path.name: str(stamp(path)) for path in scan.sources.files() if path.exists()}
-    return dict(sorted(stamps.items()))
+def input_fingerprint(scan: Scan, check: CheckInputs = "time") -> dict[str, str]:
+    """Identify what a scan is made from; never fails, since a file may be what is wrong with it.
 
+    Parameters
+    ----------
+    check
+        Whether the files' content is read, beside size and time of change.
 
-def unchanged(output_dir: Path, scan: Scan) -> ScanOutcome | None:
-    """Return how an earlier invocation ended a scan if its files are still the same, else None.
-
-    Those that it was made from, and those that were made of it. Whether it would be done in the
-    same way is told by `ScanRecord.configuration`. Failures are always tried again.
+    Returns
+    -------
+    ``SIZE:TIME[:SHA256]`` by path below the dataset's root: a file that comes or goes, such as a
+    sidecar that is inherited, is a change like any other.
     """
-    path = status_path(output_dir, scan)
+    marks = {_place(path, scan.root): _mark(path, check) for path in scan.sources.files()}
+    return dict(sorted(marks.items()))
+
+
+def _place(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
+def _mark(path: Path, check: CheckInputs) -> str:
     try:
-        record = read_record(path)
+        return f"{stamp(path)}:{file_sha256(path)}" if check == "content" else str(stamp(path))
+    except FileError:
+        return "unreadable"
+
+
+def _same(then: Mapping[str, str], now: Mapping[str, str], check: CheckInputs) -> bool:
+    """Tell whether inputs are the same: where content is asked for, time says nothing."""
+
+    def compared(marks: Mapping[str, str]) -> dict[str, list[str]]:
+        words = {name: mark.split(":") for name, mark in marks.items()}
+        if check == "time":
+            return {name: mark[:2] for name, mark in words.items()}
+        return {name: mark[:1] + mark[2:] for name, mark in words.items()}
+
+    return compared(then) == compared(now)
+
+
+def finished(output_dir: Path, scan: Scan) -> ScanRecord | None:
+    """Return how an earlier invocation ended a scan; None: it did not, or the scan failed."""
+    try:
+        record = read_record(status_path(output_dir, scan))
     except FileError:
         return None
-    holds = (
-        record.status != "failed"
-        and record.inputs == input_fingerprint(scan)
-        and not record.differing(path.parent)
-    )
-    return ScanOutcome(scan=scan, record=record, fresh=False) if holds else None
+    return None if record.status == "failed" else record
+
+
+def unchanged(
+    output_dir: Path, scan: Scan, record: ScanRecord, *, check: CheckInputs
+) -> ScanOutcome | None:
+    """Return an earlier end of a scan if its files are still the same, else None.
+
+    Those that it was made from, and those that were made of it, byte for byte. Whether it would
+    be done in the same way is told by `ScanRecord.configuration`.
+    """
+    same = _same(record.inputs, input_fingerprint(scan, check), check)
+    if not same or record.differing(output_folder(output_dir, scan.entities)):
+        return None
+    return ScanOutcome(scan=scan, record=record, fresh=False)
+
+
+def refuse_long_name(output_dir: Path, scan: Scan) -> None:
+    """Refuse a scan whose outputs would have longer names than files can have.
+
+    Raises
+    ------
+    ScanError
+        Says how long they would be.
+    """
+    n_bytes = len(os.fsencode(output_path(output_dir, scan.entities, _LONGEST).name))
+    if n_bytes > _NAME_BYTES:
+        raise ScanError(
+            f"{scan.name}: its name is too long: those of its outputs would have {n_bytes} "
+            f"bytes, a file's can have {_NAME_BYTES}.",
+            hint="Shorten its labels, such as acq- or rec-.",
+        )
 
 
 def write_outcome(
@@ -81,6 +143,7 @@ def write_outcome(
     *,
     reason: str = "",
     configuration: str = "",
+    inputs: Mapping[str, str] | None = None,
     files: Mapping[Path, bytes] | None = None,
     qc: Mapping[str, Any] | None = None,
 ) -> ScanOutcome:
@@ -88,6 +151,8 @@ def write_outcome(
 
     Parameters
     ----------
+    inputs
+        `input_fingerprint`, from before the scan was read: what changed since is then noticed.
     files
         Content of all outputs by path; the status that says what they were is gone before any
         is replaced.
@@ -99,26 +164,34 @@ def write_outcome(
     """
     files = files or {}
     path = status_path(output_dir, scan)
-    if files:
-        withdraw(path)
-        write_all(files)
     record = ScanRecord(
         status=status,
-        reason=reason,
+        reason=relative_text(reason, output_dir, scan.root),
         entities=scan.entities.present(),
         source=scan.source_uris()[0],
         configuration=configuration,
         software=f"semantoks {__version__}",
-        inputs=input_fingerprint(scan),
+        inputs=inputs or {},
         outputs={path.name: Digest.of(content) for path, content in files.items()},
         qc=qc or {},
     )
-    write_bytes(path, json_bytes(record.as_json()))
+    content = json_bytes(record.as_json())
+    if files:
+        withdraw(path)
+        write_all(files)
+    if len(os.fsencode(path.name)) <= _NAME_BYTES:
+        write_bytes(path, content)
     return ScanOutcome(scan=scan, record=record)
 
 
 def write_fault(
-    output_dir: Path, scan: Scan, err: Exception, *, configuration: str, log_dir: Path
+    output_dir: Path,
+    scan: Scan,
+    err: Exception,
+    *,
+    configuration: str,
+    inputs: Mapping[str, str],
+    log_dir: Path,
 ) -> ScanOutcome:
     """Write the status of a scan that something stopped.
 
@@ -134,10 +207,38 @@ def write_fault(
     status: Status = "excluded" if isinstance(err, ScanExcludedError) else "failed"
     reason = " ".join(str(err).split())
     if not isinstance(err, SemantoksError):
-        crash = log_dir / f"crash-{scan.name}.txt"
-        write_bytes(crash, "".join(traceback.format_exception(err)).encode())
+        crash = write_crash(log_dir, f"crash-{scan.name}", err)
         reason = f"unexpected {type(err).__name__}: {reason} (traceback in {crash})"
-    return write_outcome(output_dir, scan, status, reason=reason, configuration=configuration)
+    return write_outcome(
+        output_dir, scan, status, reason=reason, configuration=configuration, inputs=inputs
+    )
+
+
+def write_crash(log_dir: Path, name: str, err: Exception) -> Path:
+    """Write the traceback of what nobody foresaw; return the file."""
+    text = "".join(traceback.format_exception(err))
+    path = log_dir / f"{name[:_CRASH_LETTERS]}.txt"
+    # Not beside it, where no later invocation would look for what a killed one left.
+    return write_bytes(path, text.encode(errors="backslashreplace"), scratch=log_dir.parent)
+
+
+def require_written(outcomes: Iterable[ScanOutcome], output_dir: Path) -> None:
+    """Refuse to call done what was taken away meanwhile.
+
+    Raises
+    ------
+    OutputError
+        Names a scan of this invocation whose status or outputs are gone.
+    """
+    for outcome in outcomes:
+        path = status_path(output_dir, outcome.scan)
+        written = [path, *(path.with_name(name) for name in outcome.record.outputs)]
+        for gone in (one for one in written if outcome.fresh and not one.exists()):
+            if len(os.fsencode(gone.name)) <= _NAME_BYTES:
+                raise OutputError(
+                    f"{gone} was written and is gone: something else removes files there.",
+                    hint="Call again when it has ended; what is whole is kept.",
+                )
 
 
 def read_status(path: Path) -> ScanRecord:

@@ -19,7 +19,7 @@ import numpy as np
 from bids_app import __version__
 from bids_app.errors import InputError
 from bids_app.files import write_bytes
-from bids_app.outputs.paths import report_path, statuses_below
+from bids_app.outputs.paths import relative_text, report_path, statuses_below
 from bids_app.outputs.scan_tables import read_scan_tables
 from bids_app.outputs.status import read_status
 from bids_app.report import figures, style
@@ -144,7 +144,8 @@ def _read_scan(path: Path, record: ScanRecord, label: str, output_dir: Path) -> 
         try:
             tables = read_scan_tables(path)
         except FileError as fault:
-            problem = f"the figures are left out, as a table cannot be read: {fault.message}"
+            said = relative_text(fault.message, output_dir)
+            problem = f"the figures are left out, as a table cannot be read: {said}"
     folder = path.parent.relative_to(output_dir)
     return ReportScan(
         label=label,

@@ -14,11 +14,13 @@ import re
 import sys
 import tempfile
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from model.files.write import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
@@ -87,8 +89,8 @@ def font_folder(place: Path | None = None) -> Iterator[None]:
     if "MPLCONFIGDIR" in os.environ:  # the user has chosen, or an outer call
         yield
         return
-    with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as folder:
-        os.environ["MPLCONFIGDIR"] = folder
+    with scratch_folder(place or Path(tempfile.gettempdir())) as folder:
+        os.environ["MPLCONFIGDIR"] = str(folder)
         try:
             yield
         finally:

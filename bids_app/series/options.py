@@ -43,7 +43,7 @@ class SeriesOptions(Strict):
         shared = {
             "version": __version__,
             "input": "parcel series",
-            "checkpoint": card.weights_sha256,
+            "checkpoint": asdict(card),
             "normalization": card.input_with(self.normalization).normalization,
         }
         return f"{_digest(shared, 16)}-{_digest(asdict(self), 8)}"

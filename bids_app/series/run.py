@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from bids_app.errors import OptionsError, ScanError
 from bids_app.invocation import report_scans, run_scans
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
-from bids_app.outputs.status import ScanOutcome, unchanged, write_fault, write_outcome
+from bids_app.outputs.status import (
+    ScanOutcome,
+    finished,
+    input_fingerprint,
+    refuse_long_name,
+    unchanged,
+    write_fault,
+    write_outcome,
+)
 from bids_app.series.find import common_folder, find_series
 from bids_app.series.foreign import read_series
 from bids_app.series.result import SeriesResult, series_files
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
     from bids_app.embedder import Embedder
     from bids_app.inputs.scan import Scan
     from bids_app.invocation import Summary
-    from bids_app.options import InvocationOptions
+    from bids_app.options import CheckInputs, InvocationOptions
     from bids_app.series.options import SeriesOptions
 
 log = logging.getLogger(__name__)
@@ -62,6 +70,7 @@ def run_scan(
     *,
     options: SeriesOptions,
     embedder: Embedder,
+    check_inputs: CheckInputs,
     output_dir: Path,
     log_dir: Path,
 ) -> ScanOutcome:
@@ -73,16 +82,22 @@ def run_scan(
         Checkpoint or output cannot be used: no other series would fare better.
     """
     configuration = options.configuration(embedder.card)
+    inputs = input_fingerprint(scan, check_inputs)
     try:
+        refuse_long_name(output_dir, scan)
         result = embed_foreign(scan, options, embedder)
-        qc, files = result.qc(), series_files(result, output_dir)
+        qc = result.qc()
+        for code, text in qc["flags"].items():
+            log.warning("%s: %s: %s", scan.name, code, text)
+        return write_outcome(
+            output_dir, scan, "embedded",
+            configuration=configuration, inputs=inputs,
+            files=series_files(result, output_dir), qc=qc,
+        )  # fmt: skip
     except Exception as err:  # noqa: BLE001 a bug met by one series must not cost the others
-        return write_fault(output_dir, scan, err, configuration=configuration, log_dir=log_dir)
-    for code, text in qc["flags"].items():
-        log.warning("%s: %s: %s", scan.name, code, text)
-    return write_outcome(
-        output_dir, scan, "embedded", configuration=configuration, files=files, qc=qc
-    )
+        return write_fault(
+            output_dir, scan, err, configuration=configuration, inputs=inputs, log_dir=log_dir
+        )
 
 
 def run_series(
@@ -127,11 +142,22 @@ def run_series(
         scans,
         output_dir,
         invocation,
-        embed=partial(run_scan, options=options, embedder=embedder),
-        earlier=partial(_earlier, output_dir, options.configuration(embedder.card)),
+        embed=partial(
+            run_scan, options=options, embedder=embedder, check_inputs=invocation.check_inputs
+        ),
+        earlier=partial(
+            _earlier,
+            output_dir,
+            options.configuration(embedder.card),
+            check=invocation.check_inputs,
+        ),
     )
 
 
-def _earlier(output_dir: Path, configuration: str, scan: Scan) -> ScanOutcome | None:
-    earlier = unchanged(output_dir, scan)
-    return earlier if earlier and earlier.record.configuration == configuration else None
+def _earlier(
+    output_dir: Path, configuration: str, scan: Scan, *, check: CheckInputs
+) -> ScanOutcome | None:
+    record = finished(output_dir, scan)
+    if record is None or record.configuration != configuration:
+        return None
+    return unchanged(output_dir, scan, record, check=check)

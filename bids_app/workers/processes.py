@@ -25,7 +25,6 @@ from threadpoolctl import threadpool_limits
 
 from bids_app.errors import WorkerError
 from bids_app.logs import current_levels, set_up_logging
-from model.files.write import process_tag
 
 if TYPE_CHECKING:
     from collections import deque
@@ -64,8 +63,6 @@ class Lost:
     """The answer about an item whose process was killed."""
 
     reason: str
-    tag: str
-    """Of the process, as in the names of its temporary files; empty: it had written none"""
 
 
 class Processes:
@@ -147,7 +144,7 @@ class Processes:
 
     def _answer(self, future: Future[Any], worker: _Worker) -> Any:
         worker.busy_mb = None
-        self._any_came_up |= bool(worker.tag)
+        self._any_came_up |= worker.came_up
         try:
             return future.result()
         except BrokenProcessPool:
@@ -158,7 +155,7 @@ class Processes:
         # Who stops us may signal all our processes: let our own signal come first.
         time.sleep(0.5)
         hint = "--n-cpus or --mem bound how many run at a time"
-        return Lost(reason=f"its process {how}; {hint}", tag=worker.tag)
+        return Lost(reason=f"its process {how}; {hint}")
 
     def __enter__(self) -> Processes:
         """Start nothing yet."""
@@ -189,7 +186,7 @@ class _Worker:
             self.executor = ProcessPoolExecutor(1, mp_context=context)
             with _inherited_by_children():
                 # Not as its initializer: stopped in there, it would print a traceback.
-                self._tag = self.executor.submit(_come_up, current_levels())
+                self._up = self.executor.submit(_come_up, current_levels())
         except (OSError, NotImplementedError) as err:
             raise _cannot_start(str(err)) from err
         (self.process,) = set(multiprocessing.active_children()) - others
@@ -197,9 +194,9 @@ class _Worker:
         """What its item needs; None: it is idle"""
 
     @property
-    def tag(self) -> str:
-        """What stands in its temporary names; empty if it never came up."""
-        return self._tag.result() if self._tag.done() and not self._tag.exception() else ""
+    def came_up(self) -> bool:
+        """False: it ended before it could work."""
+        return self._up.done() and not self._up.exception()
 
     def begin(self, packed: bytes, item: Any, needed_mb: float) -> Future[Any]:
         """Give the process an item."""
@@ -257,12 +254,11 @@ def _leave_with_parent() -> None:
         os._exit(_TERMINATED)
 
 
-def _come_up(levels: Levels) -> str:
-    """Begin the life of a process; return what stands in its temporary names."""
+def _come_up(levels: Levels) -> None:
+    """Begin the life of a process."""
     set_up_logging(levels)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, _leave)
-    return process_tag()
 
 
 @lru_cache(maxsize=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import tempfile
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,13 @@ from model.brainmarks.scan_encoder import SPACE
 from model.cohort.names import SERIES, SUBJECT
 from model.cohort.outputs import OutputsError, embedded_scans
 from model.errors import ConfigError, SemantoksError, some
-from model.files.write import json_bytes, new_folder, refuse_occupied, write_whole
+from model.files.write import (
+    json_bytes,
+    new_folder,
+    refuse_occupied,
+    scratch_folder,
+    write_whole,
+)
 from model.networks import parcel_names
 from model.probing.participants import read_labels
 from model.probing.splits import PARTS, draw_split
@@ -129,12 +134,12 @@ def _save(runs: Sequence[EmbeddedScan], folder: Path, description: Description) 
             "std": level,
         }
     )
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+    with scratch_folder(folder.parent) as scratch:
         try:
             made = datasets.Dataset.from_generator(
                 partial(_samples, runs, description),
                 features=features,
-                cache_dir=scratch,
+                cache_dir=str(scratch),
                 fingerprint=folder.name,
             )
         except datasets.exceptions.DatasetGenerationError as err:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import fcntl
 import hashlib
 import io
-import itertools
 import json
 import os
+import platform
+import re
+import shutil
 import tempfile
+import time
 import uuid
 from functools import cache
 from pathlib import Path
@@ -92,40 +96,132 @@ class ResultError(FileError):
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; on success rename it to `path`.
+def replacing(path: Path, *, scratch: Path | None = None) -> Iterator[Path]:
+    """Give a file under a temporary name; on success rename it to `path`.
+
+    Parameters
+    ----------
+    scratch
+        Folder of the temporary file, on the same file system; None: that of `path`.
 
     Raises
     ------
     ResultError
         The folder cannot be written or the disk is full; the temporary file is removed.
     """
-    temporary = path.with_name(f".{path.name}.{process_tag()}-{next(_number)}.part")
+    folder = scratch or path.parent
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
+        for needed in (path.parent, folder):
+            needed.mkdir(parents=True, exist_ok=True)
+        with _held(folder, is_folder=False) as temporary:
+            yield temporary
+            temporary.replace(path)
     except OSError as err:
         raise _unwritable(path, err) from err
+
+
+@contextlib.contextmanager
+def scratch_folder(place: Path) -> Iterator[Path]:
+    """Make a folder that is gone afterwards, and clear what killed processes left beside it.
+
+    Raises
+    ------
+    OSError
+        The place cannot be written.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(place)
+    with _held(place, is_folder=True) as folder:
+        yield folder
+
+
+# A temporary name is `.KERNEL-RANDOM.part`: short, since the names of results may be as long as a
+# file system takes. As long as it is in use its process holds a lock on it, which the system takes
+# back when that process ends in whichever way. So a leftover is one that can be locked: no process
+# ids, which containers share, and no list of processes to keep. Locks are sure among the processes
+# of one kernel, containers included; not every network file system passes them on to other nodes,
+# so what another kernel left is cleared only after a day untouched, and what cannot be locked
+# never.
+_TEMPORARY = re.compile(r"\.([0-9a-f]{8})-[0-9a-f]{12}\.part")
+_LOCK = "lock"
+"""File in a temporary folder; folders themselves cannot be locked everywhere"""
+_UNTOUCHED_S = 86_400.0
+
+
+@contextlib.contextmanager
+def _held(folder: Path, *, is_folder: bool) -> Iterator[Path]:
+    """Make a file or folder under a temporary name, locked until it is renamed or removed."""
+    path, handle = _make(folder, is_folder=is_folder)
+    try:
+        yield path
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        _remove(path)
+        os.close(handle)
+
+
+def _make(folder: Path, *, is_folder: bool) -> tuple[Path, int]:
+    while True:
+        path = folder / f".{_kernel()}-{uuid.uuid4().hex[:12]}.part"
+        if is_folder:
+            path.mkdir(mode=0o700)
+        locked = path / _LOCK if is_folder else path
+        handle = os.open(locked, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if locked.exists():
+            return path, handle
+        os.close(handle)  # not yet locked, it was taken for a leftover
 
 
 @cache
-def process_tag() -> str:
-    """Return what stands in the temporary names of this process and of no other."""
-    # Not the process id: containers that start together all have the same one.
-    return uuid.uuid4().hex[:12]
+def _kernel() -> str:
+    """Return what tells this running system from others, the same in all its containers."""
+    try:
+        text = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    except OSError:
+        text = platform.node()
+    return text_sha256(text)[:8]
 
 
-_number = itertools.count()
+def clear_leftovers(folder: Path) -> None:
+    """Remove from a folder what killed processes left there under temporary names.
+
+    What a process still uses stays, and so does whatever may be in use elsewhere.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if name := _TEMPORARY.fullmatch(entry.name):
+                is_folder = entry.is_dir(follow_symlinks=False)
+                _clear(Path(entry), is_folder=is_folder, is_local=name[1] == _kernel())
 
 
-def write_whole(contents: Mapping[Path, bytes]) -> list[Path]:
+def _clear(path: Path, *, is_folder: bool, is_local: bool) -> None:
+    with contextlib.suppress(OSError), contextlib.ExitStack() as closing:
+        handle = os.open(path / _LOCK if is_folder else path, os.O_RDWR | os.O_NOFOLLOW)
+        closing.callback(os.close, handle)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if is_local or time.time() - path.stat().st_mtime > _UNTOUCHED_S:
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def write_whole(contents: Mapping[Path, bytes], *, scratch: Path | None = None) -> list[Path]:
     """Write files that belong together: all under temporary names first, then renamed.
 
-    A file that already holds the same bytes is left untouched.
+    A file that already holds the same bytes is left untouched. What killed processes left in
+    the folders under temporary names is removed.
+
+    Parameters
+    ----------
+    scratch
+        Folder of the temporary files, on the same file system; None: where each file will be.
 
     Returns
     -------
@@ -136,10 +232,12 @@ def write_whole(contents: Mapping[Path, bytes]) -> list[Path]:
     ResultError
         A folder cannot be written or the disk is full; no final name has changed then.
     """
+    for folder in {path.parent for path in contents}:
+        clear_leftovers(folder)
     with contextlib.ExitStack() as renames:
         for path, content in contents.items():
             if not _holds(path, content):
-                renames.enter_context(replacing(path)).write_bytes(content)
+                renames.enter_context(replacing(path, scratch=scratch)).write_bytes(content)
     return list(contents)
 
 
@@ -165,13 +263,6 @@ def withdraw(path: Path) -> None:
         raise _unwritable(path, err) from err
 
 
-def remove_partial(folder: Path, tag: str) -> None:
-    """Remove what a process that was killed left in a folder under temporary names."""
-    for path in folder.glob(f".*.{tag}-*.part"):
-        with contextlib.suppress(OSError):
-            path.unlink()
-
-
 @contextlib.contextmanager
 def scratch_file(folder: Path) -> Iterator[IO[bytes]]:
     """Open a file for what waits to be read again; it has no name and leaves nothing.
@@ -182,6 +273,7 @@ def scratch_file(folder: Path) -> Iterator[IO[bytes]]:
         The folder cannot be written or the disk is full.
     """
     try:
+        clear_leftovers(folder)
         with tempfile.TemporaryFile(dir=folder) as file:
             yield file
     except OSError as err:
@@ -215,13 +307,12 @@ def new_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
         The folder cannot be written.
     """
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
-            new = Path(scratch, "new")
+        with scratch_folder(out.parent) as scratch:
+            new = scratch / "new"
             new.mkdir()
             yield new
             if replace and out.exists():
-                out.rename(Path(scratch, "old"))
+                out.rename(scratch / "old")
             new.rename(out)
     except OSError as err:
         raise _unwritable(out, err) from err
@@ -229,14 +320,15 @@ def new_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
 
 def json_bytes(content: Any) -> bytes:
     """Encode JSON; a number that is not finite is a bug and refused."""
-    return (json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return text.encode(errors="replace")  # a name that is no UTF-8 is shown with ?
 
 
 def tsv_bytes(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     """Encode a table: tabs, ``n/a`` for None, six significant digits, text as `text_cell`."""
     text = io.StringIO()
     write_rows(text, (header, *rows))
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="replace")
 
 
 def write_rows(file: IO[str], rows: Iterable[Iterable[object]], *, digits: int = 6) -> None:

@@ -1,0 +1,221 @@
+"""What a second invocation redoes and what it leaves; nothing is written beyond the output."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import builders
+import pytest
+
+from bids_app import participant
+from model.cohort.record import read_record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def data(tmp_path):
+    return builders.make_dataset(tmp_path / "in")
+
+
+def outcomes(answer) -> list[str]:
+    """Return ``now`` or ``earlier`` of each scan."""
+    assert answer.exit_code == 0, answer.output
+    return [line.split()[1] for line in answer.stdout.splitlines()[:-1]]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "logs" not in path.relative_to(folder).parts
+    }
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def edit(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"1", b"2"))
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    path.rmdir()
+
+
+@pytest.mark.parametrize("harm", [truncate, edit, remove, make_folder])
+def test_outputs_that_are_not_as_written_are_made_again(tmp_path, data, semantoks, harm) -> None:
+    out = tmp_path / "out"
+    semantoks(data.root, out)
+    before = contents(out)
+    for name in [name for name in before if name.startswith("sub-01/") and "status" not in name]:
+        harm(out / name)
+        assert outcomes(semantoks(data.root, out, "participant", "--no-reports")) == ["now"], name
+        if harm is not truncate:
+            break
+    assert outcomes(semantoks(data.root, out)) == ["earlier"]
+    assert contents(out) == before
+
+
+def test_what_an_inherited_sidecar_says_is_part_of_the_inputs(tmp_path, data, semantoks) -> None:
+    out = tmp_path / "out"
+    builders.edit_sidecar(data.scans[0], StartTime=None)
+    semantoks(data.root, out)
+    inherited = data.scans[0].bold.with_name("sub-01_task-rest_bold.json")
+    inherited.write_text('{"StartTime": 0.0}')
+    assert outcomes(semantoks(data.root, out)) == ["now"]
+    assert outcomes(semantoks(data.root, out)) == ["earlier"]
+    inherited.write_text('{"StartTime": 0.5}')
+    os.utime(inherited, ns=(1, 1))
+    assert outcomes(semantoks(data.root, out)) == ["now"]
+    inherited.unlink()
+    assert outcomes(semantoks(data.root, out)) == ["now"]
+    assert outcomes(semantoks(data.root, out)) == ["earlier"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"readout": ["cls"]},
+        {"licence": "another"},
+        {"training": {"seed": 1}},
+        {"version": "2"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_card_of_the_same_weights_redoes_the_scan(
+    tmp_path, data, semantoks, checkpoint, change
+) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    semantoks(data.root, out)
+    shutil.copytree(checkpoint, other)
+    card = json.loads((other / "card.json").read_text())
+    (other / "card.json").write_text(json.dumps(card | change))
+    words = ("--checkpoint", str(other))
+    assert outcomes(semantoks(data.root, out, "participant", *words)) == ["now"]
+
+
+def test_inputs_are_known_by_time_or_where_asked_for_by_content(tmp_path, data, semantoks) -> None:
+    out = tmp_path / "out"
+    words = ("participant", "--check-inputs", "content")
+    semantoks(data.root, out)
+    assert outcomes(semantoks(data.root, out, *words)) == ["now"]  # no hash was kept
+    assert outcomes(semantoks(data.root, out, *words)) == ["earlier"]
+    confounds = data.scans[0].confounds
+    os.utime(confounds, ns=(1, 1))  # fetched again: another time, the same content
+    assert outcomes(semantoks(data.root, out, *words)) == ["earlier"]
+    assert outcomes(semantoks(data.root, out)) == ["now"]
+    semantoks(data.root, out, *words)
+    time_ns = confounds.stat().st_mtime_ns
+    confounds.write_text(confounds.read_text().replace("0.1", "0.2"))
+    os.utime(confounds, ns=(time_ns, time_ns))
+    assert outcomes(semantoks(data.root, out)) == ["earlier"]  # as documented
+    assert outcomes(semantoks(data.root, out, *words)) == ["now"]
+
+
+def test_a_file_that_changes_while_it_is_read_is_noticed_next_time(
+    tmp_path, data, semantoks, monkeypatch
+) -> None:
+    out, original = tmp_path / "out", participant.embed_scan
+
+    def slow(scan, *words, **settings):
+        result = original(scan, *words, **settings)
+        os.utime(scan.sources.confounds, ns=(1, 1))
+        return result
+
+    with monkeypatch.context() as patched:
+        patched.setattr(participant, "embed_scan", slow)
+        semantoks(data.root, out)
+    assert outcomes(semantoks(data.root, out)) == ["now"]
+
+
+@pytest.mark.parametrize("place", ["sub-01", "sub-01/func", "logs"])
+def test_nothing_is_written_through_a_link_out_of_the_output(
+    tmp_path, data, semantoks, place
+) -> None:
+    before = contents(data.root)
+    link = tmp_path / "out" / place
+    link.parent.mkdir(parents=True)
+    link.symlink_to(data.root / "sub-01" / "func")
+    answer = semantoks(data.root, tmp_path / "out")
+    assert answer.exit_code == 73, answer.output
+    assert "outside the output folder" in answer.output
+    assert contents(data.root) == before
+    assert not (tmp_path / "out" / "dataset_description.json").exists() or place != "logs"
+
+
+def test_the_output_folder_itself_may_be_a_link(tmp_path, data, semantoks) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    assert outcomes(semantoks(data.root, tmp_path / "out")) == ["now"]
+    (tmp_path / "disk" / "sub-01" / "func").rename(tmp_path / "disk" / "moved")
+    (tmp_path / "disk" / "sub-01" / "func").symlink_to("../moved")  # a link that stays inside
+    assert outcomes(semantoks(data.root, tmp_path / "out")) == ["earlier"]
+
+
+def test_outputs_that_vanish_meanwhile_are_not_called_done(
+    tmp_path, semantoks, monkeypatch
+) -> None:
+    data = builders.make_dataset(tmp_path / "in", subjects=("01", "02"))
+    out, original = tmp_path / "out", participant.run_scan
+
+    def clean_up(scan, **settings):
+        if scan.entities.sub == "02":
+            shutil.rmtree(out / "sub-01")
+        return original(scan, **settings)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(participant, "run_scan", clean_up)
+        answer = semantoks(data.root, out)
+    assert answer.exit_code == 73, answer.output
+    assert "sub-01" in answer.output
+    assert sorted(outcomes(semantoks(data.root, out))) == ["earlier", "now"]
+
+
+def test_reasons_name_files_by_where_they_lie_in_the_dataset(
+    tmp_path, data, semantoks, monkeypatch
+) -> None:
+    out = tmp_path / "out"
+    builders.truncate_image(data.scans[0])
+    semantoks(data.root, out)
+
+    def bug(*_words, **_settings):
+        raise RuntimeError(f"met in {tmp_path}/elsewhere/x.py and {data.root}/sub-01/y")
+
+    monkeypatch.setattr(participant, "embed_scan", bug)
+    first = contents(out)
+    semantoks(data.root, out)
+    for name, content in (first | contents(out)).items():
+        # The one link of the dataset to its source is for programs.
+        if name != "dataset_description.json":
+            assert str(tmp_path).encode() not in content, name
+    (status,) = out.rglob("*_status.json")
+    reason = read_record(status).reason
+    assert reason.startswith("unexpected RuntimeError: met in x.py and sub-01/y (traceback in log")
+    assert (out / reason.rpartition(" in ")[2].rstrip(")")).is_file()
+
+
+def test_a_legal_name_that_is_too_long_for_its_outputs_costs_its_scan(tmp_path, semantoks) -> None:
+    data = builders.make_dataset(tmp_path / "in", subjects=("01", "02"))
+    room = 255 - len(data.scans[0].bold.name) - len("_acq-")
+    for path in data.scans[0].bold.parent.iterdir():
+        name = path.name.replace("_task-rest", f"_task-rest_acq-{'a' * room}")
+        path.rename(path.with_name(name))
+    answer = semantoks(data.root, tmp_path / "out")
+    assert answer.exit_code in (0, 1), answer.output
+    found = [
+        read_record(path).entities["sub"] for path in (tmp_path / "out").rglob("*_status.json")
+    ]
+    assert found == ["02"]
+    assert "long" in answer.output

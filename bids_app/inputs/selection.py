@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from bids_app.atlas.spaces import SPACES
 from bids_app.errors import NothingSelectedError, OptionsError
+from model.errors import some
 from model.files.settings import Option, Strict
 from model.files.shared_options import TaskIds
 
@@ -227,23 +228,42 @@ def _labels(values: Iterable[str], key: str, flag: str) -> tuple[str, ...]:
     had not been given: a job list that is one line too short asks for just that.
     """
     given = list(values)
-    listed = _from_files(given) if key == "sub" else given
-    words = [word for value in listed for word in re.split(r"[,\s]+", value) if word]
+    words = _from_files(given) if key == "sub" else [w for v in given for w in _words(v)]
     if given and not words:
         raise OptionsError(
             f"{flag} {' '.join(map(repr, given))}: expected at least one label, found none.",
             hint="Leave the option out to select all.",
         )
-    labels = [word.removeprefix(f"{key}-") for word in words]
-    wrong = [
-        w for w, x in zip(words, labels, strict=True) if not re.fullmatch(r"[0-9A-Za-z+]+", x)
-    ]
+    wrong = [w for w in words if not re.fullmatch(r"[0-9A-Za-z+]+", w.removeprefix(f"{key}-"))]
     if wrong:
         raise OptionsError(
-            f"{flag} {', '.join(wrong)}: not a label of {key}-.",
+            f"{flag} {some([*map(_shown, wrong)])}: not a label of {key}-.",
             hint="A BIDS label holds letters and digits only.",
         )
+    labels = [_like(word, word.removeprefix(f"{key}-")) for word in words]
     return tuple(dict.fromkeys(labels))
+
+
+class _Listed(str):
+    """A label that stands in a file: messages name its place, for the file may be no list."""
+
+    place = ""
+
+
+def _shown(label: str) -> str:
+    return label.place if isinstance(label, _Listed) else label
+
+
+def _like(label: str, text: str) -> str:
+    if not isinstance(label, _Listed):
+        return text
+    listed = _Listed(text)
+    listed.place = label.place
+    return listed
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[,\s]+", text) if word]
 
 
 def _from_files(values: Iterable[str]) -> list[str]:
@@ -256,12 +276,15 @@ def _from_files(values: Iterable[str]) -> list[str]:
     words: list[str] = []
     for value in values:
         if "." not in value and "/" not in value:
-            words.append(value)
+            words += _words(value)
             continue
         with faults_as(OptionsError, what="neither a participant label nor a readable text file"):
             lines = read_text(Path(value)).splitlines()
-        first = [line.split("\t")[0].strip() for line in lines]
-        words += [word for word in first if word not in ("", "participant_id")]
+        for number, line in enumerate(lines, start=1):
+            listed = _Listed()
+            listed.place = f"{value}, line {number}"
+            found = [w for w in _words(line.split("\t")[0]) if w != "participant_id"]
+            words += [_like(listed, word) for word in found]
     return words
 
 
@@ -273,7 +296,7 @@ def _refuse_unknown(labels: Sequence[str], available: Sequence[str], flag: str) 
         {name for label in unknown for name in difflib.get_close_matches(label, available)}
     )
     raise OptionsError(
-        f"{flag} {' '.join(unknown)}: not among the {len(available)} participants of the dataset.",
+        f"{flag} {some([*map(_shown, unknown)])}: not among the {len(available)} participants of the dataset.",
         hint=f"Near ones: {', '.join(near)}."
         if near
         else f"There are, for example, {', '.join(available[:10])}.",

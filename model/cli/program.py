@@ -30,7 +30,7 @@ from click.core import ParameterSource
 
 from model import __version__
 from model.errors import ConfigError, SemantoksError
-from model.files.settings import Option, without_options
+from model.files.settings import Option, in_words, without_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -253,7 +253,8 @@ def _read_config(context: click.Context, _parameter: click.Parameter, path: Path
 
             near = difflib.get_close_matches(key.replace("_", "-"), options) or sorted(options)
             raise ConfigError(
-                f"--config-file {path}: unknown key {key}.", hint=f"Known: {', '.join(near)}."
+                f"--config-file {path}: unknown key {ascii(key)[1:-1]:.60}.",
+                hint=f"Known: {', '.join(near)}.",
             )
         _check_kind(option, value, where=f"--config-file {path}: {key}")
         several = option.multiple and not isinstance(value, list)
@@ -261,13 +262,23 @@ def _read_config(context: click.Context, _parameter: click.Parameter, path: Path
 
 
 def _check_kind(option: FieldOption, value: Any, *, where: str) -> None:
-    """Refuse what click would make text of, or take for true."""
+    """Refuse what click would make text of, or take for true; the value itself is not told."""
     if option.is_flag and not isinstance(value, bool):
-        raise ConfigError(f"{where}: expected true or false, found {value!r}.")
-    if not option.is_flag and isinstance(value, bool | dict):
-        raise ConfigError(f"{where}: expected a value, found {value!r}.")
-    if isinstance(value, list) and not option.multiple and option.nargs == 1:
-        raise ConfigError(f"{where}: expected one value, found {value!r}.")
+        raise ConfigError(f"{where}: expected true or false, found {_kind(value)}.")
+    if isinstance(value, list):
+        if not option.multiple and option.nargs == 1:
+            raise ConfigError(f"{where}: expected one value, found a list.")
+        for one in value:
+            if isinstance(one, bool) or not isinstance(one, str | int | float):
+                raise ConfigError(f"{where}: expected values in the list, found {_kind(one)}.")
+    elif not option.is_flag and (
+        isinstance(value, bool) or not isinstance(value, str | int | float)
+    ):
+        raise ConfigError(f"{where}: expected a value, found {_kind(value)}.")
+
+
+def _kind(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else in_words(type(value))
 
 
 def _toml(value: Any) -> str:

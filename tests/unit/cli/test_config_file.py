@@ -57,9 +57,11 @@ def test_further_spellings_single_words_and_zero_are_taken(config) -> None:
     [
         ("hig-pass = 0.1", "unknown key hig-pass.*high-pass"),
         ("[signal]\ntr = 2", "unknown key signal"),
-        ("overwrite = 1", "overwrite: expected true or false, found 1"),
+        ("overwrite = 1", "overwrite: expected true or false, found a whole number"),
         ("tr = true", "tr: expected a value"),
-        ("tr = [2]", "tr: expected one value"),
+        ("tr = [2]", "tr: expected one value, found a list"),
+        ("tr = 1979-05-27", "tr: expected a value, found date"),
+        ("task-id = [{a = 1}]", "task-id: expected values in the list, found an object"),
         ("tr = ", "not readable as TOML"),
     ],
 )

@@ -9,6 +9,25 @@ from bids_app.inputs.entities import Entities
 from bids_app.inputs.selection import Selection, load_bids_filter
 
 
+def test_a_file_that_is_no_list_of_labels_is_never_repeated_in_a_message(tmp_path):
+    path = tmp_path / "key.pem"
+    path.write_text(
+        "participant_id\nsub-01\nAKIA_secret/0\n" + "".join("x_y\n" for _ in range(99))
+    )
+    with pytest.raises(OptionsError) as caught:
+        Selection(participant_labels=[str(path)])
+    assert "secret" not in str(caught.value)
+    assert f"{path}, line 3, " in caught.value.message
+    assert "and 90 more" in caught.value.message
+    path.write_text("0123456789abcdef\n01\n")
+    chosen = Selection(participant_labels=[str(path), "nobody"])
+    assert chosen.participant_labels == ("0123456789abcdef", "01", "nobody")
+    with pytest.raises(OptionsError) as caught:
+        chosen.participants(["01"])
+    assert f"{path}, line 1, nobody: not among" in caught.value.message
+    assert "abcdef" not in str(caught.value)
+
+
 def test_prefixes_lists_and_repetitions_mean_the_same_labels():
     selection = Selection(
         participant_labels=["sub-01", "02,03", "04 sub-05", "01"],

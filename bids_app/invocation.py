@@ -25,6 +25,7 @@ from bids_app.workers.processes import Limits, Lost, Processes
 from bids_app.workers.progress import Progress
 from bids_app.workers.resources import REPORT_MB, file_size, process_memory_mb, scan_memory_mb
 from model.errors import CheckpointError
+from model.files.write import text_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -129,7 +130,7 @@ def report_scans(scans: Iterable[Scan], output_dir: Path, options: InvocationOpt
 def _start_log(output_dir: Path, options: InvocationOptions) -> Path:
     """Make a folder for the log of an invocation, with its settings."""
     log_dir = new_log_folder(output_dir)
-    write_bytes(log_dir / "config.toml", options.config.encode(), scratch=log_dir.parent)
+    write_bytes(log_dir / "config.toml", text_bytes(options.config), scratch=log_dir.parent)
     return log_dir
 
 

@@ -296,7 +296,8 @@ def _refuse_unknown(labels: Sequence[str], available: Sequence[str], flag: str) 
         {name for label in unknown for name in difflib.get_close_matches(label, available)}
     )
     raise OptionsError(
-        f"{flag} {some([*map(_shown, unknown)])}: not among the {len(available)} participants of the dataset.",
+        f"{flag} {some([*map(_shown, unknown)])}: not among the {len(available)} participants of "
+        "the dataset.",
         hint=f"Near ones: {', '.join(near)}."
         if near
         else f"There are, for example, {', '.join(available[:10])}.",

@@ -15,7 +15,7 @@ from model.cohort.names import STATUS, WINDOWS
 from model.cohort.record import ScanRecord, read_record
 from model.errors import CheckpointError, SemantoksError
 from model.files.read import FileError, faults_as
-from model.files.write import Digest, file_sha256, stamp, tsv_bytes
+from model.files.write import Digest, file_sha256, stamp, text_bytes, tsv_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -219,7 +219,7 @@ def write_crash(log_dir: Path, name: str, err: Exception) -> Path:
     text = "".join(traceback.format_exception(err))
     path = log_dir / f"{name[:_CRASH_LETTERS]}.txt"
     # Not beside it, where no later invocation would look for what a killed one left.
-    return write_bytes(path, text.encode(errors="backslashreplace"), scratch=log_dir.parent)
+    return write_bytes(path, text_bytes(text), scratch=log_dir.parent)
 
 
 def require_written(outcomes: Iterable[ScanOutcome], output_dir: Path) -> None:

@@ -25,7 +25,7 @@ from bids_app.outputs.status import read_status
 from bids_app.report import figures, style
 from model.cohort.names import STATUS
 from model.files.read import FileError
-from model.files.write import stamp
+from model.files.write import stamp, text_bytes
 from model.networks import parcel_names
 from model.series import shown
 
@@ -223,7 +223,7 @@ def write_report(output_dir: Path, participant: str) -> Path:
     with style.figure_style():
         page = _templates().get_template("page.html")
         html = page.render(participant=f"sub-{participant}", scans=scans)
-    return write_bytes(report_path(output_dir, participant), html.encode())
+    return write_bytes(report_path(output_dir, participant), text_bytes(html))
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import shlex
 import shutil
@@ -167,7 +168,8 @@ def submit_all(scripts: Mapping[str, str], folder: Path) -> Iterator[str]:
             hint="Run semantoks slurm where jobs are submitted, or add --dry-run to see the "
             "scripts.",
         )
-    write_all({folder / name: text.encode() for name, text in scripts.items()})
+    # The bytes of a path that is no UTF-8 are the shell's.
+    write_all({folder / name: os.fsencode(text) for name, text in scripts.items()})
     dependency: list[str] = []
     for name in ("array.sh", "group.sh"):
         if name in scripts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import math
 import signal
@@ -323,6 +324,9 @@ class _Ends:
         if not standalone_mode:
             return call()
         signal.signal(signal.SIGTERM, _terminate)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # names of files may be no UTF-8
+                stream.reconfigure(errors="backslashreplace")
         try:
             code: int = call() or 0
         except click.Abort:  # made of KeyboardInterrupt

@@ -12,6 +12,20 @@ MARKED = f"^{MARK}({MARK}*[{SIGNS}])"
 """Regular expression of the beginning of marked text; its group is what was marked."""
 _MARKED = re.compile(MARKED)
 _FIRST = {MARK, *SIGNS}
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def writable(text: str, *, backslash: str = "\\") -> str:
+    r"""Spell out halves of surrogate pairs, which no file and no terminal can take.
+
+    Names of files that are no UTF-8 hold them, and so do messages about such files.
+
+    Examples
+    --------
+    >>> writable("sub-\udcff")
+    'sub-\\udcff'
+    """
+    return _HALF.sub(lambda half: f"{backslash}u{ord(half[0]):04x}", text)
 
 
 def text_cell(text: str) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from model.errors import ConfigError
-from model.files.cells import text_cell
+from model.files.cells import text_cell, writable
 from model.files.read import FileError, faults_of, reading
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def file_sha256(path: Path) -> str:
 
 def text_sha256(text: str) -> str:
     """Hash text as UTF-8."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text_bytes(text)).hexdigest()
 
 
 class Digest(NamedTuple):
@@ -321,7 +321,12 @@ def new_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
 def json_bytes(content: Any) -> bytes:
     """Encode JSON; a number that is not finite is a bug and refused."""
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    return text.encode(errors="replace")  # a name that is no UTF-8 is shown with ?
+    return text_bytes(text, backslash=r"\\")  # in JSON one stands for itself with another
+
+
+def text_bytes(text: str, *, backslash: str = "\\") -> bytes:
+    """Encode text of whatever origin as UTF-8: all that is written passes here."""
+    return writable(text, backslash=backslash).encode()
 
 
 def tsv_bytes(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:

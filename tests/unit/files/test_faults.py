@@ -24,6 +24,7 @@ from model.files.read import (
 from model.files.write import (
     ResultError,
     file_sha256,
+    json_bytes,
     new_folder,
     scratch_file,
     stamp,
@@ -254,6 +255,13 @@ def test_fingerprints_tell_files_apart(tmp_path):
     assert file_sha256(path) == text_sha256("abc")
     size, mtime_ns = str(stamp(path)).split(":")
     assert (int(size), int(mtime_ns)) == (3, path.stat().st_mtime_ns)
+
+
+def test_names_that_are_no_utf8_can_be_told_in_json_and_read_back(tmp_path):
+    name = os.fsdecode(b"sub-\xff")
+    write_whole({tmp_path / "x.json": json_bytes({name: [f"{name} is odd"]})})
+    assert read_json(tmp_path / "x.json") == {r"sub-\udcff": [r"sub-\udcff is odd"]}
+    assert text_sha256(name) == text_sha256(r"sub-\udcff")
 
 
 def test_what_cannot_be_written_is_a_fault_too(tmp_path):

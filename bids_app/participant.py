@@ -17,10 +17,12 @@ from bids_app.errors import AtlasError, ScanError
 from bids_app.images.image import open_image
 from bids_app.inputs.discovery import find_scans
 from bids_app.inputs.locate import locate_derivative
+from bids_app.inputs.study_space import decide_space
 from bids_app.invocation import report_scans, run_scans
 from bids_app.options import settings_hash
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.derivatives import ScanResult, scan_files
+from bids_app.outputs.paths import spaces_in
 from bids_app.outputs.status import (
     finished,
     input_fingerprint,
@@ -96,16 +98,35 @@ def discover(options: RunOptions) -> tuple[Path, Discovery]:
     The root of the fMRIPrep derivative, and which scans were chosen or refused.
     """
     derivative = locate_derivative(options.bids_dir, options.derivatives)
-    # Without an atlas the table still tells what could be embedded with one.
-    spaces = _parcels_by_space(options) or dict.fromkeys(SPACES, len(parcel_names()))
-    return derivative, find_scans(derivative, options.selection, preferred_spaces=spaces)
+    return derivative, find_scans(
+        derivative,
+        options.selection,
+        preferred_spaces=_parcels_by_space(options),
+        study=study_space(options, derivative),
+    )
+
+
+def study_space(options: RunOptions, derivative: Path) -> str | None:
+    """Decide which one space all runs are taken in; None: what the options say otherwise."""
+    found = decide_space(
+        derivative,
+        options.selection,
+        spaces=_parcels_by_space(options),
+        held=spaces_in(options.output_dir),
+    )
+    if found is None:
+        return None
+    log.info("--space auto: all runs in space-%s (%s)", found.name, found.why)
+    return found.name
 
 
 def _parcels_by_space(options: RunOptions) -> Mapping[str, int]:
     try:
-        return parcels_by_space(options.atlas or atlas_home())
+        found = parcels_by_space(options.atlas or atlas_home())
     except AtlasError:  # there is no home to look in
-        return {}
+        found = {}
+    # Without an atlas the table still tells what could be embedded with one.
+    return found or dict.fromkeys(SPACES, len(parcel_names()))
 
 
 def installed_atlas(options: RunOptions) -> Path:

@@ -13,4 +13,5 @@ __all__ = (
     "scan",
     "selection",
     "sidecars",
+    "study_space",
 )

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PASSED = Refusal.PASSED_OVER
+_PASSED, _ELSEWHERE = Refusal.PASSED_OVER, Refusal.OTHER_THAN_STUDY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,11 @@ class Discovery:
 
 
 def find_scans(
-    root: Path, selection: Selection, *, preferred_spaces: Mapping[str, int]
+    root: Path,
+    selection: Selection,
+    *,
+    preferred_spaces: Mapping[str, int],
+    study: str | None = None,
 ) -> Discovery:
     """Find the scans to embed and say of every other BOLD file why it is not one.
 
@@ -147,6 +151,9 @@ def find_scans(
     preferred_spaces
         Spaces that can be processed, with the number of parcels of their atlas; of a run that
         exists in several, the first is taken.
+    study
+        The one space that all runs are taken in (`bids_app.inputs.study_space`); None: each run
+        in the first that it has.
 
     Raises
     ------
@@ -180,7 +187,18 @@ def find_scans(
         [p[0] for path in index.bold if (p := parse_name(path.name))]
     ):
         log.warning("no BOLD file of the selected participants has %s", label)
-    files += [file for run in runs.values() for file in one_of_run(run, preferred_spaces)]
+    files += [
+        file for run in runs.values() for file in one_of_run(run, preferred_spaces, study=study)
+    ]
+    elsewhere = {f.run for f in files if f.reason and f.reason.refusal is _ELSEWHERE}
+    if elsewhere:
+        log.warning(
+            "%d of %d runs are not in space-%s, that of this study, and are left out; "
+            "--dry-run tells which, --space each takes them",
+            len(elsewhere),
+            len(runs),
+            study,
+        )
     if n_passed := sum(f.reason is not None and f.reason.refusal is _PASSED for f in files):
         log.warning(
             "%d series would come first, but were not fetched; others of their runs are taken "

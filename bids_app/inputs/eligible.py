@@ -182,7 +182,7 @@ def why_never(
     spaces
         Spaces with an atlas, and its number of parcels.
     selection
-        What the user asked for: the space, or ``auto``; a single echo by the filter file.
+        What the user asked for: the space, ``auto`` or ``each``; a single echo by the filter file.
     """
     asked = selection.space
     place = "/".join(f"{k}-{v}" for k, v in entities.present().items() if k in ("sub", "ses"))
@@ -206,7 +206,7 @@ def why_never(
             space not in SPACES or entities.cohort is not None,
             Refusal.OTHER_SPACE.of(_template(entities)),
         ),
-        (asked not in ("auto", space), Refusal.SPACE_NOT_ASKED.of(space, asked)),
+        (asked not in ("auto", "each", space), Refusal.SPACE_NOT_ASKED.of(space, asked)),
         (_key(entities) not in spaces, Refusal.NO_ATLAS.of(_key(entities))),
         (length > LONGEST_NAME, Refusal.LONG_NAME.of(length, LONGEST_NAME)),
     )
@@ -217,30 +217,54 @@ def _template(entities: Entities) -> str:
     return f"{entities.space}" + (f"_cohort-{entities.cohort}" if entities.cohort else "")
 
 
-def one_of_run(scans: Sequence[Scan], spaces: Mapping[str, int]) -> list[BoldFile]:
+def one_of_run(
+    scans: Sequence[Scan], spaces: Mapping[str, int], *, study: str | None = None
+) -> list[BoldFile]:
     """Select one image of a run, and give each of the others its reason.
 
+    Only those in the space of the `study` compete, if there is one: a run that has none is left
+    out, with that as its reason.
     The first of `spaces` wins, then res-2, then no res. A draw, and a mask, confounds or
     sidecar that is ambiguous or damaged, select an image *with* a reason: the run fails, and
     says why. Images that were not fetched, with all that belongs to them, or are not evenly
     spaced do not compete; where a run has no other, one stands for it all the same, to be
     reported as failed, not forgotten.
     """
+    own = [scan for scan in scans if study in (None, scan.space)]
+    chosen = _ranked(own, spaces) if own else []
+    taken = next((file.scan for file in chosen if file.selected), None)
+    names = ", space-".join(sorted({scan.space for scan in scans}))
+    for scan in scans:
+        if scan not in own:
+            why = (
+                Refusal.OTHER_THAN_STUDY.of(names, study)
+                if taken is None
+                else Refusal.BETTER_SPACE.of(_key(taken.entities), "that of the study")
+            )
+            chosen.append(_file(scan, why, selected=False))
+    return chosen
+
+
+def _ranked(scans: Sequence[Scan], spaces: Mapping[str, int]) -> list[BoldFile]:
     unusable = [_why_unusable(scan) for scan in scans]
     usable = [scan for scan, why in zip(scans, unusable, strict=True) if why is None]
     ranks = [_rank(scan.entities, spaces) for scan in usable or scans]
     best = [s for s, rank in zip(usable or scans, ranks, strict=True) if rank == min(ranks)]
     return [
-        BoldFile(
-            path=scan.sources.data.relative_to(scan.root).as_posix(),
-            run=scan.entities.run_stem,
-            space=scan.entities.space or "",
-            reason=_why_not(scan, why, best, spaces),
-            scan=scan,
-            selected=scan is best[0],
-        )
+        _file(scan, _why_not(scan, why, best, spaces), selected=scan is best[0])
         for scan, why in zip(scans, unusable, strict=True)
     ]
+
+
+def _file(scan: Scan, reason: Reason | None, *, selected: bool) -> BoldFile:
+    return BoldFile(
+        path=scan.sources.data.relative_to(scan.root).as_posix(),
+        run=scan.entities.run_stem,
+        space=scan.space,
+        reason=reason,
+        scan=scan,
+        selected=selected,
+    )
 
 
 def _why_unusable(scan: Scan) -> Reason | None:

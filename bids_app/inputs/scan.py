@@ -31,6 +31,10 @@ class Refusal(Enum):
     OWN_SPACE = "in the scan's own space, not in a template"
     OTHER_SPACE = "space-{}, not a template with an atlas"
     SPACE_NOT_ASKED = "space-{}, while --space {} was asked for"
+    OTHER_THAN_STUDY = (
+        "the run is only in space-{}, and this study is taken in space-{}; --space each takes "
+        "every run in a space that it has"
+    )
     NO_ATLAS = "no atlas is installed for space-{}"
     LONG_NAME = (
         "its name has {} characters without desc and ending, {} at most leave room for those of "

@@ -31,6 +31,8 @@ _SECTIONS = ("bold", "sbref", "fmap", "t1w", "t2w", "flair", "roi", "dwi", "asl"
 _NO_ENTITIES = ("absolute_paths", "filters", "invalid_filters", "return_type", "scope", "target")
 """What pybids' ``get`` takes beside entities, some of which would switch filters off"""
 
+_CHOICES = ("auto", "each", *SPACES)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Selection(Strict):
@@ -78,9 +80,10 @@ class Selection(Strict):
         str,
         Option(
             "--space",
-            "Space of the BOLD series, fsLR for CIFTI; auto takes, for each run, the one whose "
-            "atlas covers most parcels.",
-            choices=("auto", *SPACES),
+            "Space of the BOLD series, fsLR for CIFTI; auto takes all runs in one, that which "
+            "serves most of them; each takes every run in the one whose atlas covers most "
+            "parcels, which mixes spaces.",
+            choices=_CHOICES,
         ),
     ] = "auto"
     bids_filter_file: Annotated[
@@ -97,9 +100,9 @@ class Selection(Strict):
         for field, key, flag in _LABELS:
             labels = _labels(getattr(self, field), key, flag)
             object.__setattr__(self, field, labels)
-        if self.space not in ("auto", *SPACES):
+        if self.space not in _CHOICES:
             raise OptionsError(
-                f"--space {self.space}: expected one of {', '.join(('auto', *SPACES))}.",
+                f"--space {self.space}: expected one of {', '.join(_CHOICES)}.",
                 hint="Native space and surfaces of single hemispheres are not read.",
             )
         self.bids_filters  # noqa: B018 - a wrong file ends the command before anything is read

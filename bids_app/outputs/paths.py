@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import uuid
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from bids_app.inputs.entities import Entities
+
+_SPACE = re.compile(r"_space-([0-9A-Za-z]+)_")
 
 
 _ELSEWHERE = re.compile(r"(?<![\w.:/-])/(?:[^\s/:;,'\"()\[\]]+/)+(?=[^\s/])")
@@ -62,6 +66,15 @@ def find_statuses(folder: Path) -> Iterator[Path]:
     subjects = [entry.name for entry in os.scandir(folder) if entry.name.startswith("sub-")]
     for subject in sorted(subjects):
         yield from statuses_below(folder / subject)
+
+
+def spaces_in(folder: Path) -> dict[str, int]:
+    """Count the scans of an output folder by space, from the names of their statuses."""
+    count: Counter[str] = Counter()
+    with contextlib.suppress(OSError):  # it is not there yet; or told where it is written to
+        spaces = (_SPACE.search(path.name) for path in find_statuses(folder))
+        count.update(space[1] for space in spaces if space)
+    return dict(count)
 
 
 def statuses_below(folder: Path) -> list[Path]:

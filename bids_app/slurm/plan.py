@@ -83,7 +83,8 @@ def plan_jobs(call: Call, job: JobOptions, folder: Path) -> tuple[Survey, dict[s
             minutes=job.minutes or task_minutes(tasks, n_cpus=n_cpus),
             sbatch_args=job.sbatch_args,
         )
-        words = [*program, *call.words, *_limits(call, request)]
+        space = ["--space", found.space] if found.space else []
+        words = [*program, *call.words, *space, *_limits(call, request)]
         scripts["array.sh"] = array_script(
             words, request, n_tasks=len(tasks), at_a_time=job.at_a_time, folder=folder
         )

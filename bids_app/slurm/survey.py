@@ -16,6 +16,7 @@ from bids_app.participant import (
     earlier_outcome,
     installed_atlas,
     open_pipeline,
+    study_space,
 )
 from bids_app.slurm.script import Participant, participant_of
 from bids_app.workers.resources import (
@@ -50,6 +51,8 @@ class Survey:
     """Those with a scan that is not done"""
     process_mb: float
     """What a process needs without a scan"""
+    space: str | None
+    """The one that was decided on for all; None: the tasks are to look for themselves"""
 
     def task_memory_mb(self, n_cpus: int) -> int:
         """Return the memory to ask for: the largest scan in each process, with a margin."""
@@ -78,6 +81,9 @@ def survey(options: RunOptions, *, atlas_needed: bool) -> Survey:
         # It is the nodes' GPU: where jobs are submitted there often is none.
         options = replace(options, device="auto")
     pipeline = _pipeline(options, atlas_needed=atlas_needed)
+    space = None if pipeline is None else study_space(options, derivative)
+    if space is not None:
+        options = replace(options, selection=replace(options.selection, space=space))
     to_do, n_participants, n_scans = [], 0, 0
     discovery: Discovery | None = None
     for discovery in _discoveries(options, derivative):
@@ -100,6 +106,7 @@ def survey(options: RunOptions, *, atlas_needed: bool) -> Survey:
         n_scans=n_scans,
         to_do=tuple(to_do),
         process_mb=process_memory_mb(options.checkpoint),
+        space=space,
     )
 
 

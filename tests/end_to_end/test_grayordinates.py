@@ -139,7 +139,9 @@ def test_of_two_densities_the_91k_are_taken(tmp_path, semantoks, both) -> None:
 def test_a_dry_run_says_why_the_other_space_was_taken(tmp_path, semantoks, both) -> None:
     data = builders.make_dataset(tmp_path / "in")
     add_cifti(data)
-    answer = semantoks(data.root, tmp_path / "out", "participant", "--atlas", both, "--dry-run")
+    call = (data.root, tmp_path / "out", "participant", "--atlas", both, "--dry-run")
+    assert "same run chosen in space-fsLR (that of the study)" in semantoks(*call).output
+    answer = semantoks(*call, "--space", "each")
     assert "same run chosen in space-fsLR (it comes first at 457 parcels in both)" in answer.output
 
 

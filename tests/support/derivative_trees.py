@@ -41,6 +41,7 @@ VOLUMES = f"sub-1_task-x_space-{A}_desc-preproc_bold.nii.gz"
 
 
 def link_nowhere(root, name):
-    path = fill(root, name) / "sub-1" / "func" / name
+    sub = name.partition("_")[0]
+    path = fill(root, name) / sub / "func" / name
     path.unlink()
     path.symlink_to("../../.git/annex/objects/gone")

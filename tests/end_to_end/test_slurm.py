@@ -70,8 +70,8 @@ def test_a_dry_run_prints_scripts_that_bash_understands_and_writes_nothing(
     assert "#SBATCH --array=1-1%5\n" in found["array.sh"]
     assert "#SBATCH -A me --partition=long\n" in found["array.sh"]
     assert (
-        " --high-pass none --exclude-participant-label 02 -t rest nback --mem "
-        in found["array.sh"]
+        " --high-pass none --exclude-participant-label 02 -t rest nback"
+        f" --space {builders.SPACE} --mem " in found["array.sh"]
     )
     assert " --participant-label $labels &" in found["array.sh"]
     assert found["group.sh"].rstrip().endswith(" group --tsv")
@@ -158,7 +158,7 @@ def test_participants_that_are_chosen_are_each_in_one_task_only(tmp_path, slurm)
     assert found["participants.txt"].split() == ["01", "03"]
     assert "#SBATCH --array=1-2\n" in found["array.sh"]
     assert "#SBATCH --mem=3072M\n" in found["array.sh"]
-    assert " --mem 3G --participant-label $labels &" in found["array.sh"]
+    assert f" --mem 3G --space {builders.SPACE} --participant-label $labels &" in found["array.sh"]
 
 
 @pytest.mark.parametrize(

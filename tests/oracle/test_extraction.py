@@ -39,6 +39,12 @@ def random_labels(rng):
     return labels
 
 
+def n_bad_in(stored, labels, mask):
+    """Voxels of parcels, in the mask, that are not finite in some frame."""
+    places = [p for p in np.ndindex(labels.shape) if labels[p] and (mask is None or mask[p])]
+    return sum(not np.isfinite(stored[place]).all() for place in places)
+
+
 @pytest.mark.parametrize("block_bytes", [500, 4_000_000])
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -86,6 +92,9 @@ def test_parcel_means_and_coverage(
     assert found.coverage.reason == reasons
     np.testing.assert_array_equal(found.coverage.n_voxels_atlas, in_atlas)
     np.testing.assert_array_equal(found.coverage.n_voxels_used, used)
+    assert found.coverage.n_voxels_atlas.dtype == found.coverage.n_voxels_used.dtype == np.int64
+    assert found.n_nonfinite_voxels == n_bad_in(stored, labels, mask)
+    assert found.mask_source == ("file" if with_mask else "derived")
     np.testing.assert_allclose(
         found.coverage.fraction,
         [u / n if n else 0 for u, n in zip(used, in_atlas, strict=True)],

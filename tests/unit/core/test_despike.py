@@ -78,3 +78,13 @@ def test_gain_and_offset_change_nothing_about_which_values_are_spikes(gain, offs
     repaired, scaled_share = despike(gain * values + offset)
     assert scaled_share == share > 0
     np.testing.assert_allclose(repaired, gain * despike(values)[0] + offset, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_bridges_of_whole_numbers_are_not_rounded(dtype):
+    values = np.arange(40)[:, None] % 7
+    values[20] = 500
+    found, _ = despike(values.astype(dtype))
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, despike(values.astype(np.float64))[0])
+    assert found[20, 0] == (values[19, 0] + values[21, 0]) / 2

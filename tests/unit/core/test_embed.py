@@ -182,6 +182,23 @@ def test_without_card_and_readout_nothing_is_guessed(encoder):
         embed_series(series(), tr_s=2.0, encoder=encoder, readout=("cls",))
 
 
+@pytest.mark.parametrize(
+    "embed",
+    [
+        lambda encoder: embed_windows(make_windows(5), encoder, batch_size=2),
+        lambda encoder: embed_series(series(), tr_s=5.0, encoder=encoder, batch_size=2),
+    ],
+    ids=["windows", "series"],
+)
+def test_no_more_windows_at_a_time_than_the_batch_size(encoder, embed):
+    sizes = []
+    encoder.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    embed(encoder)
+    assert sum(sizes) > 4
+    assert sizes[:2] == [2, 2]
+    assert max(sizes) == 2
+
+
 def test_training_mode_is_refused(encoder):
     with pytest.raises(ConfigError, match=r"encoder\.eval\(\)"):
         embed_windows(make_windows(1), encoder.train())
@@ -205,6 +222,11 @@ def test_windows_at_another_tr_are_refused(encoder):
 def test_a_scan_without_any_network_is_refused(encoder):
     with pytest.raises(SeriesError, match="1 of 1 windows hold no data"):
         embed_windows(make_windows(1, missing=np.ones(457, dtype=bool)), encoder)
+
+
+def test_one_window_without_data_is_refused_beside_others(encoder):
+    with pytest.raises(SeriesError, match="1 of 3 windows hold no data"):
+        embed_windows(make_windows(3, padded=100), encoder)
 
 
 def test_a_series_is_embedded_in_one_call(encoder):
@@ -288,6 +310,16 @@ def test_interpolated_frames_stay_out_of_mean_and_spread(encoder):
     seen, _ = embed_residual(given, encoder)
     assert np.abs(seen.values[kept].mean(axis=0)).max() < 1e-6
     np.testing.assert_allclose(seen.values[kept].std(axis=0), 1, atol=1e-6)
+
+
+def test_frames_named_as_interpolated_are_those_that_are_not_kept(encoder):
+    interpolated = np.zeros(240, dtype=bool)
+    interpolated[100:110] = True
+    values = series()
+    values[interpolated] = 30.0
+    given = ParcelSeries(values=values, tr_s=2.0, unit="residual", kept=~interpolated)
+    found = embed_series(values, tr_s=2.0, encoder=encoder, interpolated=interpolated)
+    np.testing.assert_array_equal(found.tokens, embed_residual(given, encoder).embedding.tokens)
 
 
 def test_records_of_arrays_are_shown_by_shape_and_type(encoder):

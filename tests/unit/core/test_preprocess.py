@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.errors import SeriesError
+from model.errors import SeriesError, TooShortError
 from model.networks import parcel_names
-from model.preprocess import normalize, prepare, resample, window
+from model.preprocess import normalize, prepare, resample, to_windows, window
 from model.series import ParcelSeries
 from model.spec import InputSpec
 
 N_PARCELS = len(parcel_names())
 SPEC = InputSpec()
+UNITS = ("bold", "residual")
 
 
 def make(values, *, tr_s=2.0, unit="residual", **fields):
@@ -288,6 +289,28 @@ def test_robust_preparation_bridges_spikes_and_zscore_is_as_published():
 def test_windows_refuse_what_the_checkpoint_does_not_take(series, message):
     with pytest.raises(SeriesError, match=message):
         window(series, SPEC)
+
+
+@pytest.mark.parametrize("n_frames", [12, 19, 20, 21])
+def test_a_short_series_is_continued_with_its_mean_only_where_that_is_asked_for(n_frames):
+    values = noise(n_frames)
+    values[:, 4] = np.nan
+    kept = np.arange(n_frames) != 3
+    prepared, windows = to_windows(make(values, kept=kept), SPEC, continue_short=True)
+    expected = prepare(make(values, kept=kept), SPEC).values
+    np.testing.assert_array_equal(prepared.values[:n_frames], expected)
+    assert prepared.n_frames == max(n_frames, 20)
+    np.testing.assert_array_equal(prepared.values[n_frames:, :4], 0)
+    assert np.isnan(prepared.values[:, 4:]).all()
+    np.testing.assert_array_equal(windows.valid.sum(axis=1), 20)
+    if n_frames < 20:
+        with pytest.raises(TooShortError, match=f"{n_frames} frames at TR 2 s"):
+            to_windows(make(values), SPEC)
+
+
+def test_raw_series_can_be_normalized_as_they_are():
+    raw, residual = (normalize(make(noise(60), unit=unit), "robust") for unit in UNITS)
+    np.testing.assert_array_equal(raw.values, residual.values)
 
 
 def test_a_read_only_input_is_left_untouched():

@@ -6,11 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
 # Tiny arrays: threads only get in one another's way. Before numpy or torch are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+# For the mutation check, which asks only whether a test fails: the smallest example costs minutes.
+settings.register_profile("mutation", phases=[Phase.explicit, Phase.generate], database=None)
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ from bids_app.outputs.status import (
 )
 from bids_app.signal.confounds import load_confounds
 from bids_app.signal.denoise import denoise, plan_projection
+from bids_app.signal.lost import bridged, check_lost, frames_without_signal, leave_out
 from bids_app.signal.timing import repetition_time, start_time
 from model.despike import despike
 from model.networks import parcel_names
@@ -301,8 +302,13 @@ def embed_scan(scan: Scan, image: Image, pipeline: Pipeline, *, configuration: s
     """
     signal, embedder = pipeline.signal, pipeline.embedder
     checked = check_scan(scan, image, pipeline)
-    tr_s, confounds = checked.tr_s, checked.confounds
+    tr_s, n_dummy = checked.tr_s, checked.confounds.n_dummy
     extracted = image.parcels(scan.sources.mask, min_coverage=signal.min_coverage)
+    lost = frames_without_signal(extracted.values, blank=extracted.blank)
+    lost[:n_dummy] = ""  # which are dropped, whatever is in them
+    check_lost(scan.name, lost, tr_s=tr_s, longest_s=embedder.card.input.patch_s)
+    confounds = leave_out(checked.confounds, lost)
+    extracted = replace(extracted, values=bridged(extracted.values, lost != ""))
     values, despiked_fraction = extracted.values, None
     if signal.despike:  # before the filter, which would smear spikes into what looks like signal
         values, despiked_fraction = despike(values)
@@ -326,6 +332,7 @@ def embed_scan(scan: Scan, image: Image, pipeline: Pipeline, *, configuration: s
         image=image,
         tr_source=checked.tr_source,
         extracted=extracted,
+        lost=lost,
         confounds=confounds,
         despiked_fraction=despiked_fraction,
         cleaned=cleaned,

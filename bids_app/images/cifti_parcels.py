@@ -17,6 +17,8 @@ from bids_app.images.parcels import (
     Coverage,
     Parcellated,
     judge_coverage,
+    sampling,
+    volumes_not_finite,
     within_reach,
 )
 from model.networks import parcel_names
@@ -91,8 +93,8 @@ def parcellate_grayordinates(
     Raises
     ------
     ScanError
-        The file ends early, atlas and file do not meet, a volume is mostly not finite, no
-        grayordinate varies, or no parcel reaches `min_coverage`.
+        The file ends early, atlas and file do not meet, no grayordinate is finite, none
+        varies, or no parcel reaches `min_coverage`.
 
     Notes
     -----
@@ -106,8 +108,7 @@ def parcellate_grayordinates(
             f"{series.path}: none of its {labels.size} grayordinates lies in a parcel.",
             hint="Is the file in fsLR, as its name says?",
         )
-    found = _stream(series, labels)
-    _check_finite(series, found, n_labelled=int((labels > 0).sum()))
+    found = _stream_finite(series, labels)
     if not found.used.any():
         raise _no_variance(series, int(found.finite.sum()))
     coverage = _coverage(labels, found, atlas, min_coverage=min_coverage)
@@ -134,6 +135,7 @@ def parcellate_grayordinates(
         coverage=coverage,
         mask_source="grayordinates",
         n_nonfinite_voxels=n_bad,
+        blank=found.blank,
     )
 
 
@@ -149,12 +151,34 @@ class _Pass:
     """(G,) of these, not constant"""
     n_nonfinite: npt.NDArray[np.int64]
     """(T,) grayordinates of parcels that are NaN or infinite in a volume"""
+    blank: npt.NDArray[np.float64]
+    """(T,) share of the grayordinates used that are zero; 1 where a volume was skipped"""
 
 
-def _stream(series: CiftiFile, labels: LabelArray) -> _Pass:
+def _stream_finite(series: CiftiFile, labels: LabelArray) -> _Pass:
+    """Stream over the file; again, without volumes that are mostly not finite, if there are."""
+    found = _stream(series, labels, np.zeros(series.n_frames, dtype=bool))
+    n_labelled = int((labels > 0).sum())
+    skipped = volumes_not_finite(found.n_nonfinite, n_voxels=n_labelled)
+    if skipped.any():
+        log.warning("%s: %d volumes are not finite", series.path.name, skipped.sum())
+        found = _stream(series, labels, skipped)
+    if not found.finite.any():
+        raise ScanError(
+            f"{series.path}: each of the {n_labelled} grayordinates of parcels is NaN or infinite "
+            "in some volume.",
+            hint="The file is damaged; rerun fMRIPrep for this scan.",
+        )
+    return found
+
+
+def _stream(series: CiftiFile, labels: LabelArray, skipped: npt.NDArray[np.bool_]) -> _Pass:
     sums = np.zeros((len(parcel_names()), series.n_frames))
     finite, used = np.zeros(labels.size, dtype=bool), np.zeros(labels.size, dtype=bool)
     n_nonfinite = np.zeros(series.n_frames, dtype=np.int64)
+    n_blank, n_looked_at = np.zeros(series.n_frames, dtype=np.int64), 0
+    every, zero = sampling(int((labels > 0).sum())), series.stored.header.stored_zero
+    begin, any_skipped = int(skipped.argmin()), bool(skipped.any())
     for first, block in blocks(series):
         # Sorted by parcel, so that each parcel's series lie together.
         rows = np.flatnonzero(labels[first : first + len(block)])
@@ -162,6 +186,8 @@ def _stream(series: CiftiFile, labels: LabelArray) -> _Pass:
         values = block[rows]
         bad = ~np.isfinite(values)
         n_nonfinite += bad.sum(axis=0)
+        if any_skipped:
+            values[:, skipped], bad[:, skipped] = values[:, [begin]], bad[:, [begin]]
         whole = ~bad.any(axis=1)
         varies = whole & (values != values[:, :1]).any(axis=1)
         finite[first + rows[whole]] = True
@@ -169,8 +195,12 @@ def _stream(series: CiftiFile, labels: LabelArray) -> _Pass:
         if varies.any():
             parcel = labels[first + rows[varies]] - 1
             present, starts = np.unique(parcel, return_index=True)
-            sums[present] += np.add.reduceat(values[varies], starts, axis=0, dtype=np.float64)
-    return _Pass(sums=sums.T, finite=finite, used=used, n_nonfinite=n_nonfinite)
+            chosen = values[varies]
+            sums[present] += np.add.reduceat(chosen, starts, axis=0, dtype=np.float64)
+            n_blank += (chosen[::every] == zero).sum(axis=0)
+            n_looked_at += len(chosen[::every])
+    blank = np.where(skipped, 1.0, n_blank / max(n_looked_at, 1))
+    return _Pass(sums=sums.T, finite=finite, used=used, n_nonfinite=n_nonfinite, blank=blank)
 
 
 def _labels_of_voxels(
@@ -206,17 +236,6 @@ def _coverage(
     )
     steps = {NOT_IN_ATLAS: in_atlas == 0, NOT_IN_FILE: in_file == 0, NOT_FINITE: finite == 0}
     return judge_coverage(in_atlas, used, lost=steps, min_coverage=min_coverage)
-
-
-def _check_finite(series: CiftiFile, found: _Pass, *, n_labelled: int) -> None:
-    worst = int(found.n_nonfinite.argmax())
-    if found.n_nonfinite[worst] > n_labelled / 2 or not found.finite.any():
-        raise ScanError(
-            f"{series.path}: volume {worst + 1} of {series.n_frames} is NaN or "
-            f"infinite in {found.n_nonfinite[worst]} of the {n_labelled} grayordinates of "
-            "parcels.",
-            hint="The file is damaged; rerun fMRIPrep for this scan.",
-        )
 
 
 def _no_variance(series: CiftiFile, n_finite: int) -> ScanError:

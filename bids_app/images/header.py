@@ -7,6 +7,7 @@ reason, since numbers of a damaged file look like numbers.
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ _LARGEST_NUMBER = 8
 """Bytes; float128 is another type on every processor"""
 _ORIENTATION_CODES = range(6)
 _INTENTS_OF_CIFTI = range(3000, 3100)
+_EXTENSION_BYTES = 12
+"""Four that say whether there is one, its size and its code"""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,6 +57,11 @@ class Header:
         if (self.slope, self.inter) == (1, 0):
             return stored
         return np.asarray(stored * self.slope + self.inter)
+
+    @property
+    def stored_zero(self) -> float:
+        """What is stored where the value is zero."""
+        return -self.inter / self.slope
 
     @property
     def is_dense_series(self) -> bool:
@@ -107,7 +115,7 @@ def parse_header(path: Path, block: bytes, *, single: bool) -> Header:
     kind: Any = next((kind for kind in kinds if kind.may_contain_header(block)), None)
     if kind is None:
         raise FileError(path, "no NIfTI header" if block else "the file is empty")
-    block = block[: kind.sizeof_hdr]
+    whole, block = block, block[: kind.sizeof_hdr]
     order = _byte_order(path, block, size=kind.sizeof_hdr)
     with faults_of(path, "the header cannot be read"):
         raw = kind(block, endianness=order, check=False)
@@ -116,6 +124,8 @@ def parse_header(path: Path, block: bytes, *, single: bool) -> Header:
     slope, inter = _scale(path, raw)
     _check_orientation(path, raw)
     shape, dtype, offset = _shape(path, raw), _dtype(path, raw), _offset(path, raw, least=least)
+    if single and kind is nib.Nifti1Header:  # those of NIfTI-2 begin behind this block
+        _check_extension(path, whole[kind.sizeof_hdr :], order, room=offset - least)
     with faults_of(path, "the header cannot be read"):
         repaired = kind(block, endianness=order, check=True)
     return Header(
@@ -214,6 +224,18 @@ def _offset(path: Path, raw: Any, *, least: int) -> int:
             f"whole number from {least} to {MOST_HEADER_BYTES}",
         )
     return int(found)
+
+
+def _check_extension(path: Path, behind: bytes, order: str, *, room: int) -> None:
+    """Refuse a first extension that would reach into the values."""
+    if len(behind) < _EXTENSION_BYTES or not behind[0]:
+        return
+    _, size = struct.unpack_from(f"{order}4si", behind)
+    if not _EXTENSION_BYTES - 4 <= size <= room:
+        raise FileError(
+            path,
+            f"the header announces an extension of {size} bytes; before the values are {room}",
+        )
 
 
 def _scale(path: Path, raw: Any) -> tuple[float, float]:

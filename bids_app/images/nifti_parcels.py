@@ -27,6 +27,8 @@ from bids_app.images.parcels import (
     Coverage,
     Parcellated,
     judge_coverage,
+    sampling,
+    volumes_not_finite,
     within_reach,
 )
 from model.networks import parcel_names
@@ -47,6 +49,7 @@ MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 
 
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 def check_space(path: Path, shape: tuple[int, int, int], affine: Affine, *, space: str) -> None:
@@ -153,6 +156,10 @@ class _Pass:
     """(V,) false where all volumes hold the same value"""
     finite: npt.NDArray[np.bool_]
     """(V,) false where some volume holds NaN or infinity; then `sums` are useless"""
+    n_bad: IntArray
+    """(T,) voxels that are NaN or infinite"""
+    blank: npt.NDArray[np.float64]
+    """(T,) share of the voxels that vary which are zero; 1 where a volume was skipped"""
 
 
 def parcellate(
@@ -185,7 +192,7 @@ def parcellate(
     Raises
     ------
     ScanError
-        Mask and atlas do not meet, a volume is mostly not finite, no voxel varies, or no
+        Mask and atlas do not meet, no voxel is finite, none varies, or no
         parcel reaches `min_coverage`.
 
     Notes
@@ -234,6 +241,7 @@ def parcellate(
         coverage=coverage,
         mask_source="derived" if mask is None else "file",
         n_nonfinite_voxels=in_mask.flat.size - finite.flat.size,
+        blank=found.blank,
     )
 
 
@@ -259,8 +267,18 @@ def _parts(voxels: _Voxels, *, per_block: int, n_blocks: int) -> list[_Part]:
 
 
 def _stream_finite(image: NiftiFile, voxels: _Voxels) -> tuple[_Voxels, _Pass]:
-    """Stream over the voxels that are finite throughout; a second pass only where some are not."""
-    found = _stream(image, voxels)
+    """Stream over the voxels that are finite throughout; again only where some are not.
+
+    First volumes that are mostly not finite are left out, then voxels that still are not.
+    """
+    skipped = np.zeros(image.n_frames, dtype=bool)
+    found = _stream(image, voxels, skipped)
+    if found.finite.all():
+        return voxels, found
+    skipped = volumes_not_finite(found.n_bad, n_voxels=voxels.flat.size)
+    if skipped.any():
+        log.warning("%s: %d volumes are not finite", image.path.name, skipped.sum())
+        found = _stream(image, voxels, skipped)
     n_bad = int((~found.finite).sum())
     if not n_bad:
         return voxels, found
@@ -277,56 +295,66 @@ def _stream_finite(image: NiftiFile, voxels: _Voxels) -> tuple[_Voxels, _Pass]:
         voxels.flat.size,
     )
     finite = voxels.keep(found.finite)
-    return finite, _stream(image, finite)
+    return finite, _stream(image, finite, skipped)
 
 
-def _stream(image: NiftiFile, voxels: _Voxels) -> _Pass:
-    """Sum stored values per parcel, block by block; memory does not grow with T."""
+def _stream(image: NiftiFile, voxels: _Voxels, skipped: BoolArray) -> _Pass:
+    """Sum stored values per parcel, block by block; memory does not grow with T.
+
+    Volumes that are `skipped` (T,) count as blank, whatever is in them.
+    """
     per_block = image.block_voxels
     n_blocks = math.ceil(math.prod(image.shape) / per_block)
     parts = _parts(voxels, per_block=per_block, n_blocks=n_blocks)
     sums = np.zeros((image.n_frames, len(parcel_names())))
     first = np.zeros(voxels.flat.size, dtype=image.dtype)
+    begin = int(skipped.argmin())
     # Of each part those that have not varied yet: soon few, and only they are compared.
     constant = [np.arange(part.place.size) for part in parts]
     finite = np.ones(voxels.flat.size, dtype=bool)
     n_bad = np.zeros(image.n_frames, dtype=np.int64)
+    every, zero = sampling(voxels.flat.size), image.stored.header.stored_zero
+    n_filled = np.zeros(image.n_frames, dtype=np.int64)
     # A NaN is meant to spread into its parcel's sum: that is how it is noticed.
     with np.errstate(invalid="ignore", over="ignore"):
         for t, number, block in blocks(image):
+            if skipped[t]:
+                continue
             part = parts[number]
             stored = block.take(part.place)
-            if t == 0:
+            if t == begin:
                 first[part.span] = stored
             left = constant[number]
             constant[number] = left[stored[left] == first[part.span][left]]
             found = np.add.reduceat(stored, part.starts, dtype=np.float64)
             sums[t, part.present] += found
+            n_filled[t] += _n_other_than(zero, stored[::every])
             if not np.isfinite(found).all():
                 bad = ~np.isfinite(stored)
                 finite[part.span] &= ~bad
                 n_bad[t] += bad.sum()
-    _check_volumes(image, n_bad, n_voxels=voxels.flat.size)
     varies = np.ones(voxels.flat.size, dtype=bool)
+    sampled = np.zeros(voxels.flat.size, dtype=bool)
     for part, left in zip(parts, constant, strict=True):
         varies[part.span][left] = False
-    if not finite.all():
-        return _Pass(sums=sums, varies=varies, finite=finite)
-    without_signal = np.bincount(
-        voxels.parcel[~varies], weights=first[~varies].astype(np.float64), minlength=sums.shape[1]
-    )
-    return _Pass(sums=sums - without_signal, varies=varies, finite=finite)
-
-
-def _check_volumes(image: NiftiFile, n_bad: IntArray, *, n_voxels: int) -> None:
-    """Refuse an image with a volume that is not finite in most voxels."""
-    worst = int(n_bad.argmax())
-    if n_bad[worst] > n_voxels / 2:
-        raise ScanError(
-            f"{image.path}: volume {worst + 1} of {image.n_frames} is NaN or "
-            f"infinite in {n_bad[worst]} of {n_voxels} voxels of atlas and mask.",
-            hint="The image is damaged; rerun fMRIPrep for this scan.",
+        sampled[part.span][::every] = True
+    # Voxels outside the field of view are zero throughout, and no sign of a blank volume.
+    n_looked_at = int((sampled & varies).sum())
+    n_filled -= _n_other_than(zero, first[sampled & ~varies])
+    blank = np.where(skipped, 1.0, 1.0 - n_filled / max(n_looked_at, 1))
+    if finite.all():
+        without_signal = np.bincount(
+            voxels.parcel[~varies],
+            weights=first[~varies].astype(np.float64),
+            minlength=sums.shape[1],
         )
+        sums -= without_signal
+    sums[skipped] = 0
+    return _Pass(sums=sums, varies=varies, finite=finite, n_bad=n_bad, blank=blank)
+
+
+def _n_other_than(zero: float, stored: npt.NDArray[Any]) -> int:
+    return int(np.count_nonzero(stored if zero == 0 else stored != zero))
 
 
 def _coverage(

@@ -25,6 +25,10 @@ NOT_FINITE = "not finite"
 NO_VARIANCE = "no variance"
 BELOW_MIN_COVERAGE = "below min coverage"
 
+SAMPLED_VOXELS = 20_000
+"""Looked at in each volume to tell whether it is blank: a share is known to 0.2 %."""
+NOT_FINITE_SHARE = 0.05
+"""Of the voxels, in a volume beyond what is usual in the scan"""
 MAGNITUDES = (1e-12, 1e12)
 """Of the largest parcel mean: what follows squares values in float32, which ends at 1e38."""
 
@@ -57,10 +61,30 @@ class Parcellated:
     ``grayordinates``: the file lists gray matter only, there is no mask"""
     n_nonfinite_voxels: int
     """Voxels of atlas and mask left out because a volume holds NaN or infinity there"""
+    blank: npt.NDArray[np.float64]
+    """(T,) share of the used voxels that are zero; 1 where a volume is not finite in so many
+    that it was left out instead of them: there, `values` mean nothing"""
     mirror_margin: float | None = None
     """`bids_app.images.nifti_parcels.mirror_margin`; None where there is no mask file"""
 
     __repr__ = shown
+
+
+def volumes_not_finite(n_bad: IntArray, *, n_voxels: int) -> npt.NDArray[np.bool_]:
+    """(T,) true where so many voxels are not finite that the volume is left out, not they.
+
+    Parameters
+    ----------
+    n_bad
+        (T,) voxels that are NaN or infinite. What is usual in the scan lies outside the field
+        of view.
+    """
+    return np.asarray(n_bad > np.median(n_bad) + NOT_FINITE_SHARE * n_voxels)
+
+
+def sampling(n_voxels: int) -> int:
+    """Return of how many voxels one is looked at, to tell whether a volume is blank."""
+    return max(1, n_voxels // SAMPLED_VOXELS)
 
 
 def within_reach(path: Path, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

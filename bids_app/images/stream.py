@@ -25,7 +25,9 @@ Piece = bytes | memoryview
 
 COPY_AGAIN = "Copy the file again, or rerun fMRIPrep for this scan."
 PADDING_BYTES = 1 << 16
-"""Zeros that may stand behind the values: some programs fill up blocks."""
+"""Zeros that may stand behind the values, fewer than a volume, to fill up a block"""
+PADDED_BYTES = 512
+"""Such files are whole blocks long."""
 LARGEST_EXPANSION = 1032
 """Bytes that deflate makes of one, at most: 258 of two bits."""
 LARGE_VOLUME_BYTES = 1 << 25
@@ -247,19 +249,21 @@ def _meet_large_volume(image: ImageFile) -> None:
 
 
 def _check_end(image: ImageFile) -> None:
-    """Read to the end of the file, behind which only zeros may follow, and few."""
-    surplus = 0
-    while True:
+    """Read to the end of the file, behind which only padding may follow."""
+    header, surplus = image.header, 0
+    content: bytes | None = None
+    while content != b"":
         with (
             scan_faults(),
             faults_of(image.path, "all values are there, but the end of the file is damaged"),
         ):
             content = image.stream.read(PADDING_BYTES + 1)
-        if not content:
-            return
         surplus += len(content)
-        if surplus > PADDING_BYTES or content.strip(b"\0"):
+        if content.strip(b"\0") or surplus > PADDING_BYTES:
             raise _surplus(image, f"these and at least {surplus} bytes more")
+    fills_up = (header.offset + header.n_bytes + surplus) % PADDED_BYTES == 0
+    if surplus and not (fills_up and surplus < header.n_bytes // header.parts[0]):
+        raise _surplus(image, f"these and {surplus} bytes more, all zero")
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from bids_app.images.parcels import NOT_IN_ATLAS
 from bids_app.outputs.embedding import embedding_files
 from bids_app.outputs.paths import output_path
 from bids_app.quality import checks as qc
+from bids_app.signal.lost import lost_text
 from model.cohort import names
 from model.networks import parcel_names, parcels
 
@@ -46,6 +47,9 @@ class ScanResult:
     image: Image
     tr_source: str
     extracted: Parcellated
+    """Frames without signal are interpolated."""
+    lost: npt.NDArray[np.str_]
+    """(T,) why an acquired volume holds no signal; empty where it does, or was dropped."""
     confounds: Confounds | None
     despiked_fraction: float | None
     """Share of the values that were bridged as spikes; None: not looked for."""
@@ -87,6 +91,7 @@ class ScanResult:
             "n_dropped": cleaned.n_dropped_start,
             "n_interpolated": self.n_interpolated,
             "interpolated_fraction": round(self.n_interpolated / cleaned.kept.size, qc.DIGITS),
+            "n_without_signal": int((self.lost != "").sum()),
             "despiked_fraction": self.despiked_fraction,
             "usable_seconds": float(cleaned.kept.sum() * self.denoised.tr_s),
             "degrees_of_freedom": cleaned.dof,
@@ -106,6 +111,7 @@ class ScanResult:
             n_samples=self.model_series.n_frames,
             missing=missing,
             in_atlas=in_atlas,
+            without_signal=lost_text(self.lost),
         )
         return numbers | {"flags": raised}
 
@@ -236,6 +242,7 @@ def _denoised_metadata(result: ScanResult) -> dict[str, Any]:
             "Original": result.image.n_frames,
             "Dropped": result.cleaned.n_dropped_start,
             "Interpolated": result.n_interpolated,
+            "WithoutSignal": int((result.lost != "").sum()) or None,
         },
         "MeanFramewiseDisplacement": result.mean_fd_mm,
         "DespikedFraction": result.despiked_fraction,

@@ -89,7 +89,12 @@ _COLUMNS = {
     "tr_source": {"Description": "Where the repetition time was found."},
     "duration": {"Description": "Length of the series, without dropped volumes.", "Units": "s"},
     "n_dropped": {"Description": "Leading non-steady-state volumes left out."},
-    "n_interpolated": {"Description": "Motion outliers replaced from their neighbours."},
+    "n_interpolated": {
+        "Description": "Motion outliers and frames without signal: their neighbours stand there."
+    },
+    "n_without_signal": {
+        "Description": "Those of them that hold no signal: blank, constant, repeated or dim."
+    },
     "interpolated_fraction": {"Description": "Their share of the series."},
     "despiked_fraction": {"Description": "Share of values bridged as spikes of single parcels."},
     "usable_seconds": {"Description": "Time neither dropped nor interpolated.", "Units": "s"},

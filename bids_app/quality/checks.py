@@ -343,6 +343,7 @@ def flags(
     n_samples: int,
     missing: BoolArray,
     in_atlas: BoolArray,
+    without_signal: str = "",
 ) -> dict[str, str]:
     """Say what a user should look at before using the scan.
 
@@ -357,12 +358,15 @@ def flags(
         (P,) true where a parcel has no series.
     in_atlas
         (P,) false where the atlas lacks the parcel in this space, which is no fault of the scan.
+    without_signal
+        Which frames hold no signal, and why, in words; empty where all do.
 
     Returns
     -------
     Text by code; empty for a scan without remark.
     """
     found = [(limit.code, limit.exceeded(numbers)) for limit in LIMITS]
+    found.append(("frames_without_signal", without_signal))
     found.append(("low_coverage", _coverage_text(numbers, missing, in_atlas)))
     if n_samples >= MIN_SAMPLES:
         found.append(("wrong_order", _order_text(numbers)))

@@ -52,10 +52,21 @@ def test_a_file_cut_off_in_its_header_is_told(tmp_path, size):
         open_cifti(path)
 
 
-def test_a_volume_of_nan_is_named(tmp_path, atlas):
+@pytest.mark.parametrize("frames", [[6], [0, 1]])
+def test_volumes_of_nan_are_left_out_and_zero_ones_are_counted(tmp_path, atlas, frames):
     values = coded(gray.make_axis()).astype(float)
-    values[6] = np.nan
-    with pytest.raises(ScanError, match=r"volume 7 of 9 is NaN"):
+    clean = extracted(written(tmp_path, values=values), atlas)
+    values[frames], values[4] = np.nan, 0
+    found = extracted(written(tmp_path, values=values), atlas)
+    lost = np.isin(np.arange(9), [*frames, 4])
+    np.testing.assert_array_equal(found.blank, lost)
+    np.testing.assert_array_equal(found.values[~lost], clean.values[~lost])
+    assert found.n_nonfinite_voxels == 0
+
+
+def test_a_file_that_is_nan_throughout_is_refused(tmp_path, atlas):
+    values = np.full((9, len(gray.make_axis())), np.nan)
+    with pytest.raises(ScanError, match="is NaN or infinite in some volume"):
         extracted(written(tmp_path, values=values), atlas)
 
 

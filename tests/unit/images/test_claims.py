@@ -133,10 +133,11 @@ def test_what_nibabel_reads_is_read_alike(tmp_path, offset, code, values):
 @pytest.mark.parametrize("name", ["bold.nii", "bold.nii.gz"])
 @pytest.mark.parametrize("nifti2", [False, True])
 def test_extensions_and_zeros_behind_the_values_are_no_fault(tmp_path, name, nifti2):
-    plain = image_bytes(nifti2=nifti2)
+    plain = image_bytes(nifti2=nifti2, dtype="<f8")
     begin = 544 if nifti2 else 352
     note = struct.pack("<ii", 1 << 10, 6).ljust(1 << 10, b"x")
-    longer = plain[: begin - 4] + b"\1\0\0\0" + note + plain[begin:] + bytes(4096)
+    longer = plain[: begin - 4] + b"\1\0\0\0" + note + plain[begin:]
+    longer += bytes(-len(longer) % 512)
     longer = edited(longer, *((168, "q") if nifti2 else (108, "f")), begin + len(note))
     np.testing.assert_array_equal(
         consume(written(tmp_path / name, longer)),
@@ -147,6 +148,8 @@ def test_extensions_and_zeros_behind_the_values_are_no_fault(tmp_path, name, nif
 SURPLUS = {
     "twice the volumes": lambda raw: raw + raw[352:],
     "one byte": lambda raw: raw + b"x",
+    "one zero": lambda raw: raw + b"\0",
+    "a volume of zeros": lambda raw: raw + bytes(120),
     "a volume of numbers": lambda raw: raw + raw[-120:],
     "many zeros": lambda raw: raw + bytes(stream.PADDING_BYTES + 1),
 }
@@ -168,6 +171,13 @@ def test_a_copy_that_ends_in_zeros_is_told(tmp_path, name):
     path.write_bytes(whole[: len(whole) // 2] + bytes(1 << 20))
     with pytest.raises(ScanError, match=r"zero: a copy that broke off|holds more than"):
         consume(path)
+
+
+@pytest.mark.parametrize("size", [-1, 0, 7, 1 << 20])
+def test_an_extension_without_room_is_refused(tmp_path, size):
+    content = edited(edited(image_bytes(), 348, "4B", 1, 0, 0, 0), 352, "ii", size, 6)
+    with pytest.raises(ScanError, match=f"extension of {size} bytes; before the values are 0"):
+        consume(written(tmp_path / "bold.nii", content))
 
 
 def test_gigabytes_behind_the_values_cost_neither_time_nor_memory(tmp_path):

@@ -233,19 +233,32 @@ def test_without_a_mask_the_voxels_with_variance_are_taken_and_that_is_said(phan
     np.testing.assert_allclose(derived.values, signals, rtol=1e-12)
 
 
-def test_a_volume_that_is_mostly_not_finite_fails_the_scan(phantom):
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("volumes", [slice(4, 5), slice(0, 2)])
+def test_a_volume_that_is_not_finite_is_left_out_and_no_voxel_is(phantom, value, volumes):
     voxels, labels, _, path = phantom
-    voxels[..., 4] = np.nan
-    with pytest.raises(ScanError, match=r"volume 5 of 7 .* 1888 of 1888 voxels"):
-        run(write(path, voxels), labels)
+    clean = run(write(path, voxels), labels)
+    voxels[..., volumes] = value
+    voxels[0, 0, 0, 6] = np.nan  # and of the others the voxel, as ever
+    found = run(write(path, voxels), labels)
+    lost = np.zeros(7, dtype=bool)
+    lost[volumes] = True
+    np.testing.assert_array_equal(found.blank == 1, lost)
+    assert found.n_nonfinite_voxels <= 1
+    np.testing.assert_allclose(found.values[~lost], clean.values[~lost], rtol=0.1)
+    assert np.isfinite(found.values[lost]).all()
 
 
-def test_the_volume_with_most_values_that_are_not_finite_is_named(phantom):
+def test_zero_volumes_and_slices_are_counted_and_the_empty_surroundings_are_not(phantom):
     voxels, labels, _, path = phantom
-    voxels[:7, ..., 2] = np.nan
-    voxels[1:, ..., 5] = np.nan
-    with pytest.raises(ScanError, match=r"volume 6 of 7 "):
-        run(write(path, voxels), labels)
+    voxels[:2] = 0  # out of view, throughout
+    voxels[..., 3] = 0
+    voxels[:, :, :4, 5] = 0
+    blank = run(write(path, voxels), labels, min_coverage=0).blank
+    in_view = (labels > 0) & (np.arange(len(labels)) >= 2)[:, None, None]
+    expected = np.zeros(7)
+    expected[3], expected[5] = 1, in_view[:, :, :4].sum() / in_view.sum()
+    np.testing.assert_allclose(blank, expected, atol=1e-12)
 
 
 def test_a_block_without_a_voxel_of_the_atlas_is_passed_over(phantom):

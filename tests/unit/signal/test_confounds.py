@@ -39,7 +39,7 @@ def make_scan(folder, stem="test-v21_desc-confounds_timeseries", *, meta=True):
     bold = folder / "sub-1_task-x_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz"
     bold.touch()
     entities = parse_name(bold.name)[0]
-    return scan_of(bold, entities, folder.iterdir(), root=folder)
+    return scan_of(bold, entities, {folder: sorted(folder.iterdir())}, root=folder)
 
 
 def with_sources(scan, **changes):

@@ -27,6 +27,8 @@ Reports: TypeAlias = Literal["with", "none", "only"]
 """With the scans; not at all; of scans that were embedded earlier, and nothing else"""
 CheckInputs: TypeAlias = Literal["time", "content"]
 """What tells that an input is still the same: size and time of change, or its bytes"""
+SplitBy: TypeAlias = Literal["space"]
+"""What there is one group table of"""
 _MB = {"": 1.0, "k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0**2}
 
 
@@ -157,6 +159,10 @@ class GroupOptions(Strict):
             "--tsv", "Group level: also write the table of embeddings as text, beside Parquet."
         ),
     ] = False
+    split_by: Annotated[
+        SplitBy | None,
+        Option("--split-by", "Group level: write one table of each space, instead of one of all."),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,21 +315,25 @@ class RunOptions(InvocationOptions):
         return replace(strategy, fd_threshold_mm=self.fd_threshold_mm or None)
 
 
-def settings_hash(
+def scan_settings(
     *, strategy: "Strategy", signal: SignalOptions, card: "CheckpointCard", space: str
-) -> str:
-    """Identify what determines the numbers of a scan, apart from the voxels of the atlas.
+) -> dict[str, Any]:
+    """Return what determines the numbers of a scan, apart from the voxels of the atlas.
 
     Version, settings, weights with all that their card says, and space. Device, batch size,
     processes and paths do not enter: results do not depend on them.
     """
-    from model.files.write import text_sha256
-
-    settings: dict[str, Any] = {
+    return {
         "version": __version__,
+        "space": space,
         "strategy": asdict(strategy),
         "signal": asdict(signal),
-        "checkpoint": asdict(card),
-        "space": space,
+        "checkpoint": card.identity(),
     }
-    return text_sha256(json.dumps(settings, sort_keys=True, default=str))[:16]
+
+
+def settings_hash(settings: dict[str, Any], *, length: int = 16) -> str:
+    """Identify settings: scans that differ in it must not be mixed."""
+    from model.files.write import text_sha256
+
+    return text_sha256(json.dumps(settings, sort_keys=True))[:length]

@@ -19,7 +19,7 @@ from bids_app.inputs.discovery import find_scans
 from bids_app.inputs.locate import locate_derivative
 from bids_app.inputs.study_space import decide_space
 from bids_app.invocation import report_scans, run_scans
-from bids_app.options import settings_hash
+from bids_app.options import scan_settings, settings_hash
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.derivatives import ScanResult, scan_files
 from bids_app.outputs.paths import spaces_in
@@ -161,7 +161,9 @@ class Pipeline:
     def settings(self, space: str) -> str:
         """Identify what determines the numbers of a scan in a space, apart from the atlas."""
         return settings_hash(
-            strategy=self.strategy, signal=self.signal, card=self.embedder.card, space=space
+            scan_settings(
+                strategy=self.strategy, signal=self.signal, card=self.embedder.card, space=space
+            )
         )
 
     def configuration(self, atlas: VolumeAtlas | GrayordinateAtlas) -> str:

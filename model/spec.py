@@ -12,7 +12,7 @@ from model.errors import CheckpointError, ConfigError
 from model.files.read import faults_as, read_json
 from model.files.settings import Limits, Positive, Strict, from_dict
 from model.files.shared_options import Normalization as Normalization
-from model.files.write import file_sha256
+from model.files.write import file_sha256, text_sha256
 
 ReadoutPart = Literal["mean", "cls", "networks"]
 
@@ -127,6 +127,16 @@ class CheckpointCard(Strict):
                 f"input gives {given[0]} patches of {given[1]} samples, encoder takes "
                 f"{taken[0]} of {taken[1]}."
             )
+
+    def identity(self) -> dict[str, str]:
+        """Return what tells the checkpoint from others; the last is a hash of all of the card."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return {
+            "name": self.name,
+            "version": self.version,
+            "weights": self.weights_sha256,
+            "card": text_sha256(text)[:16],
+        }
 
     def input_with(self, normalization: str | None) -> InputSpec:
         """Return the input contract with another normalization; None: as trained.

@@ -225,9 +225,11 @@ def _export_group(arguments: Mapping[str, Any]) -> int:
     from bids_app.group.export import export_group
 
     options = build(GroupOptions, arguments)
-    for path in export_group(arguments["output_dir"], tsv=options.tsv):
+    output_dir = arguments["output_dir"]
+    export = export_group(output_dir, tsv=options.tsv, split_by=options.split_by)
+    for path in export.paths:
         click.echo(path)
-    return 0
+    return 1 if export.n_damaged else 0
 
 
 def discovery_lines(discovery: Discovery) -> str:

@@ -2,42 +2,60 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
 
-from bids_app.errors import InputError, NothingSelectedError, OptionsError
-from bids_app.files import replacing, write_all
+from bids_app.errors import AppError, InputError, NothingSelectedError, OptionsError
+from bids_app.files import replacing, write_bytes
 from bids_app.group.cohort import Cohort
-from bids_app.group.table import (
-    damaged_embedding,
-    embedding_path,
-    read_scan_embedding,
-    write_embedding_table,
-    write_status_table,
-    write_tsv,
+from bids_app.group.differences import differences
+from bids_app.group.table import write_embedding_table, write_status_table, write_tsv
+from bids_app.outputs.group import (
+    GROUP_STATUS,
+    describe_scan_table,
+    describe_status_table,
+    table_name,
 )
-from bids_app.outputs.group import GROUP_STATUS, describe_scan_table, describe_status_table
 from bids_app.outputs.paths import find_statuses
-from model.cohort.names import GROUP_SCANS, STATUSES
+from model.cohort.names import SCAN, STATUSES
+from model.errors import some
+from model.files.write import Digest, file_sha256, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from bids_app.outputs.group import CohortScan
-    from model.series import FloatArray
+    from bids_app.group.cohort import Alike, Kind
+    from bids_app.options import SplitBy
 
 log = logging.getLogger(__name__)
 
 _LISTED = 10
-"""Problems that are written out; the others are counted."""
+"""Problems that are written out; the others are counted, and all stand in the table."""
 
 
-def export_group(output_dir: Path, *, tsv: bool = False, into: Path | None = None) -> list[Path]:
+class Export(NamedTuple):
+    """What a call of the group level wrote, and for how many scans it could not."""
+
+    paths: list[Path]
+    """Table of embeddings first, of each space if they were split"""
+    n_damaged: int
+    """Scans that are left out since their files cannot be believed"""
+
+
+def export_group(
+    output_dir: Path,
+    *,
+    tsv: bool = False,
+    split_by: SplitBy | None = None,
+    into: Path | None = None,
+) -> Export:
     """Write the cohort's scan embeddings and the status of every scan.
 
-    Memory does not grow with the number of scans.
+    A scan stands in the table of embeddings if its files are what its status says; others have
+    status ``damaged`` and a reason. Memory does not grow with the number of scans.
 
     Parameters
     ----------
@@ -45,21 +63,26 @@ def export_group(output_dir: Path, *, tsv: bool = False, into: Path | None = Non
         Folder that participant level wrote; images are not needed any more.
     tsv
         Also write the embeddings as text. A text table that is there is kept up to date.
+    split_by
+        Write one table for each space instead of one.
     into
         Folder for what is written, if not the output folder.
 
     Returns
     -------
-    ``group_desc-scan_embedding.{parquet,json}`` and ``.tsv``, ``group_status.{tsv,json}``.
+    ``group_desc-scan_embedding.{parquet,json}`` and ``.tsv``, or ``group_space-X_…`` of each
+    space; ``group_status.{tsv,json}``, which are written before anything below is raised.
 
     Raises
     ------
     InputError
-        The folder holds no participant outputs, or damaged ones, which are named.
+        The folder holds no participant outputs.
     OptionsError
-        Scans were made with different settings, atlas or checkpoint; names examples of each.
+        Scans were made with different settings, atlas or checkpoint; says which differ.
     NothingSelectedError
         No scan was embedded.
+    AppError
+        No scan is left, since files cannot be believed.
     """
     if not output_dir.is_dir() or next(find_statuses(output_dir), None) is None:
         raise InputError(
@@ -67,75 +90,101 @@ def export_group(output_dir: Path, *, tsv: bool = False, into: Path | None = Non
             hint="Run the participant level first, with the same output folder.",
         )
     target = into or output_dir
-    table, status = target / f"{GROUP_SCANS}.parquet", target / f"{GROUP_STATUS}.tsv"
-    # All tables first under temporary names: a damaged scan leaves the last export as it is.
-    with ExitStack() as files:
-        cohort = files.enter_context(Cohort.read(output_dir, scratch=target))
-        _refuse(cohort.problems, output_dir)
-        _refuse_mixtures(cohort)
-        new_status = files.enter_context(replacing(status))
-        write_status_table(cohort.records(), cohort.columns, new_status)
-        if cohort.n_embedded:
-            new_table = files.enter_context(replacing(table))
-            write_embedding_table(_embeddings(output_dir, cohort), cohort.columns, new_table)
-    descriptions = {status.with_suffix(".json"): describe_status_table()}
-    if cohort.example is None:
-        write_all(descriptions)
-        raise NothingSelectedError(
-            f"{output_dir}: none of {cohort.n_scans} scans was embedded.",
-            hint=f"{status} gives the reason for each.",
-        )
-    with damaged_embedding():
-        sidecar = embedding_path(output_dir / cohort.example).with_suffix(".json")
-        described = describe_scan_table(sidecar, n_scans=cohort.n_embedded)
-    log.info("%d scans, %d of them embedded", cohort.n_scans, cohort.n_embedded)
-    text = table.with_suffix(".tsv")
-    texts = [text] if tsv or text.exists() else []
-    for path in texts:
-        with replacing(path) as new_text:
-            write_tsv(table, new_text)
-    descriptions |= {table.with_suffix(".json"): described}
-    return [table, *texts, status, *write_all(descriptions)]
+    with Cohort.read(output_dir, scratch=target) as cohort:
+        status = target / f"{GROUP_STATUS}.tsv"
+        with replacing(status) as new:
+            write_status_table(cohort.scans(), cohort.columns, new)
+        write_bytes(status.with_suffix(".json"), describe_status_table())
+        damaged = cohort.damaged()
+        _tell(damaged, cohort, status)
+        tables = _tables(cohort, split_by)
+        _refuse_nothing(cohort, damaged, status)
+        _tell_old(target, tables)
+        paths = [
+            path
+            for name, kind in tables.items()
+            for path in _write(
+                target / f"{name}.parquet", cohort, kind, tsv=tsv, n_damaged=len(damaged)
+            )
+        ]
+    return Export([*paths, status, status.with_suffix(".json")], len(damaged))
 
 
-def _embeddings(output_dir: Path, cohort: Cohort) -> Iterator[tuple[CohortScan, FloatArray]]:
-    """Yield embedded scans with their rows; all that are damaged are named at the end."""
-    problems: list[str] = []
-    size = 0
-    for scan in cohort.records():
-        if not scan.embedded:
-            continue
-        try:
-            row = read_scan_embedding(output_dir / scan.path, size=size)
-        except InputError as err:
-            problems.append(err.message)
-            continue
-        size = row.size
-        yield scan, row
-    _refuse(problems, output_dir)
+def _tables(cohort: Cohort, split_by: SplitBy | None) -> dict[str, Kind]:
+    """Name the tables, each with the kind of its scans; refuse those that would hold several."""
+    kinds: dict[str, list[Kind]] = {}
+    for kind in cohort.kinds:
+        space = kind.space or None if split_by == "space" else None
+        kinds.setdefault(table_name(space), []).append(kind)
+    for mixed in kinds.values():
+        if len(mixed) > 1:
+            raise _mixture([(kind, cohort.kinds[kind]) for kind in mixed])
+    return {name: kind for name, (kind,) in kinds.items()}
 
 
-def _refuse(problems: Sequence[str], output_dir: Path) -> None:
-    """Stop if files are damaged: a scan must not be missing from a table without a word."""
-    if problems:
-        more = len(problems) - _LISTED
-        listing = "\n  ".join([*problems[:_LISTED], *([f"and {more} more"] if more > 0 else [])])
-        raise InputError(
-            f"{output_dir}: {len(problems)} scan(s) cannot be exported:\n  {listing}",
-            hint="Delete these files and run the participant level again; it redoes only what "
-            "is missing.",
-        )
+def _mixture(kinds: list[tuple[Kind, Alike]]) -> OptionsError:
+    n_scans = sum(alike.n_scans for _, alike in kinds)
+    told = differences([(alike.said, alike.n_scans) for _, alike in kinds])
+    # Of sidecars that someone made by hand there may be nothing to tell but this.
+    told = told or [f"settings {kind.settings}: {alike.n_scans} scan(s)" for kind, alike in kinds]
+    per_space = Counter(kind.space for kind, _ in kinds)
+    split = (
+        "To have one table of each space: --split-by space. "
+        if max(per_space.values()) == 1
+        else ""
+    )
+    return OptionsError(
+        f"{n_scans} scans cannot stand in one table, since they were made in "
+        f"{len(kinds)} different ways:\n  " + "\n  ".join(told),
+        hint=f"{split}To make all alike, run the participant level once more with one set of "
+        "options; it redoes only what differs. Scans that are not wanted can be deleted.",
+    )
 
 
-def _refuse_mixtures(cohort: Cohort) -> None:
-    if len(cohort.settings) > 1:
-        listing = "; ".join(
-            f"{key}: {n} scan(s), such as {', '.join(cohort.examples[key])}"
-            for key, n in sorted(cohort.settings.items())
-        )
-        raise OptionsError(
-            "scans of different settings, versions, weights or spaces cannot share a table: "
-            f"{listing}.",
-            hint="Run the participant level once more with one set of options, --space among "
-            "them; it redoes only what differs. Delete scans that are not wanted.",
-        )
+def _tell(damaged: list[str], cohort: Cohort, status: Path) -> None:
+    if damaged:
+        log.warning(
+            "%d of %d scans are left out, since status or outputs are not as they were written; "
+            "the participant level redoes them. %s names all:\n  %s",
+            len(damaged), cohort.n_scans, status.name,
+            some(damaged, most=_LISTED, separator="\n  "),
+        )  # fmt: skip
+
+
+def _tell_old(target: Path, tables: Iterable[str]) -> None:
+    """Say of tables of earlier calls that they stay what they are."""
+    there = {path.stem for path in target.glob(f"group_*{SCAN}.parquet")}
+    for name in sorted(there - {*tables}):
+        log.warning("%s is of an earlier call, and not brought up to date by this one.", name)
+
+
+def _refuse_nothing(cohort: Cohort, damaged: list[str], status: Path) -> None:
+    if cohort.kinds:
+        return
+    told = f"{cohort.output_dir}: none of {cohort.n_scans} scans "
+    hint = f"{status} gives the reason for each."
+    if damaged:
+        raise AppError(f"{told}can stand in a table, {len(damaged)} are damaged.", hint=hint)
+    raise NothingSelectedError(f"{told}was embedded.", hint=hint)
+
+
+def _write(table: Path, cohort: Cohort, kind: Kind, *, tsv: bool, n_damaged: int) -> list[Path]:
+    """Write the table of one kind of scans, as text too if there is one, and its sidecar."""
+    alike, text, sidecar = (
+        cohort.kinds[kind],
+        table.with_suffix(".tsv"),
+        table.with_suffix(".json"),
+    )
+    with replacing(table) as new:
+        write_embedding_table(cohort.embeddings(kind), alike.columns, new)
+    written = [table]
+    if tsv or text.exists():
+        with replacing(text) as new:
+            write_tsv(table, new)
+        written.append(text)
+    tables = {path.name: Digest(stamp(path).size, file_sha256(path)) for path in written}
+    described = describe_scan_table(
+        json.loads(alike.model), n_scans=alike.n_scans, n_damaged=n_damaged, tables=tables
+    )
+    log.info("%s: %d scans", table.name, alike.n_scans)
+    return [*written, write_bytes(sidecar, described)]

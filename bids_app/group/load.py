@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from bids_app.errors import InputError
+from bids_app.errors import InputError, NothingSelectedError
 from bids_app.group.export import export_group
-from bids_app.outputs.group import GROUP_STATUS
+from bids_app.outputs.group import GROUP_STATUS, table_name
 from bids_app.outputs.paths import find_statuses
-from model.cohort.names import GROUP_SCANS, PARTS, embedding_columns, expanded
-from model.files.read import FileError, faults_as, read_cells, read_json
-from model.files.write import stamp
+from model.cohort.names import PARTS, embedding_columns, expanded
+from model.files.read import FileError, faults_as, faults_of, read_cells, read_json, reading
+from model.files.write import file_sha256, stamp
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
-
-_TABLE = f"{GROUP_SCANS}.parquet"
 
 
 class Embeddings(NamedTuple):
@@ -33,7 +31,10 @@ class Embeddings(NamedTuple):
 
 
 def load_embeddings(
-    output_dir: str | os.PathLike[str], *, parts: Sequence[str] | None = None
+    output_dir: str | os.PathLike[str],
+    *,
+    parts: Sequence[str] | None = None,
+    space: str | None = None,
 ) -> Embeddings:
     """Load the scan vectors of an output folder, with identifiers and quality numbers.
 
@@ -46,6 +47,8 @@ def load_embeddings(
     parts
         Of the embedding, in order: ``mean``, ``cls``, ``networks``, or single networks. None:
         the default scan vector of the checkpoint.
+    space
+        Only scans in this space, of a folder that holds several.
 
     Returns
     -------
@@ -55,13 +58,17 @@ def load_embeddings(
     Raises
     ------
     InputError
-        The folder holds no outputs, or damaged ones, which are named.
+        The folder holds no outputs, or nothing but a table that is damaged or was edited.
     OptionsError
         Scans were made with different settings or weights: they must not be mixed.
     NothingSelectedError
-        No scan was embedded.
+        No scan was embedded, or none in this space.
     ValueError
         There is no such part.
+
+    Notes
+    -----
+    Scans whose files are not what their status says are left out, with a warning in the log.
 
     Examples
     --------
@@ -73,35 +80,73 @@ def load_embeddings(
         )
         cross_val_score(model, X, y, groups=table["participant_id"], cv=GroupKFold())
     """
-    folder = Path(output_dir)
-    if _is_current(folder):
-        return _split(folder / _TABLE, parts)
-    with TemporaryDirectory(prefix="semantoks-") as scratch:
-        path, *_ = export_group(folder, into=Path(scratch))
-        return _split(path, parts)
+    folder, name = Path(output_dir), f"{table_name(space)}.parquet"
+    with faults_as(InputError):
+        if _is_current(folder / name):
+            return _split(folder / name, parts)
+        with TemporaryDirectory(prefix="semantoks-") as scratch:
+            export = export_group(folder, into=Path(scratch), split_by="space" if space else None)
+            if not Path(scratch, name).exists():
+                made = [path.stem for path in export.paths if path.suffix == ".parquet"]
+                raise NothingSelectedError(
+                    f"{folder}: no scan in space {space}.", hint=f"There are {', '.join(made)}."
+                )
+            return _split(Path(scratch, name), parts)
 
 
-def _is_current(folder: Path) -> bool:
-    """Tell whether the group table is of all scans and no scan ended after it."""
-    try:
-        written_ns = stamp(folder / _TABLE).mtime_ns
-        ended_ns = [stamp(path).mtime_ns for path in find_statuses(folder)]
-        n_scans = len(read_cells(folder / f"{GROUP_STATUS}.tsv").rows) if ended_ns else 0
-    except FileError:
+def _is_current(table: Path) -> bool:
+    """Tell whether a group table is as it was written, of all scans, and none ended after it.
+
+    Raises
+    ------
+    FileError
+        The table is not as it was written, and there are no scans to make it of anew.
+    """
+    if not table.exists():
         return False
+    statuses = [*find_statuses(table.parent)]
+    try:
+        _check(table)
+        written_ns, ended_ns = stamp(table).mtime_ns, [*map(_changed_ns, statuses)]
+        n_scans = len(read_cells(table.with_name(f"{GROUP_STATUS}.tsv")).rows) if statuses else 0
+    except FileError:
+        if statuses:
+            return False
+        raise
     return len(ended_ns) == n_scans and all(ended < written_ns for ended in ended_ns)
+
+
+def _changed_ns(path: Path) -> int:
+    """Return when a file came to be what and where it is, which no copying sets back."""
+    with faults_of(path):
+        return path.stat().st_ctime_ns
+
+
+def _sidecar(table: Path) -> dict[str, Any]:
+    needs = {"EmbeddingDimension": int, "ScanVector": list, "Tables": dict}
+    return read_json(table.with_suffix(".json"), needs=needs)
+
+
+def _check(table: Path) -> None:
+    """Refuse a table that is not the one of which its sidecar has size and hash."""
+    said = _sidecar(table)["Tables"].get(table.name)
+    if said != {"Size": stamp(table).size, "SHA256": file_sha256(table)}:
+        raise FileError(
+            table,
+            "is not the table that its sidecar describes",
+            hint="Write it anew with the group level.",
+        )
 
 
 def _split(path: Path, parts: Sequence[str] | None) -> Embeddings:
     """Divide a group table into embedding and the rest."""
-    needs = {"EmbeddingDimension": int, "ScanVector": list}
-    with faults_as(InputError):
-        meta = read_json(path.with_suffix(".json"), needs=needs)
+    meta = _sidecar(path)
     dim, default = meta["EmbeddingDimension"], meta["ScanVector"]
     wanted = expanded(default if parts is None else parts)
     if unknown := [part for part in wanted if part not in PARTS]:
         raise ValueError(f"{unknown[0]!r}: expected parts among networks, {', '.join(PARTS)}.")
-    whole = pd.read_parquet(path)
+    with reading(path, "not a readable table"):
+        whole = pd.read_parquet(path)
     return Embeddings(
         X=whole[embedding_columns(dim, wanted)],
         table=whole[whole.columns.difference(embedding_columns(dim), sort=False)],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bids_app.errors import InputError
 from bids_app.files import DIGITS, write_rows_of
 from bids_app.outputs.group import CONFIGURATION, FIRST, status_row
-from model.cohort.names import PARTS, SCAN, STATUS, beside, embedding_columns
-from model.files.read import FileError, faults_as, read_json, reading
+from model.cohort.names import PARTS, embedding_columns
 from model.files.write import write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from bids_app.outputs.group import CohortScan
@@ -28,6 +24,8 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 4096
 """Rows of a Parquet row group: 46 MB at 2,816 columns."""
+_WIDEST = 2**53
+"""Beyond it a whole number is kept as one with digits after the point."""
 
 
 @dataclass(kw_only=True)
@@ -39,11 +37,12 @@ class Columns:
 
     def note(self, scan: CohortScan) -> None:
         """Take in the columns of one scan."""
-        row = status_row(scan.record)
+        row = status_row(scan)
         for name, value in row.items():
             self.kinds.setdefault(name, set())
             if value is not None:
-                self.kinds[name].add(type(value))
+                is_wide = isinstance(value, int) and abs(value) > _WIDEST
+                self.kinds[name].add(float if is_wide else type(value))
         if scan.embedded:
             self.of_embedded |= row.keys()
 
@@ -74,7 +73,7 @@ def write_status_table(scans: Iterable[CohortScan], columns: Columns, path: Path
     """Write one row per scan of any status, tab-separated."""
     names = columns.names()
     with path.open("w", encoding="utf-8", newline="") as file:
-        rows = (status_row(scan.record) for scan in scans)
+        rows = map(status_row, scans)
         cells = ([row.get(name) for name in names] for row in rows)
         write_rows(file, chain([names], cells), digits=DIGITS)
 
@@ -106,7 +105,7 @@ def write_embedding_table(
 
 def _row_group(scans: list[CohortScan], values: FloatArray, schema: pa.Schema) -> pa.Table:
     n_keys = len(schema) - values.shape[1]
-    records = [status_row(e.record) | {CONFIGURATION: e.record.configuration} for e in scans]
+    records = [status_row(e) | {CONFIGURATION: e.record.configuration} for e in scans]
     arrays = [
         pa.array([_as_kind(record.get(key.name), key.type) for record in records], key.type)
         for key in list(schema)[:n_keys]
@@ -116,7 +115,11 @@ def _row_group(scans: list[CohortScan], values: FloatArray, schema: pa.Schema) -
 
 
 def _as_kind(value: Any, kind: pa.DataType) -> Any:
-    return str(value) if value is not None and pa.types.is_string(kind) else value
+    if value is None:
+        return None
+    if pa.types.is_string(kind):
+        return str(value)
+    return float(value) if pa.types.is_floating(kind) else value
 
 
 def _opened(table: Path) -> Any:
@@ -130,49 +133,3 @@ def write_tsv(table: Path, path: Path) -> None:
         write_rows(out, [file.schema_arrow.names])
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE // 4):
             write_rows_of(batch.to_pandas(), out)
-
-
-def embedding_path(status: Path) -> Path:
-    """Name the scan embedding that a status file of an embedded scan promises."""
-    return beside(status, STATUS, f"{SCAN}.tsv")
-
-
-def damaged_embedding() -> AbstractContextManager[None]:
-    """Say that a scan's embedding cannot be used, and what to do."""
-    return faults_as(
-        InputError,
-        what="the embedding of this scan is damaged",
-        hint="Delete it and run the participant level again; it redoes only this scan.",
-    )
-
-
-def read_scan_embedding(status: Path, *, size: int) -> FloatArray:
-    """Read the one row (C,) of a scan's scan embedding, and check that it is whole.
-
-    Parameters
-    ----------
-    size
-        Columns that the other scans have; 0: this is the first.
-
-    Raises
-    ------
-    InputError
-        Table or sidecar is damaged.
-    """
-    path = embedding_path(status)
-    with damaged_embedding():
-        meta = read_json(path.with_suffix(".json"), needs={"EmbeddingDimension": int})
-        dim = meta["EmbeddingDimension"]
-        expected = size or dim * len(PARTS)
-        with reading(path):
-            header, row, *rest = path.read_bytes().split(b"\n")
-            values = np.array(row.replace(b"n/a", b"nan").split(b"\t")).astype(np.float32)
-        if header != _header(dim) or rest != [b""] or values.size != expected:
-            found = f"found {len(rest)} of {values.size}"
-            raise FileError(path, f"expected 1 row of {expected} columns, {found}")
-    return values
-
-
-@cache
-def _header(dim: int) -> bytes:
-    return "\t".join(embedding_columns(dim)).encode()

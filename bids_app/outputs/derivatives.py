@@ -14,6 +14,7 @@ from bids_app import __version__
 from bids_app.atlas.volumes import ATLAS_LABEL
 from bids_app.files import json_bytes, table_bytes
 from bids_app.images.parcels import NOT_IN_ATLAS
+from bids_app.options import scan_settings
 from bids_app.outputs.embedding import embedding_files
 from bids_app.outputs.paths import output_path
 from bids_app.quality import checks as qc
@@ -66,6 +67,16 @@ class ScanResult:
     def window_s(self) -> float:
         """Length of a window in seconds."""
         return self.card.input.window_s
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What determines the numbers, in full."""
+        return scan_settings(
+            strategy=self.strategy,
+            signal=self.signal,
+            card=self.card,
+            space=self.image.atlas.space,
+        )
 
     @property
     def n_interpolated(self) -> int:
@@ -138,7 +149,7 @@ def scan_files(result: ScanResult, output_dir: Path) -> dict[Path, bytes]:
         ),
         f"{names.COVERAGE}.tsv": table_bytes(coverage_table(result)),
         f"{names.COVERAGE}.json": json_bytes(common | _coverage_metadata(result)),
-        **embedding_files(result, common),
+        **embedding_files(result, common, settings=result.settings),
         f"{names.OUTLIERS}.tsv": table_bytes(outliers_table(result)),
         f"{names.OUTLIERS}.json": json_bytes(common | _outliers_metadata(result)),
     }

@@ -35,8 +35,15 @@ class Embedded(Protocol):
         """Length of a window in seconds."""
 
 
-def embedding_files(result: Embedded, common: dict[str, Any]) -> dict[str, bytes]:
+def embedding_files(
+    result: Embedded, common: dict[str, Any], *, settings: dict[str, Any]
+) -> dict[str, bytes]:
     """Render scan, windows and tokens, each with its sidecar.
+
+    Parameters
+    ----------
+    settings
+        Of which the configuration is a hash; beside the scan's row they stand in full.
 
     Returns
     -------
@@ -45,7 +52,7 @@ def embedding_files(result: Embedded, common: dict[str, Any]) -> dict[str, bytes
     embedding = result.embedding
     return {
         f"{names.SCAN}.tsv": table_bytes(scan_table(embedding)),
-        f"{names.SCAN}.json": json_bytes(common | _scan_metadata(result)),
+        f"{names.SCAN}.json": json_bytes(common | {"Settings": settings} | _scan_metadata(result)),
         f"{names.WINDOWS}.tsv": table_bytes(windows_table(embedding, result.window_s)),
         f"{names.WINDOWS}.json": json_bytes(common | _windows_metadata(result)),
         f"{names.TOKENS}.npy": tokens_npy(embedding),

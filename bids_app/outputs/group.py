@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bids_app.files import json_bytes
 from model.cohort import names
-from model.files.read import read_json
+from model.files.read import FileError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from model.cohort.record import ScanRecord
+    from model.files.write import Digest
 
+DAMAGED = "damaged"
+"""Status, in the table of all scans, of those whose files cannot be believed."""
 GROUP_STATUS = "group_status"
 """Name of the table of all scans, whatever their status, without suffix."""
 CONFIGURATION = "configuration_hash"
@@ -25,25 +29,53 @@ _SHARED = ("Model", "EmbeddingDimension", "Parts", "ScanVector", "Atlas", "Softw
 
 
 class CohortScan(NamedTuple):
-    """One scan: its status file, relative to the outputs, and what it says."""
+    """One scan: what its status says, and why it is nevertheless in no table."""
 
-    path: str
     record: ScanRecord
+    problem: str = ""
+    """Why its status or embedding cannot be believed; empty: they can."""
 
     @property
     def embedded(self) -> bool:
         """True if the scan has an embedding."""
-        return self.record.status == "embedded"
+        return self.record.status == "embedded" and not self.problem
 
 
-def status_row(record: ScanRecord) -> dict[str, Any]:
+def table_name(space: str | None) -> str:
+    """Name the table of all embedded scans, or of those in one space, without suffix."""
+    return names.GROUP_SCANS if space is None else f"group_space-{space}_{names.SCAN}"
+
+
+def status_row(scan: CohortScan) -> dict[str, Any]:
     """Flatten a status to one row of the group tables; None where there is nothing to say."""
+    record, problem = scan
     row: dict[str, Any] = {**names.identifiers(record.entities)}
-    row |= {"status": record.status, "reason": record.reason or None}
-    for key, value in record.qc.items():
+    row["status"] = DAMAGED if problem else record.status
+    row["reason"] = problem or record.reason or None
+    # Numbers of files that are not there any more would be taken for those of the files that are.
+    for key, value in {} if problem else record.qc.items():
         text = ",".join(value) if isinstance(value, list | dict) else value
         row[key] = None if text == "" else text
-    return row | {"source": record.source}
+    return row | {"source": record.source or None}
+
+
+def refuse_other_columns(path: Path, record: ScanRecord) -> None:
+    """Refuse quality numbers that would stand in columns of something else.
+
+    Raises
+    ------
+    FileError
+        Names one.
+    """
+    taken = {*names.identifiers(record.entities), *FIRST, CONFIGURATION, "source"}
+    for key in record.qc:
+        if key in taken or names.EMBEDDING_COLUMN.fullmatch(key):
+            raise FileError(path, "is the name of another column", place=f"key QC, {key:.60}")
+
+
+def shared(sidecar: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the sidecars of all scans of a table say alike."""
+    return {key: sidecar.get(key) for key in _SHARED}
 
 
 def describe_status_table() -> bytes:
@@ -51,26 +83,28 @@ def describe_status_table() -> bytes:
     return json_bytes(_COLUMNS)
 
 
-def describe_scan_table(sidecar: Path, *, n_scans: int) -> bytes:
-    """Return the sidecar of the table of embeddings.
+def describe_scan_table(
+    alike: Mapping[str, Any], *, n_scans: int, n_damaged: int, tables: Mapping[str, Digest]
+) -> bytes:
+    """Return the sidecar of a table of embeddings.
 
     Parameters
     ----------
-    sidecar
-        Of the scan embedding of one of its scans: model and parts are the same for all.
-
-    Raises
-    ------
-    FileError
-        It is absent or damaged.
+    alike
+        `shared` of any of its scans.
+    n_damaged
+        Scans of the output folder that are left out since their files cannot be believed.
+    tables
+        Size and hash of the table by name, once for each of its forms.
     """
-    content = read_json(sidecar, needs=dict.fromkeys(_SHARED, object))
     return json_bytes(
         {
             "Description": "One row per embedded run: identifiers, quality numbers, then the scan "
             "embedding (columns as in the runs' own tables). n/a: no signal in that network.",
             "NumberOfRuns": n_scans,
-            **{key: content[key] for key in _SHARED},
+            "NumberOfDamagedRuns": n_damaged,
+            "Tables": {name: {"Size": d.size, "SHA256": d.sha256} for name, d in tables.items()},
+            **alike,
             **_COLUMNS,
         }
     )
@@ -82,6 +116,7 @@ _COLUMNS = {
             "embedded": "all outputs are there",
             "excluded": "deliberately left out, see reason",
             "failed": "could not be processed, see reason",
+            DAMAGED: "status or outputs are not as they were written, see reason",
         }
     },
     "n_volumes": {"Description": "Volumes of the BOLD image."},

@@ -44,10 +44,7 @@ def new_log_folder(output_dir: Path, *, kind: str = "") -> Path:
 
 def output_folder(output_dir: Path, scan: Entities) -> Path:
     """Return the ``func`` folder of a scan's outputs."""
-    folder = output_dir / f"sub-{scan.sub}"
-    if scan.ses is not None:
-        folder = folder / f"ses-{scan.ses}"
-    return folder / "func"
+    return output_dir / names.folder_of(scan.present())
 
 
 def output_path(output_dir: Path, scan: Entities, ending: str) -> Path:

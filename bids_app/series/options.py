@@ -1,18 +1,15 @@
 """Settings that change the numbers of series that others made, apart from the checkpoint."""
 
 # Without `from __future__ import annotations`: the command line is made of them at every start.
-import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from bids_app import __version__
+from bids_app.options import settings_hash
 from model.files.settings import Option, Strict
 from model.files.shared_options import NormalizationOption, RepetitionTime
-from model.files.write import text_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from model.spec import CheckpointCard
 
 Order = Literal["schaefer400x7", "schaefer400x7+tian50", "tian-first-450", "semantoks457"]
@@ -38,16 +35,15 @@ class SeriesOptions(Strict):
     normalization: NormalizationOption = None
     """None: as the checkpoint was trained."""
 
-    def configuration(self, card: "CheckpointCard") -> str:
-        """Return ``SETTINGS-READING``: scans with the same first part may share a table."""
-        shared = {
+    def shared(self, card: "CheckpointCard") -> dict[str, Any]:
+        """Return what the scans of a table must have in common."""
+        return {
             "version": __version__,
             "input": "parcel series",
-            "checkpoint": asdict(card),
-            "normalization": card.input_with(self.normalization).normalization,
+            "checkpoint": card.identity(),
+            "signal": {"normalization": card.input_with(self.normalization).normalization},
         }
-        return f"{_digest(shared, 16)}-{_digest(asdict(self), 8)}"
 
-
-def _digest(settings: "Mapping[str, object]", length: int) -> str:
-    return text_sha256(json.dumps(settings, sort_keys=True))[:length]
+    def configuration(self, card: "CheckpointCard") -> str:
+        """Return ``SETTINGS-READING``: scans with the same first part may share a table."""
+        return f"{settings_hash(self.shared(card))}-{settings_hash(asdict(self), length=8)}"

@@ -38,6 +38,8 @@ class SeriesResult:
     model_series: ParcelSeries
     embedding: ScanEmbedding
     card: CheckpointCard
+    settings: dict[str, Any]
+    """What must be the same for all scans of a table"""
     configuration: str
 
     @property
@@ -84,7 +86,7 @@ def series_files(result: SeriesResult, output_dir: Path) -> dict[Path, bytes]:
         f"{names.MODEL}.json": json_bytes(common | described),
         f"{names.COVERAGE}.tsv": table_bytes(parcel_table(_reasons(result))),
         f"{names.COVERAGE}.json": json_bytes(common | parcel_metadata()),
-        **embedding_files(result, common),
+        **embedding_files(result, common, settings=result.settings),
     }
     return {
         output_path(output_dir, result.scan.entities, ending): content

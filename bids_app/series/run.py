@@ -61,6 +61,7 @@ def embed_foreign(scan: Scan, options: SeriesOptions, embedder: Embedder) -> Ser
         model_series=embedded.series,
         embedding=embedded.embedding,
         card=embedder.card,
+        settings=options.shared(embedder.card),
         configuration=options.configuration(embedder.card),
     )
 

@@ -79,6 +79,18 @@ def identifiers(entities: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def folder_of(entities: Mapping[str, str]) -> str:
+    """Say where the files of a scan lie below an output folder.
+
+    Examples
+    --------
+    >>> folder_of({"sub": "01", "ses": "a", "task": "rest"})
+    'sub-01/ses-a/func'
+    """
+    levels = [f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities]
+    return "/".join([*levels, "func"])
+
+
 def scan_name(columns: Mapping[str, str | None]) -> str:
     """Name a scan by its identifying columns, as its files are.
 

@@ -1,11 +1,13 @@
 """What the app wrote for each scan, as arrays: embeddings and the series the encoder saw.
 
-Reads only what docs/outputs.md promises; for evaluation, which needs no images.
+Reads only what docs/outputs.md promises, and only files that are what the scan's status says;
+for the group level and for evaluation, which need no images.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,15 +16,26 @@ import numpy.typing as npt
 from model.cohort import names
 from model.cohort.record import ScanRecord, read_record
 from model.errors import SemantoksError
-from model.files.read import FileError, faults_as, faults_of, read_cells, read_json
-from model.networks import parcel_names
+from model.files.read import FileError, faults_as, faults_of, read_cells, read_json, reading
+from model.files.write import Digest
+from model.networks import NETWORKS, parcel_names
 from model.series import ParcelSeries
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from model.series import BoolArray, FloatArray
+
+
+_EMBEDDING = {
+    "Model": dict,
+    "EmbeddingDimension": int,
+    "ScanVector": list,
+    "MissingNetworks": list,
+}
+"""Needed in the sidecar of a scan embedding, and of which kind."""
 
 
 class OutputsError(SemantoksError):
@@ -50,19 +63,132 @@ class EmbeddedScan:
         """Return the path of one of its files, such as ``desc-model_timeseries.tsv``."""
         return self.status_path.with_name(f"{self.name}_{ending}")
 
+    def content(self, ending: str) -> bytes:
+        """Read one of its files, which is still what was written with the status.
+
+        Raises
+        ------
+        FileError
+            It is gone, or was edited, cut short or replaced.
+        """
+        path = self.file(ending)
+        written = self.record.outputs.get(path.name)
+        if written is None:
+            raise FileError(path, "the status of its scan does not list it")
+        with reading(path):
+            n_bytes = path.stat().st_size
+            content = path.read_bytes() if n_bytes == written.size else b""
+        if Digest.of(content) != written:
+            found = (
+                f"{n_bytes} bytes, not {written.size}" if n_bytes != written.size else "changed"
+            )
+            raise FileError(path, f"not the file that its scan's status describes ({found})")
+        return content
+
+    def verified(self, ending: str) -> Path:
+        """Return the path of one of its files if that is still what was written with the status.
+
+        Raises
+        ------
+        FileError
+            As `content`.
+        """
+        self.content(ending)
+        return self.file(ending)
+
     def metadata(self, ending: str, **needs: type) -> dict[str, Any]:
         """Read one of its JSON files; the needed keys are there, and of their kinds."""
         with _damaged():
-            return read_json(self.file(ending), needs=needs)
+            return self._metadata(ending, needs)
+
+    def embedding(self) -> tuple[FloatArray, dict[str, Any]]:
+        """Read the embedding of the whole scan, and check that it can be one.
+
+        Returns
+        -------
+        (C,) float32 in the order of `names.embedding_columns`, NaN where a network is missing;
+        and what its sidecar says.
+
+        Raises
+        ------
+        FileError
+            Table or sidecar is not what was written with the status, or they contradict one
+            another.
+        """
+        meta = self._metadata(f"{names.SCAN}.json", _EMBEDDING)
+        path, content = self.file(f"{names.SCAN}.tsv"), self.content(f"{names.SCAN}.tsv")
+        header, *lines = content.split(b"\n")
+        n_parts, dim = len(names.PARTS), meta["EmbeddingDimension"]
+        # Compared by number first: a dimension that nobody has would take for ever to spell.
+        if header.count(b"\t") + 1 != n_parts * dim or header != _header(dim):
+            raise FileError(path, f"its columns are not those of {dim} dimensions")
+        if len(lines) != 2 or lines[1] or lines[0].count(b"\t") != header.count(b"\t"):
+            raise FileError(path, f"expected 1 row of {n_parts * dim} columns")
+        with faults_of(path, "not a table of numbers"):
+            cells = np.array(lines[0].replace(b"n/a", b"nan").split(b"\t"))
+            values: FloatArray = cells.astype(np.float32)
+        parts = values.reshape(n_parts, dim)
+        gone: BoolArray = np.asarray(np.isnan(parts).all(axis=1))
+        if not (gone | np.isfinite(parts).all(axis=1)).all():
+            raise FileError(path, "holds infinite values, or a network that is missing in part")
+        if gone[: n_parts - len(NETWORKS)].any():
+            raise FileError(path, "holds no embedding, only missing values")
+        lacking = [part for part, is_gone in zip(names.PARTS, gone, strict=True) if is_gone]
+        if lacking != meta["MissingNetworks"]:
+            found = ", ".join(lacking) or "none"
+            raise FileError(path, f"the missing networks, {found}, are not those of its sidecar")
+        return values, meta
+
+    def _metadata(self, ending: str, needs: Mapping[str, type]) -> dict[str, Any]:
+        path = self.verified(ending)
+        content = read_json(path, needs={**needs, "ConfigurationHash": str})
+        found, own = content["ConfigurationHash"], self.record.configuration
+        if found != own:
+            raise FileError(
+                path, f"is of configuration {found:.60}, the scan of {own:.60}",
+                place="key ConfigurationHash",
+            )  # fmt: skip
+        return content
 
     def numbers(self, ending: str) -> tuple[list[str], npt.NDArray[np.float64]]:
         """Read one of its tables of numbers: column names, and (rows, columns), NaN for n/a."""
         path = self.file(ending)
         with _damaged():
-            header, cells = read_cells(path)
+            header, cells = read_cells(self.verified(ending))
             with faults_of(path):
                 rows = [[_number(cell) for cell in row] for row in cells]
         return header, np.array(rows, dtype=np.float64).reshape(len(rows), len(header))
+
+
+@cache
+def _header(dim: int) -> bytes:
+    return "\t".join(names.embedding_columns(dim)).encode()
+
+
+def read_records(
+    folder: Path, statuses: Iterable[Path]
+) -> Iterator[tuple[Path, ScanRecord | FileError]]:
+    """Read the statuses of an output folder, each with what it says or what is wrong with it.
+
+    A status speaks for a scan once, and from where the scan's files lie.
+    """
+    seen: dict[frozenset[tuple[str, str]], Path] = {}
+    for path in statuses:
+        try:
+            record = read_record(path)
+            place = folder / names.folder_of(record.entities)
+            if path.parent != place:
+                raise FileError(
+                    path,
+                    f"lies elsewhere than its scan, which is one of {place.relative_to(folder)}",
+                )
+            first = seen.setdefault(frozenset(record.entities.items()), path)
+            if first is not path:
+                raise FileError(path, f"is of the same scan as {first.name}")
+        except FileError as fault:
+            yield path, fault
+        else:
+            yield path, record
 
 
 def embedded_scans(folder: Path) -> list[EmbeddedScan]:
@@ -74,9 +200,10 @@ def embedded_scans(folder: Path) -> list[EmbeddedScan]:
         There is none, one is damaged, or they were made with different settings.
     """
     found = []
-    for path in sorted(folder.glob(names.STATUSES)):
-        with _damaged():
-            record = read_record(path)
+    for path, record in read_records(folder, sorted(folder.glob(names.STATUSES))):
+        if isinstance(record, FileError):
+            with _damaged():
+                raise record
         if record.status == "embedded":
             found.append(EmbeddedScan(status_path=path, record=record))
     if not found:
@@ -113,8 +240,14 @@ def denoised_series(scan: EmbeddedScan) -> ParcelSeries:
         tr_s=float(meta["RepetitionTime"]),
         unit="residual",
         start_s=float(meta["StartTime"]),
-        kept=kept_frames(scan.file(f"{names.OUTLIERS}.tsv"), n_frames=len(values)),
+        kept=_kept_frames(scan, n_frames=len(values)),
     )
+
+
+def _kept_frames(scan: EmbeddedScan, *, n_frames: int) -> BoolArray:
+    with _damaged():
+        path = scan.verified(f"{names.OUTLIERS}.tsv")
+    return kept_frames(path, n_frames=n_frames)
 
 
 def _parcels(scan: EmbeddedScan, ending: str, **needs: type) -> tuple[dict[str, Any], FloatArray]:

@@ -66,8 +66,8 @@ def test_runs_of_different_settings_are_refused_by_name(tmp_path, semantoks) -> 
     semantoks(data.root, out, "participant", *words)
     answer = semantoks(data.root, out, "group")
     assert answer.exit_code == 2
-    assert "sub-01" in answer.output
-    assert "sub-02" in answer.output
+    assert "normalization (--normalization): none (1 scan), zscore (1 scan)" in answer.output
+    assert list(read(out / "group_status.tsv")["status"]) == ["embedded", "embedded"]
     assert not (out / "group_desc-scan_embedding.tsv").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -34,20 +35,41 @@ def write_run(out: Path, sub: str, *, seed: int, dim: int = 2, **changes: Any) -
         "Outputs": {},
         "QC": {"n_volumes": 300, "tr": 2.0, "mean_fd": 0.1 + seed, "flags": {}},
     }
-    path.write_text(json.dumps(status | changes))
     if (status | changes)["Status"] == "embedded":
-        write_embedding(path, seed=seed, dim=dim)
+        configuration = (status | changes)["ConfigurationHash"]
+        table = write_embedding(path, seed=seed, dim=dim, configuration=configuration)
+        status["Outputs"] = {p.name: digest(p) for p in (table, table.with_suffix(".json"))}
+    path.write_text(json.dumps(status | changes))
     return path
 
 
-def write_embedding(status: Path, *, seed: int, dim: int = 2) -> Path:
+def digest(path: Path) -> dict[str, Any]:
+    """Return what a status says of one of its outputs."""
+    content = path.read_bytes()
+    return {"Size": len(content), "SHA256": hashlib.sha256(content).hexdigest()}
+
+
+def sign(status: Path, *files: Path) -> None:
+    """Make a status say of files what they are now, as someone who tampers with both does."""
+    content = json.loads(status.read_text())
+    content["Outputs"] |= {path.name: digest(path) for path in files}
+    status.write_text(json.dumps(content))
+
+
+def write_embedding(status: Path, *, seed: int, dim: int, configuration: str) -> Path:
     """Write the scan embedding beside a status, the last network without signal."""
     names = embedding_columns(dim)
     values = np.random.default_rng(seed).normal(size=len(names))
     words = [f"{value:.8f}"[:9] for value in values[:-dim]] + ["n/a"] * dim
     table = status.with_name(status.name.replace("_status.json", "_desc-scan_embedding.tsv"))
     table.write_text("\t".join(names) + "\n" + "\t".join(words) + "\n")
-    sidecar = dict.fromkeys(("Model", "Parts", "Atlas", "SoftwareVersion"), "x")
-    sidecar["ScanVector"] = ["networks"]
-    table.with_suffix(".json").write_text(json.dumps(sidecar | {"EmbeddingDimension": dim}))
+    sidecar = dict.fromkeys(("Parts", "Atlas", "SoftwareVersion"), "x") | {
+        "ConfigurationHash": configuration,
+        "Model": {"Name": "x", "WeightsSHA256": "0" * 64},
+        "EmbeddingDimension": dim,
+        "ScanVector": ["networks"],
+        "MissingNetworks": ["Cerebellum"],
+        "Settings": {"version": "0", "space": "MNI152NLin6Asym", "signal": {"tr_s": None}},
+    }
+    table.with_suffix(".json").write_text(json.dumps(sidecar))
     return table

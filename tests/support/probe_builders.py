@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from model.cohort.names import folder_of
 from model.cohort.record import ScanRecord
+from model.files.write import Digest
 from model.networks import network_columns, parcel_names
 from model.simulation.simulate import SimulationConfig, simulate
 from model.spec import InputSpec
@@ -48,20 +50,26 @@ def write_series(
     normalization: str = "robust",
 ) -> Path:
     """Write the files of one run that a probe reads; the series' path."""
-    folder = out / name.partition("_")[0] / "func"
+    entities = dict(part.split("-") for part in name.split("_"))
+    folder = out / folder_of(entities)
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"{name}_atlas-Semantoks457"
-    entities = dict(part.split("-") for part in name.split("_"))
-    record = ScanRecord(
-        status=status, reason="", entities=entities, source=name, configuration=f"{settings}-1"
-    )
-    stem.with_name(f"{stem.name}_status.json").write_text(json.dumps(record.as_json()))
     path = stem.with_name(f"{stem.name}_desc-model_timeseries.tsv")
     meta = {"RepetitionTime": 2.0, "Normalization": normalization, "StartTime": 0.0}
+    meta["ConfigurationHash"] = f"{settings}-1"
     path.with_suffix(".json").write_text(json.dumps(meta))
     rows = np.where(np.isnan(values), "n/a", np.char.mod("%.6g", values))
     lines = ["\t".join(parcel_names()), *("\t".join(row) for row in rows)]
     path.write_text("\n".join(lines) + "\n")
+    record = ScanRecord(
+        status=status,
+        reason="",
+        entities=entities,
+        source=name,
+        configuration=f"{settings}-1",
+        outputs={p.name: Digest.of(p.read_bytes()) for p in (path, path.with_suffix(".json"))},
+    )
+    stem.with_name(f"{stem.name}_status.json").write_text(json.dumps(record.as_json()))
     return path
 
 

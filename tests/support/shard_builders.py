@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model.cohort.names import folder_of
 from model.cohort.record import ScanRecord
+from model.files.write import Digest
 from model.networks import parcel_names
 from model.series import ParcelSeries
 from model.shards.store import NewScan, write_shards
@@ -53,7 +55,9 @@ def make_shards(folder: Path, n_subjects: int = 12, **options: int) -> Path:
 def write_output(folder, subject, values, *, session=None, configuration="abc", **meta):
     """Write what the participant level leaves of one run, as docs/outputs.md says."""
     stem = f"{subject}_{session}_task-rest" if session else f"{subject}_task-rest"
-    func = folder / subject / "func"
+    entities = {"sub": subject.removeprefix("sub-"), "task": "rest"}
+    entities |= {"ses": session.removeprefix("ses-")} if session else {}
+    func = folder / folder_of(entities)
     func.mkdir(parents=True, exist_ok=True)
     header = "\t".join(parcel_names())
     rows = ["\t".join("n/a" if np.isnan(x) else f"{x:.8g}" for x in row) for row in values]
@@ -61,17 +65,17 @@ def write_output(folder, subject, values, *, session=None, configuration="abc", 
         path = func / f"{stem}_desc-{desc}_timeseries.tsv"
         path.write_text("\n".join([header, *rows]) + "\n")
         content = {"RepetitionTime": 2.0, "Normalization": "robust", "StartTime": 0.0} | meta
+        content["ConfigurationHash"] = f"{configuration}-atlas"
         path.with_suffix(".json").write_text(json.dumps(content))
-    entities = {"sub": subject.removeprefix("sub-"), "task": "rest"}
-    entities |= {"ses": session.removeprefix("ses-")} if session else {}
+    outliers = "".join(f"{i}\t0\t{int(i == 4)}\n" for i in range(len(values)))
+    (func / f"{stem}_outliers.tsv").write_text("volume\tdropped\tinterpolated\n" + outliers)
     record = ScanRecord(
         status="embedded",
         reason="",
         entities=entities,
         source=stem,
         configuration=f"{configuration}-atlas",
+        outputs={path.name: Digest.of(path.read_bytes()) for path in func.glob(f"{stem}_*")},
     )
     (func / f"{stem}_status.json").write_text(json.dumps(record.as_json()))
-    outliers = "".join(f"{i}\t0\t{int(i == 4)}\n" for i in range(len(values)))
-    (func / f"{stem}_outliers.tsv").write_text("volume\tdropped\tinterpolated\n" + outliers)
     return func / stem

@@ -26,8 +26,9 @@ def configuration(*words: str) -> str:
     pipeline = Pipeline(
         strategy=options.strategy,
         signal=options.signal,
-        embedder=SimpleNamespace(card=SimpleNamespace(weights_sha256="0")),
+        embedder=SimpleNamespace(card=SimpleNamespace(identity=lambda: {"weights": "0"})),
         atlas=None,
+        check_inputs="time",
     )
     return pipeline.configuration(SimpleNamespace(space="fsLR", sha256="0" * 64))
 

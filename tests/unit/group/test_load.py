@@ -83,7 +83,7 @@ def test_parts_are_those_asked_for(out) -> None:
 
 def test_scans_of_different_settings_are_not_mixed(out) -> None:
     outputs.write_run(out, "07", seed=7, ConfigurationHash="ffff456789abcdef-01234567")
-    with pytest.raises(OptionsError, match="cannot share a table"):
+    with pytest.raises(OptionsError, match="cannot stand in one table"):
         load_embeddings(out)
 
 
@@ -101,3 +101,40 @@ def test_it_serves_scikit_learn(out) -> None:
     )
     assert model.fit(X, table["mean_fd"] > 3).score(X, table["mean_fd"] > 3) > 0.5
     assert list(model.feature_names_in_) == list(X.columns)
+
+
+def cut_short(table: Path) -> None:
+    table.write_bytes(table.read_bytes()[:1000])
+
+
+def edited(table: Path) -> None:
+    found = pd.read_parquet(table)
+    found["Vis_000"] = 0
+    found.to_parquet(table)
+
+
+@pytest.mark.parametrize("tamper", [cut_short, edited, lambda table: table.write_bytes(b"")])
+def test_a_table_that_is_not_as_it_was_written_is_not_read(out, tmp_path, tamper) -> None:
+    right = load_embeddings(out)
+    export_group(out)
+    table = out / "group_desc-scan_embedding.parquet"
+    tamper(table)
+    pd.testing.assert_frame_equal(load_embeddings(out).X, right.X)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for path in out.glob("group_desc-scan_embedding.*"):
+        shutil.copy(path, alone)
+    with pytest.raises(InputError, match="not the table that its sidecar describes") as caught:
+        load_embeddings(alone)
+    assert str(alone / table.name) in str(caught.value)
+    export_group(out)
+    assert pd.read_parquet(table)["Vis_000"].tolist() == pytest.approx(right.X["Vis_000"].tolist())
+
+
+def test_a_status_that_came_back_from_a_copy_is_not_overlooked(out, tmp_path) -> None:
+    shutil.copytree(out / "sub-00", tmp_path / "copy")  # keeps the times, which are older
+    outputs.write_run(out, "00", seed=50)
+    export_group(out)
+    shutil.rmtree(out / "sub-00")
+    shutil.copytree(tmp_path / "copy", out / "sub-00")
+    assert load_embeddings(out).table["mean_fd"][0] == pytest.approx(0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import outputs
 import pandas as pd
 import probe_builders
 import pytest
@@ -88,8 +89,8 @@ def test_a_series_comes_back_as_it_was_written(tmp_path, values):
     [
         (lambda p: p.unlink(), "absent or damaged"),
         (lambda p: p.write_text(p.read_text()[:-4000]), "absent or damaged"),
-        (lambda p: p.write_text("a\tb\n1\t2\n"), "not the 457 parcels"),
-        (lambda p: p.with_suffix(".json").write_text("{}"), "RepetitionTime"),
+        (lambda p: p.write_text("a\tb\n1\t2\n"), "its scan's status describes"),
+        (lambda p: p.with_suffix(".json").write_text("{}"), "status describes .2 bytes, not"),
     ],
 )
 def test_a_damaged_series_is_one_clear_error(tmp_path, values, damage, message):
@@ -97,6 +98,19 @@ def test_a_damaged_series_is_one_clear_error(tmp_path, values, damage, message):
     (run,) = find_runs(tmp_path, entities=[])
     with pytest.raises(OutputsError, match=message):
         model_series(run)
+
+
+def test_what_a_status_describes_must_still_be_a_series(tmp_path, values):
+    path = probe_builders.write_series(tmp_path, "sub-01_task-rest", values[:30])
+    path.write_text("a\tb\n1\t2\n")
+    (status,) = path.parent.glob("*_status.json")
+    outputs.sign(status, path)
+    with pytest.raises(OutputsError, match="not the 457 parcels"):
+        model_series(find_runs(tmp_path, entities=[])[0])
+    path.with_suffix(".json").write_text('{"ConfigurationHash": "same-1"}')
+    outputs.sign(status, path.with_suffix(".json"))
+    with pytest.raises(OutputsError, match="RepetitionTime"):
+        model_series(find_runs(tmp_path, entities=[])[0])
 
 
 # Features

@@ -179,7 +179,7 @@ def test_participant_outputs_are_taken_as_the_encoder_saw_them(tmp_path, series)
     scans = list(scans_of_outputs(tmp_path, SPEC))
     assert [(s.subject, s.session) for s in scans] == [("sub-01", "ses-a"), ("sub-02", "n/a")]
     np.testing.assert_allclose(scans[0].series.values, series, rtol=1e-7)
-    assert scans[0].source == "sub-01/func/sub-01_ses-a_task-rest_desc-model_timeseries.tsv"
+    assert scans[0].source == "sub-01/ses-a/func/sub-01_ses-a_task-rest_desc-model_timeseries.tsv"
 
 
 def test_denoised_outputs_are_resampled_and_normalized_with_their_outliers(tmp_path, series):

@@ -51,53 +51,72 @@ def in_float32(series):
 # Extraction: docs/atlas.md, "Parcel means and coverage"
 
 
-def parcel_means(stored, labels, mask, *, slope, inter, absent, min_coverage, n_parcels):
+def parcel_means(stored, labels, mask, *, scaled, absent, min_coverage, n_parcels):
     """Every parcel's (series, labelled voxels, used voxels, reason), of an image (X, Y, Z, T)."""
     places = {parcel: [] for parcel in range(1, n_parcels + 1)}
     for place in np.ndindex(labels.shape):
         if labels[place]:
             places[int(labels[place])].append(place)
-    return [
-        _parcel_mean(
-            stored,
-            places[parcel],
-            mask,
-            scaled=lambda number: number * slope + inter,
-            declared_absent=parcel in absent,
-            min_coverage=min_coverage,
-        )
-        for parcel in range(1, n_parcels + 1)
-    ]
+    answers = []
+    for parcel, labelled in places.items():
+        inside = [place for place in labelled if mask is None or mask[place]]
+        series, used, reason = parcel_mean(stored, labelled, inside, scaled, min_coverage)
+        if not inside:
+            reason = "outside the mask"
+        if not labelled:
+            reason = "no voxel on this grid"
+        if parcel in absent:
+            reason = "not in atlas"
+        answers.append((series, len(labelled), used, reason))
+    return answers
 
 
-def _parcel_mean(stored, labelled, mask, *, scaled, declared_absent, min_coverage):
-    inside = [place for place in labelled if mask is None or mask[place]]
+def grayordinate_means(stored, atlas, *, min_coverage, n_parcels):
+    """The same of a file that holds {place: (T,) series}, the atlas being {place: parcel}."""
+    answers = []
+    for parcel in range(1, n_parcels + 1):
+        labelled = [place for place, label in atlas.items() if label == parcel]
+        listed = [place for place in labelled if place in stored]
+        series, used, reason = parcel_mean(stored, labelled, listed, float, min_coverage)
+        if not listed:
+            reason = "not among the file's grayordinates"
+        if not labelled:
+            reason = "not in atlas"
+        answers.append((series, len(labelled), used, reason))
+    return answers
+
+
+def parcel_mean(stored, labelled, inside, scaled, min_coverage):
+    """Mean over what is finite throughout and varies, how much that is, what is wrong with it."""
     finite = [place for place in inside if all(math.isfinite(v) for v in stored[place])]
     used = [place for place in finite if any(v != stored[place][0] for v in stored[place])]
     coverage = len(used) / len(labelled) if labelled else 0.0
-    if declared_absent:
-        reason = "not in atlas"
-    elif not labelled:
-        reason = "no voxel on this grid"
-    elif not inside:
-        reason = "outside the mask"
-    elif not finite:
+    if not finite:
         reason = "not finite"
     elif not used:
         reason = "no variance"
     elif coverage < min_coverage:
         reason = "below min coverage"
     else:
-        reason = ""
-    n_frames = stored.shape[-1]
-    if reason:
-        series = [math.nan] * n_frames
-    else:
-        series = [
-            mean([scaled(float(stored[place][frame])) for place in used])
-            for frame in range(n_frames)
-        ]
-    return series, len(labelled), len(used), reason
+        frames = zip(*(stored[place] for place in used), strict=True)
+        return [mean([scaled(float(v)) for v in frame]) for frame in frames], len(used), ""
+    n_frames = len(next(iter(stored.values()))) if isinstance(stored, dict) else stored.shape[-1]
+    return [math.nan] * n_frames, len(used), reason
+
+
+def labels_on_grid(labels, affine, shape, to_affine):
+    """The label whose voxel's centre is nearest to that of every voxel of another grid.
+
+    Midway between two the one with the higher index counts; outside there is none.
+    """
+    result = np.zeros(shape, dtype=int)
+    for place in np.ndindex(*shape):
+        millimetres = to_affine @ [*place, 1]
+        index = np.linalg.solve(affine, millimetres)[:3]
+        nearest = tuple(math.floor(x + 0.5 + 1e-6) for x in index)
+        if all(0 <= i < n for i, n in zip(nearest, labels.shape, strict=True)):
+            result[place] = labels[nearest]
+    return result
 
 
 # Spikes: docs/denoising.md, step 1

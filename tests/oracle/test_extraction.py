@@ -1,7 +1,11 @@
-"""Parcel means and coverage of random images, voxel by voxel from docs/atlas.md."""
+"""Parcel means and coverage of random images, place by place from docs/atlas.md."""
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
+
+import grayordinate_builders as gray
 import nibabel as nib
 import numpy as np
 import plain
@@ -9,7 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bids_app.atlas.installed import InstalledAtlas
+from bids_app.atlas.labels import resample_nearest
 from bids_app.images import nifti
+from bids_app.images.cifti import open_cifti
+from bids_app.images.cifti_parcels import parcellate_grayordinates
 from bids_app.images.nifti import open_nifti
 from bids_app.images.nifti_parcels import parcellate
 from model.networks import parcel_names
@@ -80,24 +88,98 @@ def test_parcel_means_and_coverage(
         stored,
         labels,
         mask,
-        slope=slope,
-        inter=inter,
+        scaled=lambda number: number * slope + inter,
         absent=absent,
         min_coverage=min_coverage,
         n_parcels=N_PARCELS,
     )
     found = parcellate(open_nifti(path), labels, mask, absent=absent, min_coverage=min_coverage)
 
+    assert_parcels(found, expected)
+    assert found.n_nonfinite_voxels == n_bad_in(stored, labels, mask)
+    assert found.mask_source == ("file" if with_mask else "derived")
+
+
+@pytest.fixture(scope="module")
+def grayordinates(tmp_path_factory):
+    return InstalledAtlas(gray.make_atlas(tmp_path_factory.mktemp("gray"))).grayordinates("91k")
+
+
+def places_of(axis):
+    """(structure, vertex) or (structure, voxel) of each row."""
+    voxels, vertices = axis.voxel.tolist(), axis.vertex.tolist()
+    return [
+        (name, vertex if vertex >= 0 else tuple(voxel))
+        for name, vertex, voxel in zip(axis.name, vertices, voxels, strict=True)
+    ]
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    listed=st.sampled_from([0.5, 0.8, 1.0]),
+    min_coverage=st.sampled_from([0.0, 0.5, 1.0]),
+)
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_grayordinate_means_and_coverage(
+    tmp_path, grayordinates, seed, listed, min_coverage
+) -> None:
+    """Files that list some of the places only, in any order."""
+    rng = np.random.default_rng(seed)
+    whole = gray.make_axis()
+    atlas = dict(zip(places_of(whole), gray.labels_on(whole).tolist(), strict=True))
+    parts = []
+    for _, _, part in whole.iter_structures():
+        rows = np.flatnonzero(rng.random(len(part)) < listed)
+        if rows.size:
+            parts.append(part[rng.permutation(rows)])
+    axis = reduce(add, [parts[number] for number in rng.permutation(len(parts))])
+    values = rng.normal(1000, 50, (N_FRAMES, len(axis))).astype(np.float32)
+    values[:, rng.random(len(axis)) < 0.2] = 7
+    values[rng.integers(N_FRAMES), rng.random(len(axis)) < 0.1] = np.nan
+    path = gray.write_series(tmp_path / "x_bold.dtseries.nii", values, axis)
+
+    stored = dict(zip(places_of(axis), values.T.tolist(), strict=True))
+    expected = plain.grayordinate_means(
+        stored, atlas, min_coverage=min_coverage, n_parcels=N_PARCELS
+    )
+    found = parcellate_grayordinates(open_cifti(path), grayordinates, min_coverage=min_coverage)
+    assert_parcels(found, expected)
+
+
+def assert_parcels(found, expected):
     series, in_atlas, used, reasons = zip(*expected, strict=True)
     assert found.coverage.reason == reasons
     np.testing.assert_array_equal(found.coverage.n_voxels_atlas, in_atlas)
     np.testing.assert_array_equal(found.coverage.n_voxels_used, used)
     assert found.coverage.n_voxels_atlas.dtype == found.coverage.n_voxels_used.dtype == np.int64
-    assert found.n_nonfinite_voxels == n_bad_in(stored, labels, mask)
-    assert found.mask_source == ("file" if with_mask else "derived")
     np.testing.assert_allclose(
         found.coverage.fraction,
         [u / n if n else 0 for u, n in zip(used, in_atlas, strict=True)],
         rtol=1e-15,
     )
     np.testing.assert_allclose(found.values, np.transpose(series), rtol=1e-12)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size_mm=st.sampled_from([1.0, 1.5, 2.0, 3.0]),
+    halves=st.booleans(),
+)
+@settings(max_examples=20, deadline=None)
+def test_labels_on_the_grid_of_the_data(seed, size_mm, halves) -> None:
+    """Other voxel sizes, flipped and exchanged axes; centres midway between two voxels."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, N_PARCELS + 1, (7, 8, 6)).astype(np.int32)
+    affine = np.diag([2.0, 2, 2, 1])
+    affine[:3, 3] = -6
+    axes = np.eye(3)[rng.permutation(3)] * rng.choice([-1, 1], 3)
+    to_affine = np.eye(4)
+    to_affine[:3, :3] = size_mm * axes
+    corner = rng.integers(-2, 3, 3) if halves else rng.normal(0, 2, 3)
+    to_affine[:3, 3] = corner - to_affine[:3, :3] @ [3, 3, 3] + 1
+    found = resample_nearest(labels, affine, (6, 7, 8), to_affine)
+    np.testing.assert_array_equal(
+        found, plain.labels_on_grid(labels, affine, (6, 7, 8), to_affine)
+    )

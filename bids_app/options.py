@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from bids_app import __version__
 from bids_app.errors import OptionsError
+from bids_app.inputs.given_tr import GivenTr, read_given_trs
 from bids_app.inputs.selection import Selection
 from model.files.settings import Count, CountOrZero, Option, Positive, Share, Strict
 from model.files.shared_options import CheckpointOptions, NormalizationOption, RepetitionTime
@@ -93,6 +94,16 @@ class SignalOptions(Strict):
         ),
     ] = None
     tr_s: RepetitionTime = None
+    trs_by_label: Annotated[
+        tuple[GivenTr, ...],
+        Option(
+            "--tr-for",
+            "Repetition times of scans with certain labels, such as task-rest=2.0 or "
+            "task-rest_acq-fast=0.8; of several, that with most labels, and --tr for the others.",
+            metavar="LABELS=SECONDS ...",
+            read=read_given_trs,
+        ),
+    ] = ()
     normalization: NormalizationOption = None
     """None: as the checkpoint was trained."""
 

@@ -16,6 +16,7 @@ from bids_app.embedder import open_embedder
 from bids_app.errors import AtlasError, ScanError
 from bids_app.images.image import open_image
 from bids_app.inputs.discovery import find_scans
+from bids_app.inputs.given_tr import given_tr, without_scan
 from bids_app.inputs.locate import locate_derivative
 from bids_app.inputs.study_space import decide_space
 from bids_app.invocation import report_scans, run_scans
@@ -78,6 +79,8 @@ def run_participants(options: RunOptions) -> Summary:
     pipeline = open_pipeline(options, atlas_folder)
     for participant, reasons in discovery.left_out().items():
         log.warning("sub-%s: no scan to process: %s", participant, reasons)
+    for given in without_scan(options.signal.trs_by_label, discovery.scans):
+        log.warning("--tr-for %s: no scan has these labels", given)
     for words in discovery.lost:
         log.error("%s", words)
     write_dataset_files(output_dir, derivative=derivative)
@@ -274,7 +277,9 @@ def check_scan(scan: Scan, image: Image, pipeline: Pipeline) -> CheckedScan:
         The scan holds too little usable data.
     """
     signal, embedder = pipeline.signal, pipeline.embedder
-    tr_s, tr_source = repetition_time(scan, image, override_s=signal.tr_s)
+    tr_s, tr_source = repetition_time(
+        scan, image, override_s=given_tr(signal.trs_by_label, scan) or signal.tr_s
+    )
     start_s = start_time(scan, tr_s=tr_s)
     embedder.check_length(scan.name, n_frames=image.n_frames, tr_s=tr_s)
     confounds = load_confounds(

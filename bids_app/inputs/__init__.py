@@ -8,6 +8,7 @@ __all__ = (
     "discovery",
     "eligible",
     "entities",
+    "given_tr",
     "index",
     "locate",
     "scan",

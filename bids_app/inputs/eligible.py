@@ -68,9 +68,6 @@ def scan_of(
             sidecars=tuple(sidecars),
         ),
     )
-    given = metadata.get("RepetitionTime")
-    if given is not None and scan.tr_s is None:
-        problems.append(f"RepetitionTime in the sidecar is {given!r}, expected seconds")
     if problems:
         return replace(scan, problem=Refusal.BAD_FILES.of("; ".join(problems)))
     return replace(scan, problem=Refusal.PART_NOT_FETCHED.of(_names(absent))) if absent else scan

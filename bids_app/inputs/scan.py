@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,8 @@ UNFETCHED = frozenset({Refusal.NOT_FETCHED, Refusal.PART_NOT_FETCHED, Refusal.PA
 LONGEST_NAME = 180
 """Characters; file names have 255, of which names of outputs and temporary ones take the rest"""
 
+_DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{0,30})?")
+
 CIFTI_ENDING = ".dtseries.nii"
 
 
@@ -100,6 +103,17 @@ class Sources:
         return tuple(path for path in listed if path is not None)
 
 
+def positive(value: object) -> float | None:
+    """Return a positive number that a sidecar gives, also as text or a list of one; None: none."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) and value > 0 else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scan:
     """One acquisition of one participant in one space, or a parcel series."""
@@ -118,10 +132,7 @@ class Scan:
     @property
     def tr_s(self) -> float | None:
         """Repetition time by the sidecar, in seconds; None if it gives no good one."""
-        value = self.metadata.get("RepetitionTime")
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        return float(value) if math.isfinite(value) and value > 0 else None
+        return positive(self.metadata.get("RepetitionTime"))
 
     @property
     def is_cifti(self) -> bool:

@@ -375,6 +375,9 @@ def flags(
     if numbers.get("tr_source", "").endswith("header"):
         text = f"repetition time from the {numbers['tr_source']} alone, no sidecar confirms it"
         found.append(("tr_from_header", text))
+    if numbers.get("tr_source", "").startswith("sidecar ("):
+        text = f"repetition time from the {numbers['tr_source']}, which disagree"
+        found.append(("tr_corrected", text))
     texts: dict[str, str] = {}
     for code, text in sorted(found):
         if text:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bids_app.errors import ScanError
+from bids_app.inputs.scan import positive
 from bids_app.signal.timing import contradict
 from model.files.read import faults_as, read_json
 from model.files.shared_options import TR_LIMITS_S
@@ -77,19 +78,12 @@ def _sidecar(path: Path) -> dict[str, Any]:
 
 def _sidecar_tr(sidecar: Path) -> float | None:
     found = _sidecar(sidecar)
-    tr_s, rate_hz = _positive(found, "RepetitionTime"), _positive(found, "SamplingFrequency")
+    tr_s = positive(found.get("RepetitionTime"))
+    rate_hz = positive(found.get("SamplingFrequency"))  # "TR" in BIDS, which says nothing
     if tr_s is not None and rate_hz is not None:
         names = ("RepetitionTime", "1 / SamplingFrequency")
         _agree(tr_s, 1 / rate_hz, where=sidecar.name, sources=names)
     return tr_s if tr_s is not None or rate_hz is None else 1 / rate_hz
-
-
-def _positive(content: dict[str, Any], key: str) -> float | None:
-    """Return a positive number; BIDS allows the text ``TR`` for a rate, which says nothing."""
-    value = content.get(key)
-    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
-        return float(value)
-    return None
 
 
 def _agree(one_s: float, other_s: float, *, where: str, sources: tuple[str, str]) -> None:

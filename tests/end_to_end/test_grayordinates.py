@@ -162,7 +162,7 @@ def test_a_step_that_contradicts_the_sidecar_fails_the_run(tmp_path, semantoks, 
     data = builders.make_dataset(tmp_path / "in")
     path = add_cifti(data, tr_s=2000.0)
     own = path.with_name(path.name.replace(".dtseries.nii", ".json"))
-    own.write_text('{"RepetitionTime": 2.0}')
+    own.write_text('{"RepetitionTime": 3.0}')
     call = (data.root, tmp_path / "out", "participant", "--atlas", both)
     answer = semantoks(*call)
     assert answer.exit_code == 1

@@ -303,6 +303,7 @@ def test_an_unremarkable_run_has_no_flag() -> None:
         ("derived_mask", "mask", "grayordinates", "derived"),
         ("tr_from_header", "tr_source", "--tr", "NIfTI header"),
         ("tr_from_header", "tr_source", "sidecar", "CIFTI header"),
+        ("tr_corrected", "tr_source", "sidecar", "sidecar (NIfTI header: 1 s)"),
     ],
 )
 def test_a_number_beyond_its_limit_raises_its_flag_alone(code, key, at_limit, beyond) -> None:

@@ -5,11 +5,16 @@ from types import SimpleNamespace
 import pytest
 
 from bids_app.errors import ScanError
+from bids_app.inputs.scan import positive
 from bids_app.signal.timing import repetition_time, start_time
 
 
-def scan(tr_s: float | None, **sidecar: object) -> SimpleNamespace:
-    return SimpleNamespace(name="sub-01_task-rest", tr_s=tr_s, metadata=sidecar)
+def scan(tr: object, **sidecar: object) -> SimpleNamespace:
+    return SimpleNamespace(
+        name="sub-01_task-rest",
+        tr_s=positive(tr),
+        metadata={"RepetitionTime": tr} | sidecar,
+    )
 
 
 def image(header_s: float | None) -> SimpleNamespace:
@@ -29,26 +34,66 @@ def test_a_small_difference_is_a_warning(caplog: pytest.LogCaptureFixture) -> No
     assert "2.005" in caplog.text
 
 
-def test_a_contradiction_names_both_numbers_and_the_way_out() -> None:
-    with pytest.raises(ScanError, match=r"2 s in the sidecar but 1 s.*--tr"):
-        repetition_time(scan(2.0), image(1.0), override_s=None)
+@pytest.mark.parametrize("header_s", [1.0, 2000.0, 0.002, 1998.0, 2e6])
+def test_a_header_that_software_is_known_to_get_wrong_gives_way_with_a_warning(
+    header_s: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    tr_s, source = repetition_time(scan(2.0), image(header_s), override_s=None)
+    assert (tr_s, source) == (2.0, f"sidecar (NIfTI header: {header_s:g} s)")
+    assert f"{header_s:g} s (header)" in caplog.text
+
+
+@pytest.mark.parametrize("header_s", [3.0, 2.1, 0.5, 1.01, 200.0])
+def test_any_other_contradiction_names_both_numbers_and_the_way_out(header_s: float) -> None:
+    with pytest.raises(ScanError, match=rf"2 s in the sidecar but {header_s:g} s.*--tr"):
+        repetition_time(scan(2.0), image(header_s), override_s=None)
+    assert repetition_time(scan(2.0), image(header_s), override_s=2.0) == (2.0, "--tr")
+
+
+@pytest.mark.parametrize("written", ["2.0", "2", [2.0], ["2.0"]])
+def test_a_number_that_is_written_as_text_or_in_a_list_is_read_with_a_warning(
+    written: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    tr_s, source = repetition_time(scan(written), image(2.0), override_s=None)
+    assert (tr_s, source) == (2.0, f"sidecar (written {written!r})")
+    assert repr(written) in caplog.text
+
+
+NO_TIMES = [
+    "2 s", "2,0", "two", "", "nan", "1_0", "2" * 401, [], [2.0, 2.0], [[2.0]], {"value": 2.0},
+    True, 0, -2.0, float("nan"), float("inf"), "0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("written", NO_TIMES)
+def test_what_is_no_number_of_seconds_fails_until_tr_is_given(written: object) -> None:
+    with pytest.raises(ScanError, match=r"RepetitionTime in the sidecar is .*--tr"):
+        repetition_time(scan(written), image(2.0), override_s=None)
+    assert repetition_time(scan(written), image(2.0), override_s=2.0) == (2.0, "--tr")
 
 
 @pytest.mark.parametrize(
-    ("tr_s", "header_s", "override_s", "message"),
+    ("tr", "header_s", "message"),
     [
-        (2000.0, None, None, "Milliseconds"),
-        (2000.0, 2000.0, None, "Milliseconds"),
-        (None, 2000.0, None, "Milliseconds"),
-        (2.0, 2.0, 2000.0, "Milliseconds"),
-        (2.0, 2000.0, None, "2 s in the sidecar but 2000 s"),
+        (2000.0, None, "2000 s .sidecar.*Milliseconds"),
+        (2000.0, 2000.0, "Milliseconds"),
+        (2000.0, 2.0, "Milliseconds"),
+        (1e308, 2.0, "Milliseconds"),
+        (None, 2000.0, "Milliseconds"),
+        (1e-300, 2.0, "1e-300 s in the sidecar"),
     ],
 )
-def test_milliseconds_are_not_guessed(
-    tr_s: float | None, header_s: float | None, override_s: float | None, message: str
+def test_milliseconds_in_a_sidecar_are_not_guessed(
+    tr: float | None, header_s: float | None, message: str
 ) -> None:
     with pytest.raises(ScanError, match=message):
-        repetition_time(scan(tr_s), image(header_s), override_s=override_s)
+        repetition_time(scan(tr), image(header_s), override_s=None)
+    assert repetition_time(scan(tr), image(header_s), override_s=2.0)[0] == 2.0
+
+
+def test_a_word_of_the_user_against_the_sidecar_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    assert repetition_time(scan(0.8), image(0.8), override_s=2.0) == (2.0, "--tr")
+    assert "--tr 2 s overrides 0.8 s" in caplog.text
 
 
 def test_the_users_word_settles_a_contradiction() -> None:

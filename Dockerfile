@@ -7,21 +7,22 @@ RUN python3 -m venv /opt/venv
 WORKDIR /src
 # The CPU index saves gigabytes. Empty: what the package index itself has, for Linux a CUDA build.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-# Dependencies alone first: this layer, nearly all of the image, changes with these two files only.
+# Dependencies alone first: this layer, nearly all of the image, changes with these files only. All but torch are checked
+# against the hashes of the lock; torch comes from the index that has the build, at the version of constraints.txt.
 # A site's own pip configuration and certificates come as secrets, both optional, and are not kept.
-COPY pyproject.toml constraints.txt ./
+COPY constraints.txt requirements.lock ./
 RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
     --mount=type=secret,id=cabundle,target=/etc/ssl/certs/ca-certificates.crt \
-    python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' > requirements.txt && \
+    /opt/venv/bin/python -m pip install --no-cache-dir --require-hashes --no-deps -r requirements.lock && \
     /opt/venv/bin/python -m pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} \
-        -c constraints.txt -r requirements.txt
-COPY LICENSE README.md ./
+        -c constraints.txt torch
+COPY LICENSE README.md pyproject.toml ./
 COPY bids_app ./bids_app
 COPY model ./model
 COPY semantoks ./semantoks
 RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
     --mount=type=secret,id=cabundle,target=/etc/ssl/certs/ca-certificates.crt \
-    /opt/venv/bin/python -m pip install --no-cache-dir --no-deps .
+    /opt/venv/bin/python -m pip install --no-cache-dir --no-deps . && /opt/venv/bin/python -m pip check
 # Atlas voxels are not part of this repository: they are fetched from pinned addresses and checked by
 # hash. ATLAS=none leaves them out.
 ARG ATLAS=download

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -43,3 +45,19 @@ def test_every_tracked_file_of_the_packages_is_installed(wheel_names, folder) ->
     if not tracked:
         pytest.skip("not a git checkout")
     assert set(tracked) - set(wheel_names) == set()
+
+
+def test_the_lock_has_every_dependency_but_torch_at_the_pinned_version_by_hash() -> None:
+    pinned = dict(
+        line.lower().replace("_", "-").split("==")
+        for line in (ROOT / "constraints.txt").read_text().split()
+    )
+    text = (ROOT / "requirements.lock").read_text()
+    entry = r"(?m)^([a-z0-9-]+)==(\S+)(?: ; .*?)?(?: \\\n    --hash=sha256:[0-9a-f]{64})+$"
+    locked = dict(re.findall(entry, text))
+    assert len(locked) == len(re.findall("(?m)^[a-z]", text)) > 40
+    # Only on Windows, where the tests do not run.
+    assert locked.items() - {("colorama", locked["colorama"])} <= pinned.items()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {re.match(r"[\w-]+", line)[0].lower() for line in project["dependencies"]}
+    assert needed - {"torch"} <= set(locked)

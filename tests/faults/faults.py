@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -131,8 +131,10 @@ class OutputFault:
     name: str
     damage: Callable[[Victim, Path], object]
     """Of the victim and the output folder that holds its outputs"""
-    redone: bool = True
-    """False: nothing is lost, and nothing is done again"""
+    promise: Literal["redone", "kept", "named"] = "redone"
+    """``kept``: nothing is lost, and nothing is done again; ``named``: it fails, and says why"""
+    inputs: bool = False
+    """It is the input that was changed"""
     alone: bool = False
 
 

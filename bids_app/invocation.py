@@ -24,6 +24,7 @@ from bids_app.report.style import font_folder
 from bids_app.workers.processes import Limits, Lost, Processes
 from bids_app.workers.progress import Progress
 from bids_app.workers.resources import REPORT_MB, file_size, process_memory_mb, scan_memory_mb
+from model import interrupts
 from model.errors import CheckpointError
 from model.files.write import text_bytes
 
@@ -58,6 +59,7 @@ class Summary:
         return int(failed or bool(self.broken_reports) or bool(self.lost))
 
 
+@interrupts.shielded()
 def run_scans(
     scans: Sequence[Scan],
     output_dir: Path,
@@ -111,6 +113,7 @@ def run_scans(
     return Summary(outcomes=ended, broken_reports=broken)
 
 
+@interrupts.shielded()
 def report_scans(scans: Iterable[Scan], output_dir: Path, options: InvocationOptions) -> Summary:
     """Write the reports of scans that were embedded earlier; no scan is touched.
 
@@ -151,6 +154,7 @@ def _earlier_outcomes(
 
 
 def _earlier(scan: Scan, earlier: Callable[[Scan], ScanOutcome | None]) -> ScanOutcome | None:
+    interrupts.check()
     try:
         return earlier(scan)
     except (AppError, CheckpointError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import torch
 
+from model import interrupts
 from model.errors import ConfigError, SeriesError
 from model.networks import NETWORKS, parcel_names
 from model.preprocess import to_windows
@@ -242,6 +243,7 @@ def _batches(
         for pair in zip(windows.values, mask, strict=True)
     )
     while batch := list(islice(pairs, size)):
+        interrupts.check()
         values, masked = zip(*batch, strict=True)
         yield np.stack(values), np.stack(masked)
 

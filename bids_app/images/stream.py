@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bids_app.errors import ScanError
 from bids_app.images.header import BLOCK_BYTES, Header, parse_header
+from model import interrupts
 from model.files.read import FileError, faults_of, reading
 
 try:
@@ -158,6 +159,7 @@ def pieces(image: ImageFile, sizes: Sequence[int]) -> Iterator[Piece]:
     with scan_faults(), faults_of(image.path):
         image.stream.seek(image.header.offset)
     for size in sizes:
+        interrupts.check()
         with _values_of(image, done):
             if image.is_compressed:  # which copies once more into a buffer
                 piece: Piece = image.stream.read(size)

@@ -11,6 +11,7 @@ from bids_app import __version__
 from bids_app.errors import AppError, InputError, OutputError, ScanError, ScanExcludedError
 from bids_app.files import json_bytes, withdraw, write_all, write_bytes
 from bids_app.outputs.paths import output_folder, output_path, relative_text
+from model import interrupts
 from model.cohort.names import STATUS, WINDOWS
 from model.cohort.record import ScanRecord, read_record
 from model.errors import CheckpointError, SemantoksError
@@ -177,6 +178,7 @@ def write_outcome(
     )
     content = json_bytes(record.as_json())
     if files:
+        interrupts.check()  # for the last time: from here on they and their status are one
         withdraw(path)
         write_all(files)
     if len(os.fsencode(path.name)) <= _NAME_BYTES:

@@ -12,19 +12,19 @@ import multiprocessing
 import os
 import pickle
 import signal
-import sys
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from bids_app.errors import WorkerError
 from bids_app.logs import current_levels, set_up_logging
+from model import interrupts
 
 if TYPE_CHECKING:
     from collections import deque
@@ -38,6 +38,8 @@ Answer = TypeVar("Answer")
 
 _GRACE_S = 20.0
 """Time that processes have to remove their temporary files when asked to stop."""
+_LISTEN_S = 0.2
+"""Between two looks whether to stop, where nothing ends"""
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _TERMINATED = 128 + signal.SIGTERM
 
@@ -106,12 +108,14 @@ class Processes:
             # One thread, as in a process of its own: the same sums in the same order.
             with threadpool_limits(1):
                 while items:
+                    interrupts.check()
                     item = items.popleft()
                     yield item, work(item)
             return
         packed = pickle.dumps(work)
         begun: dict[Future[Any], tuple[Item, _Worker]] = {}
         while items or begun:
+            interrupts.check()
             while items and self._has_room(needed := needed_mb(items[0])):
                 worker = self._idle_or_new()
                 try:
@@ -120,7 +124,7 @@ class Processes:
                     self._workers.remove(worker)
                 else:
                     items.popleft()
-            for future in wait(begun, return_when=FIRST_COMPLETED).done:
+            for future in wait(begun, _LISTEN_S, FIRST_COMPLETED).done:
                 item, worker = begun.pop(future)
                 yield item, self._answer(future, worker)
 
@@ -238,12 +242,6 @@ def _inherited_by_children() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _leave(*_: object) -> NoReturn:
-    """Unwind once: a second signal, of the parent's own, must not interrupt that."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(_TERMINATED)
-
-
 def _leave_with_parent() -> None:
     """Leave when the parent is gone, were it killed: nobody is left to work for."""
     parent = multiprocessing.parent_process()
@@ -258,7 +256,7 @@ def _come_up(levels: Levels) -> None:
     """Begin the life of a process."""
     set_up_logging(levels)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    signal.signal(signal.SIGTERM, _leave)
+    interrupts.hear(tells=False)
 
 
 @lru_cache(maxsize=1)
@@ -269,7 +267,8 @@ def _unpacked(packed: bytes) -> Callable[[Any], Any]:
 
 def _call(packed: bytes, item: Any) -> Any:
     try:
-        return _unpacked(packed)(item)
+        with interrupts.shielded():
+            return _unpacked(packed)(item)
     except SystemExit:
         # Asked to leave, and all is cleaned up: the executor would take it for an answer.
         os._exit(_TERMINATED)

@@ -6,7 +6,6 @@ import inspect
 import io
 import json
 import math
-import signal
 import sys
 import types
 from dataclasses import MISSING, Field, fields
@@ -17,7 +16,6 @@ from typing import (
     Annotated,
     Any,
     Literal,
-    NoReturn,
     TypeVar,
     Union,
     cast,
@@ -29,13 +27,12 @@ from typing import (
 import click
 from click.core import ParameterSource
 
-from model import __version__
+from model import __version__, interrupts
 from model.errors import ConfigError, SemantoksError
 from model.files.settings import Option, in_words, without_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from types import FrameType
 
     from model.files.settings import Limits
 
@@ -58,7 +55,7 @@ EXIT_CODES = {
     143: "terminated; nothing is left half-written, a second call goes on",
 }
 """How every command of both programs ends; docs/usage.md has the same table."""
-EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
+EXIT_TERMINATED = 143
 _INTERRUPTED = "semantoks: interrupted; what is done is whole, call again to go on"
 _SETTINGS: dict[str, Any] = {
     "help_option_names": ["-h", "--help"],
@@ -323,22 +320,19 @@ class _Ends:
         )
         if not standalone_mode:
             return call()
-        signal.signal(signal.SIGTERM, _terminate)
+        interrupts.hear()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # names of files may be no UTF-8
                 stream.reconfigure(errors="backslashreplace")
         try:
             code: int = call() or 0
-        except click.Abort:  # made of KeyboardInterrupt
+        except BaseException as err:  # noqa: BLE001 whatever an interrupt became on its way out
+            code = interrupts.exit_code() or _code_of(err)
+        interrupts.ended()
+        interrupted = interrupts.exit_code()
+        if interrupted:
             click.echo(_INTERRUPTED, err=True)
-            code = EXIT_INTERRUPTED
-        except click.ClickException as err:
-            context = getattr(err, "ctx", None)
-            hint = f"{context.command_path} --help lists what it takes." if context else ""
-            code = _told(err.format_message(), hint, code=err.exit_code)
-        except SemantoksError as err:
-            code = _told(err.message, err.hint, code=err.exit_code)
-        sys.exit(code)
+        sys.exit(interrupted or code)
 
 
 class Command(_Ends, click.Command):
@@ -370,14 +364,19 @@ def _equip(command: click.Command) -> None:
     click.version_option(__version__, message="semantoks %(version)s")(command)
 
 
+def _code_of(err: BaseException) -> int:
+    """Tell an error that a user can act on; any other goes its way."""
+    if isinstance(err, click.ClickException):
+        context = getattr(err, "ctx", None)
+        hint = f"{context.command_path} --help lists what it takes." if context else ""
+        return _told(err.format_message(), hint, code=err.exit_code)
+    if isinstance(err, SemantoksError):
+        return _told(err.message, err.hint, code=err.exit_code)
+    raise err
+
+
 def _told(message: str, hint: str, *, code: int) -> int:
     click.echo(f"semantoks: error: {message}", err=True)
     if hint:
         click.echo(f"  {hint}", err=True)
     return code
-
-
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
-    # Raised where the work stands, so that temporary files are removed on the way out.
-    click.echo(_INTERRUPTED, err=True)
-    sys.exit(EXIT_TERMINATED)

@@ -11,6 +11,7 @@ from bids_app.inputs.entities import Entities, parse_name, split_name
 from bids_app.inputs.scan import (
     CIFTI_ENDING,
     LONGEST_NAME,
+    SURFACE_ENDINGS,
     UNFETCHED,
     Reason,
     Refusal,
@@ -190,7 +191,7 @@ def why_never(
     densities = " and den-".join(FSLR.densities)
     checks = (
         (not path.parent.match(f"{place}/func"), Refusal.MISPLACED.of(place)),
-        (path.name.endswith(".func.gii"), Refusal.SURFACE.of(space)),
+        (path.name.endswith(SURFACE_ENDINGS), Refusal.SURFACE.of(space)),
         (is_cifti and space != FSLR.name, Refusal.CIFTI_SPACE.of(space, FSLR.name)),
         (not is_cifti and space == FSLR.name, Refusal.NOT_CIFTI.of(space, CIFTI_ENDING)),
         (is_cifti and den not in (None, *FSLR.densities), Refusal.DENSITY.of(den, densities)),
@@ -233,12 +234,12 @@ def one_of_run(
     names = ", space-".join(sorted({scan.space for scan in scans}))
     for scan in scans:
         if scan not in own:
-            why = (
-                Refusal.OTHER_THAN_STUDY.of(names, study)
-                if taken is None
-                else Refusal.BETTER_SPACE.of(_key(taken.entities), "that of the study")
+            left_out = Refusal.OTHER_THAN_STUDY.of(names, study)
+            why = taken and (
+                _passed_over(scan, _why_unusable(scan), taken, spaces)
+                or Refusal.BETTER_SPACE.of(_key(taken.entities), "that of the study")
             )
-            chosen.append(_file(scan, why, selected=False))
+            chosen.append(_file(scan, why or left_out, selected=False))
     return chosen
 
 
@@ -290,14 +291,22 @@ def _why_not(
     scan: Scan, why: Reason | None, best: Sequence[Scan], spaces: Mapping[str, int]
 ) -> Reason | None:
     if why is not None:
-        first = _rank(scan.entities, spaces) < _rank(best[0].entities, spaces)
-        passed_over = first and why.refusal in UNFETCHED
-        return Refusal.PASSED_OVER.of(why, best[0].sources.data.name) if passed_over else why
+        return _passed_over(scan, why, best[0], spaces) or why
     if not any(scan is other for other in best):
         return _why_another(scan, best[0], spaces)
     if len(best) > 1:
         return Refusal.AMBIGUOUS.of(", ".join(other.sources.data.name for other in best))
     return scan.problem
+
+
+def _passed_over(
+    scan: Scan, why: Reason | None, taken: Scan, spaces: Mapping[str, int]
+) -> Reason | None:
+    """Say that an image would come before the one that is taken, had it been fetched."""
+    if why is None or why.refusal not in UNFETCHED:
+        return None
+    first = _rank(scan.entities, spaces) < _rank(taken.entities, spaces)
+    return Refusal.PASSED_OVER.of(why, taken.sources.data.name) if first else None
 
 
 def _why_another(scan: Scan, chosen: Scan, spaces: Mapping[str, int]) -> Reason:

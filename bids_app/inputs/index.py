@@ -17,7 +17,7 @@ from model.files.read import faults_as, reading
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-_BOLD = re.compile(r"_bold\.(nii|nii\.gz|dtseries\.nii|func\.gii)\Z", re.IGNORECASE)
+_BOLD = re.compile(r"_bold\.(nii|nii\.gz|dtseries\.nii|(func\.)?gii|mg[hz])\Z", re.IGNORECASE)
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _QUERY = re.compile(r"<?Query\.(NONE|ANY|REQUIRED|OPTIONAL)(: \d+>)?")
 

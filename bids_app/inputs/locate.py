@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
+import stat
 from typing import TYPE_CHECKING, Any, Literal
 
 from bids_app.errors import AppError, InputError, NeverMadeError
 from bids_app.inputs.eligible import confounds_entities
 from bids_app.inputs.entities import shown_name, split_name, why_no_label
+from bids_app.inputs.scan import SURFACE_ENDINGS
 from model.files.read import FileError, read_json
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ Kind = Literal["preprocessed", "old", "minimal", "raw", "none"]
 OLD_BOLD = re.compile(r"_bold(_space-[0-9A-Za-z]+)?_preproc\.nii(\.gz)?$")
 """Ends the names of fMRIPrep to 1.1: ``sub-1_task-x_bold_space-T1w_preproc.nii.gz``."""
 _SUBJECT = re.compile(r"sub-([0-9A-Za-z+]+)")
+_OF_MINIMAL = ("_boldref.nii.gz", "_xfm.txt", "_xfm.h5")
 _POSTPROCESSORS = ("xcp_d", "giga_connectome")
 # Names of output folders, as globs; people write fmriprep, fMRIPrep and fMRIprep.
 _OUTPUTS = ("[fF][mM][rR][iI][pP]rep", "nibabies")
@@ -86,10 +89,14 @@ def locate_derivative(bids_dir: Path, derivatives: Path | None = None) -> Path:
         fMRIPrep wrote no preprocessed BOLD series there.
     """
     start = bids_dir if derivatives is None else derivatives
-    if not start.is_dir():
-        found = "not a folder" if start.exists() else "no such folder"
-        raise InputError(f"{start}: {found}.")
-    _refuse_postprocessed(start)
+    try:
+        is_folder = stat.S_ISDIR(start.stat().st_mode)
+    except (OSError, ValueError) as err:
+        cause = getattr(err, "strerror", None) or err
+        raise InputError(f"{shown_name(str(start))}: no such folder ({cause}).") from err
+    if not is_folder:
+        raise InputError(f"{start}: not a folder.")
+    _refuse_results(start)
     kind = _kind(start)
     if kind == "preprocessed":
         return start
@@ -115,9 +122,16 @@ def _candidates(start: Path) -> list[Path]:
     patterns += [f"derivatives/*/{name}" for name in _OUTPUTS]
     if start.name == "derivatives":
         patterns += [f"*/{name}" for name in _OUTPUTS]
-    folders = {path for pattern in patterns for path in start.glob(pattern) if path.is_dir()}
+    folders = {path for pattern in patterns for path in start.glob(pattern) if _is_folder(path)}
     different = {path.resolve(): path for path in sorted(folders, reverse=True)}
     return sorted(path for path in different.values() if participant_labels(path))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # not permitted
+        return False
 
 
 def _kind(root: Path) -> Kind:
@@ -220,9 +234,15 @@ def _description(root: Path) -> dict[str, Any]:
         return {}
 
 
-def _refuse_postprocessed(root: Path) -> None:
-    """Refuse what programs wrote that extract parcel series themselves, by its description."""
+def _refuse_results(root: Path) -> None:
+    """Refuse, by its description, what was made of fMRIPrep's output: ours, or of others."""
     maker = _maker(root)
+    if maker == "semantoks":
+        raise InputError(
+            f"{root} was written by semantoks itself; expected the output folder of fMRIPrep.",
+            hint="For one table of its scans use the level group; for its series as input: "
+            "semantoks series FOLDER OUTPUT_DIR.",
+        )
     if maker.lower().replace("-", "_") in _POSTPROCESSORS:
         raise InputError(
             f"{root} was written by {maker}, which extracts parcel series itself; expected "
@@ -247,12 +267,7 @@ def _refusal(root: Path, kind: Kind) -> AppError:
             hint="Run fMRIPrep 20.2 or newer on the raw dataset.",
         )
     if kind == "minimal":
-        return NeverMadeError(
-            f"{root} holds no preprocessed BOLD series: fMRIPrep ran with --level minimal, or "
-            "with --anat-only.",
-            hint="Rerun fMRIPrep with --level full and "
-            "--output-spaces MNI152NLin2009cAsym:res-2 (or MNI152NLin6Asym:res-2).",
-        )
+        return _without_bold(root)
     if kind == "raw":
         return InputError(
             f"{root} is a raw BIDS dataset, and holds no fMRIPrep derivative in "
@@ -273,11 +288,36 @@ def _refusal(root: Path, kind: Kind) -> AppError:
     )
 
 
+def _without_bold(root: Path) -> AppError:
+    """Say what the func folders of a derivative hold in place of BOLD series, and why."""
+    names = [name for folder in _all_func_names(root) for name in folder]
+    n_confounds = sum(confounds_entities(name) is not None for name in names)
+    on_surfaces = [name for name in names if name.endswith(SURFACE_ENDINGS)]
+    again = (
+        "Rerun fMRIPrep with --level full and "
+        "--output-spaces MNI152NLin2009cAsym:res-2 (or MNI152NLin6Asym:res-2)."
+    )
+    if on_surfaces:
+        found = f"only series on surfaces (such as {shown_name(on_surfaces[0])}), no volumes"
+    elif n_confounds:
+        found = f"{n_confounds} confounds tables without their images, which were not copied"
+        again = f"Copy …_desc-preproc_bold.nii.gz beside them, with their masks. Or: {again}"
+    elif not names:
+        found = "no file in any func folder: fMRIPrep ran with --anat-only, or it was not copied"
+    elif any(name.endswith(_OF_MINIMAL) for name in names):
+        found = "references and transforms only: fMRIPrep ran with --level minimal"
+    else:
+        found = f"{len(names)} other files, such as {shown_name(names[0])}"
+    return NeverMadeError(
+        f"{root} holds no preprocessed BOLD series; its func folders hold {found}.", hint=again
+    )
+
+
 def _better_path(root: Path) -> str:
     """Name a folder near `root` that would work, for the error message."""
     start = root.absolute()
     near = [*list(start.parents)[:3]]
     for pattern in ("*/fmriprep", "*/derivatives/fmriprep*", "../fmriprep*"):
         near += sorted(start.glob(pattern))
-    good = [path.resolve() for path in near if path.is_dir() and _kind(path) == "preprocessed"]
+    good = [path.resolve() for path in near if _is_folder(path) and _kind(path) == "preprocessed"]
     return f" This one would work: {good[0]}" if good else ""

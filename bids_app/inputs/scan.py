@@ -79,6 +79,7 @@ LONGEST_NAME = 180
 _DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{0,30})?")
 
 CIFTI_ENDING = ".dtseries.nii"
+SURFACE_ENDINGS = (".gii", ".mgz", ".mgh")
 
 
 @dataclass(frozen=True, kw_only=True)

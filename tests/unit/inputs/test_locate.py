@@ -182,3 +182,77 @@ def test_an_empty_and_an_absent_folder_say_what_they_are(tmp_path):
         locate_derivative(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         locate_derivative(tmp_path / "nowhere")
+
+
+NO_BOLD = {
+    "confounds": ("sub-1_task-x_desc-confounds_timeseries.tsv", "1 confounds tables without"),
+    "surfaces": ("sub-1_task-x_space-fsaverage5_hemi-L.func.gii", "only series on surfaces"),
+    "mgz": ("sub-1_task-x_space-fsaverage5_hemi-L.mgz", "only series on surfaces"),
+    "minimal": ("sub-1_task-x_desc-hmc_boldref.nii.gz", "--level minimal"),
+    "else": ("sub-1_task-x_desc-carpetplot_x.svg", "1 other files, such as sub-1_task-x_desc"),
+}
+
+
+@pytest.mark.parametrize(("name", "why"), NO_BOLD.values(), ids=NO_BOLD)
+def test_a_derivative_without_bold_says_what_it_holds_instead(tmp_path, name, why):
+    fill(tmp_path, name)
+    (tmp_path / "dataset_description.json").write_text('{"DatasetType": "derivative"}')
+    with pytest.raises(NeverMadeError, match=why) as caught:
+        locate_derivative(tmp_path)
+    assert ("--level minimal" in str(caught.value)) == ("minimal" in why)
+
+
+def test_a_derivative_without_func_folders_may_be_of_anatomy_only(tmp_path):
+    (tmp_path / "sub-1" / "anat").mkdir(parents=True)
+    (tmp_path / "dataset_description.json").write_text('{"DatasetType": "derivative"}')
+    with pytest.raises(NeverMadeError, match="--anat-only"):
+        locate_derivative(tmp_path)
+
+
+def test_series_on_surfaces_are_refused_as_such_whatever_they_are_stored_in(tmp_path):
+    stem = "sub-1_task-x_hemi-L_space-fsaverage5_bold"
+    discovery = discover(fill(tmp_path, *(f"{stem}{x}" for x in (".mgz", ".gii", ".func.gii"))))
+    assert {file.why for file in discovery.files} == {"surface series (space-fsaverage5)"}
+    assert len(discovery.files) == 3
+
+
+def test_our_own_output_is_no_input(tmp_path):
+    fill(tmp_path, "sub-1_task-x_desc-model_timeseries.tsv")
+    (tmp_path / "dataset_description.json").write_text('{"GeneratedBy": [{"Name": "semantoks"}]}')
+    with pytest.raises(InputError, match="written by semantoks itself") as caught:
+        locate_derivative(tmp_path)
+    assert "semantoks series" in caught.value.hint
+
+
+def test_a_link_to_itself_is_no_folder(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(InputError, match="no such folder"):
+        locate_derivative(tmp_path / "loop")
+
+
+@pytest.mark.parametrize("where", ["sub-2", "sub-2/func", "sub-2/ses-a"])
+def test_links_in_a_circle_cost_their_participant(tmp_path, where):
+    fill(tmp_path, RUN)
+    path = tmp_path / where
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(path.name)
+    discovery = discover(locate_derivative(tmp_path))
+    assert [scan.sources.data.name for scan in discovery.scans] == [RUN]
+    assert list(discovery.unread) == ["2"]
+
+
+@pytest.mark.parametrize("what", ["image", "sidecar", "mask", "confounds", "description"])
+def test_a_named_pipe_is_never_waited_for(tmp_path, what):
+    name = {
+        "image": RUN,
+        "sidecar": RUN.replace(".nii.gz", ".json"),
+        "mask": RUN.replace("preproc_bold", "brain_mask"),
+        "confounds": "sub-1_task-x_desc-confounds_timeseries.tsv",
+    }.get(what)
+    fill(tmp_path, RUN)
+    path = tmp_path / "sub-1" / "func" / name if name else tmp_path / "dataset_description.json"
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    (scan,) = discover(locate_derivative(tmp_path)).scans
+    if what in ("image", "sidecar"):
+        assert "named pipe" in str(scan.problem)

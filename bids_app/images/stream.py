@@ -27,8 +27,8 @@ Piece = bytes | memoryview
 COPY_AGAIN = "Copy the file again, or rerun fMRIPrep for this scan."
 PADDING_BYTES = 1 << 16
 """Zeros that may stand behind the values, fewer than a volume, to fill up a block"""
-PADDED_BYTES = 512
-"""Such files are whole blocks long."""
+BLOCKS_BYTES = tuple(512 << k for k in range(8))
+"""Such files end where one of these does."""
 LARGEST_EXPANSION = 1032
 """Bytes that deflate makes of one, at most: 258 of two bits."""
 LARGE_VOLUME_BYTES = 1 << 25
@@ -263,7 +263,8 @@ def _check_end(image: ImageFile) -> None:
         surplus += len(content)
         if content.strip(b"\0") or surplus > PADDING_BYTES:
             raise _surplus(image, f"these and at least {surplus} bytes more")
-    fills_up = (header.offset + header.n_bytes + surplus) % PADDED_BYTES == 0
+    written = header.offset + header.n_bytes
+    fills_up = surplus in {-written % size for size in BLOCKS_BYTES}
     if surplus and not (fills_up and surplus < header.n_bytes // header.parts[0]):
         raise _surplus(image, f"these and {surplus} bytes more, all zero")
 

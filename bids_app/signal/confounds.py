@@ -19,6 +19,7 @@ from bids_app.signal.strategy import (
     numbered,
     strategy_columns,
 )
+from model.errors import some
 from model.files.read import faults_as, read_json
 from model.series import shown
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from bids_app.inputs.scan import Scan
     from bids_app.signal.strategy import Strategy
 
+LARGEST = 1e100
+"""Of a confound, at most: the square of more is no float."""
 _FD, _DVARS = "framewise_displacement", "std_dvars"
 # Differences between a volume and the one before: the first volume has none.
 _DIFFERENCE = re.compile(r".*_derivative1(_power2)?|framewise_displacement|.*dvars|rmsd", re.I)
@@ -115,20 +118,23 @@ def from_table(
     """Apply a strategy to a confounds table (T rows) and its JSON; `where` is for errors."""
     columns = list(table.columns)
     names, missing = strategy_columns(strategy, columns, meta)
-    used = _thresholds(strategy)
-    missing += [key for key in used if key not in columns]
+    missing += [key for key in _thresholds(strategy) if key not in columns]
     if missing:
-        raise _missing_columns(strategy, missing, columns, meta, where)
-    fd_mm, std_dvars = (
-        _column(table, key, where=where, strict=key in used) for key in (_FD, _DVARS)
-    )
-    unsteady = _flagged(table, "non_steady_state_outlier")
+        raise _missing_columns(strategy, missing, table, meta, where)
+    faults = _faults(table, strategy, names)
+    if faults:
+        raise ScanError(
+            f"{where}: {some(faults, most=4, separator='; ')}.",
+            hint=_possible(table, meta),
+        )
+    fd_mm, std_dvars = (_measure(table, key) for key in (_FD, _DVARS))
+    unsteady = np.zeros(len(table), dtype=bool)
+    if dummy_scans is None:
+        unsteady = _flagged(table, "non_steady_state_outlier", where=where)
     n_dummy = _n_dummy(unsteady, dummy_scans, where)
-    reasons = _outlier_reasons(
-        strategy, fd_mm, std_dvars, unsteady if dummy_scans is None else np.zeros_like(unsteady)
-    )
+    reasons = _outlier_reasons(strategy, fd_mm, std_dvars, unsteady)
     reasons[:n_dummy] = [""] * n_dummy
-    regressors = [_regressor(table, name, where=where) for name in names]
+    regressors = [_regressor(table, name) for name in names]
     return Confounds(
         regressors=np.nan_to_num(np.column_stack(regressors))
         if names
@@ -192,74 +198,117 @@ def _n_dummy(unsteady: npt.NDArray[np.bool_], dummy_scans: int | None, where: st
     return n_dummy
 
 
-def _flagged(table: pd.DataFrame, prefix: str) -> npt.NDArray[np.bool_]:
-    """Return (T,) true where any of the one-hot columns ``<prefix>XX`` is set."""
-    flags = table[numbered(table.columns, prefix)].fillna(0).to_numpy()
-    return np.asarray((flags != 0).any(axis=1))
+def _flagged(table: pd.DataFrame, prefix: str, *, where: str) -> npt.NDArray[np.bool_]:
+    """Return (T,) true where any of the one-hot columns ``<prefix>XX`` is set.
+
+    Raises
+    ------
+    ScanError
+        One of them holds something other than 0 and 1.
+    """
+    flagged = np.zeros(len(table), dtype=bool)
+    for name in numbered(table.columns, prefix):
+        values = _numbers(table[name])
+        bad = np.flatnonzero(~np.isin(values, (0, 1)) & table[name].notna().to_numpy())
+        if bad.size:
+            raise ScanError(
+                f"{where}: column {name} holds {_cell(table[name], bad[0])}, expected 0 or 1.",
+                hint="Correct the column, or say with --dummy-scans how many leading volumes to "
+                "drop.",
+            )
+        flagged |= values == 1
+    return flagged
 
 
-def _regressor(table: pd.DataFrame, name: str, *, where: str) -> npt.NDArray[np.float64]:
+def _regressor(table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
     """Return one column (T,), or the expansion of its signal where the table has only that.
 
     The derivative is the difference to the volume before, NaN in the first.
     """
     if name in table:
-        return _column(table, name, where=where, strict=True)
-    signal = base_signal(name)
-    values = _column(table, signal, where=where, strict=True)
+        return _numbers(table[name])
+    values = _numbers(table[base_signal(name)])
     if "_derivative1" in name:
         values = np.diff(values, prepend=np.nan)
     return np.square(values) if name.endswith("_power2") else values
 
 
-def _column(
-    table: pd.DataFrame, name: str, *, where: str, strict: bool
-) -> npt.NDArray[np.float64]:
-    """Return one column (T,); absent or, unless `strict`, unreadable values are NaN.
-
-    Raises
-    ------
-    ScanError
-        With `strict`, any value that is not a finite number, but the first of a difference;
-        or a column that occurs twice.
-    """
-    import pandas as pd
-
+def _measure(table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
+    """Return one column (T,); what is absent or no number is NaN."""
     if name not in table:
         return np.full(len(table), np.nan)
-    if strict and f"{name}.1" in table:  # so pandas names the second of two
-        raise ScanError(f"{where}: two columns are named {name}, expected one.")
-    values = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64)
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size and _DIFFERENCE.fullmatch(name) and bad[0] == 0:
-        bad = bad[1:]
-    if strict and bad.size:
-        raise ScanError(
-            f"{where}: column {name} holds {table[name].iloc[bad[0]]!r} in row {bad[0]} "
-            f"(and {bad.size - 1} more), expected a number.",
-            hint="The file is damaged, or was not written by fMRIPrep.",
-        )
-    return values
+    values = _numbers(table[name])
+    return np.where(np.abs(values) <= LARGEST, values, np.nan)
+
+
+def _numbers(column: pd.Series[Any]) -> npt.NDArray[np.float64]:
+    """Return (T,) the numbers of a column, NaN where it holds none."""
+    import pandas as pd
+
+    return np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
+
+
+def _faults(table: pd.DataFrame, strategy: Strategy, names: Sequence[str]) -> list[str]:
+    """Say what is wrong with the columns that a strategy reads: those of `names`, thresholds."""
+    read = [name if name in table else base_signal(name) for name in names]
+    faults = [_fault_of(table, name) for name in dict.fromkeys([*read, *_thresholds(strategy)])]
+    return [fault for fault in faults if fault]
+
+
+def _fault_of(table: pd.DataFrame, name: str) -> str:
+    """Say why a column cannot be regressed or compared with a threshold; empty: it can."""
+    if f"{name}.1" in table:  # so pandas names the second of two
+        return f"two columns are named {name}, expected one"
+    column = table[name]
+    if column.dtype.kind not in "iuf" and column.map(lambda v: isinstance(v, bool)).any():
+        return f"column {name} holds True and False, expected numbers"
+    if column.isna().all():
+        return f"column {name} is n/a throughout, expected numbers"
+    values = _numbers(column)
+    bad = ~(np.abs(values) <= LARGEST)
+    if name in (_FD, _DVARS):
+        bad |= values < 0
+    if _DIFFERENCE.fullmatch(name):
+        bad[0] = False
+    rows = np.flatnonzero(bad)
+    if not rows.size:
+        return ""
+    more = f" (and {rows.size - 1} more)" if rows.size > 1 else ""
+    return f"column {name} holds {_cell(column, rows[0])}{more}, expected a number"
+
+
+def _cell(column: pd.Series[Any], row: int) -> str:
+    """Show a cell and where it stands; the header is line 1."""
+    value = column.iloc[row]
+    shown = "n/a" if column.isna().iloc[row] else f"{str(value)[:40]!r}"
+    return f"{shown} in line {row + 2}"
 
 
 def _missing_columns(
     strategy: Strategy,
     missing: Sequence[str],
-    columns: Sequence[str],
+    table: pd.DataFrame,
     meta: Mapping[str, Any],
     where: str,
 ) -> ScanError:
-    has = sorted({re.sub(r"\d+$", "*", column) for column in columns})
-    possible = [
-        name
-        for name in available_strategies()
-        if not strategy_columns(load_strategy(name), columns, meta)[1]
-    ]
+    has = sorted({re.sub(r"\d+$", "*", column) for column in table.columns})
     return ScanError(
         f"{where}: strategy {strategy.name} needs columns that are not there: "
         f"{', '.join(missing)}. The file has: {', '.join(has)}.",
-        hint=f"Strategies that this file allows: {', '.join(possible)}.",
+        hint=_possible(table, meta),
     )
+
+
+def _possible(table: pd.DataFrame, meta: Mapping[str, Any]) -> str:
+    """Name the strategies whose columns are all there, and hold what they should."""
+    names = []
+    for name in available_strategies():
+        strategy = load_strategy(name)
+        columns, missing = strategy_columns(strategy, list(table.columns), meta)
+        missing += [key for key in _thresholds(strategy) if key not in table]
+        if not missing and not _faults(table, strategy, columns):
+            names.append(name)
+    return f"Strategies that this file allows (--denoise-strategy): {', '.join(names)}."
 
 
 def _read_table(path: Path) -> pd.DataFrame:

@@ -103,10 +103,17 @@ def load_strategy(name_or_path: str | Path) -> Strategy:
     if "name" in content:
         raise OptionsError(f"{where}: key name is not allowed; the file's name is the name.")
     try:
-        return from_dict(Strategy, {**content, "name": name}, where=where)
+        strategy = from_dict(Strategy, {**content, "name": name}, where=where)
     except ConfigError as err:
         hint = err.hint or "docs/denoising.md lists the keys and their values."
         raise OptionsError(err.message, hint=hint) from err
+    for column in strategy.columns:
+        if re.search(r"[*?\[]", column):
+            raise OptionsError(
+                f"{where}: columns holds {column!r}; expected names of columns, no patterns.",
+                hint='Groups have keys of their own: "cosine": true takes cosine00, cosine01, …',
+            )
+    return strategy
 
 
 def strategy_columns(
@@ -154,7 +161,7 @@ def base_signal(name: str) -> str:
 
 def numbered(columns: Iterable[str], prefix: str) -> list[str]:
     """Return the columns ``<prefix>00``, ``<prefix>_01``, … in the order of their numbers."""
-    return sorted((c for c in columns if re.fullmatch(rf"{prefix}_?\d+", c)), key=_number)
+    return sorted((c for c in columns if re.fullmatch(rf"{prefix}_?\d{{1,9}}", c)), key=_number)
 
 
 def _number(name: str) -> int:
@@ -169,7 +176,9 @@ def _compcor_columns(strategy: Strategy, meta: Mapping[str, Any]) -> tuple[list[
     retained = [
         key
         for key, entry in meta.items()
-        if "_comp_cor_" in key and isinstance(entry, dict) and entry.get("Retained", True)
+        if re.search(r"_comp_cor_\d{1,9}$", key)
+        and isinstance(entry, dict)
+        and entry.get("Retained", True)
     ]
     groups: dict[str, list[str]] = (
         {"tCompCor": [key for key in retained if meta[key].get("Method") == "tCompCor"]}

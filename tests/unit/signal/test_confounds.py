@@ -329,7 +329,7 @@ def test_any_other_gap_is_an_error_with_column_and_row(tmp_path, column, row, va
         return table
 
     rewrite(scan, damage)
-    with pytest.raises(ScanError, match=rf"column {column} holds .* in row {row}"):
+    with pytest.raises(ScanError, match=rf"column {column} holds .* in line {row + 2}"):
         load(scan, "36P")
 
 
@@ -431,3 +431,79 @@ def test_loading_is_a_function_of_the_table_alone(tmp_path):
     table = pd.read_csv(scan.sources.confounds, sep="\t", na_values="n/a")
     one = from_table(table, {}, load_strategy("36P"), dummy_scans=None, where="here")
     np.testing.assert_array_equal(one.regressors, load(scan, "36P").regressors)
+
+
+def _whole(value):
+    return lambda table: table.assign(csf=value)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("no", "column csf holds 'no' in line 2 .and 29 more., expected a number"),
+        (True, "column csf holds True and False"),
+        (np.nan, "column csf is n/a throughout"),
+        (np.inf, "column csf holds 'inf' in line 2"),
+        (1e308, r"column csf holds '1e.308' in line 2"),
+        ("9" * 5000, "column csf holds '9999"),
+    ],
+)
+def test_a_column_of_something_else_is_one_reason_with_the_strategies_that_do_without(
+    tmp_path, value, said
+):
+    scan = make_scan(tmp_path)
+    rewrite(scan, _whole(value))
+    with pytest.raises(ScanError, match=said) as caught:
+        load(scan, "36P")
+    assert scan.sources.confounds.name in str(caught.value)
+    possible = caught.value.hint.partition(": ")[2].rstrip(".").split(", ")
+    assert {"24P", "none"} <= set(possible)
+    assert "36P" not in possible
+    for name in possible:
+        load(scan, name)
+
+
+def test_all_columns_that_cannot_be_used_are_in_one_reason(tmp_path):
+    scan = make_scan(tmp_path)
+    rewrite(scan, lambda t: t.assign(csf="no", white_matter=True))
+    with pytest.raises(ScanError, match=r"column csf holds .*; column white_matter holds True"):
+        load(scan, "36P")
+
+
+def test_a_negative_displacement_is_no_measure(tmp_path):
+    scan = make_scan(tmp_path)
+    rewrite(scan, lambda t: t.assign(framewise_displacement=-1.0))
+    with pytest.raises(ScanError, match=r"framewise_displacement holds '-1\.0' in line 3"):
+        load(scan, "scrubbing.5")
+
+
+@pytest.mark.parametrize("value", [np.inf, 1e308, "abc"])
+def test_a_measure_that_is_only_shown_is_shown_where_it_is_a_number(tmp_path, value):
+    scan = make_scan(tmp_path)
+
+    def damage(table):
+        table["std_dvars"] = table["std_dvars"].astype(object)
+        table.loc[7, "std_dvars"] = value
+        return table
+
+    rewrite(scan, damage)
+    measured = load(scan, "24P").std_dvars
+    assert np.flatnonzero(np.isnan(measured)).tolist() == [0, 7]
+
+
+@pytest.mark.parametrize("value", ["no", 0.5, np.inf, 2])
+def test_a_flag_is_0_or_1_and_the_user_may_say_so_himself(tmp_path, value):
+    scan = make_scan(tmp_path)
+    rewrite(scan, lambda t: t.assign(non_steady_state_outlier00=value))
+    with pytest.raises(
+        ScanError, match=r"non_steady_state_outlier00 holds .* in line 2, .*--dummy-scans"
+    ):
+        load(scan, "24P")
+    assert load(scan, "24P", dummy_scans=3).n_dummy == 3
+
+
+def test_flags_that_are_true_and_false_are_flags(tmp_path):
+    scan = make_scan(tmp_path)
+    flags = np.arange(30) < 4
+    rewrite(scan, lambda t: t.assign(non_steady_state_outlier00=flags))
+    assert load(scan, "24P").n_dummy == 4

@@ -1,5 +1,7 @@
 """Denoising strategies: the named ones, and files of the user's own."""
 
+import json
+
 import pytest
 
 from bids_app.errors import OptionsError
@@ -84,3 +86,10 @@ def test_unknown_keys_are_refused_with_the_known_ones(tmp_path):
 def test_an_unknown_strategy_lists_the_names():
     with pytest.raises(OptionsError, match="acompcor50"):
         load_strategy("simpel")
+
+
+@pytest.mark.parametrize("pattern", ["cosine*", "trans_?", "rot_[xy]"])
+def test_a_pattern_among_the_columns_is_refused_with_what_there_is_instead(tmp_path, pattern):
+    (tmp_path / "mine.json").write_text(json.dumps({"columns": ["csf", pattern]}))
+    with pytest.raises(OptionsError, match=r"no patterns\. Groups have keys .*\"cosine\": true"):
+        load_strategy(tmp_path / "mine.json")

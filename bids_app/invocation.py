@@ -87,9 +87,9 @@ def run_scans(
     log_dir = _start_log(output_dir, options)
     outcomes = {} if options.overwrite else _earlier_outcomes(scans, earlier)
     to_do = deque(scan for scan in scans if scan.name not in outcomes)
-    _warn_of_large(to_do, _limits(options))
+    _warn_of_large(to_do, process_limits(options))
     work = partial(embed, output_dir=output_dir, log_dir=log_dir)
-    with font_folder(logs(output_dir)), Processes(_limits(options)) as processes:
+    with font_folder(logs(output_dir)), Processes(process_limits(options)) as processes:
         table_due_s = time.monotonic()
         try:
             with _progress(scans, to_do) as progress:
@@ -122,12 +122,23 @@ def report_scans(scans: Iterable[Scan], output_dir: Path, options: InvocationOpt
     InputError
         Nothing is known of a participant.
     """
-    labels = participants_to_report(output_dir, [scan.entities.sub for scan in scans])
-    due = [one for one in labels if options.overwrite or not is_current(output_dir, one)]
+    due = reports_due(scans, output_dir, options)
     log_dir = _start_log(output_dir, options)
-    with font_folder(logs(output_dir)), Processes(_limits(options)) as processes:
+    with font_folder(logs(output_dir)), Processes(process_limits(options)) as processes:
         broken = _write_reports(due, output_dir, log_dir, processes)
     return Summary(outcomes=(), broken_reports=broken)
+
+
+def reports_due(scans: Iterable[Scan], output_dir: Path, options: InvocationOptions) -> list[str]:
+    """Return the participants whose reports are to be written from what lies there.
+
+    Raises
+    ------
+    InputError
+        Nothing is known of a participant.
+    """
+    labels = participants_to_report(output_dir, [scan.entities.sub for scan in scans])
+    return [one for one in labels if options.overwrite or not is_current(output_dir, one)]
 
 
 def _start_log(output_dir: Path, options: InvocationOptions) -> Path:
@@ -137,7 +148,8 @@ def _start_log(output_dir: Path, options: InvocationOptions) -> Path:
     return log_dir
 
 
-def _limits(options: InvocationOptions) -> Limits:
+def process_limits(options: InvocationOptions) -> Limits:
+    """Return what all processes of an invocation together may take."""
     return Limits(
         n_processes=options.n_cpus,
         memory_mb=options.memory_mb,

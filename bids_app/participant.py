@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,8 +26,8 @@ from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.derivatives import ScanResult, scan_files
 from bids_app.outputs.paths import spaces_in
 from bids_app.outputs.status import (
-    finished,
     input_fingerprint,
+    recorded,
     refuse_long_name,
     unchanged,
     write_fault,
@@ -41,7 +42,7 @@ from model.networks import parcel_names
 from model.series import ParcelSeries
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from bids_app.atlas.grayordinates import GrayordinateAtlas
@@ -71,18 +72,10 @@ def run_participants(options: RunOptions) -> Summary:
     """
     output_dir = options.output_dir
     derivative, discovery = discover(options)
-    check_output_folder(output_dir, bids_dir=options.bids_dir, derivative=derivative)
     if options.reports == "only":
+        check_output_folder(output_dir, bids_dir=options.bids_dir, derivative=derivative)
         return report_scans(discovery.scans, output_dir, options)
-    atlas_folder = installed_atlas(options)
-    discovery.require_usable(confounds=options.strategy.needs_table)
-    pipeline = open_pipeline(options, atlas_folder)
-    for participant, reasons in discovery.left_out().items():
-        log.warning("sub-%s: no scan to process: %s", participant, reasons)
-    for given in without_scan(options.signal.trs_by_label, discovery.scans):
-        log.warning("--tr-for %s: no scan has these labels", given)
-    for words in discovery.lost:
-        log.error("%s", words)
+    pipeline = prepare(options, derivative, discovery)
     write_dataset_files(output_dir, derivative=derivative)
     summary = run_scans(
         discovery.scans,
@@ -92,6 +85,27 @@ def run_participants(options: RunOptions) -> Summary:
         earlier=partial(earlier_outcome, pipeline=pipeline, output_dir=output_dir),
     )
     return replace(summary, lost=tuple(discovery.lost))
+
+
+def prepare(options: RunOptions, derivative: Path, discovery: Discovery) -> Pipeline:
+    """Check all that concerns an invocation as a whole, in the order in which it would end it.
+
+    Raises
+    ------
+    AppError, CheckpointError
+        It cannot go on.
+    """
+    check_output_folder(options.output_dir, bids_dir=options.bids_dir, derivative=derivative)
+    atlas_folder = installed_atlas(options)
+    discovery.require_usable(confounds=options.strategy.needs_table)
+    pipeline = open_pipeline(options, atlas_folder)
+    for participant, reasons in discovery.left_out().items():
+        log.warning("sub-%s: no scan to process: %s", participant, reasons)
+    for given in without_scan(options.signal.trs_by_label, discovery.scans):
+        log.warning("--tr-for %s: no scan has these labels", given)
+    for words in discovery.lost:
+        log.error("%s", words)
+    return pipeline
 
 
 def discover(options: RunOptions) -> tuple[Path, Discovery]:
@@ -207,21 +221,54 @@ def earlier_outcome(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOut
     AtlasError
         The atlas is not installed, or damaged.
     """
-    if scan.problem is not None:
-        return None
-    record = finished(output_dir, scan)
-    if record is None or record.settings != pipeline.settings(scan.space):
-        return None
+    found = judge_earlier(scan, pipeline, output_dir)
+    return None if isinstance(found, str) else found
+
+
+def judge_earlier(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOutcome | str:
+    """Return how an earlier invocation ended a scan, or why that does not hold.
+
+    Raises
+    ------
+    AtlasError
+        The atlas is not installed, or damaged.
+    """
+    record = recorded(output_dir, scan)
+    if record is None:
+        return ""
+    if record.status == "failed" or scan.problem is not None:
+        return f"{record.status} earlier"
+    if record.settings != pipeline.settings(scan.space):
+        return f"{record.status} earlier, with other settings, weights or version"
     atlas = pipeline.atlas.only(scan.space, density=scan.entities.den)
     if atlas is None:  # the atlas has several images of the space, and the scan's grid decides
         try:
             with open_image(scan, pipeline.atlas) as image:
                 atlas = image.atlas
         except ScanError:  # told when the scan's turn comes
-            return None
+            return f"{record.status} earlier"
     if record.configuration != pipeline.configuration(atlas):
-        return None
-    return unchanged(output_dir, scan, record, check=pipeline.check_inputs)
+        return f"{record.status} earlier, with another atlas"
+    found = unchanged(output_dir, scan, record, check=pipeline.check_inputs)
+    return found or f"{record.status} earlier; inputs or outputs have changed since"
+
+
+@contextmanager
+def open_scan(scan: Scan, pipeline: Pipeline, output_dir: Path) -> Iterator[Image]:
+    """Open the image of a scan, unless something is known against it already.
+
+    Raises
+    ------
+    ScanError
+        It was chosen with a problem, its outputs cannot be named, or it cannot be read.
+    AtlasError
+        The atlas is not installed, or damaged.
+    """
+    refuse_long_name(output_dir, scan)
+    if scan.problem is not None:
+        raise ScanError(f"{scan.name}: {scan.problem}")
+    with open_image(scan, pipeline.atlas) as image:
+        yield image
 
 
 def run_scan(scan: Scan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path) -> ScanOutcome:
@@ -235,10 +282,7 @@ def run_scan(scan: Scan, pipeline: Pipeline, *, output_dir: Path, log_dir: Path)
     configuration = ""
     inputs = input_fingerprint(scan, pipeline.check_inputs)
     try:
-        refuse_long_name(output_dir, scan)
-        if scan.problem is not None:
-            raise ScanError(f"{scan.name}: {scan.problem}")
-        with open_image(scan, pipeline.atlas) as image:
+        with open_scan(scan, pipeline, output_dir) as image:
             configuration = pipeline.configuration(image.atlas)
             result = embed_scan(scan, image, pipeline, configuration=configuration)
         return write_outcome(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bids_app.cli.preview import aligned, counts, dry_run_lines, explained_lines
 from bids_app.errors import OptionsError
 from bids_app.options import AcceptedOptions, GroupOptions, LogOptions, RunOptions
 from bids_app.workers.resources import available_cpus, available_memory_mb
@@ -26,8 +26,6 @@ from model.cli.program import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from bids_app.inputs.discovery import Discovery
-    from bids_app.inputs.eligible import BoldFile
     from bids_app.outputs.status import ScanOutcome
 
 EXIT_LEVEL = 17
@@ -134,6 +132,18 @@ class AnalysisLevel(click.Choice[str]):
     is_flag=True,
     help="Print what would be done, and why; do nothing.",
 )
+@click.option(
+    "--list-missing",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With --dry-run: write the files that the chosen scans need and that were not fetched, "
+    "one a line, relative to the derivative, for: xargs datalad get < FILE.",
+)
+@click.option(
+    "--explain",
+    metavar="RUN",
+    help="Say in a few lines why a run is used or not, by its name or a part of it; do nothing.",
+)
 @config_file
 @options_of(LogOptions, AcceptedOptions)
 @click.pass_context
@@ -150,14 +160,10 @@ def main(context: click.Context, /, **arguments: Any) -> int:
     if arguments["analysis_level"] == "group":
         return _export_group(arguments)
     options = resolve_options(arguments, config=config_text(context))
-    from bids_app.participant import discover, run_participants
+    if arguments["dry_run"] or arguments["explain"] or arguments["list_missing"]:
+        return _preview(options, arguments)
+    from bids_app.participant import run_participants
 
-    if arguments["dry_run"]:
-        _, discovery = discover(options)
-        if discovery.files:
-            click.echo(discovery_lines(discovery))
-        discovery.require_usable(confounds=options.strategy.needs_table)
-        return 0
     summary = run_participants(options)
     if summary.outcomes:
         click.echo(outcome_lines(summary.outcomes))
@@ -218,7 +224,7 @@ def granted() -> dict[str, Any]:
 def outcome_lines(outcomes: Sequence[ScanOutcome]) -> str:
     """Return one line per scan, then how many ended in which way."""
     rows = [(o.status, "now" if o.fresh else "earlier", o.scan.name, o.reason) for o in outcomes]
-    return "\n".join([*_aligned(rows), _counts(o.status for o in outcomes)])
+    return "\n".join([*aligned(rows), counts(o.status for o in outcomes)])
 
 
 def _export_group(arguments: Mapping[str, Any]) -> int:
@@ -232,40 +238,29 @@ def _export_group(arguments: Mapping[str, Any]) -> int:
     return 1 if export.n_damaged else 0
 
 
-def discovery_lines(discovery: Discovery) -> str:
-    """Return one line per BOLD file that was found, chosen or refused, then how many."""
-    header = ("status", "space", "TR", "volumes", "confounds", "path", "reason")
-    rows = [
-        (file.status, file.space, *_times(file), file.confounds, file.path, file.why)
-        for file in discovery.files
-    ]  # fmt: skip
-    return "\n".join(
-        [*_aligned([header, *rows]), _counts(file.status for file in discovery.files)]
-    )
+def _preview(options: RunOptions, arguments: Mapping[str, Any]) -> int:
+    """Print what would be done; end as the real run would."""
+    from bids_app.dry_run import dry_run, explain, missing_files
+    from bids_app.files import write_bytes
+    from model.files.write import text_bytes
 
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    widths[-1] = 0
-    return [
-        "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-
-
-def _times(file: BoldFile) -> tuple[str, str]:
-    """Return repetition time and number of volumes; the latter of images to be embedded."""
-    from bids_app.images.stream import count_frames
-
-    if file.scan is None:
-        return "", ""
-    n_frames = None if file.reason else count_frames(file.scan.sources.data)
-    return _text(file.scan.tr_s), _text(n_frames)
-
-
-def _text(number: float | None) -> str:
-    return "" if number is None else f"{number:g}"
-
-
-def _counts(words: Iterable[str]) -> str:
-    return ", ".join(f"{count} {word}" for word, count in Counter(words).items())
+    name, file = arguments["explain"], arguments["list_missing"]
+    if file is not None and (name is not None or not arguments["dry_run"]):
+        raise OptionsError("--list-missing goes with --dry-run, and not with --explain.")
+    if name is not None:
+        found, explanations = explain(options, name)
+        for one in explanations:
+            click.echo("\n".join(explained_lines(one)))
+    else:
+        found = dry_run(options)
+        for line in dry_run_lines(found, verbose=bool(arguments["verbose"])):
+            click.echo(line)
+    if file is not None:
+        if file.resolve().is_relative_to(found.discovery.root):
+            raise OptionsError(f"--list-missing {file}: nothing is ever written to the input.")
+        paths = missing_files(found.discovery)
+        write_bytes(file, text_bytes("".join(f"{path}\n" for path in paths)))
+        click.echo(f"{len(paths)} files to fetch are listed in {file}")
+    if found.stopped_by is not None:
+        raise found.stopped_by
+    return 0 if name is not None else found.exit_code

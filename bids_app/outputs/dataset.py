@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -42,12 +43,14 @@ DESCRIPTIONS = {
 
 
 def check_output_folder(output_dir: Path, *, bids_dir: Path, derivative: Path) -> None:
-    """Refuse an output folder inside the input, or one that holds another dataset.
+    """Refuse an output folder inside the input, of another dataset, or that cannot be written.
 
     Raises
     ------
     OptionsError
         Names both folders and what to change.
+    OutputError
+        It cannot be written.
     """
     output, source, dataset = (p.resolve() for p in (output_dir, derivative, bids_dir))
     inside = output.parts[len(dataset.parts) :] if dataset in output.parents else ()
@@ -58,8 +61,11 @@ def check_output_folder(output_dir: Path, *, bids_dir: Path, derivative: Path) -
             "nothing is ever written to the input.",
             hint="Name a folder outside it, or below derivatives/ of the raw dataset.",
         )
-    if output.exists() and not output.is_dir():
-        raise OutputError(f"{output} is a file; expected a folder for the outputs.")
+    place = next(path for path in (output, *output.parents) if os.path.lexists(path))
+    if not place.is_dir():
+        raise OutputError(f"{place} is a file; expected a folder for the outputs.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(f"{place}: cannot be written by this user.")
     refuse_links_out(output_dir, [logs(output_dir)])
     if not _ours(output / "dataset_description.json"):
         raise OptionsError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bids_app import __version__
 from bids_app.errors import AppError, InputError, OutputError, ScanError, ScanExcludedError
@@ -97,13 +97,18 @@ def _same(then: Mapping[str, str], now: Mapping[str, str], check: CheckInputs) -
     return compared(then) == compared(now)
 
 
-def finished(output_dir: Path, scan: Scan) -> ScanRecord | None:
-    """Return how an earlier invocation ended a scan; None: it did not, or the scan failed."""
+def recorded(output_dir: Path, scan: Scan) -> ScanRecord | None:
+    """Return what an earlier invocation left about a scan; None: nothing that can be read."""
     try:
-        record = read_record(status_path(output_dir, scan))
+        return read_record(status_path(output_dir, scan))
     except FileError:
         return None
-    return None if record.status == "failed" else record
+
+
+def finished(output_dir: Path, scan: Scan) -> ScanRecord | None:
+    """Return how an earlier invocation ended a scan; None: it did not, or the scan failed."""
+    record = recorded(output_dir, scan)
+    return None if record is None or record.status == "failed" else record
 
 
 def unchanged(
@@ -186,6 +191,22 @@ def write_outcome(
     return ScanOutcome(scan=scan, record=record)
 
 
+def fault(err: Exception) -> tuple[Literal["excluded", "failed"], str]:
+    """Say what an error makes of a scan, and why.
+
+    Raises
+    ------
+    AppError, CheckpointError
+        It is one of these: no other scan would fare better.
+    """
+    if isinstance(err, AppError | CheckpointError):
+        raise err
+    reason = " ".join(str(err).split())
+    if not isinstance(err, SemantoksError):
+        reason = f"unexpected {type(err).__name__}: {reason}"
+    return "excluded" if isinstance(err, ScanExcludedError) else "failed", reason
+
+
 def write_fault(
     output_dir: Path,
     scan: Scan,
@@ -204,13 +225,10 @@ def write_fault(
     AppError, CheckpointError
         The fault is one of these: no other scan would fare better.
     """
-    if isinstance(err, AppError | CheckpointError):
-        raise err
-    status: Status = "excluded" if isinstance(err, ScanExcludedError) else "failed"
-    reason = " ".join(str(err).split())
+    status, reason = fault(err)
     if not isinstance(err, SemantoksError):
         crash = write_crash(log_dir, f"crash-{scan.name}", err)
-        reason = f"unexpected {type(err).__name__}: {reason} (traceback in {crash})"
+        reason = f"{reason} (traceback in {crash})"
     return write_outcome(
         output_dir, scan, status, reason=reason, configuration=configuration, inputs=inputs
     )

@@ -13,13 +13,11 @@ if TYPE_CHECKING:
 
     from bids_app.dry_run import DryRun, Explanation, Forecast, Frames
     from bids_app.inputs.eligible import BoldFile
-    from bids_app.inputs.scan import Scan
+    from bids_app.inputs.scan import Reason, Scan
 
-_FOLDED = {
-    Refusal.SURFACE: "surface series of single hemispheres",
-    Refusal.OWN_SPACE: "in the scan's own space, not in a template",
-}
+_SURFACE, _NATIVE = "surface series of single hemispheres", "in a space of the participant's own"
 """Kinds that are of no use here; fMRIPrep writes them beside those that are"""
+_OWN_SPACES = ("T1w", "T2w", "func")
 _ALIKE = 3
 """Of more files that are refused for the same reason only their number is told."""
 _REASONS = 12
@@ -51,16 +49,25 @@ def dry_run_lines(found: DryRun, *, verbose: bool) -> list[str]:
             rows.append(_row_of_header(file))
         else:
             row = _row(file, file.status, file.why, None)
-            refused.setdefault(_FOLDED.get(file.reason.refusal, file.why), []).append(row)
+            refused.setdefault(_kind(file.reason), []).append(row)
     folded = [
         why
         for why, alike in refused.items()
-        if not verbose and (why in _FOLDED.values() or len(alike) > _ALIKE)
+        if not verbose and (why in (_SURFACE, _NATIVE) or len(alike) > _ALIKE)
     ]
     rows += [row for why, alike in refused.items() if why not in folded for row in alike]
     lines = aligned([_HEADER, *sorted(rows, key=lambda row: row[5])]) if rows else []
     lines += [f"refused  {len(refused[why])} files: {why} (-v lists them)" for why in folded]
     return [*lines, *_sums(found)] if found.discovery.files else []
+
+
+def _kind(reason: Reason) -> str:
+    if reason.refusal is Refusal.SURFACE:
+        return _SURFACE
+    of_template = reason.refusal is not Refusal.OWN_SPACE
+    if of_template and reason not in [Refusal.OTHER_SPACE.of(space) for space in _OWN_SPACES]:
+        return str(reason)
+    return _NATIVE
 
 
 def _row(file: BoldFile, status: str, reason: str, frames: Frames | None) -> Row:
@@ -77,8 +84,8 @@ def _row_of_header(file: BoldFile) -> Row:
     tr_s = n_frames = None
     if file.scan is not None:
         tr_s, n_frames = file.scan.tr_s, count_frames(file.scan.sources.data)
-    words = ["" if number is None else f"{number:g}" for number in (tr_s, n_frames)]
-    return (file.status, file.space, words[0], words[1], "", file.path, "")
+    words = ("" if tr_s is None else f"{tr_s:g}", "" if n_frames is None else f"{n_frames}")
+    return (file.status, file.space, *words, "", file.path, f"confounds: {file.confounds}")
 
 
 def _sums(found: DryRun) -> list[str]:

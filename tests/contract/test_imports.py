@@ -64,13 +64,14 @@ def test_help_and_version_load_no_heavy_library(words: tuple[str, ...]) -> None:
     assert loaded_by(*words) == set()
 
 
-def test_a_dry_run_loads_what_finds_scans_and_reads_headers(study: Path) -> None:
-    arguments = (study / "fmriprep", study / "out", "participant", "--dry-run")
-    assert loaded_by("bids_app.cli.app", *arguments, "--atlas", study / "atlas") <= {
-        "bids",
-        "nibabel",
-        "scipy",  # its version only, read by nibabel
-    }
+def test_a_dry_run_loads_what_it_checks_with_and_nothing_that_draws_or_learns(study: Path) -> None:
+    options = ("--atlas", study / "atlas", "--checkpoint", study / "checkpoint")
+    arguments = (study / "fmriprep", study / "dry", "participant", "--quiet", *options)
+    found = loaded_by("bids_app.cli.app", *arguments, "--dry-run")
+    assert not found & {"nilearn", "sklearn", "templateflow", "matplotlib", "PIL", "jinja2"}
+    loaded_by("bids_app.cli.app", *arguments, "--no-reports")
+    nothing_to_do = loaded_by("bids_app.cli.app", *arguments, "--dry-run")
+    assert not nothing_to_do & {"torch", "safetensors", "pandas"}
 
 
 def test_a_run_loads_what_it_uses_and_neither_a_second_run_nor_the_group_level_torch(

@@ -162,7 +162,7 @@ def test_impossible_values_are_usage_errors(tmp_path, data, semantoks, words) ->
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("words", [()])
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
 @pytest.mark.parametrize("option", ["--atlas", "--checkpoint"])
 def test_an_atlas_or_checkpoint_that_is_not_there_ends_with_78(
     tmp_path, data, semantoks, option, words
@@ -256,6 +256,7 @@ def test_without_a_home_folder_it_works(tmp_path, data, atlas, checkpoint) -> No
         "setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", "env", "-u", "HOME",
         f"PYTHONPATH={ROOT}", sys.executable, "-m", "bids_app", str(data.root), str(open_to_all),
         "participant", "--dry-run", "--participant-label", "01",
+        "--atlas", str(atlas), "--checkpoint", str(checkpoint),
     ]  # fmt: skip
     answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
     if "Permission denied" in answer.stderr and str(sys.prefix) in answer.stderr:

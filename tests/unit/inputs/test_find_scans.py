@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from derivative_trees import CIFTI, RUN, A, C, G, discover, fill, names
 
-from bids_app.cli.app import discovery_lines
+from bids_app.cli.preview import dry_run_lines
+from bids_app.dry_run import DryRun
 from bids_app.errors import NothingSelectedError, OptionsError
 from bids_app.images.stream import count_frames
 from bids_app.inputs.locate import locate_derivative
@@ -60,7 +61,8 @@ def test_the_table_tells_the_volumes_of_a_grayordinate_run(tmp_path):
     header.set_data_offset(544)
     image.write_bytes(header.binaryblock)
     assert count_frames(image) == 7
-    assert " 7 " in discovery_lines(discover(tmp_path, spaces=(G,))).splitlines()[1]
+    found = DryRun(discovery=discover(tmp_path, spaces=(G,)))
+    assert " 7 " in dry_run_lines(found, verbose=False)[1]
 
 
 def test_runs_acquisitions_and_directions_are_different_scans_with_their_own_files(tmp_path):
@@ -83,7 +85,7 @@ def test_participants_whose_labels_begin_alike_are_kept_apart(tmp_path):
     assert len(discover(tmp_path, exclude_participant_labels=["01"]).scans) == 3
 
 
-def test_the_table_tells_volumes_repetition_time_and_confounds(tmp_path):
+def test_the_table_tells_volumes_and_repetition_time_where_nothing_more_is_known(tmp_path):
     fill(tmp_path, RUN, RUN.replace(".nii.gz", ".json"))
     fill(tmp_path, "sub-1_task-x_desc-confounds_regressors.tsv")
     image = nib.Nifti1Image(np.zeros((2, 2, 2, 7), np.int16), np.eye(4))
@@ -91,8 +93,8 @@ def test_the_table_tells_volumes_repetition_time_and_confounds(tmp_path):
     discovery = discover(tmp_path)
     (file,) = discovery.files
     assert file.run == "sub-1_task-x"
-    row = discovery_lines(discovery).splitlines()[1]
-    assert row.split() == ["chosen", C, "2", "7", "yes", f"sub-1/func/{RUN}"]
+    row = dry_run_lines(DryRun(discovery=discovery), verbose=False)[1]
+    assert row.split() == ["chosen", C, "2", "7", f"sub-1/func/{RUN}", "confounds:", "yes"]
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from model.pretraining.settings import PretrainConfig
 
-N_SCANS, N_FRAMES = 64, 180
+N_FRAMES = 180
 SCANS_OF_PAPER, EPOCHS = 39_139, 100
 RELEASED = ("encoder.dim=768", "encoder.depth=8", "encoder.heads=12")
 
@@ -150,7 +150,7 @@ def time_drawing(
     """Time a batch from shards and from the simulator."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        write_shards(Path(folder, "s"), _scans(), config.input, made_from="noise")
+        write_shards(Path(folder, "s"), _scans(config.run.batch_size), config.input, made_from="noise")
         shards = Shards(Path(folder, "s"))
         cohort = Cohort(shards, list(shards.by_subject), config.input, n_sessions=2)
         for name, source in (("shards", cohort), ("simulator", None)):
@@ -164,9 +164,9 @@ def time_drawing(
     return rows
 
 
-def _scans() -> Iterator[NewScan]:
+def _scans(n_subjects: int) -> Iterator[NewScan]:
     rng = np.random.default_rng(0)
-    for number in range(N_SCANS):
+    for number in range(2 * n_subjects):
         subject, session = f"sub-{number // 2:02d}", f"ses-{number % 2}"
         values = rng.standard_normal((N_FRAMES, 457))
         yield NewScan(

@@ -111,7 +111,7 @@ def embedding(device: str) -> Found:
     encoder.to(device)
     rows = []
     for name, tf32, precision, limit in (
-        ("float32", False, "fp32", 1e-4),
+        ("float32", False, "fp32", 1e-5),
         ("float32, TF32 allowed", True, "fp32", None),
         ("bfloat16", False, "bf16", 0.03),
     ):

@@ -150,7 +150,9 @@ def time_drawing(
     """Time a batch from shards and from the simulator."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        write_shards(Path(folder, "s"), _scans(config.run.batch_size), config.input, made_from="noise")
+        write_shards(
+            Path(folder, "s"), _scans(config.run.batch_size), config.input, made_from="noise"
+        )
         shards = Shards(Path(folder, "s"))
         cohort = Cohort(shards, list(shards.by_subject), config.input, n_sessions=2)
         for name, source in (("shards", cohort), ("simulator", None)):

@@ -262,10 +262,15 @@ def _denoised_metadata(result: ScanResult) -> dict[str, Any]:
         "ComputedRegressors": (result.confounds and list(result.confounds.computed)) or None,
         "DegreesOfFreedomLeft": result.cleaned.dof,
         "SoftwareFilters": _filters(result),
-        "SkullStripped": result.scan.metadata.get("SkullStripped"),
+        "SkullStripped": _flag(result.scan.metadata.get("SkullStripped")),
         "Mask": result.extracted.mask_source,
         "MissingParcels": _missing_names(result.model_series),
     }
+
+
+def _flag(value: object) -> bool | None:
+    """Hand on what a foreign sidecar says if it is what the key may hold, and nothing else."""
+    return value if isinstance(value, bool) else None
 
 
 def _filters(result: ScanResult) -> dict[str, Any]:

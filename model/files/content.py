@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# What git puts in place of a file's content; git-annex' own limit for an unlocked pointer.
-_POINTERS = {b"/annex/objects/": "git-annex", b"version https://git-lfs.github.com/": "git-lfs"}
+# How the texts begin that git puts in place of a file's content. That of git-annex is a path, or
+# the link of a locked file where the file system, or git's settings, know no links.
+_POINTERS = {
+    "git-annex": re.compile(rb"(\.\./|\.git|/modules/[^/\s]+)*/annex/objects/"),
+    "git-lfs": re.compile(rb"version https://git-lfs\.github\.com/"),
+}
 _POINTER_BYTES = 32 * 1024
+"""git-annex' own limit"""
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -43,10 +49,8 @@ def not_fetched(path: Path) -> str:
         if not stat.S_ISREG(found.st_mode) or found.st_size > _POINTER_BYTES:
             return ""
         with path.open("rb") as file:
-            start = file.read(max(map(len, _POINTERS)))
+            start = file.read(512)
     except (OSError, ValueError):
         return ""
-    for mark, maker in _POINTERS.items():
-        if start.startswith(mark):
-            return f"a pointer of {maker}"
-    return ""
+    makers = (maker for maker, begins in _POINTERS.items() if begins.match(start))
+    return next((f"a pointer of {maker}" for maker in makers), "")

@@ -20,6 +20,8 @@ from derivative_trees import (
 )
 
 POINTERS = {
+    "link as text": "../../../.git/annex/objects/fZ/Gk/MD5E-s12--83ab.gz/MD5E-s12--83ab.gz",
+    "of a submodule": "../../.git/modules/sub-1/annex/objects/fZ/Gk/MD5E-s12--83ab",
     "annex": "/annex/objects/MD5E-s452935012--83abfe9e26eea01f7db88c43742b5b82.nii.gz\n",
     "lfs": "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
 }
@@ -144,6 +146,12 @@ def test_the_copy_that_was_fetched_is_read(tmp_path, name, gone, pointer):
     (scan,) = discover(tmp_path).scans
     assert scan.problem is None
     assert present in [path.name for path in scan.sources.files()]
+
+
+def test_a_text_that_speaks_of_an_annex_is_content(tmp_path):
+    put(fill(tmp_path, RUN), RUN.replace(".nii.gz", ".json"), '{"a": "/annex/objects/x"}')
+    (scan,) = discover(tmp_path).scans
+    assert scan.metadata == {"a": "/annex/objects/x"}
 
 
 # --- pointers to what was never fetched ---------------------------------------------------

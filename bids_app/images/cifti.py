@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,14 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 1 << 22
 """Read at a time: whole series of some thousand grayordinates; working copies are larger."""
+CODE_OF_CIFTI = 32
+"""Of the extension to a NIfTI-2 header"""
 LEAST_BYTES_OF_A_PLACE = 2
 """In the header: a digit and what divides it from the next"""
+
+
+FARTHEST_MM = 1e5
+"""A number in an affine that is larger is none of a head's."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,25 +83,39 @@ def open_cifti(path: Path) -> CiftiFile:
 
 def _axes(stored: ImageFile) -> tuple[Any, Any]:
     """Return nibabel's axes of volumes and of grayordinates, of the matrix' own lengths."""
-    import nibabel as nib
+    from nibabel.cifti2.parse_cifti2 import Cifti2Parser
 
-    path, header = stored.path, stored.header
-    n_places = header.shape[5]
-    if n_places * LEAST_BYTES_OF_A_PLACE > header.offset:
-        raise FileError(
-            path, f"a header of {header.offset} bytes cannot list {n_places} grayordinates"
-        )
-    content = whole_header(stored)
-    if b"<!DOCTYPE" in content.getvalue().replace(b"\0", b""):
+    path, n_places = stored.path, stored.header.shape[5]
+    xml = _xml(stored)
+    if n_places * LEAST_BYTES_OF_A_PLACE > len(xml):
+        raise FileError(path, f"{len(xml)} bytes of XML cannot list {n_places} grayordinates")
+    if b"<!DOCTYPE" in xml.replace(b"\0", b""):
         raise FileError(path, "its XML defines types or entities of its own")
-    with faults_of(path, "no CIFTI-2 header"):
-        found: Any = nib.Cifti2Image.from_stream(content).header
-        maps = [found.get_index_map(i) for i in range(2)]
-        models = [(m.index_offset, m.index_count) for m in maps[1].brain_models or ()]
+    failure = "no CIFTI-2 header"
+    with faults_of(path, failure):
+        parser = Cifti2Parser()
+        parser.parse(string=xml)
+        found: Any = parser.header
+        # Not nibabel's image, which makes arrays as long as the brain models say before that.
+        models = [(m.index_offset, m.index_count) for m in found.get_index_map(1).brain_models]
     _check_models(path, models, n_places)
-    with faults_of(path, "no CIFTI-2 header"):
+    with faults_of(path, failure):
         time, axis = (found.get_axis(i) for i in range(2))
     return time, axis
+
+
+def _xml(stored: ImageFile) -> bytes:
+    """Return the extension of the header that describes the matrix."""
+    content, place = whole_header(stored), stored.header.first_extension
+    layout = struct.Struct(f"{stored.header.byte_order}ii")
+    while place + layout.size <= len(content):
+        size, code = layout.unpack_from(content, place)
+        if not layout.size <= size <= len(content) - place:
+            break
+        if code == CODE_OF_CIFTI:
+            return content[place + layout.size : place + size].rstrip(b"\0")
+        place += size
+    raise FileError(stored.path, "its header describes no CIFTI matrix")
 
 
 def _check_models(path: Path, models: list[tuple[int, int]], n_places: int) -> None:
@@ -138,11 +159,12 @@ def _described(stored: ImageFile, time: Any, axis: Any) -> CiftiFile:
 
 
 def _is_affine(found: Any) -> bool:
-    return (
+    return bool(
         isinstance(found, np.ndarray)
         and found.shape == (4, 4)
         and found.dtype.kind in "if"
-        and bool(np.isfinite(found).all())
+        and np.abs(found).max() <= FARTHEST_MM  # nor where it is NaN
+        and abs(np.linalg.det(found[:3, :3])) > 1e-9
     )
 
 

@@ -50,7 +50,13 @@ def match(series: CiftiFile, tables: LabelTables) -> LabelArray:
         on those of the atlas.
     """
     labels = np.zeros(len(series.axis), dtype=np.int32)
+    listed = dict.fromkeys([*tables.surfaces, *tables.structures], np.zeros(0, dtype=np.int64))
     for name, rows, part in series.axis.iter_structures():
+        if name not in listed:
+            continue
+        listed[name] = np.append(listed[name], _places(part))
+        if np.unique(listed[name]).size < listed[name].size:
+            raise ScanError(f"{series.path}: the header lists places of {name} twice.")
         if name in tables.surfaces:
             table = tables.surfaces[name]
             if part.nvertices.get(name) != table.size:
@@ -201,6 +207,12 @@ def _stream(series: CiftiFile, labels: LabelArray, skipped: npt.NDArray[np.bool_
             n_looked_at += len(chosen[::every])
     blank = np.where(skipped, 1.0, n_blank / max(n_looked_at, 1))
     return _Pass(sums=sums.T, finite=finite, used=used, n_nonfinite=n_nonfinite, blank=blank)
+
+
+def _places(part: Any) -> npt.NDArray[np.int64]:
+    """Return a number for each vertex or voxel of a structure."""
+    i, j, k = part.voxel.T
+    return np.asarray(part.vertex + ((i << 42) ^ (j << 21) ^ k), dtype=np.int64)
 
 
 def _labels_of_voxels(

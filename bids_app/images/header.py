@@ -59,6 +59,16 @@ class Header:
         return np.asarray(stored * self.slope + self.inter)
 
     @property
+    def byte_order(self) -> str:
+        """Of the numbers in the header: ``<`` or ``>``."""
+        return str(self.nibabel.endianness)
+
+    @property
+    def first_extension(self) -> int:
+        """Where extensions begin in a file that holds header and values."""
+        return int(self.nibabel.single_vox_offset)
+
+    @property
     def stored_zero(self) -> float:
         """What is stored where the value is zero."""
         return -self.inter / self.slope

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ except ImportError:  # no build for this processor: the same bytes at half the s
     from gzip import GzipFile
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
@@ -130,7 +130,7 @@ def count_frames(path: Path) -> int | None:
         return None  # told, with the cause, when the scan is read
 
 
-def whole_header(image: ImageFile) -> io.BytesIO:
+def whole_header(image: ImageFile) -> bytes:
     """Return all that stands before the values in their file: the header with its extensions.
 
     Raises
@@ -140,7 +140,7 @@ def whole_header(image: ImageFile) -> io.BytesIO:
     """
     with scan_faults(), faults_of(image.path):
         image.stream.seek(0)
-        return io.BytesIO(image.stream.read(image.header.offset))
+        return image.stream.read(image.header.offset)
 
 
 def pieces(image: ImageFile, sizes: Sequence[int]) -> Iterator[Piece]:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 
 from bids_app.errors import AppError, OutputError
 from bids_app.files import clear_leftovers, write_bytes
-from bids_app.outputs.paths import logs, new_log_folder, output_folder, refuse_links_out
+from bids_app.outputs.paths import (
+    logs,
+    new_log_folder,
+    output_folder,
+    refuse_links_out,
+    relative_text,
+)
 from bids_app.outputs.status import (
     ScanOutcome,
     outcome_table,
@@ -25,7 +31,7 @@ from bids_app.workers.processes import Limits, Lost, Processes
 from bids_app.workers.progress import Progress
 from bids_app.workers.resources import REPORT_MB, file_size, process_memory_mb, scan_memory_mb
 from model import interrupts
-from model.errors import CheckpointError
+from model.errors import CheckpointError, SemantoksError
 from model.files.write import text_bytes
 
 if TYPE_CHECKING:
@@ -254,6 +260,8 @@ def _report(output_dir: Path, log_dir: Path, participant: str) -> str:
         write_report(output_dir, participant)
     except OutputError:
         raise
+    except SemantoksError as err:
+        return f"could not be made: {relative_text(err.message, output_dir)}"
     except Exception as err:  # noqa: BLE001 told in log, crash file and exit code
         crash = write_crash(log_dir, f"crash-report-sub-{participant}", err)
         return f"could not be made (traceback in {crash})"

@@ -162,7 +162,10 @@ def is_current(output_dir: Path, participant: str) -> bool:
     if not path.exists():
         return False
     statuses = statuses_below(output_dir / f"sub-{participant}")
-    return all(stamp(status).mtime_ns <= stamp(path).mtime_ns for status in statuses)
+    try:
+        return all(stamp(status).mtime_ns <= stamp(path).mtime_ns for status in statuses)
+    except FileError:  # told when the page is made
+        return False
 
 
 def participants_to_report(

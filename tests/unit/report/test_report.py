@@ -72,7 +72,9 @@ def make_result(
     used = np.where(gone, 0, rng.integers(12, 21, N_PARCELS))
     return ScanResult(
         scan=scan,
-        image=SimpleNamespace(n_frames=n_volumes, kind="NIfTI"),
+        image=SimpleNamespace(
+            n_frames=n_volumes, kind="NIfTI", atlas=SimpleNamespace(space="MNI152NLin6Asym")
+        ),
         tr_source="header",
         extracted=Parcellated(
             values=values,
@@ -84,7 +86,9 @@ def make_result(
             ),
             mask_source=mask_source,
             n_nonfinite_voxels=3,
+            blank=np.zeros(n_volumes),
         ),
+        lost=np.full(n_volumes, ""),
         confounds=SimpleNamespace(
             kept=np.r_[True, True, kept],
             fd_mm=np.r_[np.nan, rng.gamma(2, 0.1, n_volumes - 1)],
@@ -473,3 +477,20 @@ def test_filters_and_outliers_that_are_off_are_described_as_off(tmp_path) -> Non
     assert "none defined" in page
     assert "framewise displacement not known" in page
     assert "Spikes" not in page
+
+
+def test_a_scan_with_every_step_switched_off_has_a_page(tmp_path) -> None:
+    result = make_result(make_scan(tmp_path, task="rest"))
+    cleaned = replace(result.cleaned, regressor_names=(), high_pass_hz=None, low_pass_hz=None)
+    result = replace(
+        result,
+        despiked_fraction=None,
+        confounds=None,
+        cleaned=cleaned,
+        strategy=Strategy(name="none"),
+        signal=replace(result.signal, despike=False, high_pass_hz=None, low_pass_hz=None),
+    )
+    write_embedded(tmp_path, result)
+    methods = section(write_report(tmp_path, "01").read_text(encoding="utf-8"), "Methods")
+    assert "no confounds were regressed out" in methods
+    assert "Spikes" not in methods

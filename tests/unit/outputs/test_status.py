@@ -1,0 +1,68 @@
+"""What the status of a scan says where the scan itself cannot be told about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import killed
+import pytest
+
+from bids_app.errors import OutputError, ScanError
+from bids_app.outputs.paths import relative_text
+from bids_app.outputs.status import (
+    input_fingerprint,
+    refuse_long_name,
+    require_written,
+    status_path,
+    write_outcome,
+)
+
+
+def test_a_name_that_no_output_can_have_is_told_and_nothing_is_written(tmp_path) -> None:
+    scan = killed.make_scan(tmp_path / "in", "01")
+    long = replace(scan, entities=replace(scan.entities, acq="a" * 240))
+    refuse_long_name(tmp_path, scan)
+    with pytest.raises(ScanError, match="too long"):
+        refuse_long_name(tmp_path, long)
+    outcome = write_outcome(tmp_path / "out", long, "failed", reason="its name is too long")
+    assert (outcome.status, outcome.reason) == ("failed", "its name is too long")
+    require_written([outcome], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_written_now_must_be_there_and_what_was_done_earlier_was_looked_at(
+    tmp_path,
+) -> None:
+    scan = killed.make_scan(tmp_path / "in", "01")
+    outcome = killed.embed(scan, settings="A", output_dir=tmp_path, log_dir=tmp_path)
+    require_written([outcome], tmp_path)
+    status_path(tmp_path, scan).unlink()
+    with pytest.raises(OutputError, match="is gone"):
+        require_written([outcome], tmp_path)
+    require_written([replace(outcome, fresh=False)], tmp_path)
+
+
+def test_inputs_that_are_gone_have_a_mark_too(tmp_path) -> None:
+    scan = killed.make_scan(tmp_path / "in", "01")
+    before = input_fingerprint(scan)
+    scan.sources.data.unlink()
+    after = input_fingerprint(scan)
+    assert list(before) == list(after) == ["sub-01_task-rest_bold.nii.gz"]
+    assert before != after
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/data/in/sub-01/x.json: bad", "sub-01/x.json: bad"),
+        ("in /data/in: no file", "in in: no file"),
+        ("'/data/in/a b/c.nii' ends", "'a b/c.nii' ends"),
+        ("see /home/me/cache/y.npy.", "see y.npy."),
+        ("bids:preprocessed:sub-01/func/x and 3 mm/s or 1/2", None),
+        ("https://doi.org/10.1/x and a/b/c", None),
+        ("out/sub-01/x, without/x", "sub-01/x, without/x"),
+    ],
+)
+def test_texts_name_files_by_where_they_lie(text, shown) -> None:
+    assert relative_text(text, Path("/data/in"), Path("out")) == (shown or text)

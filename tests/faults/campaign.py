@@ -6,8 +6,10 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from faults import CallFault
+from table_calls import call_faults
 from table_confounds import confound_faults
 from table_images import image_faults
+from table_names import name_faults
 from table_options import option_faults
 from table_outputs import output_faults
 from table_sidecars import sidecar_faults
@@ -15,7 +17,15 @@ from table_sidecars import sidecar_faults
 if TYPE_CHECKING:
     from faults import Fault
 
-_TABLES = (confound_faults, output_faults, image_faults, sidecar_faults, option_faults)
+_TABLES = (
+    option_faults,
+    call_faults,
+    sidecar_faults,
+    confound_faults,
+    image_faults,
+    name_faults,
+    output_faults,
+)
 _EVERY = 4
 """Of the calls, one in so many is played daily: they cost an invocation each."""
 

@@ -178,12 +178,8 @@ class Stage:
         arguments = scene.words(words)
         command = shlex.join([program, *arguments])
         log = scene.here / f"said-{time.monotonic_ns()}.txt"
-        preload()
         begun = time.monotonic()
-        pid = os.fork()
-        if pid == 0:
-            _run(program, arguments, log, scene.here)
-        code, usage = _wait(pid, seconds)
+        code, usage = end(begin(program, arguments, log, scene.here), seconds)
         return Answer(
             code=code,
             text=log.read_text(errors="replace"),
@@ -208,6 +204,15 @@ def preload() -> None:
     import torch  # noqa: F401
 
     import model.checkpoint  # noqa: F401
+
+
+def begin(program: str, arguments: list[str], log: Path, here: Path) -> int:
+    """Start a command in a process and a session of its own; return the process id."""
+    preload()
+    pid = os.fork()
+    if pid == 0:
+        _run(program, arguments, log, here)
+    return pid
 
 
 def _run(program: str, arguments: list[str], log: Path, here: Path) -> None:
@@ -247,7 +252,7 @@ def _main(program: str) -> Callable[[list[str]], object]:
     return main
 
 
-def _wait(pid: int, seconds: float) -> tuple[int | None, float]:
+def end(pid: int, seconds: float) -> tuple[int | None, float]:
     """Wait for a process; kill its session after that time. Return exit code and peak MiB."""
     deadline = time.monotonic() + seconds
     code: int | None = None

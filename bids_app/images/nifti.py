@@ -21,6 +21,7 @@ from bids_app.images.stream import (
     pieces,
     scan_faults,
 )
+from model.files.shared_options import TR_LIMITS_S
 from model.series import shown
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ log = logging.getLogger(__name__)
 BLOCK_BYTES = 1 << 21
 """Decompressed at a time: it is averaged while it lies in the processor's cache."""
 SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
-LONGEST_TR_S = 30.0
-"""A number above this in a header without a time unit is not taken for seconds."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -201,6 +200,6 @@ def _header_tr_s(pixdim: float, unit: str) -> float | None:
         # Through the shortest decimal of the header's float32: 0.8, not 0.800000011920929.
         return float(str(np.float32(pixdim))) * SECONDS_PER_UNIT[unit]
     # 1.0 without a unit is what software writes that does not know.
-    if unit != "unknown" or pixdim == 1.0 or pixdim > LONGEST_TR_S:
+    if unit != "unknown" or pixdim == 1.0 or pixdim > TR_LIMITS_S[1]:
         return None
     return float(str(np.float32(pixdim)))

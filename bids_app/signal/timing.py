@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from bids_app.errors import ScanError
-from bids_app.images.nifti import LONGEST_TR_S
+from model.files.shared_options import TR_LIMITS_S
 
 if TYPE_CHECKING:
     from bids_app.images.image import Image
@@ -54,10 +54,11 @@ def repetition_time(scan: Scan, image: Image, *, override_s: float | None) -> tu
         tr_s, source = _of_header(scan, image)
     else:
         tr_s, source = _of_sidecar(scan), "sidecar"
-    if tr_s > LONGEST_TR_S:
+    shortest_s, longest_s = TR_LIMITS_S
+    if not shortest_s <= tr_s <= longest_s:
         raise ScanError(
-            f"{scan.name}: a repetition time of {tr_s:g} s ({source}); expected at most "
-            f"{LONGEST_TR_S:g} s.",
+            f"{scan.name}: a repetition time of {tr_s:g} s ({source}); expected {shortest_s:g} to "
+            f"{longest_s:g} s.",
             hint="Milliseconds? Give the right number of seconds with --tr.",
         )
     if source == "sidecar":

@@ -91,7 +91,9 @@ def marked_tests(device: str) -> Found:
     if device == "cpu":
         return [row("tests marked gpu", "left out on a CPU")]
     files = ["tests/unit/core/test_embed.py", "tests/end_to_end/test_parallel_training.py"]
-    done = run([sys.executable, "-m", "pytest", "-q", "-m", "gpu", *files])
+    # The conftests build images, for which not all is installed where the GPU is.
+    options = ["--noconftest", "-W", "default", "-p", "no:cacheprovider"]
+    done = run([sys.executable, "-m", "pytest", "-q", "-m", "gpu", *options, *files])
     return [row("tests marked gpu", done.stdout.strip().splitlines()[-1], holds=True)]
 
 

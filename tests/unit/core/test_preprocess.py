@@ -191,6 +191,14 @@ def test_a_parcel_that_is_constant_to_rounding_becomes_missing(method):
     assert out.missing[:3].tolist() == [True, True, False]
 
 
+@pytest.mark.parametrize("method", ["zscore", "robust"])
+def test_what_counts_as_constant_is_a_millionth_of_the_magnitude(method):
+    spread = np.array([0.9e-6, 1.1e-6])  # of values between 1 - 2 x spread and 1
+    values = 1 - 2 * spread * (np.arange(40) % 2)[:, None]
+    found = normalize(make(values), method)
+    np.testing.assert_array_equal(found.missing[:2], [True, False])
+
+
 def test_all_parcels_constant_is_an_error():
     with pytest.raises(SeriesError, match="missing or constant"):
         normalize(make(np.ones((50, 3))), "robust")

@@ -52,15 +52,22 @@ def in_float32(series):
 
 
 def parcel_means(stored, labels, mask, *, scaled, absent, min_coverage, n_parcels):
-    """Every parcel's (series, labelled voxels, used voxels, reason), of an image (X, Y, Z, T)."""
+    """Every parcel's (series, labelled voxels, used voxels, reason), of an image (X, Y, Z, T).
+
+    And of each frame the share of the used voxels that are zero; 1 where the frame is left out.
+    """
     places = {parcel: [] for parcel in range(1, n_parcels + 1)}
     for place in np.ndindex(labels.shape):
         if labels[place]:
             places[int(labels[place])].append(place)
+    looked_at = [p for labelled in places.values() for p in labelled if mask is None or mask[p]]
+    measured = frames_measured(stored, looked_at)
     answers = []
     for parcel, labelled in places.items():
         inside = [place for place in labelled if mask is None or mask[place]]
-        series, used, reason = parcel_mean(stored, labelled, inside, scaled, min_coverage)
+        series, used, reason = parcel_mean(
+            stored, labelled, inside, measured, scaled, min_coverage
+        )
         if not inside:
             reason = "outside the mask"
         if not labelled:
@@ -68,40 +75,59 @@ def parcel_means(stored, labels, mask, *, scaled, absent, min_coverage, n_parcel
         if parcel in absent:
             reason = "not in atlas"
         answers.append((series, len(labelled), used, reason))
-    return answers
+    return answers, blank_shares(stored, answers, measured, scaled)
 
 
 def grayordinate_means(stored, atlas, *, min_coverage, n_parcels):
     """The same of a file that holds {place: (T,) series}, the atlas being {place: parcel}."""
+    measured = frames_measured(stored, [place for place in stored if atlas[place]])
     answers = []
     for parcel in range(1, n_parcels + 1):
         labelled = [place for place, label in atlas.items() if label == parcel]
         listed = [place for place in labelled if place in stored]
-        series, used, reason = parcel_mean(stored, labelled, listed, float, min_coverage)
+        series, used, reason = parcel_mean(stored, labelled, listed, measured, float, min_coverage)
         if not listed:
             reason = "not among the file's grayordinates"
         if not labelled:
             reason = "not in atlas"
         answers.append((series, len(labelled), used, reason))
-    return answers
+    return answers, blank_shares(stored, answers, measured, float)
 
 
-def parcel_mean(stored, labelled, inside, scaled, min_coverage):
-    """Mean over what is finite throughout and varies, how much that is, what is wrong with it."""
-    finite = [place for place in inside if all(math.isfinite(v) for v in stored[place])]
-    used = [place for place in finite if any(v != stored[place][0] for v in stored[place])]
+def frames_measured(stored, places):
+    """Which frames are not left out for holding too much that is not finite."""
+    n_frames = len(stored[places[0]])
+    n_bad = [sum(not math.isfinite(stored[p][frame]) for p in places) for frame in range(n_frames)]
+    limit = median(n_bad) + 0.05 * len(places)
+    return [n <= limit for n in n_bad]
+
+
+def parcel_mean(stored, labelled, inside, measured, scaled, min_coverage):
+    """Mean over what is finite throughout and varies, what that is, and what is wrong with it."""
+    frames = [frame for frame, is_measured in enumerate(measured) if is_measured]
+    finite = [p for p in inside if all(math.isfinite(stored[p][frame]) for frame in frames)]
+    used = [p for p in finite if any(stored[p][frame] != stored[p][frames[0]] for frame in frames)]
     coverage = len(used) / len(labelled) if labelled else 0.0
+    series = [math.nan] * len(measured)
     if not finite:
-        reason = "not finite"
-    elif not used:
-        reason = "no variance"
-    elif coverage < min_coverage:
-        reason = "below min coverage"
-    else:
-        frames = zip(*(stored[place] for place in used), strict=True)
-        return [mean([scaled(float(v)) for v in frame]) for frame in frames], len(used), ""
-    n_frames = len(next(iter(stored.values()))) if isinstance(stored, dict) else stored.shape[-1]
-    return [math.nan] * n_frames, len(used), reason
+        return series, used, "not finite"
+    if not used:
+        return series, used, "no variance"
+    if coverage < min_coverage:
+        return series, used, "below min coverage"
+    for frame in frames:
+        series[frame] = mean([scaled(float(stored[place][frame])) for place in used])
+    return series, used, ""
+
+
+def blank_shares(stored, answers, measured, scaled):
+    used = [place for _, _, places, _ in answers for place in places]
+    return [
+        sum(scaled(float(stored[place][frame])) == 0 for place in used) / len(used)
+        if is_measured
+        else 1.0
+        for frame, is_measured in enumerate(measured)
+    ]
 
 
 def labels_on_grid(labels, affine, shape, to_affine):

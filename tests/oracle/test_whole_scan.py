@@ -52,7 +52,7 @@ def test_the_tables_of_a_scan_are_those_of_the_pages(tmp_path) -> None:
     scan, atlas, out = run_the_app(tmp_path)
     stored = np.asarray(nib.load(scan.bold).dataobj.get_unscaled())
     header = nib.load(scan.bold).dataobj
-    parcels = plain.parcel_means(
+    parcels, _ = plain.parcel_means(
         stored,
         np.asarray(nib.load(atlas).dataobj),
         np.asarray(nib.load(scan.mask).dataobj) > 0,
@@ -98,7 +98,7 @@ def test_the_tables_of_a_scan_are_those_of_the_pages(tmp_path) -> None:
     assert any(out_frames), "the simulated scan has no outlier: nothing was interpolated"
     with next(out.rglob("*_coverage.tsv")).open() as lines:
         used = [int(row["n_voxels_used"]) for row in csv.DictReader(lines, delimiter="\t")]
-    assert used == [n_used for _, _, n_used, _ in parcels]
+    assert used == [len(places) for _, _, places, _ in parcels]
     found = table(out, "_desc-denoised_timeseries.tsv")[:, columns]
     scale = np.nanmax(np.abs(found))
     np.testing.assert_allclose(found, np.transpose(denoised), rtol=0, atol=1e-6 * scale)

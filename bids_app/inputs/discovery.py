@@ -113,7 +113,8 @@ class Discovery:
         found = {file.reason.refusal for file in self.files if file.reason}
         if Refusal.NOT_FETCHED in found:
             return InputError(
-                f"{self.root}: the BOLD files are links into a git-annex that was not fetched.",
+                f"{self.root}: the content of no BOLD file that could be used was fetched "
+                "(git-annex or git-lfs).",
                 hint="Run `datalad get` on the files that --dry-run lists.",
             )
         reasons = sorted({file.why for file in self.files})

@@ -15,9 +15,12 @@ from bids_app.inputs.sidecars import levels
 from model.files.read import faults_as, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-_BOLD = re.compile(r"_bold\.(nii|nii\.gz|dtseries\.nii|(func\.)?gii|mg[hz])\Z", re.IGNORECASE)
+_BOLD = re.compile(
+    r"_bold\.(nii|nii\.gz|dtseries\.nii(\.gz)?|(func\.)?gii|mg[hz])\Z", re.IGNORECASE
+)
+_SIDECARS = ("bold.json", "bold.dtseries.json")
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _QUERY = re.compile(r"<?Query\.(NONE|ANY|REQUIRED|OPTIONAL)(: \d+>)?")
 
@@ -31,12 +34,12 @@ class Index:
     passing: frozenset[Path]
     """Those that the filter lets through."""
     folders: Mapping[Path, tuple[Path, ...]]
-    """All files of the ``func`` folders, and what lies in the folders above them, by folder."""
+    """All files of the ``func`` folders, and the sidecars in the folders above, by folder."""
     unread: Mapping[str, str]
     """Participants whose folders cannot be listed, and why."""
 
 
-def index_func(root: Path, participants: Iterable[str], filters: Mapping[str, Any]) -> Index:
+def index_func(root: Path, participants: Sequence[str], filters: Mapping[str, Any]) -> Index:
     """List the files in ``sub-<participant>/[ses-*/]func`` and apply a filter file's ``bold``.
 
     Nothing is written, no file is opened, and no other folder is entered: 200 participants
@@ -49,30 +52,30 @@ def index_func(root: Path, participants: Iterable[str], filters: Mapping[str, An
     OptionsError
         The filter names an entity that pybids does not know.
     """
-    folders = {root: _files(root)}
+    above = {root: _files(root, _SIDECARS)}
+    func: dict[Path, tuple[Path, ...]] = {}
     unread: dict[str, str] = {}
-    listed = []
     for label in participants:
         try:
-            found = [folder for func in func_folders(root, label) for folder in levels(func, root)]
-            folders |= {folder: _files(folder) for folder in found if folder not in folders}
-            listed.append(label)
+            own = {folder: _files(folder) for folder in func_folders(root, label)}
+            for level in {level for folder in own for level in levels(folder, root)[:-1]}:
+                if level not in above:
+                    above[level] = _files(level, _SIDECARS)
+            func |= own
         except InputError as err:
             unread[label] = err.message
-    bold = sorted(
-        path
-        for folder, paths in folders.items()
-        if folder.name == "func"
-        for path in paths
-        if not path.name.startswith(".")
-        and (_BOLD.search(path.name) or OLD_BOLD.search(path.name))
-    )
+    listed = [label for label in participants if label not in unread]
+    bold = sorted(path for paths in func.values() for path in paths if _is_bold(path.name))
     passing = _passing(root, listed, filters) if filters and listed else bold
-    return Index(bold=tuple(bold), passing=frozenset(passing), folders=folders, unread=unread)
+    return Index(bold=tuple(bold), passing=frozenset(passing), folders=above | func, unread=unread)
 
 
-def _files(folder: Path) -> tuple[Path, ...]:
-    return tuple(folder / name for name in sorted(names_in(folder)))
+def _is_bold(name: str) -> bool:
+    return not name.startswith(".") and bool(_BOLD.search(name) or OLD_BOLD.search(name))
+
+
+def _files(folder: Path, endings: str | tuple[str, ...] = "") -> tuple[Path, ...]:
+    return tuple(folder / name for name in sorted(names_in(folder)) if name.endswith(endings))
 
 
 def _passing(root: Path, labels: Sequence[str], filters: Mapping[str, Any]) -> list[Path]:

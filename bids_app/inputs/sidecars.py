@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # fMRIPrep 20-22 wrote a second file beside CIFTI series: …_bold.dtseries.json.
 _ENDINGS = (".json", ".dtseries.json")
+_TIMES = {"RepetitionTime", "StartTime"}
 
 
 def sidecars_of(
@@ -51,11 +52,23 @@ def levels(folder: Path, root: Path) -> list[Path]:
 
 
 def merged(sidecars: Iterable[Path]) -> tuple[dict[str, Any], str | None]:
-    """Read sidecars, the later ones leading; name the first that is no JSON object."""
+    """Read sidecars, the later ones leading; name the first that is no JSON object.
+
+    Of two that are equally near and differ in a time, neither leads: both values are returned as
+    a list, which is no time.
+    """
     content: dict[str, Any] = {}
+    nearest: dict[str, Any] = {}
+    rank: tuple[Path, int] | None = None
     for path in sidecars:
         try:
-            content |= read_json(path)
+            found = read_json(path)
         except FileError as fault:
             return content, fault.sentence(where=path.name).removesuffix(".")
+        own_rank = path.parent, path.name.count("_")
+        nearest = nearest if own_rank == rank else {}
+        rank = own_rank
+        unsure = {k for k in _TIMES & found.keys() & nearest.keys() if found[k] != nearest[k]}
+        content |= found | {key: [nearest[key], found[key]] for key in unsure}
+        nearest |= found
     return content, None

@@ -376,7 +376,7 @@ def flags(
         text = f"repetition time from the {numbers['tr_source']} alone, no sidecar confirms it"
         found.append(("tr_from_header", text))
     if numbers.get("tr_source", "").startswith("sidecar ("):
-        text = f"repetition time from the {numbers['tr_source']}, which disagree"
+        text = f"repetition time corrected: {numbers['tr_source']} is taken"
         found.append(("tr_corrected", text))
     texts: dict[str, str] = {}
     for code, text in sorted(found):

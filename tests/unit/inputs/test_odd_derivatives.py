@@ -78,6 +78,19 @@ def test_confounds_and_mask_of_one_echo_are_not_those_of_the_combined_series(tmp
     assert (scan.sources.mask, scan.sources.confounds) == (None, None)
 
 
+def test_a_filter_file_chooses_between_two_that_differ(tmp_path):
+    root = tmp_path / "in"
+    for name in (RUN, RUN.removesuffix(".gz")):
+        put(root, name, name)
+    (tmp_path / "f.json").write_text('{"bold": {"extension": ".nii"}}')
+    discovery = discover(root, bids_filter_file=tmp_path / "f.json")
+    assert names(discovery) == [RUN.removesuffix(".gz")]
+
+
+def test_a_compressed_series_of_grayordinates_is_refused_not_passed_over(tmp_path):
+    assert "not a .dtseries.nii" in reasons(discover(fill(tmp_path, f"{CIFTI}.gz")))[f"{CIFTI}.gz"]
+
+
 # --- spaces, cohorts, resolutions ---------------------------------------------------------
 
 

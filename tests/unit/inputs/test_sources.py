@@ -94,6 +94,18 @@ def test_sidecars_are_inherited_from_every_folder_above_and_all_are_sources(tmp_
     assert set(scan.sources.files()) == {scan.sources.data, *scan.sources.sidecars}
 
 
+def test_two_sidecars_that_are_equally_near_and_differ_give_no_time(tmp_path):
+    bold = f"sub-1_task-x_run-1_space-{C}_desc-preproc_bold.nii.gz"
+    fill(tmp_path, bold)
+    (tmp_path / "task-x_bold.json").write_text('{"RepetitionTime": 2.0, "A": 1}')
+    (tmp_path / "run-1_bold.json").write_text('{"RepetitionTime": 3.0, "A": 2}')
+    (scan,) = discover(tmp_path).scans
+    assert scan.tr_s is None
+    assert sorted(scan.metadata["RepetitionTime"]) == [2.0, 3.0]
+    (tmp_path / "run-1_bold.json").write_text('{"RepetitionTime": 2.0}')
+    assert discover(tmp_path).scans[0].tr_s == 2.0
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [("{", "JSON"), ("[]", "JSON object"), ("", "JSON")],

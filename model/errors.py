@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_LONGEST = 120
+"""Letters of one item of a message"""
+
 
 class SemantoksError(Exception):
     """A problem in the input or the environment, not a bug.
@@ -58,4 +61,9 @@ def some(items: Sequence[str], *, most: int = 10, separator: str = ", ") -> str:
     'Vis, Limbic and 1 more'
     """
     more = f" and {len(items) - most} more" if len(items) > most else ""
-    return separator.join(items[:most]) + more
+    return separator.join(map(_short, items[:most])) + more
+
+
+def _short(item: str) -> str:
+    """Cut what a damaged file may give instead of a name."""
+    return item if len(item) <= _LONGEST else f"{item[:_LONGEST]}…"

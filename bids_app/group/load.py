@@ -15,6 +15,7 @@ from bids_app.outputs.paths import find_statuses
 from model.cohort.names import PARTS, embedding_columns, expanded
 from model.files.read import FileError, faults_as, faults_of, read_cells, read_json, reading
 from model.files.write import file_sha256, stamp
+from model.spec import Size
 
 if TYPE_CHECKING:
     import os
@@ -123,7 +124,7 @@ def _changed_ns(path: Path) -> int:
 
 
 def _sidecar(table: Path) -> dict[str, Any]:
-    needs = {"EmbeddingDimension": int, "ScanVector": list, "Tables": dict}
+    needs = {"EmbeddingDimension": Size, "ScanVector": list[str], "Tables": dict}
     return read_json(table.with_suffix(".json"), needs=needs)
 
 
@@ -143,7 +144,12 @@ def _split(path: Path, parts: Sequence[str] | None) -> Embeddings:
     meta = _sidecar(path)
     dim, default = meta["EmbeddingDimension"], meta["ScanVector"]
     wanted = expanded(default if parts is None else parts)
-    if unknown := [part for part in wanted if part not in PARTS]:
+    unknown = [part for part in wanted if part not in PARTS]
+    if unknown and parts is None:
+        raise FileError(
+            path.with_suffix(".json"), f"no such part, {unknown[0]:.60}", place="key ScanVector"
+        )
+    if unknown:
         raise ValueError(f"{unknown[0]!r}: expected parts among networks, {', '.join(PARTS)}.")
     with reading(path, "not a readable table"):
         whole = pd.read_parquet(path)

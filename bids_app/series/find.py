@@ -122,7 +122,7 @@ def entities_of(name: str) -> Entities:
         return Entities(**{key: value for key, value in parsed[0].items() if key in known})
     label = re.sub(r"[^0-9A-Za-z]", "", stem)
     if not label:
-        raise OptionsError(f"{name!r}: expected a name with letters or digits.")
+        raise OptionsError(f"{name!r:.80}: expected a name with letters or digits.")
     return Entities(sub=label)
 
 
@@ -132,14 +132,15 @@ def _series_of(path: Path, root: Path) -> Iterable[Scan]:
     keys: tuple[str | None, ...] = (None,)
     try:
         keys = series_keys(path)
-    except ScanError as err:
+        named = [entities_of(path.name if key is None else key) for key in keys]
+    except (ScanError, OptionsError) as err:  # a bad file is one bad scan, by the file's name
+        keys, named = (None,), [entities_of(path.name)]
         problem = Refusal.BAD_FILES.of(err)
     if "_desc-model_" in path.name:
         problem = Refusal.BAD_FILES.of(f"{path.name} {_MODEL_INPUT}")
     repeated = Counter(keys)
     number: Counter[str | None] = Counter()
-    for row, key in enumerate(keys):
-        entities = entities_of(path.name if key is None else key)
+    for row, (key, entities) in enumerate(zip(keys, named, strict=True)):
         number[key] += 1
         if repeated[key] > 1:
             entities = replace(entities, ses=str(number[key]))

@@ -67,13 +67,16 @@ def series_keys(path: Path) -> tuple[str | None, ...]:
         The file cannot be read.
     """
     suffix = path.suffix.lower()
+    keys: tuple[str | None, ...] = (None,)
     with faults_as(ScanError, where=path.name):
         if suffix == ".npz":
-            return array_names(path)
-        if suffix in HDF5:
+            keys = array_names(path)
+        elif suffix in HDF5:
             with open_store(path) as store:
-                return tuple(read_subjects(store))
-    return (None,)
+                keys = tuple(read_subjects(store))
+    if not keys:
+        raise ScanError(f"{path.name}: holds no series.")
+    return keys
 
 
 def own_outliers(path: Path) -> Path | None:

@@ -16,7 +16,7 @@ from model.cohort.names import (
     expanded,
     scan_name,
 )
-from model.files.read import faults_as, read_columns, read_json
+from model.files.read import faults_as, faults_of, read_columns, read_json
 from model.pretraining.untrained import shrinkage_of, untrained, untrained_whitened
 from model.probing.features import (
     correlations,
@@ -30,6 +30,7 @@ from model.probing.methods import WHITENED
 from model.probing.options import is_wanted
 from model.probing.samples import ProbeError, Samples, refuse_copies
 from model.probing.splits import LeakError
+from model.spec import Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -81,7 +82,7 @@ def read_group_table(
     LeakError
         The columns were scaled over the table.
     """
-    needs = {"Model": dict, "EmbeddingDimension": int, "ScanVector": list}
+    needs = {"Model": dict, "EmbeddingDimension": Size, "ScanVector": list[str]}
     with faults_as(
         ProbeError,
         what="not a table of the group level with its JSON beside it",
@@ -89,7 +90,8 @@ def read_group_table(
     ):
         meta = read_json(path.with_suffix(".json"), needs=needs)
         found = read_columns(path, text=IDENTIFIERS)
-    table = {name: c.to_numpy(zero_copy_only=False) for name, c in found.items()}
+    with faults_as(ProbeError), faults_of(path, "expected numbers and labels"):
+        table = {name: c.to_numpy(zero_copy_only=False) for name, c in found.items()}
     parts: tuple[ReadoutPart, ...] = readout or tuple(meta["ScanVector"])
     columns = embedding_columns(meta["EmbeddingDimension"], expanded(parts))
     absent = [name for name in (SUBJECT, *columns) if name not in table]
@@ -112,8 +114,10 @@ def read_group_table(
     if not rows:
         asked = " and ".join([*entities, *task_ids]) or "an embedding"
         raise ProbeError(f"{path}: no scan with {asked}.")
+    with faults_as(ProbeError), faults_of(path, "expected numbers in the embedding"):
+        values = np.column_stack([np.asarray(table[c], np.float32) for c in columns])
     samples = Samples(
-        values=np.column_stack([np.asarray(table[c], np.float32) for c in columns])[rows],
+        values=values[rows],
         subjects=tuple(str(table[SUBJECT][i]) for i in rows),
         scans=tuple(names[i] for i in rows),
     )

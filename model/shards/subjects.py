@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.errors import SemantoksError
+from model.errors import SemantoksError, some
 from model.files.read import faults_as, read_text
 from model.files.write import file_sha256, write_whole
 
@@ -91,8 +91,7 @@ def _problems(name: str, found: SubjectList, with_data: Collection[str]) -> list
 
 
 def _some(subjects: Collection[str]) -> str:
-    shown = sorted(subjects)[:SHOWN]
-    return f"{', '.join(shown)}{' …' if len(subjects) > SHOWN else ''} ({len(subjects)})"
+    return f"{some(sorted(subjects), most=SHOWN)} ({len(subjects)})"
 
 
 def split_subjects(

@@ -309,3 +309,15 @@ def test_two_series_of_one_name_are_refused_before_anything_is_read(tmp_path) ->
         find_series(paths)
     with pytest.raises(OptionsError, match="letters or digits"):
         entities_of("---")
+
+
+@pytest.mark.parametrize(
+    "arrays", [{}, {"-": numbers(400)}, {"a": numbers(400), "__": numbers(9)}]
+)
+def test_an_archive_without_usable_names_is_one_bad_scan(tmp_path, arrays) -> None:
+    np.savez(tmp_path / "sub-7.npz", **arrays)
+    write_table(tmp_path / "sub-8.tsv", CORTEX)
+    bad, good = find_series([tmp_path / "sub-7.npz", tmp_path / "sub-8.tsv"])
+    assert bad.name == "sub-7"
+    assert "holds no series" in str(bad.problem) or "letters or digits" in str(bad.problem)
+    assert good.problem is None

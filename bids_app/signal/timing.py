@@ -59,7 +59,8 @@ def repetition_time(scan: Scan, image: Image, *, override_s: float | None) -> tu
         raise ScanError(
             f"{scan.name}: a repetition time of {tr_s:g} s ({source}); expected {shortest_s:g} to "
             f"{longest_s:g} s.",
-            hint="Milliseconds? Give the right number of seconds with --tr.",
+            hint=f"{'Milliseconds? ' * (tr_s > longest_s)}Give the right number of seconds with "
+            "--tr.",
         )
     if source == "sidecar":
         doubts = [*_odd_writing(scan), *_doubtful_header(scan, image, tr_s)]

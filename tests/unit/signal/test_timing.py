@@ -80,7 +80,7 @@ def test_what_is_no_number_of_seconds_fails_until_tr_is_given(written: object) -
         (2000.0, 2.0, "Milliseconds"),
         (1e308, 2.0, "Milliseconds"),
         (None, 2000.0, "Milliseconds"),
-        (1e-300, 2.0, "1e-300 s in the sidecar"),
+        (1e-300, 2.0, "1e-300 s .sidecar.; expected 0.1 to 20 s"),
     ],
 )
 def test_milliseconds_in_a_sidecar_are_not_guessed(

@@ -17,10 +17,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from model.cohort.names import embedding_columns
+from model.files.write import Digest
+
+Template: TypeAlias = tuple[Path, Digest]
 
 DIM = 256
 N_TEMPLATES = 5000
@@ -49,46 +53,61 @@ QC = {
     "flags": {"low_coverage": "2 parcels with less than 80 % of their voxels"},
 }  # fmt: skip
 
-SIDECAR = dict.fromkeys(("Model", "Parts", "ScanVector", "Atlas", "SoftwareVersion"), "x" * 300)
+CONFIGURATION = "0123456789abcdef-01234567"
+SIDECAR = dict.fromkeys(("Parts", "Atlas", "SoftwareVersion", "Settings"), "x" * 600) | {
+    "Model": {"Name": "x", "WeightsSHA256": "0" * 64},
+    "EmbeddingDimension": DIM,
+    "ScanVector": ["networks"],
+    "MissingNetworks": [],
+    "ConfigurationHash": CONFIGURATION,
+}
 
 
-def write_cohort(out: Path, numbers: range, templates: list[tuple[Path, Path]]) -> None:
+def write_cohort(out: Path, numbers: range, templates: list[tuple[Template, Template]]) -> None:
     for number in numbers:
         sub = f"{number:06d}"
         folder = out / f"sub-{sub}" / "func"
         folder.mkdir(parents=True)
         name = folder / f"sub-{sub}_{STEM}"
-        write_status(Path(f"{name}_status.json"), sub)
-        table, sidecar = templates[number % N_TEMPLATES]
-        os.link(table, f"{name}_desc-scan_embedding.tsv")
-        os.link(sidecar, f"{name}_desc-scan_embedding.json")
+        outputs = {}
+        for (template, digest), suffix in zip(
+            templates[number % N_TEMPLATES], ("tsv", "json"), strict=True
+        ):
+            path = Path(f"{name}_desc-scan_embedding.{suffix}")
+            os.link(template, path)
+            outputs[path.name] = {"Size": digest.size, "SHA256": digest.sha256}
+        write_status(Path(f"{name}_status.json"), sub, outputs)
 
 
-def write_status(path: Path, sub: str) -> None:
+def write_status(path: Path, sub: str, outputs: dict[str, Any]) -> None:
     status = {
         "Status": "embedded",
         "Reason": "",
         "Entities": {"sub": sub, "task": "rest", "space": "MNI152NLin6Asym", "res": "2"},
         "Source": f"bids:preprocessed:sub-{sub}/func/sub-{sub}_task-rest_desc-preproc_bold.nii.gz",
-        "ConfigurationHash": "0123456789abcdef-01234567",
+        "ConfigurationHash": CONFIGURATION,
+        "SoftwareVersion": "semantoks",
+        "Inputs": {},
+        "Outputs": outputs,
         "QC": QC,
     }
     path.write_text(json.dumps(status, indent=2))
 
 
-def write_templates(folder: Path) -> list[tuple[Path, Path]]:
+def write_templates(folder: Path) -> list[tuple[Template, Template]]:
     folder.mkdir(parents=True)
     names, found = embedding_columns(DIM), []
     for seed in range(N_TEMPLATES):
         values = np.random.default_rng(seed).normal(size=len(names)).astype(np.float32)
         table, sidecar = folder / f"{seed}.tsv", folder / f"{seed}.json"
         table.write_text("\t".join(names) + "\n" + "\t".join(f"{v:.8g}" for v in values) + "\n")
-        keys = dict.fromkeys(
-            ("Model", "Parts", "ScanVector", "Atlas", "SoftwareVersion"), "x" * 300
-        )
-        sidecar.write_text(json.dumps(keys | {"EmbeddingDimension": DIM}))
-        found.append((table, sidecar))
+        sidecar.write_text(json.dumps(SIDECAR))
+        found.append(((table, digest_of(table)), (sidecar, digest_of(sidecar))))
     return found
+
+
+def digest_of(path: Path) -> Digest:
+    return Digest.of(path.read_bytes())
 
 
 def export(out: Path, what: str, n_scans: int, *words: str) -> dict[str, object]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from bids_app.errors import OutputError
 from bids_app.group.table import Columns
-from bids_app.outputs.group import CohortScan, refuse_other_columns, shared
+from bids_app.outputs.group import CohortScan, refuse_other_columns, shared, status_row
 from bids_app.outputs.paths import find_statuses
 from model.cohort.names import STATUS
 from model.cohort.outputs import EmbeddedScan, read_records
@@ -120,10 +120,6 @@ class Cohort:
             if line.kind == kind and scan.embedded:
                 yield scan, np.frombuffer(content, np.float32)
 
-    def damaged(self) -> list[str]:
-        """Return what is wrong with the scans whose files cannot be believed."""
-        return [scan.problem for scan in self.scans() if scan.problem]
-
     def _waiting(self) -> Iterator[_Line]:
         self.lines.seek(0)
         for text in self.lines:
@@ -150,11 +146,12 @@ class Cohort:
                 scan = CohortScan(found)
             except FileError as fault:
                 scan = CohortScan(found, self._problem(fault))
+        row = status_row(scan)
         if kind:
             alike = self.kinds.setdefault(kind, Alike(said=meta.get("Settings", {})))
             alike.models[model] += 1
-            alike.columns.note(scan)
-        self.columns.note(scan)
+            alike.columns.note(row, embedded=True)
+        self.columns.note(row, embedded=kind is not None)
         self.n_scans += 1
         # What the tables do not say stays behind: half of the file.
         kept = replace(scan.record, inputs={}, outputs={})

@@ -24,11 +24,12 @@ from model.errors import some
 from model.files.write import Digest, file_sha256, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from bids_app.group.cohort import Alike, Kind
     from bids_app.options import SplitBy
+    from bids_app.outputs.group import CohortScan
 
 log = logging.getLogger(__name__)
 
@@ -89,25 +90,34 @@ def export_group(
             f"{output_dir}: no participant outputs ({STATUSES}) found.",
             hint="Run the participant level first, with the same output folder.",
         )
-    target = into or output_dir
+    target, damaged = into or output_dir, list[str]()
     with Cohort.read(output_dir, scratch=target) as cohort:
         status = target / f"{GROUP_STATUS}.tsv"
         with replacing(status) as new:
-            write_status_table(cohort.scans(), cohort.columns, new)
+            write_status_table(_noting(cohort.scans(), damaged), cohort.columns, new)
         write_bytes(status.with_suffix(".json"), describe_status_table())
-        damaged = cohort.damaged()
-        _tell(damaged, cohort, status)
-        tables = _tables(cohort, split_by)
-        _refuse_nothing(cohort, damaged, status)
-        _tell_old(target, tables)
-        paths = [
-            path
-            for name, kind in tables.items()
-            for path in _write(
-                target / f"{name}.parquet", cohort, kind, tsv=tsv, n_damaged=len(damaged)
-            )
-        ]
+        try:
+            tables = _tables(cohort, split_by)
+            _refuse_nothing(cohort, damaged, status)
+            paths = [
+                path
+                for name, kind in tables.items()
+                for path in _write(
+                    target / f"{name}.parquet", cohort, kind, tsv=tsv, n_damaged=len(damaged)
+                )
+            ]
+            _tell_old(target, tables)
+        finally:
+            _tell(damaged, cohort, status)
     return Export([*paths, status, status.with_suffix(".json")], len(damaged))
+
+
+def _noting(scans: Iterable[CohortScan], damaged: list[str]) -> Iterator[CohortScan]:
+    """Note on the way what is wrong with scans."""
+    for scan in scans:
+        if scan.problem:
+            damaged.append(scan.problem)
+        yield scan
 
 
 def _tables(cohort: Cohort, split_by: SplitBy | None) -> dict[str, Kind]:

@@ -16,7 +16,7 @@ from model.cohort.names import PARTS, embedding_columns
 from model.files.write import write_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from bids_app.outputs.group import CohortScan
@@ -35,15 +35,14 @@ class Columns:
     kinds: dict[str, set[type]] = field(default_factory=dict)
     of_embedded: set[str] = field(default_factory=set)
 
-    def note(self, scan: CohortScan) -> None:
-        """Take in the columns of one scan."""
-        row = status_row(scan)
+    def note(self, row: Mapping[str, Any], *, embedded: bool) -> None:
+        """Take in the columns of the row of one scan."""
         for name, value in row.items():
             self.kinds.setdefault(name, set())
             if value is not None:
                 is_wide = isinstance(value, int) and abs(value) > _WIDEST
                 self.kinds[name].add(float if is_wide else type(value))
-        if scan.embedded:
+        if embedded:
             self.of_embedded |= row.keys()
 
     def names(self) -> list[str]:

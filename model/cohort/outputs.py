@@ -16,7 +16,15 @@ import numpy.typing as npt
 from model.cohort import names
 from model.cohort.record import ScanRecord, read_record
 from model.errors import SemantoksError
-from model.files.read import FileError, faults_as, faults_of, read_cells, read_json, reading
+from model.files.read import (
+    LARGEST_TABLE,
+    FileError,
+    faults_as,
+    faults_of,
+    read_cells,
+    read_json,
+    reading,
+)
 from model.files.write import Digest
 from model.networks import NETWORKS, parcel_names
 from model.series import ParcelSeries
@@ -77,7 +85,7 @@ class EmbeddedScan:
             raise FileError(path, "the status of its scan does not list it")
         with reading(path):
             n_bytes = path.stat().st_size
-            content = path.read_bytes() if n_bytes == written.size else b""
+            content = path.read_bytes() if n_bytes == written.size <= LARGEST_TABLE else b""
         if Digest.of(content) != written:
             found = (
                 f"{n_bytes} bytes, not {written.size}" if n_bytes != written.size else "changed"
@@ -125,8 +133,9 @@ class EmbeddedScan:
         if len(lines) != 2 or lines[1] or lines[0].count(b"\t") != header.count(b"\t"):
             raise FileError(path, f"expected 1 row of {n_parts * dim} columns")
         with faults_of(path, "not a table of numbers"):
-            cells = np.array(lines[0].replace(b"n/a", b"nan").split(b"\t"))
-            values: FloatArray = cells.astype(np.float32)
+            cells = map(float, lines[0].replace(b"n/a", b"nan").split(b"\t"))
+            with np.errstate(over="ignore"):  # infinite then, which is told below
+                values: FloatArray = np.array([*cells]).astype(np.float32)
         parts = values.reshape(n_parts, dim)
         gone: BoolArray = np.asarray(np.isnan(parts).all(axis=1))
         if not (gone | np.isfinite(parts).all(axis=1)).all():
@@ -140,8 +149,8 @@ class EmbeddedScan:
         return values, meta
 
     def _metadata(self, ending: str, needs: Mapping[str, type]) -> dict[str, Any]:
-        path = self.verified(ending)
-        content = read_json(path, needs={**needs, "ConfigurationHash": str})
+        path, held = self.file(ending), self.content(ending)
+        content = read_json(path, needs={**needs, "ConfigurationHash": str}, held=held)
         found, own = content["ConfigurationHash"], self.record.configuration
         if found != own:
             raise FileError(

@@ -357,7 +357,9 @@ def read_text(path: Path) -> str:
     return _decoded(path, read_bytes(path, most=LARGEST_TEXT))
 
 
-def read_json(path: Path, *, needs: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def read_json(
+    path: Path, *, needs: Mapping[str, Any] | None = None, held: bytes | None = None
+) -> dict[str, Any]:
     """Read a JSON object.
 
     Parameters
@@ -365,6 +367,8 @@ def read_json(path: Path, *, needs: Mapping[str, Any] | None = None) -> dict[str
     needs
         Keys that must be there, and what each must hold: an annotation as a field of settings
         has (`model.files.settings`), such as `dict`, `str`, or `float` for any finite number.
+    held
+        What the file holds, of a caller who has read it already.
 
     Raises
     ------
@@ -372,7 +376,8 @@ def read_json(path: Path, *, needs: Mapping[str, Any] | None = None) -> dict[str
         The file is absent or too large, no JSON (with line and column), no object, gives a key
         two values, or lacks one.
     """
-    content = parse_json(path, _decoded(path, read_bytes(path, most=LARGEST_JSON)))
+    held = read_bytes(path, most=LARGEST_JSON) if held is None else held
+    content = parse_json(path, _decoded(path, held))
     for key, kind in (needs or {}).items():
         if key not in content:
             raise FileError(path, "is not there", place=f"key {key}")

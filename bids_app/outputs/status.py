@@ -202,7 +202,9 @@ def fault(err: Exception) -> tuple[Literal["excluded", "failed"], str]:
     if isinstance(err, AppError | CheckpointError):
         raise err
     reason = " ".join(str(err).split())
-    if not isinstance(err, SemantoksError):
+    if isinstance(err, MemoryError):
+        reason = "needs more memory than there is. Give the job more, or use fewer processes."
+    elif not isinstance(err, SemantoksError):
         reason = f"unexpected {type(err).__name__}: {reason}"
     return "excluded" if isinstance(err, ScanExcludedError) else "failed", reason
 

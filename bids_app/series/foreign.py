@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from bids_app.series.columns import (
     map_by_order,
 )
 from bids_app.series.sidecar import series_start, series_tr, told_interpolated
+from bids_app.signal.lost import Reasons, bridged, frames_without_signal
 from model.cohort.names import DENOISED, OUTLIERS, beside
 from model.cohort.outputs import kept_frames
 from model.files.arrays import array_names, read_array
@@ -48,9 +50,25 @@ class ForeignSeries:
 
     @property
     def n_interpolated(self) -> int | None:
-        """Frames that were interpolated; None where nothing tells."""
+        """Frames that were interpolated by whoever made the series; None where nothing tells."""
         kept = self.series.kept
         return None if kept is None else int((~kept).sum())
+
+    @cached_property
+    def lost(self) -> Reasons:
+        """(T,) why a frame holds no signal; empty where it does, or is known as interpolated."""
+        reasons = frames_without_signal(self.series.values.astype(np.float64), blank=None)
+        if self.series.kept is not None:
+            reasons[~self.series.kept] = ""
+        return reasons
+
+    def measured(self) -> ParcelSeries:
+        """Return the series with frames without signal interpolated."""
+        series, lost = self.series, self.lost != ""
+        if not lost.any():
+            return series
+        kept = ~lost if series.kept is None else series.kept & ~lost
+        return series.with_values(bridged(series.values.astype(np.float64), lost), kept=kept)
 
 
 def series_keys(path: Path) -> tuple[str | None, ...]:

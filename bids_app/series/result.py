@@ -18,6 +18,7 @@ from bids_app.outputs.derivatives import (
 from bids_app.outputs.embedding import embedding_files
 from bids_app.outputs.paths import output_path
 from bids_app.quality import checks as qc
+from bids_app.signal.lost import lost_text
 from model.cohort import names
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class SeriesResult:
             "tr": given.tr_s,
             "tr_source": self.foreign.tr_source,
             "duration": round(given.n_frames * given.tr_s, qc.DIGITS),
+            "n_without_signal": int((self.foreign.lost != "").sum()),
             "n_missing_parcels": int(missing.sum()),
             **qc.parcel_numbers(given.values.astype(np.float64), lost=missing),
             **qc.order_numbers(self.model_series.values),
@@ -67,6 +69,7 @@ class SeriesResult:
             n_samples=self.model_series.n_frames,
             missing=missing,
             in_atlas=self.foreign.mapping.provided,
+            without_signal=lost_text(self.foreign.lost),
         )
         return numbers | {"flags": raised}
 

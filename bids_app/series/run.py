@@ -21,6 +21,7 @@ from bids_app.outputs.status import (
 from bids_app.series.find import common_folder, find_series
 from bids_app.series.foreign import read_series
 from bids_app.series.result import SeriesResult, series_files
+from bids_app.signal.lost import check_lost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,8 @@ def embed_foreign(scan: Scan, options: SeriesOptions, embedder: Embedder) -> Ser
     ScanError, SeriesError
         The series cannot be read or mapped with certainty.
     ScanExcludedError
-        The series is shorter than one patch of the model.
+        The series is shorter than one patch of the model, or too many of its frames hold no
+        signal.
     """
     if scan.problem is not None:
         raise ScanError(str(scan.problem))
@@ -54,7 +56,10 @@ def embed_foreign(scan: Scan, options: SeriesOptions, embedder: Embedder) -> Ser
         order=options.order,
         ignore_others=options.ignore_others,
     )
-    embedded = embedder.embed(scan.name, foreign.series, normalization=options.normalization)
+    check_lost(
+        scan.name, foreign.lost, tr_s=foreign.series.tr_s, longest_s=embedder.card.input.patch_s
+    )
+    embedded = embedder.embed(scan.name, foreign.measured(), normalization=options.normalization)
     return SeriesResult(
         scan=scan,
         foreign=foreign,

@@ -232,3 +232,30 @@ def test_real_series_are_embedded_and_a_wrong_order_is_flagged(
         assert sorted(statuses(out)) == sorted(real)
         flags[name] = [set(status["QC"]["flags"]) for status in statuses(out).values()]
     assert flags == {"right": [set(), set()], "wrong": [{"wrong_order"}, {"wrong_order"}]}
+
+
+@pytest.mark.parametrize("content", [0.0, 100.0, "the frame before"])
+def test_frames_without_signal_are_of_no_weight_and_told(tmp_path, embed, content) -> None:
+    values, lost = series(), [10, 11, 60]
+    values[lost] = values[9] if content == "the frame before" else content
+    out = tmp_path / "out"
+    assert embed(write(tmp_path / "sub-1_x.tsv", values), out, "--tr", 2).exit_code == 0
+    (found,) = statuses(out).values()
+    assert found["QC"]["n_without_signal"] == 3
+    assert "11-12, 61" in found["QC"]["flags"]["frames_without_signal"]
+    other = series()
+    other[lost] = 0.0
+    assert embed(write(tmp_path / "sub-2_x.tsv", other), tmp_path / "o2", "--tr", 2).exit_code == 0
+    ours, theirs = (scan_row(folder).filter(regex="^Vis_") for folder in (out, tmp_path / "o2"))
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_a_series_that_was_padded_is_excluded(tmp_path, embed) -> None:
+    values = series()
+    values[80:] = 0
+    embed(write(tmp_path / "sub-1_x.tsv", values), tmp_path / "out", "--tr", 2)
+    (found,) = statuses(tmp_path / "out").values()
+    assert found["Status"] == "excluded"
+    assert (
+        "40 of 120 frames (33 %) hold no signal (blank; counted from 1: 81-120)" in found["Reason"]
+    )

@@ -27,6 +27,8 @@ NOTHING_LEFT = 1e-6
 """A residual below this share of its series is the rounding of float32 images, not signal."""
 DEPENDENT = 1e-9
 """A regressor with a smaller share of its own is a combination of the others."""
+ROUNDING = 1e-12
+"""A regressor of which the filter leaves a smaller share is constant, or a straight line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -190,7 +192,9 @@ def plan_projection(
     low_pass_hz = _within_nyquist(high_pass_hz, low_pass_hz, tr_s=tr_s)
     band = _Band(tr_s=tr_s, high_pass_hz=high_pass_hz, low_pass_hz=low_pass_hz)
     _check_frames(n_left, int(kept.sum()), band)
-    basis = _orthonormal(band.apply(_interpolate(regressors, kept))[kept])
+    filtered = band.apply(_interpolate(regressors, kept))[kept]
+    magnitude = np.abs(regressors).max(axis=0, initial=0)
+    basis = _orthonormal(filtered[:, filtered.std(axis=0) > ROUNDING * magnitude])
     dof = band.dof(int(kept.sum())) - basis.shape[1]
     if dof < MIN_DEGREES_OF_FREEDOM:
         raise _too_few(dof, kept, basis.shape[1], band)
@@ -286,15 +290,13 @@ def _orthonormal(regressors: FloatArray) -> FloatArray:
     """Return an orthonormal basis (n, rank) of the centred columns of (n, R).
 
     `nilearn.signal.clean` scales alike, but its absolute threshold on the rank lets the
-    rounding left of a repeated column through, which removes a random direction.
+    rounding left of a constant or repeated column through, which removes a random direction.
     """
     from scipy.linalg import qr
 
     if regressors.shape[1] == 0:
         return regressors
-    eps = np.finfo(np.float64).eps
-    std = regressors.std(axis=0, ddof=1)
-    scaled = (regressors - regressors.mean(axis=0)) / np.where(std < eps, 1, std)
+    scaled = (regressors - regressors.mean(axis=0)) / regressors.std(axis=0)
     basis, triangle, _ = qr(scaled, mode="economic", pivoting=True)
     shares = np.abs(np.diag(triangle))
     independent: FloatArray = basis[:, shares > DEPENDENT * shares[0]]

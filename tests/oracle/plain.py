@@ -317,7 +317,7 @@ def denoised(columns, regressors, good, *, tr_s, high_pass_hz, low_pass_hz):
         clean = filtered(bridged(regressor, good), **band)
         clean = [clean[frame] for frame in good_frames]
         spread = sd(clean)
-        if spread > 0:
+        if spread > 1e-12 * largest(regressor):
             centre = mean(clean)
             design.append([(value - centre) / spread for value in clean])
     basis = independent(design)

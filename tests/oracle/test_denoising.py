@@ -113,6 +113,10 @@ def test_denoising(seed, band, tr_s, n_frames, n_regressors, share_out, n_droppe
     if n_regressors > 2:  # repeated, and a combination: they count once
         regressors[:, -1] = 3 * regressors[:, 0] - regressors[:, 1]
         regressors = np.column_stack([regressors, 2 * regressors[:, 0] + 7])
+    if n_regressors > 3:  # nothing but an offset, or a drift
+        drift = np.linspace(0, 5, n_frames)
+        regressors = np.column_stack([regressors, np.full(n_frames, 987.654), drift, 0 * drift])
+    regressors *= 10 ** rng.uniform(-6, 6, regressors.shape[1])
     kept = rng.random(n_frames) >= share_out
     if share_out:
         kept[[n_dropped, -1]] = rng.random(2) < 0.5
@@ -147,6 +151,9 @@ def test_denoising(seed, band, tr_s, n_frames, n_regressors, share_out, n_droppe
         low_pass_hz=low_pass_hz,
     )
     assert found.dof == dof
+    assert found.regressor_names == confounds.names
+    assert found.high_pass_hz == high_pass_hz
+    assert found.low_pass_hz == (low_pass_hz if (low_pass_hz or 9) < 0.5 / tr_s else None)
     np.testing.assert_array_equal(found.kept, kept[n_dropped:])
     expected = np.transpose(expected)
     atol = 1e-7 * np.nanmax(np.abs(expected))

@@ -1,5 +1,7 @@
 """Denoising: nilearn's numbers without outliers, an intact time axis with them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -267,6 +269,66 @@ def test_too_many_regressors_exclude_the_scan_with_the_numbers(rng):
     fewer = make_confounds(rng, n_frames=100, n_regressors=31)
     ours = denoise(smooth_noise(rng, (100, 3)), tr_s=2.0, confounds=fewer, **BAND)
     assert ours.dof == MIN_DEGREES_OF_FREEDOM
+
+
+@pytest.mark.parametrize("band", [(0.01, 0.1), (0.01, None), (None, 0.1)])
+def test_a_scan_shorter_than_any_filter_is_excluded(rng, band):
+    high, low = band
+    values = smooth_noise(rng, (33, 3))
+    with pytest.raises(ScanExcludedError, match=r"33 frames .*the filter needs 34"):
+        denoise(values, tr_s=3.0, confounds=None, high_pass_hz=high, low_pass_hz=low)
+    denoise(values, tr_s=3.0, confounds=None, high_pass_hz=None, low_pass_hz=None)
+
+
+def test_edges_at_the_nyquist_frequency_lie_beyond_what_a_scan_holds(rng):
+    values = smooth_noise(rng, (60, 3))
+    with pytest.raises(ScanError, match=r"high-pass of 0\.25 Hz lies above"):
+        denoise(values, tr_s=2.0, confounds=None, high_pass_hz=0.25, low_pass_hz=None)
+    at, without = (
+        denoise(values, tr_s=2.0, confounds=None, high_pass_hz=0.01, low_pass_hz=low)
+        for low in (0.25, None)
+    )
+    assert at.low_pass_hz is None
+    np.testing.assert_array_equal(at.values, without.values)
+
+
+def test_each_parcel_is_judged_by_its_own_magnitude(rng):
+    """What is left is compared with a millionth of the parcel's own largest value."""
+    line, zigzag = np.ones(60), np.arange(60) % 2 - 0.5
+    columns = [
+        1e6 * smooth_noise(rng, 60),
+        1e-9 * smooth_noise(rng, 60),
+        line + 2 * 0.9e-6 * zigzag,
+        line + 2 * 1.1e-6 * zigzag,
+    ]
+    ours = denoise(
+        np.column_stack(columns), tr_s=2.0, confounds=None, high_pass_hz=None, low_pass_hz=None
+    )
+    assert list(np.isnan(ours.values).all(axis=0)) == [False, False, True, False]
+
+
+def test_series_in_float32_are_denoised_in_float64(rng):
+    values = (1000 + smooth_noise(rng, (60, 3))).astype(np.float32)
+    ours = denoise(values, tr_s=2.0, confounds=None, **BAND)
+    exact = denoise(values.astype(np.float64), tr_s=2.0, confounds=None, **BAND)
+    np.testing.assert_array_equal(ours.values, exact.values)
+
+
+@pytest.mark.parametrize("level", [0, 1, 1000, 987.654])
+def test_a_regressor_without_variation_removes_nothing(rng, level):
+    """The rounding that a filter leaves of it is no direction to regress out."""
+    confounds = make_confounds(rng, n_frames=150, n_regressors=3)
+    constant, drift = np.full(150, level), level * np.linspace(0, 1, 150)
+    more = replace(
+        confounds,
+        regressors=np.column_stack([confounds.regressors, constant, drift]),
+        names=(*confounds.names, "constant", "drift"),
+    )
+    values = 1000 + smooth_noise(rng, (150, 3))
+    plain = denoise(values, tr_s=2.0, confounds=confounds, **BAND)
+    ours = denoise(values, tr_s=2.0, confounds=more, **BAND)
+    assert ours.dof == plain.dof
+    np.testing.assert_allclose(ours.values, plain.values, atol=1e-12)
 
 
 def test_a_scan_shorter_than_the_filter_is_excluded(rng):

@@ -120,7 +120,7 @@ def load_grayordinate_atlas(path: Path) -> GrayordinateAtlas:
     if found != sidecar[HASH_KEY]:
         raise AtlasError(
             f"{path}: the labels are not those that were installed: expected {HASH_KEY} "
-            f"{sidecar[HASH_KEY]}, found {found}.",
+            f"{sidecar[HASH_KEY]:.80}, found {found}.",
             hint="The file was changed or damaged; install the atlas again.",
         )
     return GrayordinateAtlas(

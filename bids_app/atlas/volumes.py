@@ -189,7 +189,7 @@ def load_volume_atlas(path: Path) -> VolumeAtlas:
     if found != sidecar[HASH_KEY]:
         raise AtlasError(
             f"{path}: the voxels are not those that were installed: expected {HASH_KEY} "
-            f"{sidecar[HASH_KEY]}, found {found}.",
+            f"{sidecar[HASH_KEY]:.80}, found {found}.",
             hint="The file was changed or damaged; install the atlas again.",
         )
     return VolumeAtlas(

@@ -8,6 +8,7 @@ from bids_app.errors import ScanError
 from bids_app.inputs.scan import positive
 from bids_app.signal.timing import contradict
 from model.files.read import faults_as, read_json
+from model.files.settings import fits
 from model.files.shared_options import TR_LIMITS_S
 
 if TYPE_CHECKING:
@@ -47,12 +48,14 @@ def series_start(path: Path) -> float:
     Raises
     ------
     ScanError
-        The sidecar is damaged.
+        The sidecar is damaged, or gives no time there.
     """
-    start = _sidecar(path.with_suffix(".json")).get("StartTime")
-    if isinstance(start, int | float) and not isinstance(start, bool):
-        return float(start)
-    return 0.0
+    start = _sidecar(path.with_suffix(".json")).get("StartTime", 0.0)
+    if not fits(start, float):
+        raise ScanError(
+            f"{path.with_suffix('.json').name}: StartTime is {start!r:.60}; expected seconds."
+        )
+    return float(start)
 
 
 def told_interpolated(path: Path) -> int:
@@ -78,7 +81,13 @@ def _sidecar(path: Path) -> dict[str, Any]:
 
 def _sidecar_tr(sidecar: Path) -> float | None:
     found = _sidecar(sidecar)
-    tr_s = positive(found.get("RepetitionTime"))
+    given = found.get("RepetitionTime")
+    tr_s = positive(given)
+    if tr_s is None and given is not None:
+        raise ScanError(
+            f"{sidecar.name}: RepetitionTime is {given!r:.60}; expected seconds above 0.",
+            hint="Correct it, or remove it and give the seconds between frames with --tr.",
+        )
     rate_hz = positive(found.get("SamplingFrequency"))  # "TR" in BIDS, which says nothing
     if tr_s is not None and rate_hz is not None:
         names = ("RepetitionTime", "1 / SamplingFrequency")

@@ -29,7 +29,7 @@ from click.core import ParameterSource
 
 from model import __version__, interrupts
 from model.errors import ConfigError, SemantoksError
-from model.files.settings import Option, in_words, without_options
+from model.files.settings import Option, fits, in_words, without_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -263,20 +263,17 @@ def _check_kind(option: FieldOption, value: Any, *, where: str) -> None:
     """Refuse what click would make text of, or take for true; the value itself is not told."""
     if option.is_flag and not isinstance(value, bool):
         raise ConfigError(f"{where}: expected true or false, found {_kind(value)}.")
-    if isinstance(value, list):
-        if not option.multiple and option.nargs == 1:
-            raise ConfigError(f"{where}: expected one value, found a list.")
-        for one in value:
-            if isinstance(one, bool) or not isinstance(one, str | int | float):
-                raise ConfigError(f"{where}: expected values in the list, found {_kind(one)}.")
-    elif not option.is_flag and (
-        isinstance(value, bool) or not isinstance(value, str | int | float)
-    ):
-        raise ConfigError(f"{where}: expected a value, found {_kind(value)}.")
+    if isinstance(value, list) and not option.multiple and option.nargs == 1:
+        raise ConfigError(f"{where}: expected one value, found a list.")
+    for one in value if isinstance(value, list) else [value]:
+        if not option.is_flag and not fits(one, str | int | float):
+            raise ConfigError(f"{where}: expected text or a finite number, found {_kind(one)}.")
 
 
 def _kind(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else in_words(type(value))
+    if isinstance(value, bool | float):
+        return str(value).lower()
+    return in_words(type(value))
 
 
 def _toml(value: Any) -> str:

@@ -143,6 +143,13 @@ def test_bytes_that_end_a_cell_in_silence_are_refused(tmp_path):
             read(path)
 
 
+def test_a_cell_that_is_longer_than_any_is_told(tmp_path):
+    path = tmp_path / "x.tsv"
+    path.write_text("a\tb\n" + "x" * 140_000 + "\t1\n")
+    with pytest.raises(FileError, match=r"not a readable table \(field larger than field limit"):
+        read_cells(path)
+
+
 def test_lines_may_end_in_any_way(tmp_path):
     path = tmp_path / "x.tsv"
     for end in ("\n", "\r\n", "\r"):

@@ -321,3 +321,31 @@ def test_an_archive_without_usable_names_is_one_bad_scan(tmp_path, arrays) -> No
     assert bad.name == "sub-7"
     assert "holds no series" in str(bad.problem) or "letters or digits" in str(bad.problem)
     assert good.problem is None
+
+
+@pytest.mark.parametrize("given", ["NaN", "-1", '"soon"', "[1, 2]", "true", "Infinity"])
+def test_a_repetition_time_that_is_none_is_told_with_what_stands_there(tmp_path, given) -> None:
+    path = write_table(tmp_path / "sub-7.tsv", CORTEX)
+    path.with_suffix(".json").write_text(f'{{"RepetitionTime": {given}}}')
+    for tr_s in (None, 2.0):
+        with pytest.raises(ScanError, match=r"sub-7\.json: RepetitionTime is "):
+            read_series(path, tr_s=tr_s)
+
+
+def test_numbers_beyond_float32_are_infinite_and_refused(tmp_path) -> None:
+    values = numbers(400)
+    values[3, 4] = 1e308
+    with pytest.raises(SeriesError, match="Vis_5"):
+        read_series(write_table(tmp_path / "a.tsv", CORTEX, values), tr_s=2.0)
+    values[3, 4] = 5e-324
+    assert (
+        read_series(write_table(tmp_path / "b.tsv", CORTEX, values), tr_s=2.0).series.n_frames == T
+    )
+
+
+def test_text_in_a_column_of_ours_is_told(tmp_path) -> None:
+    table = pd.DataFrame(numbers(400), columns=CORTEX).astype(object)
+    table.iloc[3, 4] = "secret"
+    table.to_csv(tmp_path / "a.tsv", sep="\t", index=False)
+    with pytest.raises(ScanError, match=r"a\.tsv: not readable as a table"):
+        read_series(tmp_path / "a.tsv", tr_s=2.0)

@@ -58,11 +58,9 @@ class Discovery:
         return [*self.unread.values(), *(f"{file.path}: {file.why}" for file in long)]
 
     def left_out(self) -> dict[str, str]:
-        """Return why participants have no scan to process: label to reasons."""
-        served = {scan.entities.sub for scan in self.scans}
+        """Return why participants that could be read have no scan to process, by label."""
+        served = {scan.entities.sub for scan in self.scans} | self.unread.keys()
         reasons: dict[str, set[str]] = {p: set() for p in self.participants if p not in served}
-        for label, cause in self.unread.items():
-            reasons[label].add(cause)
         for file in self.files:
             label = file.path.partition("/")[0].removeprefix("sub-")
             if label in reasons:
@@ -95,7 +93,7 @@ class Discovery:
 
     def nothing_chosen(self) -> AppError:
         """Return the error to raise where ``scans`` is empty: the reasons, each once."""
-        if self.unread:
+        if self.unread and not self.files:
             return InputError(
                 "; ".join(self.unread.values()),
                 hint="Make it readable; --exclude-participant-label leaves a participant out.",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 from bids_app import __version__
 from bids_app.atlas.volumes import ATLAS_LABEL
@@ -14,9 +16,6 @@ from bids_app.outputs.paths import logs, refuse_links_out
 from model.files.read import FileError, read_json, read_text
 from model.files.write import tsv_bytes
 from model.networks import parcels
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 BIDS_VERSION = "1.11.1"
 CODE_URL = "https://github.com/semantoks/semantoks"
@@ -91,7 +90,7 @@ def write_dataset_files(output_dir: Path, *, derivative: Path) -> list[Path]:
     readme = files("bids_app").joinpath("data/README_output.md").read_bytes()
     contents = {
         ".bidsignore": BIDSIGNORE.encode(),
-        "dataset_description.json": json_bytes(_description(derivative)),
+        "dataset_description.json": json_bytes(_description(output_dir, derivative)),
         "README.md": readme,
         "descriptions.tsv": tsv_bytes(("desc_id", "description"), descriptions),
         f"atlas-{ATLAS_LABEL}_dseg.tsv": tsv_bytes(
@@ -123,7 +122,7 @@ _ATLAS = {
 }
 
 
-def _description(derivative: Path) -> dict[str, Any]:
+def _description(output_dir: Path, derivative: Path) -> dict[str, Any]:
     generators = [{"Name": "semantoks", "Version": __version__, "CodeURL": CODE_URL}]
     return {
         "Name": "semantoks: parcel series, tokens and embeddings",
@@ -132,8 +131,13 @@ def _description(derivative: Path) -> dict[str, Any]:
         "License": "As the source dataset.",
         "GeneratedBy": generators + _generators_of(derivative),
         "HowToAcknowledge": "See logs/CITATION.md.",
-        "DatasetLinks": {"preprocessed": derivative.resolve().as_uri()},
+        "DatasetLinks": {"preprocessed": _relative(derivative, output_dir)},
     }
+
+
+def _relative(folder: Path, start: Path) -> str:
+    """Return a relative URI: where a dataset lies on this machine is nobody else's business."""
+    return quote(Path(os.path.relpath(folder.resolve(), start.resolve())).as_posix())
 
 
 def _generators_of(derivative: Path) -> list[dict[str, str]]:

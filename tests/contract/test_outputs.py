@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import builders
 import numpy as np
@@ -147,7 +148,7 @@ def test_sources_are_bids_uris_into_the_named_dataset(out: Path) -> None:
         for uri in json.loads(sidecar.read_text())["Sources"]:
             scheme, dataset, path = uri.split(":")
             assert (scheme, dataset) == ("bids", "preprocessed")
-            assert (Path(links[dataset].removeprefix("file://")) / path).exists()
+            assert (out / unquote(links[dataset]) / path).exists()
 
 
 def test_dataset_description_has_what_bids_requires_of_a_derivative(out: Path) -> None:

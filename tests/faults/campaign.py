@@ -12,6 +12,7 @@ from table_images import image_faults
 from table_names import name_faults
 from table_options import option_faults
 from table_outputs import output_faults
+from table_shared import shared_faults
 from table_sidecars import sidecar_faults
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _TABLES = (
     option_faults,
     call_faults,
+    shared_faults,
     sidecar_faults,
     confound_faults,
     image_faults,

@@ -156,6 +156,8 @@ class CallFault:
     """False: the output folder is left as it was"""
     check: Callable[[Scene, Answer], Iterable[str]] | None = None
     """Says what else was not as promised"""
+    offline: bool = False
+    """Any use of a network ends it"""
     seconds: float = 20
     mib: float = 1000
     program: str = "semantoks"

@@ -172,7 +172,13 @@ def _call(fault: CallFault, stage: Stage, *, keep: bool) -> Verdict:
         fault.prepare(scene)
     places = [scene.bids] if fault.writes else [scene.bids, scene.out]
     before = {place: look(place) for place in places if place.exists()}
-    answer = stage.play(fault.words, scene, seconds=fault.seconds, program=fault.program)
+    answer = stage.play(
+        fault.words,
+        scene,
+        seconds=fault.seconds,
+        program=fault.program,
+        offline=fault.offline,
+    )
     lost = []
     if answer.code is None:
         lost.append(f"did not end within {answer.seconds:.0f} s: {answer.text[-300:]}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import resource
 import shlex
 import shutil
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -173,13 +175,14 @@ class Stage:
         *,
         seconds: float = 60,
         program: str = "semantoks",
+        offline: bool = False,
     ) -> Answer:
         """Run a command in a process of its own."""
         arguments = scene.words(words)
         command = shlex.join([program, *arguments])
         log = scene.here / f"said-{time.monotonic_ns()}.txt"
         begun = time.monotonic()
-        code, usage = end(begin(program, arguments, log, scene.here), seconds)
+        code, usage = end(begin(program, arguments, log, scene.here, offline=offline), seconds)
         return Answer(
             code=code,
             text=log.read_text(errors="replace"),
@@ -198,19 +201,26 @@ GROUP = ("{bids}", "{out}", "group", "--tsv")
 
 def preload() -> None:
     """Import what invocations need, so that processes begin with it."""
-    import bids.layout  # noqa: F401
-    import nibabel  # noqa: F401
-    import pandas  # noqa: F401
-    import torch  # noqa: F401
+    for name in (
+        "bids.layout", "nibabel", "pandas", "torch", "torch._dynamo", "scipy.signal",
+        "scipy.interpolate", "scipy.ndimage", "nilearn.glm.first_level", "pyarrow.csv",
+        "pyarrow.parquet", "h5py", "matplotlib.figure", "matplotlib.backends.backend_svg",
+        "jinja2", "sklearn.linear_model", "bids_app.embedder", "bids_app.group.export",
+        "bids_app.participant", "bids_app.report.figures", "bids_app.series.run",
+        "model.checkpoint", "model.embed",
+    ):  # fmt: skip
+        importlib.import_module(name)
 
-    import model.checkpoint  # noqa: F401
 
-
-def begin(program: str, arguments: list[str], log: Path, here: Path) -> int:
+def begin(
+    program: str, arguments: list[str], log: Path, here: Path, *, offline: bool = False
+) -> int:
     """Start a command in a process and a session of its own; return the process id."""
     preload()
     pid = os.fork()
     if pid == 0:
+        if offline:
+            _forbid_networks()
         _run(program, arguments, log, here)
     return pid
 
@@ -242,6 +252,18 @@ def _run(program: str, arguments: list[str], log: Path, here: Path) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+
+
+def _forbid_networks() -> None:
+    """Let whatever would reach for a network raise, and be seen."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a network was used")
+
+    for name in ("connect", "connect_ex", "bind", "sendto"):
+        setattr(socket.socket, name, refuse)
+    for name in ("getaddrinfo", "gethostbyname", "create_connection"):
+        setattr(socket, name, refuse)
 
 
 def _main(program: str) -> Callable[[list[str]], object]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from bids_app.errors import AppError, NothingSelectedError
 from bids_app.invocation import process_limits, reports_due
 from bids_app.outputs.dataset import check_output_folder
-from bids_app.outputs.paths import output_folder, refuse_links_out, relative_text
+from bids_app.outputs.paths import relative_text
 from bids_app.outputs.status import ScanOutcome, fault, recorded
 from bids_app.participant import check_scan, discover, judge_earlier, open_scan, prepare
 from bids_app.workers.processes import Lost, Processes
@@ -105,8 +105,6 @@ def dry_run(options: RunOptions) -> DryRun:
             due = reports_due(discovery.scans, options.output_dir, options)
             return replace(found, reports=tuple(due))
         pipeline = prepare(options, derivative, discovery)
-        folders = (output_folder(options.output_dir, scan.entities) for scan in discovery.scans)
-        refuse_links_out(options.output_dir, folders)
         forecasts = _foresee_all(discovery.scans, pipeline, options)
         if any(forecast.status == "ready" for forecast in forecasts):
             pipeline.embedder.encoder  # noqa: B018 - weights that cannot be loaded end all

@@ -14,8 +14,6 @@ from bids_app.files import clear_leftovers, write_bytes
 from bids_app.outputs.paths import (
     logs,
     new_log_folder,
-    output_folder,
-    refuse_links_out,
     relative_text,
 )
 from bids_app.outputs.status import (
@@ -89,7 +87,6 @@ def run_scans(
     AppError, CheckpointError
         What `embed` raises: no other scan would fare better.
     """
-    refuse_links_out(output_dir, (output_folder(output_dir, scan.entities) for scan in scans))
     log_dir = _start_log(output_dir, options)
     outcomes = {} if options.overwrite else _earlier_outcomes(scans, earlier)
     to_do = deque(scan for scan in scans if scan.name not in outcomes)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bids_app.errors import OptionsError, ScanError
 from bids_app.invocation import report_scans, run_scans
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
+from bids_app.outputs.paths import output_folder, refuse_links_out
 from bids_app.outputs.status import (
     ScanOutcome,
     finished,
@@ -143,6 +144,7 @@ def run_series(
             "name with RepetitionTime or SamplingFrequency.",
             hint="Give the seconds between frames with --tr.",
         )
+    refuse_links_out(output_dir, (output_folder(output_dir, scan.entities) for scan in scans))
     write_dataset_files(output_dir, derivative=common_folder(paths))
     return run_scans(
         scans,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import os
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -21,7 +23,7 @@ from model.files.read import FileError, faults_as
 from model.files.write import scratch_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from model.series import FloatArray
@@ -56,6 +58,30 @@ class Alike:
         return self.models[self.model]
 
 
+class Listing:
+    """Which statuses there were, without keeping their names."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    @classmethod
+    def of(cls, folder: Path, statuses: Iterable[Path]) -> Listing:
+        """List the statuses of an output folder."""
+        listing = cls()
+        for path in statuses:
+            listing.note(path.relative_to(folder))
+        return listing
+
+    def note(self, path: Path) -> None:
+        """Take in the next one, relative to the output folder."""
+        self._hash.update(os.fsencode(path) + b"\0")
+
+    @property
+    def sha256(self) -> str:
+        """What tells it from another listing."""
+        return self._hash.hexdigest()
+
+
 class _Line(NamedTuple):
     """A scan as it waits."""
 
@@ -77,6 +103,7 @@ class Cohort:
     numbers: IO[bytes]
     columns: Columns = field(default_factory=Columns)
     kinds: dict[Kind, Alike] = field(default_factory=dict)
+    listing: Listing = field(default_factory=Listing)
     n_scans: int = 0
 
     @classmethod
@@ -103,6 +130,7 @@ class Cohort:
         ):
             cohort = cls(output_dir=output_dir, lines=lines, numbers=numbers)
             for path, found in read_records(output_dir, find_statuses(output_dir)):
+                cohort.listing.note(path.relative_to(output_dir))
                 cohort._take(path, found)
             yield cohort
 

@@ -20,7 +20,6 @@ from bids_app.outputs.group import (
 )
 from bids_app.outputs.paths import find_statuses
 from model.cohort.names import SCAN, STATUSES
-from model.errors import some
 from model.files.write import Digest, file_sha256, stamp
 
 if TYPE_CHECKING:
@@ -153,11 +152,13 @@ def _mixture(kinds: list[tuple[Kind, Alike]]) -> OptionsError:
 
 def _tell(damaged: list[str], cohort: Cohort, status: Path) -> None:
     if damaged:
+        more = len(damaged) - _LISTED
+        listed = [*damaged[:_LISTED], *([f"and {more} more"] if more > 0 else [])]
         log.warning(
             "%d of %d scans are left out, since status or outputs are not as they were written; "
             "the participant level redoes them. %s names all:\n  %s",
             len(damaged), cohort.n_scans, status.name,
-            some(damaged, most=_LISTED, separator="\n  "),
+            "\n  ".join(listed),
         )  # fmt: skip
 
 
@@ -194,7 +195,11 @@ def _write(table: Path, cohort: Cohort, kind: Kind, *, tsv: bool, n_damaged: int
         written.append(text)
     tables = {path.name: Digest(stamp(path).size, file_sha256(path)) for path in written}
     described = describe_scan_table(
-        json.loads(alike.model), n_scans=alike.n_scans, n_damaged=n_damaged, tables=tables
+        json.loads(alike.model),
+        n_scans=alike.n_scans,
+        n_damaged=n_damaged,
+        listing=cohort.listing.sha256,
+        tables=tables,
     )
     log.info("%s: %d scans", table.name, alike.n_scans)
     return [*written, write_bytes(sidecar, described)]

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from bids_app.errors import InputError, NothingSelectedError
+from bids_app.group.cohort import Listing
 from bids_app.group.export import export_group
-from bids_app.outputs.group import GROUP_STATUS, table_name
+from bids_app.outputs.group import table_name
 from bids_app.outputs.paths import find_statuses
 from model.cohort.names import PARTS, embedding_columns, expanded
-from model.files.read import FileError, faults_as, faults_of, read_cells, read_json, reading
+from model.files.read import FileError, faults_as, faults_of, read_json, reading
 from model.files.write import file_sha256, stamp
 from model.spec import Size
 
@@ -109,12 +110,12 @@ def _is_current(table: Path) -> bool:
     try:
         _check(table)
         written_ns, ended_ns = stamp(table).mtime_ns, [*map(_changed_ns, statuses)]
-        n_scans = len(read_cells(table.with_name(f"{GROUP_STATUS}.tsv")).rows) if statuses else 0
+        same = _sidecar(table)["StatusNamesSHA256"] == Listing.of(table.parent, statuses).sha256
     except FileError:
         if statuses:
             return False
         raise
-    return len(ended_ns) == n_scans and all(ended < written_ns for ended in ended_ns)
+    return not statuses or (same and all(ended < written_ns for ended in ended_ns))
 
 
 def _changed_ns(path: Path) -> int:
@@ -125,7 +126,7 @@ def _changed_ns(path: Path) -> int:
 
 def _sidecar(table: Path) -> dict[str, Any]:
     needs = {"EmbeddingDimension": Size, "ScanVector": list[str], "Tables": dict}
-    return read_json(table.with_suffix(".json"), needs=needs)
+    return read_json(table.with_suffix(".json"), needs=needs | {"StatusNamesSHA256": str})
 
 
 def _check(table: Path) -> None:

@@ -84,7 +84,12 @@ def describe_status_table() -> bytes:
 
 
 def describe_scan_table(
-    alike: Mapping[str, Any], *, n_scans: int, n_damaged: int, tables: Mapping[str, Digest]
+    alike: Mapping[str, Any],
+    *,
+    n_scans: int,
+    n_damaged: int,
+    listing: str,
+    tables: Mapping[str, Digest],
 ) -> bytes:
     """Return the sidecar of a table of embeddings.
 
@@ -94,6 +99,8 @@ def describe_scan_table(
         `shared` of any of its scans.
     n_damaged
         Scans of the output folder that are left out since their files cannot be believed.
+    listing
+        Hash of the names of all statuses that were read.
     tables
         Size and hash of the table by name, once for each of its forms.
     """
@@ -103,6 +110,7 @@ def describe_scan_table(
             "embedding (columns as in the runs' own tables). n/a: no signal in that network.",
             "NumberOfRuns": n_scans,
             "NumberOfDamagedRuns": n_damaged,
+            "StatusNamesSHA256": listing,
             "Tables": {name: {"Size": d.size, "SHA256": d.sha256} for name, d in tables.items()},
             **alike,
             **_COLUMNS,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bids_app.atlas.volumes import ATLAS_LABEL
 from bids_app.errors import OutputError
 from model.cohort import names
+from model.files.read import FileError, faults_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,8 +60,15 @@ def report_path(output_dir: Path, participant: str) -> Path:
 
 
 def find_statuses(folder: Path) -> Iterator[Path]:
-    """Yield every status below an output folder, in the order of paths."""
-    subjects = [entry.name for entry in os.scandir(folder) if entry.name.startswith("sub-")]
+    """Yield every status below an output folder, in the order of paths.
+
+    Raises
+    ------
+    FileError
+        A folder cannot be listed: scans would be missing without a word.
+    """
+    with faults_of(folder):
+        subjects = [entry.name for entry in os.scandir(folder) if entry.name.startswith("sub-")]
     for subject in sorted(subjects):
         yield from statuses_below(folder / subject)
 
@@ -68,18 +76,30 @@ def find_statuses(folder: Path) -> Iterator[Path]:
 def spaces_in(folder: Path) -> dict[str, int]:
     """Count the scans of an output folder by space, from the names of their statuses."""
     count: Counter[str] = Counter()
-    with contextlib.suppress(OSError):  # it is not there yet; or told where it is written to
+    with contextlib.suppress(FileError):  # it is not there yet; or told where it is written to
         spaces = (_SPACE.search(path.name) for path in find_statuses(folder))
         count.update(space[1] for space in spaces if space)
     return dict(count)
 
 
 def statuses_below(folder: Path) -> list[Path]:
-    """Return the statuses below a participant's folder, in the order of paths."""
+    """Return the statuses below a participant's folder, in the order of paths.
+
+    Raises
+    ------
+    FileError
+        A folder is there and cannot be listed.
+    """
     found: list[Path] = []
-    for inner, _, files in os.walk(folder):
-        found += [Path(inner, file) for file in files if file.endswith(f"_{names.STATUS}")]
+    with faults_of(folder):
+        for inner, _, files in os.walk(folder, onerror=_refuse):
+            found += [Path(inner, file) for file in files if file.endswith(f"_{names.STATUS}")]
     return sorted(found)
+
+
+def _refuse(err: OSError) -> None:
+    if not isinstance(err, FileNotFoundError | NotADirectoryError):
+        raise err
 
 
 def refuse_links_out(output_dir: Path, folders: Iterable[Path]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ import outputs
 import pandas as pd
 import pytest
 
-from bids_app.errors import AppError
+from bids_app.errors import AppError, OutputError
 from bids_app.group.export import export_group
 from model.cohort.outputs import OutputsError, embedded_scans
 
@@ -200,3 +202,16 @@ def test_a_name_that_is_no_text_and_a_formula_break_no_table(out) -> None:
 def test_whole_numbers_beyond_a_column_s_are_no_fault(out) -> None:
     outputs.write_run(out, "03", seed=3, QC={"n_volumes": 10**200})
     assert export_group(out).n_damaged == 0
+
+
+def test_a_folder_that_cannot_be_listed_is_named(out, monkeypatch) -> None:
+    listed = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if str(path).endswith("sub-02/func"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(OutputError, match=r"sub-02: cannot be read \(Permission denied\)"):
+        export_group(out)

@@ -138,3 +138,20 @@ def test_a_status_that_came_back_from_a_copy_is_not_overlooked(out, tmp_path) ->
     shutil.rmtree(out / "sub-00")
     shutil.copytree(tmp_path / "copy", out / "sub-00")
     assert load_embeddings(out).table["mean_fd"][0] == pytest.approx(0.1)
+
+
+def test_a_table_of_other_scans_than_are_there_is_not_read(out) -> None:
+    export_group(out)
+    before = files(out)
+    shutil.rmtree(out / "sub-00")
+    outputs.write_run(out, "07", seed=7, ConfigurationHash="ffff456789abcdef-01234567")
+    with pytest.raises(OptionsError):
+        export_group(out)  # the table of statuses is new, that of embeddings is not
+    shutil.rmtree(out / "sub-07")
+    assert (
+        before["group_desc-scan_embedding.parquet"]
+        == files(out)["group_desc-scan_embedding.parquet"]
+    )
+    assert load_embeddings(out).table["participant_id"].tolist() == [
+        f"sub-0{i}" for i in range(1, 6)
+    ]

@@ -19,12 +19,13 @@ from model.errors import CheckpointError
 from model.files.content import not_fetched
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from bids_app.inputs.discovery import Discovery
     from bids_app.inputs.eligible import BoldFile
     from bids_app.inputs.scan import Scan
+    from bids_app.inputs.study_space import StudySpace
     from bids_app.options import RunOptions
     from bids_app.participant import CheckedScan, Pipeline
     from bids_app.signal.confounds import Confounds
@@ -204,6 +205,8 @@ class Explanation:
     """Looked at even where it is done"""
     record: ScanRecord | None
     """What an earlier invocation left about it"""
+    study: StudySpace | None
+    """The space that all runs are taken in"""
 
     @property
     def chosen(self) -> BoldFile | None:
@@ -246,20 +249,21 @@ def explain(options: RunOptions, name: str) -> tuple[DryRun, list[Explanation]]:
         pipeline = prepare(options, derivative, discovery)
     except (AppError, CheckpointError) as err:
         found = replace(found, stopped_by=err)
-    chosen = {scan.name: scan for scan in discovery.scans}
-    explained = [_explained(run, files, chosen, pipeline, options) for run, files in asked.items()]
+    explained = [
+        _explained(run, files, discovery, pipeline, options) for run, files in asked.items()
+    ]
     return found, explained
 
 
 def _explained(
     run: str,
     files: Sequence[BoldFile],
-    chosen: Mapping[str, Scan],
+    discovery: Discovery,
     pipeline: Pipeline | None,
     options: RunOptions,
 ) -> Explanation:
     selected = next((file.scan for file in files if file.selected and file.scan), None)
-    scan = chosen.get(selected.name) if selected is not None else None
+    scan = next((s for s in discovery.scans if selected and s.name == selected.name), None)
     forecast = frames = None
     if scan is not None and pipeline is not None:
         forecast = foresee(scan, pipeline, options)
@@ -273,4 +277,5 @@ def _explained(
         forecast=forecast,
         frames=frames,
         record=recorded(options.output_dir, scan) if scan is not None else None,
+        study=discovery.study,
     )

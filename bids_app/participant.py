@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from bids_app.images.image import Image
     from bids_app.inputs.discovery import Discovery
     from bids_app.inputs.scan import Scan
+    from bids_app.inputs.study_space import StudySpace
     from bids_app.invocation import Summary
     from bids_app.options import CheckInputs, RunOptions, SignalOptions
     from bids_app.outputs.status import ScanOutcome
@@ -77,10 +78,11 @@ def run_participants(options: RunOptions) -> Summary:
         return report_scans(discovery.scans, output_dir, options)
     pipeline = prepare(options, derivative, discovery)
     write_dataset_files(output_dir, derivative=derivative)
+    told = f"# {discovery.study}\n" if discovery.study is not None else ""
     summary = run_scans(
         discovery.scans,
         output_dir,
-        options,
+        replace(options, config=told + options.config),
         embed=partial(run_scan, pipeline=pipeline),
         earlier=partial(earlier_outcome, pipeline=pipeline, output_dir=output_dir),
     )
@@ -126,7 +128,7 @@ def discover(options: RunOptions) -> tuple[Path, Discovery]:
     )
 
 
-def study_space(options: RunOptions, derivative: Path) -> str | None:
+def study_space(options: RunOptions, derivative: Path) -> StudySpace | None:
     """Decide which one space all runs are taken in; None: what the options say otherwise."""
     found = decide_space(
         derivative,
@@ -134,10 +136,9 @@ def study_space(options: RunOptions, derivative: Path) -> str | None:
         spaces=_parcels_by_space(options),
         held=spaces_in(options.output_dir),
     )
-    if found is None:
-        return None
-    log.info("--space auto: all runs in space-%s (%s)", found.name, found.why)
-    return found.name
+    if found is not None:
+        log.info("%s", found)
+    return found
 
 
 def _parcels_by_space(options: RunOptions) -> Mapping[str, int]:

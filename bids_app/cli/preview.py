@@ -173,7 +173,9 @@ def _spaces(explanation: Explanation) -> str:
         f"{names[0] if len(names) == 1 else f'{len(names)} files'} ({why})"
         for why, names in told.items()
     ]
+    study = explanation.study
     first = [f"{chosen.space} taken"] if chosen else ["none taken"]
+    first += [f"{study.name} is that of the study ({study.why})"] if study else []
     return "; ".join([*first, *others])
 
 

@@ -64,8 +64,10 @@ def _call(words: tuple[str, ...]) -> Call:
     given = context.params
     if given["analysis_level"] != "participant":
         raise click.UsageError("the array is of the participant level; the group step follows it.")
-    if given["dry_run"]:
-        raise click.UsageError("--dry-run goes before --; tasks that embed nothing are no use.")
+    if given["dry_run"] or given["explain"] or given["list_missing"]:
+        raise click.UsageError(
+            "--dry-run goes before --; tasks that embed nothing are no use, nor with --explain."
+        )
     start_logging(given)
     options = resolve_options(given)
     if options.reports == "only":

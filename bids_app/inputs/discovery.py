@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bids_app.inputs.index import Index
     from bids_app.inputs.scan import Scan
     from bids_app.inputs.selection import Selection
+    from bids_app.inputs.study_space import StudySpace
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ class Discovery:
     """Labels of the selected participants."""
     unread: Mapping[str, str]
     """Those whose folders cannot be listed, with the cause; nothing is known of their scans."""
+    study: StudySpace | None = None
+    """The one space that all runs are taken in; None: each run in one that it has."""
 
     @property
     def lost(self) -> list[str]:
@@ -135,7 +138,7 @@ def find_scans(
     selection: Selection,
     *,
     preferred_spaces: Mapping[str, int],
-    study: str | None = None,
+    study: StudySpace | None = None,
 ) -> Discovery:
     """Find the scans to embed and say of every other BOLD file why it is not one.
 
@@ -186,8 +189,9 @@ def find_scans(
         [p[0] for path in index.bold if (p := parse_name(path.name))]
     ):
         log.warning("no BOLD file of the selected participants has %s", label)
+    space = None if study is None else study.name
     files += [
-        file for run in runs.values() for file in one_of_run(run, preferred_spaces, study=study)
+        file for run in runs.values() for file in one_of_run(run, preferred_spaces, study=space)
     ]
     elsewhere = {f.run for f in files if f.reason and f.reason.refusal is _ELSEWHERE}
     if elsewhere:
@@ -196,7 +200,7 @@ def find_scans(
             "--dry-run tells which, --space each takes them",
             len(elsewhere),
             len(runs),
-            study,
+            space,
         )
     if n_passed := sum(f.reason is not None and f.reason.refusal is _PASSED for f in files):
         log.warning(
@@ -209,6 +213,7 @@ def find_scans(
         chosen = []  # nothing was fetched at all: one message instead of one failure per run
     return Discovery(
         root=root,
+        study=study,
         scans=sorted(chosen, key=lambda scan: scan.sources.data),
         files=_one_per_surface(files),
         n_outside=n_outside,

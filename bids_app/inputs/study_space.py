@@ -29,6 +29,9 @@ class StudySpace:
     name: str
     why: str
 
+    def __str__(self) -> str:
+        return f"--space auto: all runs in space-{self.name} ({self.why})"
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Served:

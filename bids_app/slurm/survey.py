@@ -83,7 +83,7 @@ def survey(options: RunOptions, *, atlas_needed: bool) -> Survey:
     pipeline = _pipeline(options, atlas_needed=atlas_needed)
     space = None if pipeline is None else study_space(options, derivative)
     if space is not None:
-        options = replace(options, selection=replace(options.selection, space=space))
+        options = replace(options, selection=replace(options.selection, space=space.name))
     to_do, n_participants, n_scans = [], 0, 0
     discovery: Discovery | None = None
     for discovery in _discoveries(options, derivative):
@@ -106,7 +106,7 @@ def survey(options: RunOptions, *, atlas_needed: bool) -> Survey:
         n_scans=n_scans,
         to_do=tuple(to_do),
         process_mb=process_memory_mb(options.checkpoint),
-        space=space,
+        space=None if space is None else space.name,
     )
 
 

@@ -240,7 +240,8 @@ def test_a_run_is_explained_in_a_few_lines(tmp_path, semantoks) -> None:
         "files", "TR", "confounds", "space", "status",
     ]  # fmt: skip
     assert "2 s (sidecar); 120 frames, 4.0 min" in lines[2]
-    assert f"{builders.SPACE} taken; {other.name} (space-T1w, not a template" in lines[4]
+    assert f"{builders.SPACE} taken; {builders.SPACE} is that of the study (2 runs, " in lines[4]
+    assert f"; {other.name} (space-T1w, not a template" in lines[4]
     assert lines[5].endswith("none yet")
     no_confounds(data.scans[0])
     semantoks(data.root, out)
@@ -270,3 +271,16 @@ def test_several_processes_tell_the_same(tmp_path, semantoks, monkeypatch) -> No
     no_confounds(data.scans[1])
     call = (data.root, tmp_path / "out", "participant", "--dry-run", "--n-cpus")
     assert semantoks(*call, "2").stdout == semantoks(*call, "1").stdout
+
+
+def test_the_space_of_the_study_is_told_kept_and_logged(tmp_path, semantoks) -> None:
+    data = builders.make_dataset(tmp_path / "in", subjects=("01", "02"))
+    out = tmp_path / "out"
+    first = semantoks(data.root, out, "participant", "--participant-label", "01", "--no-reports")
+    words = f"--space auto: all runs in space-{builders.SPACE} (2 runs, "
+    assert words in first.stderr
+    (log,) = out.glob("logs/*/config.toml")
+    assert log.read_text().startswith(f"# {words}")
+    second = semantoks(data.root, out, "participant", "--config-file", str(log), "--dry-run")
+    assert "(as the 1 scans in the output folder)" in second.stderr
+    assert second.exit_code == 0

@@ -29,9 +29,7 @@ def decided(root, *, held=None, spaces=ALL, **selection):
 
 def found(root, **selection):
     study = decided(root, **selection)
-    return find_scans(
-        root, Selection(**selection), preferred_spaces=ALL, study=study and study.name
-    )
+    return find_scans(root, Selection(**selection), preferred_spaces=ALL, study=study)
 
 
 def test_it_is_the_one_that_serves_most_runs(tmp_path) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_MOST = 1500
+"""Letters of a message: it tells of a file, and never hands it on"""
 _LONGEST = 120
 """Letters of one item of a message"""
 
@@ -26,8 +28,9 @@ class SemantoksError(Exception):
     """Of the command that it ends; `model.cli.program` has the table."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+        cut = message if len(message) <= _MOST else f"{message[:_MOST]} …"
+        super().__init__(cut)
+        self.message = cut
         self.hint = hint
 
     def __str__(self) -> str:

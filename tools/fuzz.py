@@ -255,9 +255,9 @@ class Fuzzer:
         try:
             finding = self._read(trial.path)
         finally:
-            for path in self.paths:  # a parser may have written others
-                if path == trial.path or path.stat().st_size != len(self.valid[path]):
-                    path.write_bytes(self.valid[path])
+            for path, content in self.valid.items():  # a parser may have written others
+                if path == trial.path or path.read_bytes() != content:
+                    path.write_bytes(content)
         spent, grown = time.process_time() - before, _peak_mb() - self.base_mb
         tally = self.tally
         tally.tried += 1

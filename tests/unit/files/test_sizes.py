@@ -174,12 +174,38 @@ def series_file(path: Path, **changes: object) -> Path:
         ({"part": {"data": np.ones((2, 400), "f4")}}, "3 axes"),
         ({"ids": {"data": [b"x" * 300, b"b"]}}, "200 characters at most"),
         ({"ids": {"data": [b"\xff", b"b"]}}, "utf-8"),
+        ({"ids": {"data": ["x" * 300, "b"], "dtype": h5py.string_dtype()}}, "at most, found 300"),
+        (
+            {"ids": {"data": ["x" * 300, "b"], "dtype": h5py.string_dtype(), "compression": 4}},
+            "at most, found 300",
+        ),
         ({"ids": {"data": [b"a"]}}, "names 1 rows"),
     ],
 )
 def test_hdf5_is_taken_as_far_as_it_lies_in_the_file(tmp_path: Path, changes, said) -> None:
     path = series_file(tmp_path / "a.h5", **changes)
     with pytest.raises(FileError, match=said):
+        first_row(path)
+
+
+@pytest.mark.parametrize("how", [{}, {"chunks": (1,)}, {"chunks": (5,), "compression": 9}])
+def test_names_of_any_length_are_read_however_they_are_stored(tmp_path: Path, how) -> None:
+    ids = {"shape": (2,), "maxshape": (9,) if how else None, "dtype": h5py.string_dtype()} | how
+    path = series_file(tmp_path / "a.h5", ids=ids)
+    with h5py.File(path, "a") as store:
+        store["long_subject_id"][:] = ["Größe", ""]
+    with open_store(path) as store:
+        assert read_subjects(store) == ["Größe", ""]
+
+
+def test_letters_that_are_announced_and_not_there_take_no_memory(tmp_path: Path) -> None:
+    path = series_file(tmp_path / "a.h5", ids={"data": ["abc", "b"], "dtype": h5py.string_dtype()})
+    with h5py.File(path) as store:
+        start = store["long_subject_id"].id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[start : start + 4] = (1 << 31).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(FileError, match="200 characters at most, found 2147483648"):
         first_row(path)
 
 

@@ -53,7 +53,7 @@ class Header:
     is_cifti: bool
 
     def scaled(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Apply slope and intercept to stored values, or to their means, of any shape."""
+        """Apply slope and intercept to stored values, or to their means, such as (T, P)."""
         if (self.slope, self.inter) == (1, 0):
             return stored
         return np.asarray(stored * self.slope + self.inter)

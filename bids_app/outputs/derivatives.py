@@ -21,6 +21,7 @@ from bids_app.quality import checks as qc
 from bids_app.signal.lost import lost_text
 from model.cohort import names
 from model.networks import parcel_names, parcels
+from model.series import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,8 @@ class ScanResult:
     strategy: Strategy
     signal: SignalOptions
     configuration: str
+
+    __repr__ = shown
 
     @property
     def window_s(self) -> float:

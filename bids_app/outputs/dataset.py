@@ -51,7 +51,9 @@ def check_output_folder(output_dir: Path, *, bids_dir: Path, derivative: Path) -
     OutputError
         It cannot be written.
     """
-    output, source, dataset = (p.resolve() for p in (output_dir, derivative, bids_dir))
+    # Not resolve(), which raises at a link that leads to itself; that is told below.
+    named = (output_dir, derivative, bids_dir)
+    output, source, dataset = (Path(os.path.realpath(path)) for path in named)
     inside = output.parts[len(dataset.parts) :] if dataset in output.parents else ()
     of_a_participant = bool(inside) and inside[0].startswith(("sub-", "sourcedata", "."))
     if output in (source, dataset) or source in output.parents or of_a_participant:

@@ -80,6 +80,18 @@ def test_a_constant_stays_constant_and_the_last_sample_is_within_the_scan(tr_s, 
     assert last + 2.0 > end - 1e-4
 
 
+def test_a_tr_that_differs_by_rounding_alone_becomes_the_wanted_one():
+    series = make(noise(50), tr_s=2.0000001)
+    found = resample(series, tr_s=2.0)
+    assert found.tr_s == 2.0
+    np.testing.assert_array_equal(found.values, series.values)
+
+
+@pytest.mark.parametrize("tr_s", [0.1, 20.0])
+def test_the_limits_of_a_tr_are_possible_trs(tr_s):
+    assert resample(make(noise(50), tr_s=tr_s), tr_s=2.0).tr_s == 2.0
+
+
 def test_resampling_is_linear_in_the_signal():
     a, b = noise(90, seed=1), noise(90, seed=2)
     parts = [resample(make(x, tr_s=0.8), tr_s=2.0).values[:, :5] for x in (a, b, 3 * a - b)]

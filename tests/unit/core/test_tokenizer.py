@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model.spec import EncoderSpec
-from model.tokenizer import NetworkTokenizer, StructuredConv
+from model.tokenizer import DenseConv, NetworkTokenizer, StructuredConv
 
 SPEC = EncoderSpec(dim=16, depth=1, heads=2)
 
@@ -43,6 +43,32 @@ def test_structured_convolution_is_the_written_out_sum():
     weight, bias = (p.detach().numpy() for p in conv.projection.parameters())
     expected = filtered.reshape(2, 20, -1) @ weight.T + bias
     np.testing.assert_allclose(conv(x).detach(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [3, 4, 7])
+def test_dense_convolution_is_the_written_out_sum(length):
+    """Zeros beyond the ends: (length - 1) // 2 samples before, the rest after."""
+    conv = DenseConv(3, 8, length)
+    x = torch.randn(2, 3, 20)
+    weight, bias = (p.detach().numpy().astype(float) for p in (conv.weight, conv.bias))
+    expected = np.zeros((2, 20, 8)) + bias
+    for t in range(20):
+        for k in range(length):
+            sample = t + k - (length - 1) // 2
+            if 0 <= sample < 20:
+                expected[:, t] += x[:, :, sample].numpy() @ weight[:, :, k].T
+    np.testing.assert_allclose(conv(x).detach(), expected, atol=1e-5)
+
+
+def test_a_token_is_the_normed_mean_over_time_of_both_convolutions():
+    tokenizer = NetworkTokenizer(5, SPEC)
+    x = torch.randn(2, 5, 20)
+    both = torch.cat([tokenizer.dense(x), tokenizer.structured(x)], dim=2)
+    active = both * 0.5 * (1 + torch.erf(both / 2**0.5))
+    mean = active.mean(dim=1)
+    spread = ((mean - mean.mean(dim=1, keepdim=True)) ** 2).mean(dim=1, keepdim=True)
+    expected = (mean - mean.mean(dim=1, keepdim=True)) / (spread + 1e-5).sqrt()
+    torch.testing.assert_close(tokenizer(x), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_kernels_start_with_norm_one():

@@ -73,8 +73,8 @@ class Reason:
 UNFETCHED = frozenset({Refusal.NOT_FETCHED, Refusal.PART_NOT_FETCHED, Refusal.PASSED_OVER})
 """Kinds that end where what is missing is fetched"""
 
-LONGEST_NAME = 180
-"""Characters; file names have 255, of which names of outputs and temporary ones take the rest"""
+LONGEST_NAME = 206
+"""Characters; file names have 255, of which atlas and ending of the outputs take the rest"""
 
 _DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{0,30})?")
 

@@ -12,7 +12,7 @@ from bids_app.errors import AppError, InputError, OutputError, ScanError, ScanEx
 from bids_app.files import json_bytes, withdraw, write_all, write_bytes
 from bids_app.outputs.paths import output_folder, output_path, relative_text
 from model import interrupts
-from model.cohort.names import STATUS, WINDOWS
+from model.cohort.names import DENOISED, STATUS
 from model.cohort.record import ScanRecord, read_record
 from model.errors import CheckpointError, SemantoksError
 from model.files.read import FileError, faults_as
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bids_app.options import CheckInputs
     from model.cohort.record import Status
 
-_LONGEST = f"{WINDOWS}.json"
+_LONGEST = f"{DENOISED}.json"
 """Ending of the output with the longest name"""
 _NAME_BYTES = 255
 _CRASH_LETTERS = 200

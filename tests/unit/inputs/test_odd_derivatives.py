@@ -258,9 +258,9 @@ def test_a_name_that_is_not_understood_costs_itself_and_says_what_is_wrong(
 
 def test_a_name_that_leaves_no_room_for_those_of_outputs_is_lost_and_told(tmp_path):
     stem = f"sub-1_task-x_acq-%s_space-{A}"
-    fits, long = (f"{stem}_desc-preproc_bold.nii.gz" % ("a" * n) for n in (141, 142))
+    fits, long = (f"{stem}_desc-preproc_bold.nii.gz" % ("a" * n) for n in (167, 168))
     discovery = discover(fill(tmp_path, fits, long))
     assert names(discovery) == [fits]
-    assert "181 characters" in reasons(discovery)[long]
+    assert "207 characters" in reasons(discovery)[long]
     (lost,) = discovery.lost
     assert long in lost

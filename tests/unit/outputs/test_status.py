@@ -9,7 +9,9 @@ import killed
 import pytest
 
 from bids_app.errors import OutputError, ScanError
-from bids_app.outputs.paths import relative_text
+from bids_app.inputs.entities import Entities
+from bids_app.inputs.scan import LONGEST_NAME
+from bids_app.outputs.paths import output_path, relative_text
 from bids_app.outputs.status import (
     input_fingerprint,
     refuse_long_name,
@@ -17,6 +19,7 @@ from bids_app.outputs.status import (
     status_path,
     write_outcome,
 )
+from model.cohort import names
 
 
 def test_a_name_that_no_output_can_have_is_told_and_nothing_is_written(tmp_path) -> None:
@@ -29,6 +32,17 @@ def test_a_name_that_no_output_can_have_is_told_and_nothing_is_written(tmp_path)
     assert (outcome.status, outcome.reason) == ("failed", "its name is too long")
     require_written([outcome], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_longest_name_that_is_taken_has_room_for_every_output(tmp_path) -> None:
+    stem = killed.make_scan(tmp_path, "01").entities.stem()
+    entities = Entities(sub="01", task="rest", acq="a" * (LONGEST_NAME - len(f"{stem}_acq-")))
+    scan = replace(killed.make_scan(tmp_path, "01"), entities=entities)
+    assert len(entities.stem()) == LONGEST_NAME
+    refuse_long_name(tmp_path, scan)
+    endings = [f"{name}.json" for name in (*names.SERIES.values(), names.WINDOWS, names.TOKENS)]
+    longest = max(len(output_path(tmp_path, entities, ending).name) for ending in endings)
+    assert longest == 255
 
 
 def test_what_was_written_now_must_be_there_and_what_was_done_earlier_was_looked_at(

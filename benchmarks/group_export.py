@@ -54,7 +54,8 @@ QC = {
 }  # fmt: skip
 
 CONFIGURATION = "0123456789abcdef-01234567"
-SIDECAR = dict.fromkeys(("Parts", "Atlas", "SoftwareVersion", "Settings"), "x" * 600) | {
+SIDECAR = dict.fromkeys(("Parts", "Atlas", "SoftwareVersion"), "x" * 600) | {
+    "Settings": {"version": "x" * 600},
     "Model": {"Name": "x", "WeightsSHA256": "0" * 64},
     "EmbeddingDimension": DIM,
     "ScanVector": ["networks"],

@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from model.errors import some
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -54,9 +56,9 @@ scans), none (1 scan)']
             continue
         counts: Counter[str] = Counter()
         for settings, n_scans in flat:
-            counts[json.dumps(settings.get(key))] += n_scans
+            counts[json.dumps(settings.get(key), ensure_ascii=False)] += n_scans
         if len(counts) > 1:
-            values = ", ".join(f"{_words(v)} ({n} scan{'s' * (n > 1)})" for v, n in counts.items())
+            values = some([f"{_words(v)} ({n} scan{'s' * (n > 1)})" for v, n in counts.items()])
             told.add(_WHOLE.get(key))
             lines.append(f"{_NAMES.get(key, key)}: {values}")
     return lines

@@ -42,6 +42,7 @@ _EMBEDDING = {
     "EmbeddingDimension": int,
     "ScanVector": list,
     "MissingNetworks": list,
+    "Settings": dict,
 }
 """Needed in the sidecar of a scan embedding, and of which kind."""
 

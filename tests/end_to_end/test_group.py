@@ -71,6 +71,25 @@ def test_runs_of_different_settings_are_refused_by_name(tmp_path, semantoks) -> 
     assert not (out / "group_desc-scan_embedding.tsv").exists()
 
 
+def test_files_of_other_options_under_a_status_are_in_no_table(tmp_path, semantoks) -> None:
+    data = builders.make_dataset(tmp_path / "in", subjects=("01", "02"))
+    out, other = tmp_path / "out", tmp_path / "other"
+    semantoks(data.root, out)
+    semantoks(data.root, other, "participant", "--low-pass", "0.12")
+    # As after a kill between the renames of files and the status.
+    for path in (other / "sub-01").rglob("*.*"):
+        if not path.name.endswith("_status.json"):
+            shutil.copy2(path, out / path.relative_to(other))
+    answer = semantoks(data.root, out, "group")
+    assert answer.exit_code == 1
+    assert list(read(out / "group_desc-scan_embedding.tsv")["participant_id"]) == ["sub-02"]
+    status = read(out / "group_status.tsv")
+    assert list(status["status"]) == ["damaged", "embedded"]
+    assert "sub-01_task-rest" in status["reason"][0]
+    semantoks(data.root, out)
+    assert semantoks(data.root, out, "group").exit_code == 0
+
+
 def test_a_second_export_changes_no_file(tmp_path, semantoks) -> None:
     data = builders.make_dataset(tmp_path / "in")
     out = tmp_path / "out"

@@ -108,6 +108,12 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], None]]] = {
     "10^12 dimensions": (TABLE, said("EmbeddingDimension", 10**12)),
     "-1 dimensions": (TABLE, said("EmbeddingDimension", -1)),
     "true dimensions": (SIDECAR, said("EmbeddingDimension", True)),
+    "settings a list": (SIDECAR, said("Settings", [1])),
+    "a pipe": (TABLE, lambda out: path_of(out, TABLE).unlink() or os.mkfifo(path_of(out, TABLE))),
+    "a link that leads nowhere": (
+        STATUS,
+        lambda out: path_of(out, STATUS).unlink() or path_of(out, STATUS).symlink_to("gone"),
+    ),
     "other missing networks": (TABLE, said("MissingNetworks", [])),
     "other weights": ("", said("Model", {"WeightsSHA256": "1" * 64})),
     "infinite": (TABLE, cells(lambda row: ["inf", *row[1:]])),

@@ -179,8 +179,12 @@ def time_unit(path: Path, header: Header) -> str:
     FileError
         The header has a code that stands for nothing.
     """
-    with faults_of(path, f"no units have the code {int(header.nibabel['xyzt_units'])}"):
-        return str(header.nibabel.get_xyzt_units()[1])
+    from nibabel.nifti1 import unit_codes
+
+    code = int(header.nibabel["xyzt_units"])
+    if not {code % 8, code - code % 8} <= unit_codes.value_set():
+        raise FileError(path, f"no units have the code {code}")
+    return str(header.nibabel.get_xyzt_units()[1])
 
 
 def _byte_order(path: Path, block: bytes, *, size: int) -> str:

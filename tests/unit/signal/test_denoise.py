@@ -263,7 +263,9 @@ def test_degrees_of_freedom_are_the_trace_of_what_is_done_to_white_noise(rng, tr
 
 def test_too_many_regressors_exclude_the_scan_with_the_numbers(rng):
     confounds = make_confounds(rng, n_frames=100, n_regressors=32)
-    with pytest.raises(ScanExcludedError, match=r"36 within.*32 regressors leave 4") as caught:
+    with pytest.raises(
+        ScanExcludedError, match=r"36 within 0\.01-0\.1 Hz, 32 regressors leave 4"
+    ) as caught:
         denoise(smooth_noise(rng, (100, 3)), tr_s=2.0, confounds=confounds, **BAND)
     assert "--denoise-strategy" in caught.value.hint
     fewer = make_confounds(rng, n_frames=100, n_regressors=31)

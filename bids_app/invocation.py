@@ -14,6 +14,7 @@ from bids_app.files import clear_leftovers, write_bytes
 from bids_app.outputs.paths import (
     logs,
     new_log_folder,
+    output_folder,
     relative_text,
 )
 from bids_app.outputs.status import (
@@ -88,6 +89,8 @@ def run_scans(
         What `embed` raises: no other scan would fare better.
     """
     log_dir = _start_log(output_dir, options)
+    for folder in {output_folder(output_dir, scan.entities) for scan in scans}:
+        clear_leftovers(folder)  # also where nothing is left to do
     outcomes = {} if options.overwrite else _earlier_outcomes(scans, earlier)
     to_do = deque(scan for scan in scans if scan.name not in outcomes)
     _warn_of_large(to_do, process_limits(options))

@@ -12,6 +12,7 @@ import pytest
 
 from bids_app import participant
 from model.cohort.record import read_record
+from model.files import write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,6 +155,14 @@ def test_nothing_is_written_through_a_link_out_of_the_output(
     assert contents(data.root) == before
     assert not (tmp_path / "out" / "dataset_description.json").exists()
     assert semantoks(data.root, tmp_path / "out", "participant", "--dry-run").exit_code == 73
+
+
+def test_leftovers_go_where_nothing_is_left_to_do(tmp_path, data, semantoks) -> None:
+    semantoks(data.root, tmp_path / "out")
+    left = tmp_path / "out" / "sub-01" / "func" / f".{write._kernel()}-{'0' * 12}.part"
+    left.write_bytes(b"half")
+    assert outcomes(semantoks(data.root, tmp_path / "out")) == ["earlier"]
+    assert not left.exists()
 
 
 def test_the_output_folder_itself_may_be_a_link(tmp_path, data, semantoks) -> None:

@@ -317,7 +317,9 @@ def _read_parquet(path: Path, _text: Iterable[str]) -> Any:
 
     told = parquet.read_metadata(path)
     check_claim(path, 4 * told.num_rows * told.num_columns, f"a table of {told.num_rows} rows")
-    return parquet.read_table(path)
+    table = parquet.read_table(path)
+    table.validate(full=True)  # text that is no UTF-8 would fail far from here
+    return table
 
 
 def _read_delimited(path: Path, text: Iterable[str]) -> Any:

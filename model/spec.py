@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from model.errors import CheckpointError, ConfigError
 from model.files.read import faults_as, read_json
 from model.files.settings import Limits, Positive, Strict, from_dict
+from model.files.shared_options import TR_LIMITS_S
 from model.files.shared_options import Normalization as Normalization
 from model.files.write import file_sha256, text_sha256
 
@@ -30,7 +31,7 @@ WEIGHTS = "weights.safetensors"
 class InputSpec(Strict):
     """The series a checkpoint was trained on."""
 
-    tr_s: Positive = 2.0
+    tr_s: Annotated[float, Limits(*TR_LIMITS_S, "from 0.1 to 20 (seconds)")] = 2.0
     window_samples: Size = 100
     patch_samples: Size = 20
     stride_samples: Size = 50

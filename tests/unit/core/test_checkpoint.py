@@ -14,7 +14,7 @@ import model.checkpoint
 from model.checkpoint import load_encoder, save_checkpoint
 from model.cli.app import main
 from model.encoder import build_encoder
-from model.errors import CheckpointError
+from model.errors import CheckpointError, ConfigError
 from model.spec import CheckpointCard, EncoderSpec, InputSpec, parcels_sha256
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "golden/reference_model/small_ckpt.pth"
@@ -271,3 +271,9 @@ def test_errors_are_messages_not_tracebacks(tmp_path):
     assert result.exit_code == 78
     assert result.stderr.startswith("semantoks: error: ")
     assert "nowhere" in result.stderr
+
+
+@pytest.mark.parametrize("tr_s", [1e-9, 0.0, float("nan"), 1e12])
+def test_a_sampling_that_no_memory_holds_is_no_input_of_a_checkpoint(tr_s):
+    with pytest.raises(ConfigError, match=r"from 0\.1 to 20"):
+        InputSpec(tr_s=tr_s)

@@ -39,7 +39,7 @@ def array_names(path: Path) -> tuple[str, ...]:
 
 
 def read_array(path: Path, *, number: int = 0) -> npt.NDArray[Any]:
-    """Read an array of numbers from an ``.npy``, or one of those in an ``.npz``; read-only.
+    """Read an array of numbers, (N,) or of any shape, from an ``.npy`` or ``.npz``; read-only.
 
     Nothing is unpickled, and no memory is taken for what the file cannot hold.
 
@@ -66,7 +66,7 @@ def read_array(path: Path, *, number: int = 0) -> npt.NDArray[Any]:
 
 
 def map_array(path: Path) -> npt.NDArray[Any]:
-    """Map an ``.npy`` into memory, which is read from disk as it is used.
+    """Map an ``.npy`` (T, P) into memory, which is read from disk as it is used.
 
     Raises
     ------

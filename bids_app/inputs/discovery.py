@@ -116,7 +116,7 @@ class Discovery:
             return InputError(
                 f"{self.root}: the content of no BOLD file that could be used was fetched "
                 "(git-annex or git-lfs).",
-                hint="Run `datalad get` on the files that --dry-run lists.",
+                hint="Run `datalad get` on the files that --dry-run --list-missing FILE writes.",
             )
         reasons = sorted({file.why for file in self.files})
         if Refusal.NO_ATLAS in found:

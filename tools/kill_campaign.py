@@ -29,6 +29,8 @@ from campaign import all_faults  # noqa: E402
 from faults import ScanFault  # noqa: E402
 from scenes import FIRST, PARTICIPANT, Scene, Stage, begin, end, statuses  # noqa: E402
 
+REPORTS = False
+"""Whether invocations write reports, which take most of their time"""
 SUBJECTS = ("a", "b")
 """Beside the two that every scene has"""
 CODES = {signal.SIGTERM: {143}, signal.SIGINT: {130}, signal.SIGKILL: {-9, 137}}
@@ -80,8 +82,8 @@ def leftovers(out: Path) -> list[str]:
 
 
 def words(scene: Scene, n_processes: int, *more: str) -> list[str]:
-    """The command line, reports included."""
-    given = [word for word in PARTICIPANT if word != "--no-reports"]
+    """Return the command line."""
+    given = [word for word in PARTICIPANT if word != "--no-reports" or not REPORTS]
     given[given.index("--n-cpus") + 1] = str(n_processes)
     return scene.words([*given, *more])
 
@@ -361,7 +363,7 @@ def many(stage: Stage, n_scans: int, n_processes: int) -> list[Tally]:
 
 def start_many(scene: Scene, n_processes: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "bids_app", *words(scene, n_processes, "--no-reports", "-q")],
+        [sys.executable, "-m", "bids_app", *words(scene, n_processes, "-q")],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=(scene.here / "said.txt").open("ab"),
@@ -395,7 +397,9 @@ def main() -> int:
     parser.add_argument("--scans", type=int, default=2000)
     parser.add_argument("--n-cpus", type=int, default=1)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--reports", action="store_true", help="write reports too: slow")
     options = parser.parse_args()
+    globals()["REPORTS"] = options.reports
     random.seed(options.seed)
     tallies: list[Tally] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -151,17 +151,15 @@ _UNTOUCHED_S = 86_400.0
 @contextlib.contextmanager
 def _held(folder: Path, *, is_folder: bool) -> Iterator[Path]:
     """Make a file or folder under a temporary name, locked until it is renamed or removed."""
-    path, handle = _make(folder, is_folder=is_folder)
-    try:
-        yield path
-    finally:
-        _remove(path)
-        os.close(handle)
+    with contextlib.ExitStack() as undo:
+        yield _make(folder, undo, is_folder=is_folder)
 
 
-def _make(folder: Path, *, is_folder: bool) -> tuple[Path, int]:
+def _make(folder: Path, undo: contextlib.ExitStack, *, is_folder: bool) -> Path:
     while True:
         path = folder / f".{_kernel()}-{uuid.uuid4().hex[:12]}.part"
+        # Before it is there: an interrupt may come between any two steps.
+        undo.callback(_remove, path)
         if is_folder:
             path.mkdir(mode=0o700)
         locked = path / _LOCK if is_folder else path
@@ -169,7 +167,9 @@ def _make(folder: Path, *, is_folder: bool) -> tuple[Path, int]:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         if locked.exists():
-            return path, handle
+            undo.callback(os.close, handle)
+            undo.callback(_remove, path)  # under the lock, which goes after it
+            return path
         os.close(handle)  # not yet locked, it was taken for a leftover
 
 

@@ -28,8 +28,10 @@ _TABLES = (
     name_faults,
     output_faults,
 )
-_EVERY = 4
-"""Of the calls, one in so many is played daily: they cost an invocation each."""
+_EVERY_SCAN, _EVERY_CALL = 4, 16
+"""One in so many is played daily; scans share an invocation, a call is one."""
+OPEN: frozenset[str] = frozenset()
+"""Faults that do not end as promised yet: the tool says so, the daily part leaves them out."""
 
 
 def all_faults() -> list[Fault]:
@@ -42,8 +44,8 @@ def all_faults() -> list[Fault]:
 
 
 def daily_faults() -> list[Fault]:
-    """Return the part that takes less than a minute."""
-    faults = all_faults()
+    """Return a part of every table that takes less than a minute on two cores."""
+    faults = [fault for fault in all_faults() if fault.name not in OPEN]
     calls = [fault for fault in faults if isinstance(fault, CallFault)]
     shared = [fault for fault in faults if not isinstance(fault, CallFault) and not fault.alone]
-    return [*shared, *calls[::_EVERY]]
+    return [*shared[::_EVERY_SCAN], *calls[::_EVERY_CALL]]

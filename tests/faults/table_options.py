@@ -45,7 +45,13 @@ _WRONG: dict[str, tuple[str, ...]] = {
     "--device": ("", "gpu", "cuda:x", "cuda:-1", "cuda:99", "mps", "cpu:1", "CPU0"),
     "--config-file": ("", "/nowhere.toml", "/", "/dev/null/x"),
 }
-_NO_LONGER_USAGE = {("--atlas", "/nowhere-at-all"), ("--derivatives", "/nowhere")}
+_NO_USAGE = {
+    ("--atlas", ""),
+    ("--atlas", "/nowhere-at-all"),
+    ("--atlas", "/etc/passwd"),
+    ("--derivatives", "/nowhere"),
+}
+"""Told as what they name: an atlas, an input"""
 
 
 def option_faults() -> Iterator[CallFault]:
@@ -55,7 +61,7 @@ def option_faults() -> Iterator[CallFault]:
             yield CallFault(
                 name=f"option/{flag[2:]}/{value[:20] or 'nothing'}",
                 words=(*PARTICIPANT, flag, value.replace("{", "{{")),
-                codes=frozenset({2, 16, 78} if (flag, value) in _NO_LONGER_USAGE else {2}),
+                codes=frozenset({2, 16, 78} if (flag, value) in _NO_USAGE else {2}),
                 says=(rf"{flag}|{flag[2:].replace('-', '[-_ ]')}",),
                 writes=False,
                 seconds=10,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scenes import Answer, Scene, Victim
 
 NEVER = (
-    r"\bunexpected\b",
+    r"\bunexpected \w+:",
     r"Traceback",
     r"np\.float",
     r"\bNoneType\b",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import warnings
 from typing import TYPE_CHECKING
 
 from faults import NEVER, CallFault, OutputFault, ScanFault, Verdict, said_against, unsaid
@@ -81,8 +82,10 @@ def _together(
 def _play_scans(faults: Sequence[ScanFault], stage: Stage) -> tuple[Scene, Answer, list[Verdict]]:
     labels = [f"f{number:03}" for number in range(len(faults))]
     scene = stage.scene(labels)
-    for fault, label in zip(faults, labels, strict=True):
-        fault.damage(scene.victim(label))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numbers beyond their type are meant
+        for fault, label in zip(faults, labels, strict=True):
+            fault.damage(scene.victim(label))
     before = look(scene.bids)
     words = (*PARTICIPANT, *faults[0].words)
     answer = stage.play(words, scene, seconds=14 + 0.5 * len(faults))

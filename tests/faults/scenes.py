@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 import traceback
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -217,7 +218,9 @@ def begin(
 ) -> int:
     """Start a command in a process and a session of its own; return the process id."""
     preload()
-    pid = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+        pid = os.fork()
     if pid == 0:
         if offline:
             _forbid_networks()
@@ -240,6 +243,7 @@ def _run(program: str, arguments: list[str], log: Path, here: Path) -> None:
         limit = _virtual_bytes() + _SPARE_MIB * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         os.chdir(here)
+        warnings.resetwarnings()  # as for a user, not as for tests
         _main(program)(arguments)
         code = 0
     except SystemExit as stop:

@@ -120,7 +120,9 @@ def unchanged(
     be done in the same way is told by `ScanRecord.configuration`.
     """
     same = _same(record.inputs, input_fingerprint(scan, check), check)
-    if not same or record.differing(output_folder(output_dir, scan.entities)):
+    # By hand alone can what is embedded have lost the list of its files.
+    listed = bool(record.outputs) or record.status != "embedded"
+    if not (same and listed) or record.differing(output_folder(output_dir, scan.entities)):
         return None
     return ScanOutcome(scan=scan, record=record, fresh=False)
 

@@ -233,6 +233,8 @@ def _run(program: str, arguments: list[str], log: Path, here: Path) -> None:
     code = 99
     try:
         os.setsid()
+        # A shell that runs this in the background has it ignore Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)

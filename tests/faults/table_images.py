@@ -222,6 +222,8 @@ def _file_faults(kind: str) -> Iterator[ScanFault]:
         if value == "folder":
             # Where the image should be, there is none; a mask that is none is as one absent.
             promise = Promise(statuses=frozenset({"embedded", "failed", "left out"}))
+        elif (kind == "bold" and alone) or value in ("socket", "null-device"):
+            promise = named(rf"{name}|named pipe|socket|device")
         if value == "link-loop":
             promise = named(f"{name}|datalad get")
         yield _fault(f"image/{kind}/{value}", kind, damage, promise, alone=alone)

@@ -71,6 +71,8 @@ def output_faults() -> Iterator[OutputFault]:
     """Yield what can happen to outputs between two invocations."""
     for ending in ENDINGS:
         for value, damage in _DAMAGES.items():
+            if ending == "status.json" and "byte" in value:
+                continue  # the last line break: the status says the same
             yield OutputFault(
                 name=f"output/{ending}/{value}",
                 damage=_on(ending, damage),

@@ -122,6 +122,18 @@ def until_gone(session: int, seconds: float = 30) -> list[str]:
     return []
 
 
+def mistold(scene: Scene, code: int | None, number: signal.Signals, moment: float) -> list[str]:
+    """Say how an invocation that was at work ended otherwise than it should."""
+    said = (scene.here / "said.txt").read_text(errors="replace")
+    after = f"after {number.name} at {moment:.2f} s"
+    faults = []
+    if code not in CODES[number] and code not in (0, -number):  # done, or hardly begun
+        faults.append(f"exit code {code} {after}: {said[-300:]}")
+    if "Traceback (most" in said:
+        faults.append(f"a traceback {after}")
+    return faults
+
+
 def kill_once(
     stage: Stage, normal: dict[str, str], number: signal.Signals, n_processes: int, moment: float
 ) -> tuple[list[str], bool]:
@@ -143,14 +155,8 @@ def kill_once(
     else:
         code = process.wait(_SLOWEST_S)
     faults = until_gone(pid)
-    # It may have been done, or Python have been about to load it, at that moment.
-    at_work = scene.out.exists()
-    if at_work and code not in CODES[number] and code not in (0, -number):
-        said = (scene.here / "said.txt").read_text(errors="replace")[-300:]
-        faults.append(f"exit code {code} after {number.name} at {moment:.2f} s: {said}")
-    if at_work and "Traceback (most" in (scene.here / "said.txt").read_text(errors="replace"):
-        faults.append(f"a traceback after {number.name} at {moment:.2f} s")
     if scene.out.exists():
+        faults += mistold(scene, code, number, moment)
         faults += untrue(scene.out)
         if number != signal.SIGKILL:
             faults += leftovers(scene.out)

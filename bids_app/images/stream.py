@@ -82,7 +82,7 @@ def open_image_file(path: Path, *, kind: str) -> ImageFile:
         )
         _check_size(image, size)
         if image.is_compressed:
-            _check_tail(values, size)
+            _check_tail(image, size)
             _meet_large_volume(image)
         opened.pop_all()
     return image
@@ -224,15 +224,15 @@ def _check_size(image: ImageFile, size: int) -> None:
         raise _surplus(image, f"{size - header.offset} bytes")
 
 
-def _check_tail(values: Path, size: int) -> None:
+def _check_tail(image: ImageFile, size: int) -> None:
     """Refuse a file that is zero at its end, as a copy is that was never finished."""
     if size <= PADDING_BYTES:
         return
-    with reading(values), values.open("rb") as file:
-        file.seek(-PADDING_BYTES, os.SEEK_END)
-        is_zero = not file.read().strip(b"\0")
-    if is_zero:
-        raise FileError(values, f"its last {PADDING_BYTES} bytes are zero: a copy that broke off?")
+    with reading(image.path):  # where the stream stands in the file stays as it is
+        end = os.pread(image.stream.fileno(), PADDING_BYTES, size - PADDING_BYTES)
+    if not end.strip(b"\0"):
+        cause = f"its last {PADDING_BYTES} bytes are zero: a copy that broke off?"
+        raise FileError(image.path, cause)
 
 
 def _meet_large_volume(image: ImageFile) -> None:

@@ -21,8 +21,9 @@ BIDS_VERSION = "1.11.1"
 CODE_URL = "https://github.com/semantoks/semantoks"
 
 # Suffixes that BIDS does not know yet. Directory patterns take no trailing slash:
-# the validator ignores those that have one.
+# the validator ignores those that have one. Logs alone hold absolute paths: they are private.
 BIDSIGNORE = """\
+logs
 *.html
 *_timeseries.*
 *_coverage.*

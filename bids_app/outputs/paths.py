@@ -92,8 +92,10 @@ def statuses_below(folder: Path) -> list[Path]:
     """
     found: list[Path] = []
     with faults_of(folder):
-        for inner, _, files in os.walk(folder, onerror=_refuse):
-            found += [Path(inner, file) for file in files if file.endswith(f"_{names.STATUS}")]
+        for inner, folders, files in os.walk(folder, onerror=_refuse):
+            # A folder of that name is no status, which is for its reader to say.
+            called = [name for name in (*folders, *files) if name.endswith(f"_{names.STATUS}")]
+            found += [Path(inner, name) for name in called]
     return sorted(found)
 
 

@@ -14,7 +14,7 @@ from bids_app.outputs.paths import output_folder, output_path, relative_text
 from model import interrupts
 from model.cohort.names import DENOISED, STATUS
 from model.cohort.record import ScanRecord, read_record
-from model.errors import CheckpointError, SemantoksError
+from model.errors import CheckpointError, SemantoksError, some
 from model.files.read import FileError, faults_as
 from model.files.write import Digest, file_sha256, stamp, text_bytes, tsv_bytes
 
@@ -167,11 +167,15 @@ def write_outcome(
 
     Raises
     ------
+    ScanError
+        Something else has the name of a file.
     OutputError
         Something cannot be written.
     """
     files = files or {}
     path = status_path(output_dir, scan)
+    if files:
+        _refuse_taken([path, *files], scan)
     record = ScanRecord(
         status=status,
         reason=relative_text(reason, output_dir, scan.root),
@@ -188,9 +192,19 @@ def write_outcome(
         interrupts.check()  # for the last time: from here on they and their status are one
         withdraw(path)
         write_all(files)
-    if len(os.fsencode(path.name)) <= _NAME_BYTES:
+    # Where it cannot stand beside the outputs, the log and the exit code tell alone.
+    if len(os.fsencode(path.name)) <= _NAME_BYTES and not path.is_dir():
         write_bytes(path, content)
     return ScanOutcome(scan=scan, record=record)
+
+
+def _refuse_taken(paths: Iterable[Path], scan: Scan) -> None:
+    folders = [path.name for path in paths if path.is_dir()]
+    if folders:
+        raise ScanError(
+            f"{scan.name}: folders have the names of its outputs: {some(folders)}.",
+            hint="Move them elsewhere; files belong there.",
+        )
 
 
 def fault(err: Exception) -> tuple[Literal["excluded", "failed"], str]:

@@ -30,17 +30,6 @@ _TABLES = (
 )
 _EVERY_SCAN, _EVERY_CALL = 7, 24
 """One in so many is played daily; scans share an invocation, a call is one."""
-OPEN = frozenset(
-    {
-        # A folder where a status should be: the scan is in no table, and nothing says so.
-        "group/status/folder",
-        # A folder where a table should be ends the invocation (73), not its scan alone.
-        "output/desc-denoised_timeseries.tsv/folder",
-        "output/coverage.json/folder",
-        "output/desc-tokens_embedding.npy/folder",
-    }
-)
-"""Faults that do not end as promised yet: the tool says so, the daily part leaves them out."""
 
 
 def all_faults() -> list[Fault]:
@@ -54,7 +43,7 @@ def all_faults() -> list[Fault]:
 
 def daily_faults() -> list[Fault]:
     """Return a part of every table that takes less than a minute on two cores."""
-    faults = [fault for fault in all_faults() if fault.name not in OPEN]
+    faults = all_faults()
     calls = [fault for fault in faults if isinstance(fault, CallFault)]
     shared = [fault for fault in faults if not isinstance(fault, CallFault) and not fault.alone]
     return [*shared[::_EVERY_SCAN], *calls[::_EVERY_CALL]]

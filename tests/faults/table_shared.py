@@ -81,6 +81,8 @@ def _no_paths_in_what_is_shared(scene: Scene, _: Answer) -> Iterator[str]:
                 if place >= 0:
                     around = content[max(0, place - 60) : place + 80].decode(errors="replace")
                     yield f"{path.relative_to(scene.out)} holds {secret.decode()}: …{around}…"
+    if "logs" not in (scene.out / ".bidsignore").read_text().split():
+        yield "logs is not in .bidsignore"
 
 
 def _inert() -> Iterator[CallFault]:

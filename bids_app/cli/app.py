@@ -260,7 +260,7 @@ def _preview(options: RunOptions, arguments: Mapping[str, Any]) -> int:
             raise OptionsError(f"--list-missing {file}: nothing is ever written to the input.")
         paths = missing_files(found.discovery)
         write_bytes(file, text_bytes("".join(f"{path}\n" for path in paths)))
-        click.echo(f"{len(paths)} files to fetch are listed in {file}")
+        click.echo(f"to fetch: {len(paths)}, listed in {file}")
     if found.stopped_by is not None:
         raise found.stopped_by
     return 0 if name is not None else found.exit_code

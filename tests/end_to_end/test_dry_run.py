@@ -204,7 +204,7 @@ def test_files_to_fetch_are_listed_for_datalad(tmp_path, semantoks) -> None:
     assert listed.read_text().splitlines() == [
         path.relative_to(data.root).as_posix() for path in wanted
     ]
-    assert f"3 files to fetch are listed in {listed}" in answer.output
+    assert f"to fetch: 3, listed in {listed}" in answer.output
     for scan in data.scans:
         scan.bold.unlink()
         scan.bold.symlink_to("gone")

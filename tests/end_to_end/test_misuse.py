@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from model.files.read import read_cells
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -189,7 +191,7 @@ def test_a_dry_run_that_finds_nothing_exits_with_18(tmp_path, data, semantoks) -
         ("*_desc-scan_embedding.json", "[]"),
     ],
 )
-def test_group_names_a_damaged_file_and_writes_nothing(
+def test_group_leaves_out_a_scan_with_a_damaged_file_and_names_it(
     tmp_path, data, semantoks, pattern, content
 ) -> None:
     out = tmp_path / "out"
@@ -197,9 +199,12 @@ def test_group_names_a_damaged_file_and_writes_nothing(
     victim = sorted(out.rglob(pattern))[0]
     victim.write_text(content)
     answer = semantoks(data.root, out, "group")
-    assert answer.exit_code == 16, answer.output
-    assert victim.stem in answer.output
-    assert not list(out.glob("group*"))
+    assert answer.exit_code == 1, answer.output
+    assert victim.name in answer.output
+    table = pd.read_parquet(out / "group_desc-scan_embedding.parquet")
+    assert list(table["participant_id"]) == ["sub-02"]
+    told = read_cells(out / "group_status.tsv").by_name()
+    assert [row["status"] for row in told] == ["damaged", "embedded"]
 
 
 def test_a_report_older_than_a_status_is_made_again(tmp_path, data, semantoks) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import re
 import stat
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,13 +16,16 @@ from bids_app.inputs.scan import SURFACE_ENDINGS
 from model.files.read import FileError, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["preprocessed", "old", "minimal", "raw", "none"]
 
 OLD_BOLD = re.compile(r"_bold(_space-[0-9A-Za-z]+)?_preproc\.nii(\.gz)?$")
 """Ends the names of fMRIPrep to 1.1: ``sub-1_task-x_bold_space-T1w_preproc.nii.gz``."""
+_DESCRIPTION = "dataset_description.json"
 _SUBJECT = re.compile(r"sub-([0-9A-Za-z+]+)")
 _OF_MINIMAL = ("_boldref.nii.gz", "_xfm.txt", "_xfm.h5")
 _POSTPROCESSORS = ("xcp_d", "giga_connectome")
@@ -229,14 +234,23 @@ def _is_derivative(root: Path) -> bool:
 def _description(root: Path) -> dict[str, Any]:
     """Read a dataset's description; empty where there is no good one."""
     try:
-        return read_json(root / "dataset_description.json")
+        return read_json(root / _DESCRIPTION)
     except FileError:
         return {}
 
 
 def _refuse_results(root: Path) -> None:
-    """Refuse, by its description, what was made of fMRIPrep's output: ours, or of others."""
-    maker = _maker(root)
+    """Refuse, by its description, what was made of fMRIPrep's output: ours, or of others.
+
+    A damaged one costs no scan: names tell the rest.
+    """
+    path = root / _DESCRIPTION
+    try:
+        maker = _maker(read_json(path))
+    except FileError as fault:
+        if os.path.lexists(path):
+            log.warning("%s So it does not tell who wrote the dataset.", fault)
+        return
     if maker == "semantoks":
         raise InputError(
             f"{root} was written by semantoks itself; expected the output folder of fMRIPrep.",
@@ -251,10 +265,10 @@ def _refuse_results(root: Path) -> None:
         )
 
 
-def _maker(root: Path) -> str:
+def _maker(description: Mapping[str, Any]) -> str:
     """Return the first name in ``GeneratedBy`` of a dataset's description; empty: none."""
     try:
-        return str(_description(root)["GeneratedBy"][0]["Name"])
+        return str(description["GeneratedBy"][0]["Name"])
     except (LookupError, TypeError):
         return ""
 

@@ -350,7 +350,10 @@ def fuzz(parser: Parser, *, seed: int, cpu_s: float, keep: Path) -> Tally:
                 target=_child, args=(parser, folder, seed, first, left, keep)
             )
             process.start()
-            process.join()
+            while process.is_alive():
+                process.join(timeout=1)
+                if _stands_still(folder / "where"):  # in a library, which hears no signal
+                    process.kill()
             if (folder / "told.json").exists():
                 _add(total, json.loads((folder / "told.json").read_text()))
             if (folder / "done").exists() or not (folder / "where").exists():
@@ -361,6 +364,10 @@ def fuzz(parser: Parser, *, seed: int, cpu_s: float, keep: Path) -> Tally:
             _add(total, {"foreign": {f"the process died: exit {process.exitcode}": 1}})
             _keep(keep, parser.name, int(number), path, (folder / "trial").read_bytes())
             first = int(number) + 1
+
+
+def _stands_still(where: Path) -> bool:
+    return where.exists() and time.time() - where.stat().st_mtime > 2 * HANGS_S
 
 
 def _add(total: Tally, told: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,11 +16,10 @@ import numpy as np
 from model.files.read import FileError, check_claim, faults_of, reading
 from model.networks import N_CEREBELLUM, N_CORTEX, N_SUBCORTEX
 from model.series import shown
+from model.shards.hdf5_texts import variable_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import numpy.typing as npt
 
     from model.series import BoolArray, FloatArray
 
@@ -29,9 +27,8 @@ PARTS = {"schaefer400": N_CORTEX, "tian3": N_SUBCORTEX, "buckner7": N_CEREBELLUM
 """Parcels of each part"""
 _FAILURE = "not the published HDF5 layout"
 _MOST_ROWS = 1 << 20
-_ROWS_AT_ONCE = 256
 _LONGEST = 200
-"""Characters of a subject's name"""
+"""Bytes of a subject's name"""
 
 
 class StoredRow(NamedTuple):
@@ -83,14 +80,14 @@ def read_subjects(store: Any) -> list[str]:
             )
     if len(labels) > _MOST_ROWS:
         raise FileError(path, f"found {len(labels)} rows, expected {_MOST_ROWS} at most")
-    _check_lengths(labels)
-    names: list[str] = []
-    for first in range(0, len(labels), _ROWS_AT_ONCE):
-        with faults_of(path, _FAILURE):
-            piece = labels[first : first + _ROWS_AT_ONCE]
-            found = [x.decode() if isinstance(x, bytes) else str(x) for x in piece]
-        names += found
-    return names
+    with faults_of(path, _FAILURE):
+        if labels.dtype.kind == "O":
+            return variable_texts(labels, longest=_LONGEST)
+        if labels.dtype.itemsize > _LONGEST:
+            raise ValueError(
+                f"a text of {labels.dtype.itemsize} bytes, expected {_LONGEST} at most"
+            )
+        return [x.decode() if isinstance(x, bytes) else str(x) for x in labels[:]]
 
 
 def read_row(store: Any, row: int) -> StoredRow:
@@ -166,39 +163,6 @@ def _dataset(store: Any, name: str, *, n_axes: int) -> Any:
         raise FileError(path, f"announces {shape} values and stores none", place=name)
     check_claim(path, piece, f"a piece of {name}")
     return found
-
-
-def _check_lengths(labels: Any) -> None:
-    """Refuse long names, before HDF5 takes memory for as many letters as a reference announces."""
-    path, name = Path(labels.file.filename), "long_subject_id"
-    with faults_of(path, _FAILURE):
-        longest = labels.dtype.itemsize
-        if labels.dtype.kind == "O":
-            longest = max((int(x.max()) for x in _announced(labels) if x.size), default=0)
-    if longest > _LONGEST:
-        cause = f"expected names of {_LONGEST} characters at most, found {longest}"
-        raise FileError(path, cause, place=name)
-
-
-def _announced(labels: Any) -> Iterator[npt.NDArray[np.uint32]]:
-    """Yield lengths of texts as the file stores them, each before the place of the text."""
-    stored, filters = labels.id, labels.id.get_create_plist().get_nfilters()
-    if labels.chunks is None:
-        with Path(labels.file.filename).open("rb") as file:
-            file.seek(stored.get_offset())
-            yield _first_words(file.read(stored.get_storage_size()), len(labels))
-        return
-    for number in range(stored.get_num_chunks()):
-        _, content = stored.read_direct_chunk(stored.get_chunk_info(number).chunk_offset)
-        if filters:  # of gzip, or what follows is no length
-            most = 64 * labels.chunks[0]
-            content = zlib.decompressobj().decompress(content, most)
-        yield _first_words(content, labels.chunks[0])
-
-
-def _first_words(content: bytes, n_rows: int) -> npt.NDArray[np.uint32]:
-    rows = np.frombuffer(content, np.uint8).reshape(n_rows, -1)
-    return np.ascontiguousarray(rows[:, :4]).view("<u4")[:, 0]
 
 
 def _refuse_link(store: Any, name: str) -> None:

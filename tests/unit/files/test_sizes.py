@@ -172,12 +172,12 @@ def series_file(path: Path, **changes: object) -> Path:
         ),
         ({"part": {"shape": (2, 400, 30), "dtype": "S4"}}, "expected numbers"),
         ({"part": {"data": np.ones((2, 400), "f4")}}, "3 axes"),
-        ({"ids": {"data": [b"x" * 300, b"b"]}}, "200 characters at most"),
+        ({"ids": {"data": [b"x" * 300, b"b"]}}, "200 at most"),
         ({"ids": {"data": [b"\xff", b"b"]}}, "utf-8"),
-        ({"ids": {"data": ["x" * 300, "b"], "dtype": h5py.string_dtype()}}, "at most, found 300"),
+        ({"ids": {"data": ["x" * 300, "b"], "dtype": h5py.string_dtype()}}, "a text of 300 bytes"),
         (
             {"ids": {"data": ["x" * 300, "b"], "dtype": h5py.string_dtype(), "compression": 4}},
-            "at most, found 300",
+            "a text of 300 bytes",
         ),
         ({"ids": {"data": [b"a"]}}, "names 1 rows"),
     ],
@@ -205,7 +205,20 @@ def test_letters_that_are_announced_and_not_there_take_no_memory(tmp_path: Path)
     content = bytearray(path.read_bytes())
     content[start : start + 4] = (1 << 31).to_bytes(4, "little")
     path.write_bytes(content)
-    with pytest.raises(FileError, match="200 characters at most, found 2147483648"):
+    with pytest.raises(FileError, match="a text of 2147483648 bytes, expected 200 at most"):
+        first_row(path)
+
+
+def test_a_heap_whose_objects_have_no_size_comes_to_an_end(tmp_path: Path) -> None:
+    path = series_file(tmp_path / "a.h5", ids={"data": ["abc", "b"], "dtype": h5py.string_dtype()})
+    content = path.read_bytes()
+    heap = content.index(b"GCOL")
+    size = heap + 16 + 8
+    path.write_bytes(content[:size] + bytes(8) + content[size + 8 :])
+    with pytest.raises(FileError, match="not the published HDF5 layout"):
+        first_row(path)
+    path.write_bytes(content[: heap + 8] + b"\xff" * 8 + content[heap + 16 :])
+    with pytest.raises(FileError, match="no heap where one is announced"):
         first_row(path)
 
 

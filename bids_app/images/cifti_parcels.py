@@ -167,7 +167,7 @@ def _stream_finite(series: CiftiFile, labels: LabelArray) -> _Pass:
     n_labelled = int((labels > 0).sum())
     skipped = volumes_not_finite(found.n_nonfinite, n_voxels=n_labelled)
     if skipped.any():
-        log.warning("%s: %d volumes are not finite", series.path.name, skipped.sum())
+        log.warning("%s: frames that are not finite: %d", series.path.name, skipped.sum())
         found = _stream(series, labels, skipped)
     if not found.finite.any():
         raise ScanError(

@@ -277,7 +277,7 @@ def _stream_finite(image: NiftiFile, voxels: _Voxels) -> tuple[_Voxels, _Pass]:
         return voxels, found
     skipped = volumes_not_finite(found.n_bad, n_voxels=voxels.flat.size)
     if skipped.any():
-        log.warning("%s: %d volumes are not finite", image.path.name, skipped.sum())
+        log.warning("%s: frames that are not finite: %d", image.path.name, skipped.sum())
         found = _stream(image, voxels, skipped)
     n_bad = int((~found.finite).sum())
     if not n_bad:

@@ -20,6 +20,7 @@ from bids_app.outputs.group import (
 )
 from bids_app.outputs.paths import find_statuses
 from model.cohort.names import SCAN, STATUSES
+from model.files.cells import writable
 from model.files.write import Digest, file_sha256, stamp
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _tell(damaged: list[str], cohort: Cohort, status: Path) -> None:
             "%d of %d scans are left out, since status or outputs are not as they were written; "
             "the participant level redoes them. %s names all:\n  %s",
             len(damaged), cohort.n_scans, status.name,
-            "\n  ".join(listed),
+            writable("\n  ".join(listed)),
         )  # fmt: skip
 
 

@@ -10,14 +10,9 @@ from typing import IO, TYPE_CHECKING, Any
 from bids_app.errors import OutputError
 from model.files import write as files
 from model.files.cells import text_cell
-from model.files.read import (
-    LARGEST_TABLE,
-    faults_as,
-    faults_of,
-    read_bytes,
-    refuse_binary,
-    refuse_wide,
-)
+from model.files.faults import faults_as, faults_of
+from model.files.read import read_bytes, refuse_binary
+from model.files.tables import LARGEST_TABLE, refuse_wide
 from model.files.write import clear_leftovers
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from model.encoder import Encoder, build_encoder, check_sizes, misfits
 from model.errors import CheckpointError, ConfigError, some
-from model.files.read import faults_as, reading
+from model.files.faults import faults_as, reading
 from model.files.write import file_sha256, new_folder
 from model.published import read_published
 from model.spec import (

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from model.encoder import sincos
 from model.errors import CheckpointError, ConfigError
-from model.files.read import FileError, check_claim, faults_as, reading
+from model.files.faults import FileError, check_claim, faults_as, reading
 from model.networks import NETWORKS, network_columns
 from model.series import shown
 from model.spec import EncoderSpec

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from model.errors import CheckpointError, ConfigError
-from model.files.read import faults_as, read_json
+from model.files.faults import faults_as
+from model.files.read import read_json
 from model.files.settings import Limits, Positive, Strict, from_dict
 from model.files.shared_options import TR_LIMITS_S
 from model.files.shared_options import Normalization as Normalization

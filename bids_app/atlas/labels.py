@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from bids_app.errors import AtlasError
 from model.errors import some
-from model.files.read import faults_as, read_cells, reading
+from model.files.faults import faults_as, reading
+from model.files.tables import read_cells
 from model.networks import parcel_names, parcels
 
 if TYPE_CHECKING:

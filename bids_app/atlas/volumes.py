@@ -25,7 +25,8 @@ from bids_app.atlas.labels import (
 from bids_app.atlas.spaces import FSLR, atlas_key, preference
 from bids_app.errors import AtlasError
 from model.errors import some
-from model.files.read import faults_as, read_json, reading
+from model.files.faults import faults_as, reading
+from model.files.read import read_json
 from model.networks import parcel_names, parcels
 from model.series import shown
 

@@ -19,7 +19,7 @@ from bids_app.outputs.paths import find_statuses
 from model.cohort.names import STATUS
 from model.cohort.outputs import EmbeddedScan, read_records
 from model.cohort.record import ScanRecord
-from model.files.read import FileError, faults_as
+from model.files.faults import FileError, faults_as
 from model.files.write import scratch_file
 
 if TYPE_CHECKING:

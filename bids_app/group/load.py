@@ -14,7 +14,8 @@ from bids_app.group.export import export_group
 from bids_app.outputs.group import table_name
 from bids_app.outputs.paths import find_statuses
 from model.cohort.names import PARTS, embedding_columns, expanded
-from model.files.read import FileError, faults_as, faults_of, read_json, reading
+from model.files.faults import FileError, faults_as, faults_of, reading
+from model.files.read import read_json
 from model.files.write import file_sha256, stamp
 from model.spec import Size
 

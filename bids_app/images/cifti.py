@@ -18,7 +18,7 @@ from bids_app.images.stream import (
     scan_faults,
     whole_header,
 )
-from model.files.read import FileError, faults_of
+from model.files.faults import FileError, faults_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from model.files.read import FileError, faults_of
+from model.files.faults import FileError, faults_of
 
 if TYPE_CHECKING:
     from pathlib import Path

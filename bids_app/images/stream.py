@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bids_app.errors import ScanError
 from bids_app.images.header import BLOCK_BYTES, Header, parse_header
 from model import interrupts
-from model.files.read import FileError, faults_of, reading
+from model.files.faults import FileError, faults_of, reading
 
 try:
     from isal.igzip import IGzipFile as GzipFile

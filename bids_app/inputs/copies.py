@@ -6,7 +6,7 @@ import gzip
 from typing import TYPE_CHECKING
 
 from model.files.content import not_fetched
-from model.files.read import FileError, reading
+from model.files.faults import FileError, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

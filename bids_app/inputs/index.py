@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bids_app.errors import InputError, OptionsError
 from bids_app.inputs.locate import OLD_BOLD, func_folders, names_in
 from bids_app.inputs.sidecars import levels
-from model.files.read import faults_as, reading
+from model.files.faults import faults_as, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

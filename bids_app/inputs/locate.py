@@ -13,7 +13,8 @@ from bids_app.errors import AppError, InputError, NeverMadeError
 from bids_app.inputs.eligible import confounds_entities
 from bids_app.inputs.entities import shown_name, split_name, why_no_label
 from bids_app.inputs.scan import SURFACE_ENDINGS
-from model.files.read import FileError, read_json
+from model.files.faults import FileError
+from model.files.read import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -166,7 +166,8 @@ def load_bids_filter(path: Path) -> dict[str, Any]:
     OptionsError
         Not a JSON object of objects, a section or value that would select everything.
     """
-    from model.files.read import faults_as, read_json
+    from model.files.faults import faults_as
+    from model.files.read import read_json
 
     where = f"--bids-filter-file {path}"
     with faults_as(OptionsError, where=where):
@@ -274,7 +275,8 @@ def _from_files(values: Iterable[str]) -> list[str]:
 
     A label holds neither dot nor slash, so nothing can be both.
     """
-    from model.files.read import faults_as, read_text
+    from model.files.faults import faults_as
+    from model.files.read import read_text
 
     words: list[str] = []
     for value in values:

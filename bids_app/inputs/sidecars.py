@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bids_app.inputs.entities import split_labels
-from model.files.read import FileError, read_json
+from model.files.faults import FileError
+from model.files.read import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

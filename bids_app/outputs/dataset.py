@@ -13,7 +13,8 @@ from bids_app.atlas.volumes import ATLAS_LABEL
 from bids_app.errors import OptionsError, OutputError
 from bids_app.files import json_bytes, write_all
 from bids_app.outputs.paths import logs, refuse_links_out
-from model.files.read import FileError, read_json, read_text
+from model.files.faults import FileError
+from model.files.read import read_json, read_text
 from model.files.write import tsv_bytes
 from model.networks import parcels
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bids_app.files import json_bytes
 from model.cohort import names
-from model.files.read import FileError
+from model.files.faults import FileError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bids_app.atlas.volumes import ATLAS_LABEL
 from bids_app.errors import OutputError
 from model.cohort import names
-from model.files.read import FileError, faults_of
+from model.files.faults import FileError, faults_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

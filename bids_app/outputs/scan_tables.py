@@ -11,7 +11,8 @@ import numpy.typing as npt
 from bids_app.files import read_table
 from model.cohort import names
 from model.files.arrays import read_array
-from model.files.read import FileError, read_json, reading
+from model.files.faults import FileError, reading
+from model.files.read import read_json
 from model.networks import parcel_names
 from model.series import shown
 

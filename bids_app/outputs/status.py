@@ -15,7 +15,7 @@ from model import interrupts
 from model.cohort.names import DENOISED, STATUS
 from model.cohort.record import ScanRecord, read_record
 from model.errors import CheckpointError, SemantoksError, some
-from model.files.read import FileError, faults_as
+from model.files.faults import FileError, faults_as
 from model.files.write import Digest, file_sha256, stamp, text_bytes, tsv_bytes
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from bids_app.outputs.scan_tables import read_scan_tables
 from bids_app.outputs.status import read_status
 from bids_app.report import figures, style
 from model.cohort.names import STATUS
-from model.files.read import FileError
+from model.files.faults import FileError
 from model.files.write import stamp, text_bytes
 from model.networks import parcel_names
 from model.series import shown

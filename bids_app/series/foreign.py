@@ -23,7 +23,7 @@ from bids_app.signal.lost import Reasons, bridged, frames_without_signal
 from model.cohort.names import DENOISED, OUTLIERS, beside
 from model.cohort.outputs import kept_frames
 from model.files.arrays import array_names, read_array
-from model.files.read import faults_as
+from model.files.faults import faults_as
 from model.series import ParcelSeries
 from model.shards.published_series import open_store, read_row, read_subjects
 

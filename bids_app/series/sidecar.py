@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from bids_app.errors import ScanError
 from bids_app.inputs.scan import positive
 from bids_app.signal.timing import contradict
-from model.files.read import faults_as, read_json
+from model.files.faults import faults_as
+from model.files.read import read_json
 from model.files.settings import fits
 from model.files.shared_options import TR_LIMITS_S
 

@@ -20,7 +20,8 @@ from bids_app.signal.strategy import (
     strategy_columns,
 )
 from model.errors import some
-from model.files.read import faults_as, read_json
+from model.files.faults import faults_as
+from model.files.read import read_json
 from model.series import shown
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bids_app.errors import OptionsError
 from model.errors import ConfigError
-from model.files.read import faults_as, read_json
+from model.files.faults import faults_as
+from model.files.read import read_json
 from model.files.settings import Count, CountOrZero, Positive, Strict, from_dict
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bids_app.errors import InputError, ScanError
 from bids_app.files import read_table
 from bids_app.inputs.entities import same_run_label
-from model.files.read import faults_as, faults_of
+from model.files.faults import faults_as, faults_of
 from model.tasks.block_windows import Event
 
 if TYPE_CHECKING:

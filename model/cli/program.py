@@ -232,7 +232,8 @@ def _value(option: Option, words: Any) -> Any:
 def _read_config(context: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
-    from model.files.read import faults_as, read_toml
+    from model.files.faults import faults_as
+    from model.files.read import read_toml
 
     with faults_as(ConfigError, where=f"--config-file {path}"):
         content = read_toml(path)

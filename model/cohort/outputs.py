@@ -16,15 +16,9 @@ import numpy.typing as npt
 from model.cohort import names
 from model.cohort.record import ScanRecord, read_record
 from model.errors import SemantoksError
-from model.files.read import (
-    LARGEST_TABLE,
-    FileError,
-    faults_as,
-    faults_of,
-    read_cells,
-    read_json,
-    reading,
-)
+from model.files.faults import FileError, faults_as, faults_of, reading
+from model.files.read import read_json
+from model.files.tables import LARGEST_TABLE, read_cells
 from model.files.write import Digest
 from model.networks import NETWORKS, parcel_names
 from model.series import ParcelSeries

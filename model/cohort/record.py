@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from model.cohort.names import STATUS
-from model.files.read import FileError, read_json
+from model.files.faults import FileError
+from model.files.read import read_json
 from model.files.write import Digest
 
 if TYPE_CHECKING:

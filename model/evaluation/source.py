@@ -10,7 +10,7 @@ import numpy as np
 from model.cohort.names import EMBEDDING_COLUMN, SCAN, WINDOWS
 from model.cohort.outputs import EmbeddedScan, embedded_scans
 from model.evaluation.vectors import ByLevel, Vectors
-from model.files.read import read_columns
+from model.files.tables import read_columns
 from model.networks import NETWORKS
 from model.statistics.pairing import EvaluationError, Key, refuse_duplicates
 

@@ -8,9 +8,11 @@ __all__ = (
     "arrays",
     "cells",
     "content",
+    "faults",
     "figures",
     "read",
     "settings",
     "shared_options",
+    "tables",
     "write",
 )

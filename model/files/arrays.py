@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from model.files.read import FileError, check_claim, reading
+from model.files.faults import FileError, check_claim, reading
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from model.errors import ConfigError
 from model.files.cells import text_cell, writable
-from model.files.read import FileError, faults_of, reading
+from model.files.faults import FileError, faults_of, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from model.checkpoint import load_encoder, read_tensors
 from model.encoder import misfits
 from model.errors import CheckpointError, ConfigError, some
-from model.files.read import faults_as, read_json
+from model.files.faults import faults_as
+from model.files.read import read_json
 from model.files.settings import Strict, from_dict
 from model.probing.head import LinearHead, make_head
 from model.spec import ReadoutPart

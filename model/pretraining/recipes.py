@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import load_encoder
 from model.errors import ConfigError
-from model.files.read import faults_as, read_json, read_toml
+from model.files.faults import faults_as
+from model.files.read import read_json, read_toml
 from model.files.settings import from_dict
 from model.pretraining.settings import (
     BUNDLED,

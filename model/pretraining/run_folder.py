@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from model.errors import ConfigError, SemantoksError
-from model.files.read import faults_as, parse_json, read_json, read_text
+from model.files.faults import faults_as
+from model.files.read import parse_json, read_json, read_text
 from model.files.write import json_bytes, write_whole
 from model.pretraining.settings import BUNDLED
 

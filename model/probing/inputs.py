@@ -16,7 +16,9 @@ from model.cohort.names import (
     expanded,
     scan_name,
 )
-from model.files.read import faults_as, faults_of, read_columns, read_json
+from model.files.faults import faults_as, faults_of
+from model.files.read import read_json
+from model.files.tables import read_columns
 from model.pretraining.untrained import shrinkage_of, untrained, untrained_whitened
 from model.probing.features import (
     correlations,

@@ -10,7 +10,8 @@ import numpy as np
 
 from model.cohort.names import SUBJECT
 from model.errors import SemantoksError, some
-from model.files.read import faults_as, read_cells
+from model.files.faults import faults_as
+from model.files.tables import read_cells
 from model.files.write import text_sha256
 
 if TYPE_CHECKING:

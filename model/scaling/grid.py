@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from model.errors import ConfigError
-from model.files.read import faults_as, read_toml
+from model.files.faults import faults_as
+from model.files.read import read_toml
 from model.files.settings import Count, Limits, Seed, Strict, from_dict
 from model.pretraining.recipes import load_config
 

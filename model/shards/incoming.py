@@ -9,7 +9,7 @@ import numpy as np
 from model.cohort.names import SERIES
 from model.cohort.outputs import denoised_series, embedded_scans, model_series
 from model.errors import SemantoksError
-from model.files.read import faults_as
+from model.files.faults import faults_as
 from model.preprocess import prepare
 from model.series import ParcelSeries
 from model.shards.published_series import open_store, read_row, read_subjects

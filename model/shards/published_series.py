@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from model.files.read import FileError, check_claim, faults_of, reading
+from model.files.faults import FileError, check_claim, faults_of, reading
 from model.networks import N_CEREBELLUM, N_CORTEX, N_SUBCORTEX
 from model.series import shown
 from model.shards.hdf5_texts import variable_texts

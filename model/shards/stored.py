@@ -18,8 +18,10 @@ import numpy as np
 
 from model.errors import SemantoksError
 from model.files.arrays import map_array
-from model.files.read import FileError, faults_as, faults_of, read_cells, read_json
+from model.files.faults import FileError, faults_as, faults_of
+from model.files.read import read_json
 from model.files.settings import Strict, from_dict
+from model.files.tables import read_cells
 from model.files.write import file_sha256
 from model.networks import parcel_names
 from model.spec import Normalization, parcels_sha256

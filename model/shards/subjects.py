@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.errors import SemantoksError, some
-from model.files.read import faults_as, read_text
+from model.files.faults import faults_as
+from model.files.read import read_text
 from model.files.write import file_sha256, write_whole
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.files.read import read_cells
+from model.files.tables import read_cells
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -52,7 +52,8 @@ from model.cohort.record import read_record
 from model.evaluation.options import SourceOptions
 from model.evaluation.source import read_source
 from model.files.arrays import map_array, read_array
-from model.files.read import read_cells, read_columns, read_json, read_text, read_toml
+from model.files.read import read_json, read_text, read_toml
+from model.files.tables import read_cells, read_columns
 from model.finetuning.predictor import HeadCard, load_predictor, make_predictor, save_head
 from model.networks import parcel_names
 from model.pretraining.recipes import load_config, load_saved, shipped_recipes

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_app.atlas.setup.origins import TEMPLATEFLOW
 from bids_app.errors import AtlasError
-from model.files.read import faults_as, reading
+from model.files.faults import faults_as, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable

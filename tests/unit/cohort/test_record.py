@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from model.cohort.record import ScanRecord, read_record
-from model.files.read import FileError
+from model.files.faults import FileError
 from model.files.write import Digest
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 from bids_app.files import table_bytes
 from model.files.cells import cell_text, text_cell
-from model.files.read import read_cells, read_columns
+from model.files.tables import read_cells, read_columns
 from model.files.write import tsv_bytes
 
 if TYPE_CHECKING:

@@ -11,16 +11,9 @@ import pytest
 
 from bids_app.errors import OptionsError, ScanError
 from bids_app.files import read_table
-from model.files.read import (
-    FileError,
-    faults_as,
-    read_cells,
-    read_columns,
-    read_json,
-    read_text,
-    read_toml,
-    reading,
-)
+from model.files.faults import FileError, faults_as, reading
+from model.files.read import read_json, read_text, read_toml
+from model.files.tables import read_cells, read_columns
 from model.files.write import (
     ResultError,
     file_sha256,

@@ -13,7 +13,9 @@ from hypothesis.extra import numpy as arrays
 
 from bids_app.files import read_table
 from model.files.arrays import map_array, read_array
-from model.files.read import FileError, read_cells, read_json
+from model.files.faults import FileError
+from model.files.read import read_json
+from model.files.tables import read_cells
 from model.files.write import json_bytes
 
 few = settings(max_examples=50, deadline=None)

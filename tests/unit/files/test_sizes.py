@@ -17,7 +17,9 @@ from pyarrow import parquet
 
 from bids_app.files import read_table
 from model.files.arrays import array_names, map_array, read_array
-from model.files.read import FileError, read_cells, read_columns, read_json, read_text, read_toml
+from model.files.faults import FileError
+from model.files.read import read_json, read_text, read_toml
+from model.files.tables import read_cells, read_columns
 from model.shards.published_series import open_store, read_row, read_subjects
 
 if TYPE_CHECKING:

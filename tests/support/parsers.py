@@ -12,6 +12,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import builders
@@ -23,7 +24,6 @@ import pandas as pd
 import probe_builders
 import shard_builders
 import torch
-from click.testing import CliRunner  # noqa: F401 - click is imported before anything is timed
 
 from bids_app.atlas.grayordinates import load_grayordinate_atlas
 from bids_app.atlas.installed import InstalledAtlas
@@ -69,11 +69,8 @@ from model.spec import InputSpec, read_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-SMALL_PTH = builders.__file__.replace(
-    "support/builders.py", "golden/reference_model/small_ckpt.pth"
-)
+SMALL_PTH = Path(__file__).parents[1] / "golden" / "reference_model" / "small_ckpt.pth"
 
 
 @dataclass(frozen=True)
@@ -117,9 +114,9 @@ def scan_seeds(folder: Path) -> list[Path]:
     data = builders.make_dataset(folder / "in", n_volumes=90, res="2")
     scan = data.scans[0]
     small = gzip.decompress(scan.bold.read_bytes())
-    scan.bold.write_bytes(gzip.compress(small, 1))
-    cifti = scan.bold.with_name("sub-02_task-rest_space-fsLR_den-91k_bold.dtseries.nii")
-    cifti = folder / "in" / "sub-02" / "func" / cifti.name
+    scan.bold.write_bytes(gzip.compress(small, 1, mtime=0))
+    name = "sub-02_task-rest_space-fsLR_den-91k_bold.dtseries.nii"
+    cifti = folder / "in" / "sub-02" / "func" / name
     rng = np.random.default_rng(1)
     axis = gray.make_axis()
     gray.write_series(cifti, 100 + rng.normal(size=(90, len(axis))), axis)
@@ -233,6 +230,8 @@ def scan_table_seeds(folder: Path) -> list[Path]:
         table, sep="\t", index=False
     )
     table.with_suffix(".json").write_text('{"RepetitionTime": 2.0}')
+    for path in (table, table.with_suffix(".json")):  # the status tells their times
+        os.utime(path, (1, 1))
     (scan,) = find_series([table])
     run_scan(
         scan,
@@ -465,7 +464,8 @@ PARSERS = (
     Parser("text", texts(a_txt="sub-01\nsub-02\n", b_txt="\ufeffsub-01\r\n"), read_text),
     Parser("names", texts(names_txt=_NAMES), read_names),
     Parser("tables", texts(a_tsv=_TABLE, b_csv=_TABLE.replace("\t", ",")), read_tabular),
-    Parser("packed tables", texts(**{"a.tsv_gz": gzip.compress(_TABLE.encode())}), read_tabular),
+    Parser("packed tables", texts(**{"a.tsv_gz": gzip.compress(_TABLE.encode(), mtime=0)}),
+           read_tabular),
     Parser("labels of participants", texts(a_txt="participant_id\tage\nsub-01\t3\nsub-02\t4\n"),
            lambda path: Selection(participant_labels=[str(path)])),
     Parser("filter", texts(a_json='{"bold": {"task": ["rest", null], "run": 1, "session": "*"}}'),

@@ -135,10 +135,12 @@ def foresee(scan: Scan, pipeline: Pipeline, options: RunOptions) -> Forecast:
     AppError, CheckpointError
         As the real run would.
     """
-    again = "--overwrite" if options.overwrite else ""
+    again = ""
     try:
-        if not again:
-            earlier = _judged(scan, pipeline, options.output_dir)
+        if options.overwrite:
+            again = "--overwrite" if recorded(options.output_dir, scan) else ""
+        else:
+            earlier = judge_earlier(scan, pipeline, options.output_dir)
             if isinstance(earlier, ScanOutcome):
                 reason = ": ".join(filter(None, [f"{earlier.status} earlier", earlier.reason]))
                 return Forecast(scan=scan, status="done", reason=reason)
@@ -154,15 +156,6 @@ def foresee(scan: Scan, pipeline: Pipeline, options: RunOptions) -> Forecast:
         reason=f"again: {again}" if again else "",
         frames=_frames(checked, n_frames=n_frames),
     )
-
-
-def _judged(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOutcome | str:
-    try:
-        return judge_earlier(scan, pipeline, output_dir)
-    except (AppError, CheckpointError):
-        raise
-    except Exception:  # noqa: BLE001 as in the real run: what is not known is done again
-        return ""
 
 
 def _checked(scan: Scan, pipeline: Pipeline, output_dir: Path) -> tuple[CheckedScan, int]:

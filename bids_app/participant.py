@@ -14,7 +14,7 @@ from bids_app.atlas.installed import InstalledAtlas
 from bids_app.atlas.spaces import SPACES
 from bids_app.atlas.volumes import atlas_home, available_spaces, parcels_by_space
 from bids_app.embedder import open_embedder
-from bids_app.errors import AtlasError, ScanError
+from bids_app.errors import AppError, AtlasError, ScanError
 from bids_app.images.image import open_image
 from bids_app.inputs.discovery import find_scans
 from bids_app.inputs.given_tr import given_tr, without_scan
@@ -38,6 +38,7 @@ from bids_app.signal.denoise import denoise, plan_projection
 from bids_app.signal.lost import bridged, check_lost, frames_without_signal, leave_out
 from bids_app.signal.timing import repetition_time, start_time
 from model.despike import despike
+from model.errors import CheckpointError
 from model.networks import parcel_names
 from model.series import ParcelSeries
 
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from bids_app.options import CheckInputs, RunOptions, SignalOptions
     from bids_app.outputs.status import ScanOutcome
     from bids_app.signal.confounds import Confounds
+    from bids_app.signal.denoise import Projection
     from bids_app.signal.strategy import Strategy
 
 log = logging.getLogger(__name__)
@@ -75,7 +77,8 @@ def run_participants(options: RunOptions) -> Summary:
     derivative, discovery = discover(options)
     if options.reports == "only":
         check_output_folder(output_dir, bids_dir=options.bids_dir, derivative=derivative)
-        return report_scans(discovery.scans, output_dir, options)
+        summary = report_scans(discovery.scans, output_dir, options)
+        return replace(summary, lost=tuple(discovery.lost))
     pipeline = prepare(options, derivative, discovery)
     write_dataset_files(output_dir, derivative=derivative)
     told = f"# {discovery.study}\n" if discovery.study is not None else ""
@@ -130,6 +133,8 @@ def discover(options: RunOptions) -> tuple[Path, Discovery]:
 
 def study_space(options: RunOptions, derivative: Path) -> StudySpace | None:
     """Decide which one space all runs are taken in; None: what the options say otherwise."""
+    if options.selection.space != "auto":  # the outputs need not be looked through
+        return None
     found = decide_space(
         derivative,
         options.selection,
@@ -231,11 +236,24 @@ def earlier_outcome(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOut
 def judge_earlier(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOutcome | str:
     """Return how an earlier invocation ended a scan, or why that does not hold.
 
+    Whatever is wrong with one scan's files costs the others nothing: it is told when its turn
+    comes.
+
     Raises
     ------
     AtlasError
         The atlas is not installed, or damaged.
     """
+    try:
+        return _judge_earlier(scan, pipeline, output_dir)
+    except (AppError, CheckpointError):
+        raise
+    except Exception as err:  # noqa: BLE001 a bug met by one scan must not cost the others
+        log.debug("%s: what became of it earlier is not known: %r", scan.name, err)
+        return ""
+
+
+def _judge_earlier(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOutcome | str:
     record = recorded(output_dir, scan)
     if record is None:
         return ""
@@ -309,6 +327,8 @@ class CheckedScan:
     start_s: float
     """When, after the onset of a frame, its values count as measured"""
     confounds: Confounds
+    projection: Projection
+    """What is removed from the series, unless frames turn out to hold no signal"""
 
 
 def check_scan(scan: Scan, image: Image, pipeline: Pipeline) -> CheckedScan:
@@ -333,7 +353,7 @@ def check_scan(scan: Scan, image: Image, pipeline: Pipeline) -> CheckedScan:
         scan, pipeline.strategy, dummy_scans=signal.dummy_scans, n_frames=image.n_frames
     )
     embedder.check_length(scan.name, n_frames=image.n_frames - confounds.n_dummy, tr_s=tr_s)
-    plan_projection(
+    projection = plan_projection(
         confounds,
         n_frames=image.n_frames,
         tr_s=tr_s,
@@ -341,7 +361,9 @@ def check_scan(scan: Scan, image: Image, pipeline: Pipeline) -> CheckedScan:
         low_pass_hz=signal.low_pass_hz,
     )
     image.check_mask(scan.sources.mask)
-    return CheckedScan(tr_s=tr_s, tr_source=tr_source, start_s=start_s, confounds=confounds)
+    return CheckedScan(
+        tr_s=tr_s, tr_source=tr_source, start_s=start_s, confounds=confounds, projection=projection
+    )
 
 
 def embed_scan(scan: Scan, image: Image, pipeline: Pipeline, *, configuration: str) -> ScanResult:
@@ -372,6 +394,7 @@ def embed_scan(scan: Scan, image: Image, pipeline: Pipeline, *, configuration: s
         confounds=confounds,
         high_pass_hz=signal.high_pass_hz,
         low_pass_hz=signal.low_pass_hz,
+        planned=None if (lost != "").any() else checked.projection,
     )
     denoised = ParcelSeries(
         values=cleaned.values.astype(np.float32),

@@ -160,7 +160,8 @@ def main(context: click.Context, /, **arguments: Any) -> int:
     if arguments["analysis_level"] == "group":
         return _export_group(arguments)
     options = resolve_options(arguments, config=config_text(context))
-    if arguments["dry_run"] or arguments["explain"] or arguments["list_missing"]:
+    asked = (arguments["explain"], arguments["list_missing"])
+    if arguments["dry_run"] or asked != (None, None):
         return _preview(options, arguments)
     from bids_app.participant import run_participants
 
@@ -247,6 +248,10 @@ def _preview(options: RunOptions, arguments: Mapping[str, Any]) -> int:
     name, file = arguments["explain"], arguments["list_missing"]
     if file is not None and (name is not None or not arguments["dry_run"]):
         raise OptionsError("--list-missing goes with --dry-run, and not with --explain.")
+    if file is not None and file.resolve().is_relative_to(options.bids_dir.resolve()):
+        raise OptionsError(f"--list-missing {file}: nothing is ever written to the input.")
+    if name is not None and not name.strip():
+        raise OptionsError("--explain: expected the name of a run or a part of it, found nothing.")
     if name is not None:
         found, explanations = explain(options, name)
         for one in explanations:

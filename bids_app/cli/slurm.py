@@ -64,7 +64,7 @@ def _call(words: tuple[str, ...]) -> Call:
     given = context.params
     if given["analysis_level"] != "participant":
         raise click.UsageError("the array is of the participant level; the group step follows it.")
-    if given["dry_run"] or given["explain"] or given["list_missing"]:
+    if given["dry_run"] or (given["explain"], given["list_missing"]) != (None, None):
         raise click.UsageError(
             "--dry-run goes before --; tasks that embed nothing are no use, nor with --explain."
         )

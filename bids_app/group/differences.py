@@ -23,6 +23,7 @@ _NAMES = {
     "signal.min_coverage": "least coverage (--min-coverage)",
     "signal.dummy_scans": "volumes dropped at the start (--dummy-scans)",
     "signal.tr_s": "repetition time that was given (--tr)",
+    "signal.trs_by_label": "repetition times by label (--tr-for)",
     "signal.normalization": "normalization (--normalization)",
     "checkpoint.name": "checkpoint (--checkpoint)",
     "checkpoint.version": "version of the checkpoint",

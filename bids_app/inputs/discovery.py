@@ -16,7 +16,7 @@ from bids_app.errors import (
     NothingSelectedError,
 )
 from bids_app.inputs.copies import one_of_copies
-from bids_app.inputs.eligible import BoldFile, one_of_run, scan_of, why_never
+from bids_app.inputs.eligible import BoldFile, bold_entities, one_of_run, scan_of, why_never
 from bids_app.inputs.entities import Entities, parse_name, shown_name, why_strange
 from bids_app.inputs.index import index_func
 from bids_app.inputs.locate import OLD_BOLD, has_confounds, odd_folders, participant_labels
@@ -230,19 +230,17 @@ def _candidates(
     refused: list[BoldFile] = []
     n_outside = 0
     for path in index.bold:
-        parsed = parse_name(path.name)
-        if parsed and (parsed[1] != "bold" or not parsed[2].islower()):
-            parsed = None
-        if path not in index.passing or (parsed and not selection.wants(parsed[0])):
+        entities = bold_entities(path)
+        if path not in index.passing or (entities and not selection.wants(entities)):
             n_outside += 1
-        elif parsed is None:
+        elif entities is None:
             old = OLD_BOLD.search(path.name)
             strange = Refusal.STRANGE_NAME.of(why_strange(path.name))
             refused.append(_refused(root, path, None, Refusal.OLD_NAME.of() if old else strange))
-        elif never := why_never(path, parsed[0], spaces=spaces, selection=selection):
-            refused.append(_refused(root, path, parsed[0], never))
+        elif never := why_never(path, entities, spaces=spaces, selection=selection):
+            refused.append(_refused(root, path, entities, never))
         else:
-            candidates[path] = parsed[0]
+            candidates[path] = entities
     return candidates, refused, n_outside
 
 

@@ -168,6 +168,14 @@ class BoldFile:
         return "no" if path is None else "not fetched" if not_fetched(path) else "yes"
 
 
+def bold_entities(path: Path) -> Entities | None:
+    """Return the entities of a BOLD file; None where its name is none that is read."""
+    parsed = parse_name(path.name)
+    if parsed is None or parsed[1] != "bold" or not parsed[2].islower():
+        return None
+    return parsed[0]
+
+
 def why_never(
     path: Path, entities: Entities, *, spaces: Mapping[str, int], selection: Selection
 ) -> Reason | None:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bids_app.atlas.spaces import atlas_key
-from bids_app.inputs.eligible import why_never
-from bids_app.inputs.entities import parse_name
+from bids_app.inputs.eligible import bold_entities, why_never
 from bids_app.inputs.index import index_func
 from bids_app.inputs.locate import participant_labels
 from model.files.content import not_fetched
@@ -93,7 +92,7 @@ def decide_space(
                 "the output folder holds scans in several spaces: %s",
                 ", ".join(f"{n} in {space}" for space, n in held.items()),
             )
-        return StudySpace(name=name, why=f"as the {held[name]} scans in the output folder")
+        return StudySpace(name=name, why=f"as in the output folder, scans: {held[name]}")
     served = _served(root.resolve(), selection, spaces)
     if not served:
         return None
@@ -108,10 +107,9 @@ def _served(root: Path, selection: Selection, spaces: Mapping[str, int]) -> dict
     parcels: dict[str, int] = {}
     index = index_func(root, participant_labels(root), selection.bids_filters)
     for path in index.bold:
-        parsed = parse_name(path.name)
-        if parsed is None or path not in index.passing or not selection.wants(parsed[0]):
+        entities = bold_entities(path)
+        if entities is None or path not in index.passing or not selection.wants(entities):
             continue
-        entities = parsed[0]
         if why_never(path, entities, spaces=spaces, selection=selection) is not None:
             continue
         space = entities.space or ""

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from bids_app.errors import ScanError, ScanExcludedError
 from bids_app.files import read_table
-from bids_app.inputs.scan import Refusal
 from bids_app.signal.strategy import (
     available_strategies,
     base_signal,
@@ -313,8 +312,6 @@ def _possible(table: pd.DataFrame, meta: Mapping[str, Any]) -> str:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    if not path.exists():
-        raise ScanError(f"{path.name}: {Refusal.NOT_FETCHED.value}.")
     with faults_as(ScanError, where=path.name):
         table = read_table(path, na_values=["n/a"])
     if table.empty:
@@ -324,10 +321,9 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 def _read_meta(path: Path | None, table: Path) -> dict[str, Any]:
     """Read the JSON of a confounds table, which CompCor cannot do without."""
-    if path is None or not path.exists():
-        gone = "" if path is None else f" ({Refusal.NOT_FETCHED.value})"
+    if path is None:
         raise ScanError(
-            f"{table.name}: no JSON beside it{gone}, "
+            f"{table.name}: no JSON beside it, "
             "which says what CompCor component belongs to which mask (fMRIPrep before 1.4 wrote "
             "none).",
             hint="Choose a strategy without CompCor.",

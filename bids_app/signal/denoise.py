@@ -57,6 +57,7 @@ def denoise(
     confounds: Confounds | None,
     high_pass_hz: float | None,
     low_pass_hz: float | None,
+    planned: Projection | None = None,
 ) -> Denoised:
     """Drop dummies, interpolate outliers, detrend, filter, regress, fill outliers again.
 
@@ -71,6 +72,8 @@ def denoise(
     high_pass_hz, low_pass_hz
         Edges of the Butterworth band-pass (order 5, zero phase); None: open on that side.
         A low-pass at or above the Nyquist frequency is left out.
+    planned
+        What `plan_projection` gave for all of these; None: it is planned here.
 
     Raises
     ------
@@ -121,7 +124,7 @@ def denoise(
     >>> cleaned.dof
     69
     """
-    plan = plan_projection(
+    plan = planned or plan_projection(
         confounds,
         n_frames=len(values),
         tr_s=tr_s,

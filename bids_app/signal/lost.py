@@ -56,12 +56,13 @@ def frames_without_signal(values: Float64Array, *, blank: Float64Array | None) -
     -------
     (T) ``blank``, ``constant``, ``repeated`` or ``dim``; empty where there is signal.
     """
-    series = values[:, np.isfinite(values).all(axis=0) & (np.ptp(values, axis=0) > 0)]
-    if series.shape[1] < _FEWEST_PARCELS:
-        return np.full(len(values), "")
-    is_blank = (series == 0).all(axis=1)
+    is_blank = np.zeros(len(values), dtype=bool)
     if blank is not None:
         is_blank |= (blank > MOSTLY) | (blank > np.median(blank) + BLANK_SHARE)
+    series = values[:, np.isfinite(values).all(axis=0) & (np.ptp(values, axis=0) > 0)]
+    if series.shape[1] < _FEWEST_PARCELS:
+        return np.where(is_blank, "blank", "")
+    is_blank |= (series == 0).all(axis=1)
     found = {
         "blank": is_blank,
         "constant": np.ptp(series, axis=1) == 0,

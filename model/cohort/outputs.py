@@ -88,17 +88,6 @@ class EmbeddedScan:
             raise FileError(path, f"not the file that its scan's status describes ({found})")
         return content
 
-    def verified(self, ending: str) -> Path:
-        """Return the path of one of its files if that is still what was written with the status.
-
-        Raises
-        ------
-        FileError
-            As `content`.
-        """
-        self.content(ending)
-        return self.file(ending)
-
     def metadata(self, ending: str, **needs: type) -> dict[str, Any]:
         """Read one of its JSON files; the needed keys are there, and of their kinds."""
         with _damaged():
@@ -158,7 +147,7 @@ class EmbeddedScan:
         """Read one of its tables of numbers: column names, and (rows, columns), NaN for n/a."""
         path = self.file(ending)
         with _damaged():
-            header, cells = read_cells(self.verified(ending))
+            header, cells = read_cells(path, held=self.content(ending))
             with faults_of(path):
                 rows = [[_number(cell) for cell in row] for row in cells]
         return header, np.array(rows, dtype=np.float64).reshape(len(rows), len(header))
@@ -250,8 +239,8 @@ def denoised_series(scan: EmbeddedScan) -> ParcelSeries:
 
 def _kept_frames(scan: EmbeddedScan, *, n_frames: int) -> BoolArray:
     with _damaged():
-        path = scan.verified(f"{names.OUTLIERS}.tsv")
-    return kept_frames(path, n_frames=n_frames)
+        held = scan.content(f"{names.OUTLIERS}.tsv")
+    return kept_frames(scan.file(f"{names.OUTLIERS}.tsv"), n_frames=n_frames, held=held)
 
 
 def _parcels(scan: EmbeddedScan, ending: str, **needs: type) -> tuple[dict[str, Any], FloatArray]:
@@ -265,7 +254,7 @@ def _parcels(scan: EmbeddedScan, ending: str, **needs: type) -> tuple[dict[str, 
     return meta, values.astype(np.float32)
 
 
-def kept_frames(outliers: Path, *, n_frames: int) -> BoolArray:
+def kept_frames(outliers: Path, *, n_frames: int, held: bytes | None = None) -> BoolArray:
     """Tell which frames of a denoised series were measured, from the table beside it.
 
     Parameters
@@ -275,6 +264,8 @@ def kept_frames(outliers: Path, *, n_frames: int) -> BoolArray:
         ``interpolated``.
     n_frames
         Frames of the series, which holds the volumes that were not dropped.
+    held
+        What the file holds, of a caller who has read it already.
 
     Returns
     -------
@@ -286,7 +277,7 @@ def kept_frames(outliers: Path, *, n_frames: int) -> BoolArray:
         The table is damaged, or of another series.
     """
     with faults_as(OutputsError, what="not as docs/outputs.md says"):
-        table = read_cells(outliers)
+        table = read_cells(outliers, held=held)
         if not {names.DROPPED, names.INTERPOLATED} <= set(table.header):
             raise FileError(outliers, f"no column {names.DROPPED} or {names.INTERPOLATED}")
     rows = [row for row in table.by_name() if row[names.DROPPED] == "0"]

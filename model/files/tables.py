@@ -50,8 +50,13 @@ def refuse_wide(path: Path, content: bytes, separator: str) -> None:
         raise FileError(path, f"found {n_columns} columns, expected {MOST_COLUMNS} at most")
 
 
-def read_cells(path: Path) -> TextTable:
+def read_cells(path: Path, *, held: bytes | None = None) -> TextTable:
     """Read a small table (.tsv or .csv) as text.
+
+    Parameters
+    ----------
+    held
+        What the file holds, of a caller who has read it already.
 
     Raises
     ------
@@ -59,8 +64,9 @@ def read_cells(path: Path) -> TextTable:
         The file is absent or no such table, or a row is longer than the header.
     """
     failure = "not a readable table"
-    content = read_bytes(path, most=LARGEST_TABLE, failure=failure)
-    text = decoded(path, content, failure=failure)
+    if held is None:
+        held = read_bytes(path, most=LARGEST_TABLE, failure=failure)
+    text = decoded(path, held, failure=failure)
     with faults_of(path, failure):
         reader = csv.reader(
             io.StringIO(text, newline=""), delimiter=DELIMITERS.get(path.suffix, "\t")

@@ -76,7 +76,7 @@ def _model_series(run: EmbeddedScan, spec: InputSpec) -> ParcelSeries:
         raise ShardError(
             f"{run.name}: expected TR {spec.tr_s} s and normalization {spec.normalization}, found "
             f"{series.tr_s} s and {series.unit}.",
-            hint="Take the denoised series instead: --desc denoised.",
+            hint="Store the denoised series instead: --from-denoised.",
         )
     return series
 

@@ -214,12 +214,18 @@ def test_files_to_fetch_are_listed_for_datalad(tmp_path, semantoks) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("--list-missing", "x"), ("--list-missing", "x", "--dry-run", "--explain", "y")]
+    "words",
+    [
+        ("--list-missing", "x"),
+        ("--list-missing", "x", "--dry-run", "--explain", "y"),
+        ("--explain", ""),  # of a variable that was never set: nothing is embedded
+    ],
 )
 def test_the_list_goes_with_the_dry_run(tmp_path, semantoks, words) -> None:
     data = builders.make_dataset(tmp_path / "in")
     answer = semantoks(data.root, tmp_path / "out", "participant", *words)
     assert answer.exit_code == 2
+    assert not (tmp_path / "out").exists()
     inside = ("--dry-run", "--list-missing", str(data.scans[0].sidecar))
     assert semantoks(data.root, tmp_path / "out", "participant", *inside).exit_code == 2
     assert json.loads(data.scans[0].sidecar.read_text())
@@ -282,5 +288,5 @@ def test_the_space_of_the_study_is_told_kept_and_logged(tmp_path, semantoks) -> 
     (log,) = out.glob("logs/*/config.toml")
     assert log.read_text().startswith(f"# {words}")
     second = semantoks(data.root, out, "participant", "--config-file", str(log), "--dry-run")
-    assert "(as the 1 scans in the output folder)" in second.stderr
+    assert "(as in the output folder, scans: 1)" in second.stderr
     assert second.exit_code == 0

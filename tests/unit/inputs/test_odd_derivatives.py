@@ -132,7 +132,9 @@ def test_of_a_compressed_file_and_its_unzipped_copy_the_compressed_one_is_read(t
 
 
 @pytest.mark.parametrize("name", [RUN, MASK, f"{CONFOUNDS}.gz"])
-@pytest.mark.parametrize("content", [gzip.compress(b"something"), b"no gzip"])
+@pytest.mark.parametrize(
+    "content", [gzip.compress(b"something"), b"no gzip"], ids=["packed", "no gzip"]
+)
 def test_two_files_that_differ_leave_the_choice_to_the_user(tmp_path, name, content):
     fill(tmp_path, RUN)
     put(tmp_path, name, content)

@@ -96,7 +96,7 @@ def test_what_the_output_holds_is_kept(tmp_path, caplog) -> None:
     held = spaces_in(tmp_path / "out")
     assert held == {C: 1}
     study = decided(tmp_path / "in", held=held)
-    assert (study.name, study.why) == (C, "as the 1 scans in the output folder")
+    assert (study.name, study.why) == (C, "as in the output folder, scans: 1")
     assert not caplog.records
     assert decided(tmp_path / "in", held={C: 1, G: 3}).name == G
     assert "several spaces: 1 in MNI152NLin2009cAsym, 3 in fsLR" in caplog.text

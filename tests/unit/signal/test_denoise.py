@@ -10,7 +10,7 @@ from nilearn.signal import clean
 
 from bids_app.errors import ScanError, ScanExcludedError
 from bids_app.signal.confounds import Confounds
-from bids_app.signal.denoise import MIN_DEGREES_OF_FREEDOM, MIN_FRAMES, denoise
+from bids_app.signal.denoise import MIN_DEGREES_OF_FREEDOM, MIN_FRAMES, denoise, plan_projection
 
 BAND = {"high_pass_hz": 0.01, "low_pass_hz": 0.1}
 
@@ -71,6 +71,20 @@ def test_without_outliers_the_numbers_are_those_of_nilearn(rng, high, low, tr_s,
         high_pass=high,
     )
     np.testing.assert_allclose(ours.values, theirs, rtol=1e-6, atol=1e-9 * np.abs(theirs).max())
+
+
+def test_what_was_planned_before_is_what_would_be_planned(rng):
+    values = smooth_noise(rng, (200, 12))
+    settings = {
+        "tr_s": 2.0,
+        "confounds": make_confounds(rng, n_frames=200, outliers=(50, 51), n_dummy=3),
+        "high_pass_hz": 0.01,
+        "low_pass_hz": 0.1,
+    }
+    planned = plan_projection(n_frames=200, **settings)
+    one, other = denoise(values, **settings), denoise(values, planned=planned, **settings)
+    np.testing.assert_array_equal(one.values, other.values)
+    assert (one.dof, one.n_dropped_start) == (other.dof, other.n_dropped_start)
 
 
 def test_no_confounds_at_all_is_filtering_alone(rng):

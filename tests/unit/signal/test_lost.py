@@ -71,6 +71,14 @@ def test_voxels_tell_what_parcels_do_not(series):
     assert found(series, blank) == {42: "blank", 43: "blank"}
 
 
+def test_voxels_tell_where_few_parcels_are_left(series):
+    blank = np.zeros(len(series))
+    blank[40] = 1.0
+    found = frames_without_signal(series[:, :9], blank=blank)
+    assert list(np.flatnonzero(found == "blank")) == [40]
+    assert not (frames_without_signal(series[:, :9], blank=None) != "").any()
+
+
 def test_more_than_half_of_a_scan_is_no_rule(series):
     blank = np.zeros(N_FRAMES)
     blank[:80] = 1

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from model.finetuning.predictor import scores_of
-from model.pretraining.views import ViewsConfig, augment
 from model.probing.head import batches, loss_of
 from model.probing.options import MAIN_METRIC
 from model.probing.samples import ProbeError
 from model.probing.scoring import by_subject, measure_subjects
 from model.series import shown
+from model.views.corruption import ViewsConfig, augment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 AUGMENTATION = ViewsConfig(pairing="scan", parcels_zeroed=(0.0, 0.0))
-"""Level 1 of time, scale and noise, none of parcels (but the one that is always zeroed)."""
+"""Level 1 of time, scale and noise, none of parcels."""
 
 
 _FIRST = (

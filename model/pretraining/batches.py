@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from model.networks import NETWORKS
-from model.pretraining.views import augment, draw_views, slice_masks
 from model.series import shown
 from model.simulation.draws import CPU, HELD_OUT, PIECE, POOL, generator_of
 from model.simulation.simulate import simulate
+from model.views.corruption import augment, draw_views
+from model.views.masks import draw_masks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -102,15 +102,12 @@ def _masked(
     config: PretrainConfig, own: torch.Generator, views: Tensor, absent: Tensor, *, masked: bool
 ) -> Batch:
     """Add the masks of a piece; ``absent`` (V, B, N)."""
-    objective, n_patches = config.objective, config.encoder.n_patches
-    absent = absent[..., None].expand(*absent.shape, n_patches)
-    mask = slice_masks(
+    absent = absent[..., None].expand(*absent.shape, config.encoder.n_patches)
+    mask = draw_masks(
         absent.shape[0] * absent.shape[1],
-        n_networks=len(NETWORKS),
-        n_patches=n_patches,
+        config.grid,
+        kind=config.objective.mask_kind,
         generator=own,
-        ratio=objective.mask_ratio,
-        counts=objective.mask_counts,
     )
     return Batch(
         views=views, absent=absent, mask=mask.view(absent.shape) & ~absent if masked else None
@@ -188,10 +185,10 @@ def draw_held_out(config: PretrainConfig, cohort: Cohort) -> Batch:
     crops = cohort.draw_crops(cohort.subjects[: config.run.batch_size], generator=generator)
     views, absent = (torch.stack(x) for x in zip(*map(cohort.read, crops), strict=True))
     absent = absent[..., None].expand(*absent.shape, config.encoder.n_patches)
-    mask = slice_masks(
+    mask = draw_masks(
         views.shape[0] * views.shape[1],
-        n_networks=len(NETWORKS),
-        n_patches=config.encoder.n_patches,
+        config.grid,
+        kind=config.objective.mask_kind,
         generator=generator,
     )
     return Batch(views=views, absent=absent, mask=mask.view(absent.shape) & ~absent)

@@ -23,9 +23,9 @@ from model.pretraining.settings import (
     PretrainConfig,
     RunConfig,
 )
-from model.pretraining.views import ViewsConfig
 from model.simulation.simulate import SimulationConfig
 from model.spec import EncoderSpec, InputSpec
+from model.views.corruption import ViewsConfig
 
 if TYPE_CHECKING:
     from model.encoder import Encoder

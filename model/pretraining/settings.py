@@ -14,9 +14,10 @@ from model.pretraining.losses import (
     TokenReduction,
     TtrRate,
 )
-from model.pretraining.views import MaskCounts, ViewsConfig, slice_counts
 from model.simulation.simulate import SimulationConfig
 from model.spec import EncoderSpec, InputSpec, ReadoutPart
+from model.views.corruption import ViewsConfig
+from model.views.masks import PUBLISHED_RATIO, Grid, MaskCounts, MaskKind, check_masks
 
 Precision = Literal["fp32", "bf16"]
 TtrAverage = Literal["tokens", "projections"]
@@ -103,8 +104,10 @@ class ObjectiveConfig(Strict):
     """Over a scan's masked tokens; the paper writes ``sum``."""
     mask_probability: Share = 0.5
     """Share of batches in which the student sees masked tokens; not in the paper (1)."""
-    mask_ratio: tuple[Share, Share] = (0.65, 0.85)
-    """Nominal share of masked rows or columns."""
+    mask_kind: MaskKind = "slices"
+    """What is masked together, as `model.views.masks.draw_masks` says."""
+    mask_ratio: tuple[Share, Share] = PUBLISHED_RATIO
+    """Nominal share that is masked."""
     mask_counts: MaskCounts = "truncated"
     """How a share becomes a number of rows or columns; ``rounded`` keeps it (the paper)."""
     ttr_weight: NotNegative = 0.5
@@ -176,7 +179,15 @@ class PretrainConfig(Strict):
                 f"simulation.n_samples {self.simulation.n_samples} is less than a window "
                 f"({self.input.window_samples})."
             )
-        slice_counts(self.objective.mask_ratio, self.objective.mask_counts, len(NETWORKS))
+        check_masks(self.objective.mask_kind, self.grid)
+
+    @property
+    def grid(self) -> Grid:
+        """What masks are drawn on."""
+        objective = self.objective
+        return Grid(
+            len(NETWORKS), self.encoder.n_patches, objective.mask_ratio, objective.mask_counts
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return every setting, resolved, by section; sections that are not used left out."""

@@ -14,7 +14,7 @@ from model.networks import (
     parcel_places,
     predict_missing,
 )
-from model.pretraining.views import ViewsConfig, augment
+from model.views.corruption import ViewsConfig, augment
 
 N_PARCELS = len(parcel_names())
 

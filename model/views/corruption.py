@@ -1,4 +1,4 @@
-"""Two augmented crops per subject, and the tokens that the student does not see."""
+"""Two crops per subject, each corrupted in its own way."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.errors import ConfigError
 from model.files.settings import NotNegative, Share, Strict
 from model.networks import NETWORKS, expected_correlation, network_columns
 
 Pairing = Literal["scan", "sessions"]
 LostParcels = Literal["zeroed", "predicted"]
-
-
-MaskCounts = Literal["truncated", "rounded"]
-PUBLISHED_RATIO = (0.65, 0.85)
+N_WAVES = 10
+"""Of the shared waves: the longest takes a view, the shortest a tenth of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +26,18 @@ class ViewsConfig(Strict):
     pairing: Pairing
     """``scan``: two crops of one scan, as published; ``sessions``: one crop of each of two."""
     parcels_zeroed: tuple[Share, Share] = (0.0, 0.1)
-    """Share of parcels that are lost, at least one."""
+    """Share of parcels that are lost: at least one, none where the range ends at 0."""
     lost_parcels: LostParcels = "zeroed"
     """What stands for them: zeros, as published, or, as in this project's `window`, what the
     rest of their network predicts."""
     time_zeroed: tuple[Share, Share] = (0.0, 0.3)
-    """Share of the samples in one contiguous block set to zero, at least one."""
+    """Share of the samples in one contiguous block set to zero; likewise at least one, or none."""
     scale: tuple[NotNegative, NotNegative] = (0.8, 1.2)
     noise: NotNegative = 0.1
     """Standard deviation of noise added last, so that zeroed parts carry it too."""
+    physiology: tuple[NotNegative, NotNegative] = (0.0, 0.0)
+    """Standard deviation, in a view, of slow waves that all parcels share in differing strength,
+    as breathing and heart rate leave them; added first. Not in the published training."""
 
     @property
     def n_sessions(self) -> int:
@@ -81,8 +81,8 @@ def crop(scans: Tensor, n_samples: int, *, generator: torch.Generator) -> Tensor
 def augment(views: Tensor, config: ViewsConfig, *, generator: torch.Generator) -> Tensor:
     """Corrupt views (B, P, L), each with draws of its own; the input is not changed.
 
-    In this order: lose some parcels, zero one block of time, scale, add noise. Views and
-    generator are on one device.
+    In this order: add shared waves, lose some parcels, zero one block of time, scale, add noise.
+    Views and generator are on one device.
     """
     n_views, n_parcels, n_samples = views.shape
     device = generator.device
@@ -91,18 +91,42 @@ def augment(views: Tensor, config: ViewsConfig, *, generator: torch.Generator) -
         low, high = limits
         return low + (high - low) * torch.rand(n_views, 1, generator=generator, device=device)
 
-    n_zeroed = (uniform(config.parcels_zeroed) * n_parcels).long().clamp(min=1)
+    def how_many(limits: tuple[float, float], n: int) -> Tensor:
+        return (uniform(limits) * n).long().clamp(min=1 if limits[1] else 0)
+
+    if config.physiology[1]:
+        strength = uniform(config.physiology)[..., None]
+        views = views + strength * _shared_waves(views.shape, generator)
+    n_lost = how_many(config.parcels_zeroed, n_parcels)
     rank = torch.rand(n_views, n_parcels, generator=generator, device=device).argsort(dim=1)
-    length = (uniform(config.time_zeroed) * n_samples).long().clamp(min=1)
+    length = how_many(config.time_zeroed, n_samples)
     start = (uniform((0.0, 1.0)) * (n_samples - length + 1)).long()
     sample = torch.arange(n_samples, device=device)
     in_block = (sample >= start) & (sample < start + length)
-    lost = rank < n_zeroed
+    lost = rank < n_lost
     views = views * ~lost[:, :, None]
     if config.lost_parcels == "predicted":
         views = _predict_lost(views, lost)
     noise = config.noise * torch.randn(views.shape, generator=generator, device=device)
     return views * ~in_block[:, None, :] * uniform(config.scale)[:, :, None] + noise
+
+
+def _shared_waves(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """(B, P, L) sums of waves of one to a tenth of a view's length, of mean 0 and spread 1.
+
+    Each parcel has a share of its own: 1 on average, spread .5.
+    """
+    n_views, n_parcels, n_samples = shape
+    device = generator.device
+
+    def drawn(*size: int) -> Tensor:
+        return torch.randn(size, generator=generator, device=device)
+
+    cycles = torch.arange(1, N_WAVES + 1, device=device)
+    angle = 2 * torch.pi * cycles[:, None] * torch.arange(n_samples, device=device) / n_samples
+    waves = drawn(n_views, N_WAVES) @ angle.sin() + drawn(n_views, N_WAVES) @ angle.cos()
+    waves = waves / waves.std(dim=1, keepdim=True)
+    return (1 + drawn(n_views, n_parcels) / 2)[:, :, None] * waves[:, None, :]
 
 
 def _predict_lost(views: Tensor, lost: Tensor) -> Tensor:
@@ -136,109 +160,3 @@ def _predict_lost(views: Tensor, lost: Tensor) -> Tensor:
 def _precision(network: str) -> Tensor:
     """(n, n) inverse of the correlation that a network's parcels have by their places."""
     return torch.from_numpy(np.linalg.inv(expected_correlation(network))).float()
-
-
-def slice_masks(
-    n_samples: int,
-    *,
-    n_networks: int,
-    n_patches: int,
-    generator: torch.Generator,
-    ratio: tuple[float, float] = PUBLISHED_RATIO,
-    counts: MaskCounts = "truncated",
-) -> Tensor:
-    """Draw a mask per sample, with equal chance whole networks or a contiguous span of patches.
-
-    Parameters
-    ----------
-    n_samples
-        Masks to draw (B).
-    n_networks, n_patches
-        Rows (N) and columns (K) of the token grid.
-    generator
-        The only source of randomness; the masks are on its device.
-    ratio
-        Nominal share that is masked, drawn uniformly between the two.
-    counts
-        How the share becomes a number of rows or columns. ``truncated``, as the published
-        sampler: whole rows between the truncated limits, the upper one excluded; of columns
-        one less than rounded up. ``rounded``: the nearest number (the paper's ratio).
-
-    Returns
-    -------
-    (B, N, K) bool, true where the student's token is masked. On the published grid of 9 x 5
-    with the defaults, 5 or 6 rows or 3 or 4 columns: the realised ratio is .631 on average, in
-    {.556, .6, .667, .8}.
-    """
-    rows = _random_rows(n_samples, n_networks, generator, ratio, counts)
-    columns = _random_spans(n_samples, n_patches, generator, ratio, counts)
-    device = generator.device
-    by_network = torch.rand(n_samples, 1, 1, generator=generator, device=device) < 0.5
-    return torch.where(by_network, rows[:, :, None], columns[:, None, :])
-
-
-def slice_counts(ratio: tuple[float, float], counts: MaskCounts, n: int) -> tuple[int, int]:
-    """Return the smallest and largest number of ``n`` rows that are masked.
-
-    Raises
-    ------
-    ConfigError
-        The ratio leaves nothing to choose from, or masks none or all.
-    """
-    low, high = ratio
-    if counts == "truncated":
-        least, most = int(low * n), int(high * n) - 1
-    else:
-        least, most = round(low * n), round(high * n)
-    if not 1 <= least <= most < n:
-        raise ConfigError(
-            f"objective.mask_ratio {list(ratio)} ({counts}) masks {least} to {most} of {n}: "
-            "expected at least one, and not all.",
-            hint="Widen the range; as published it is [0.65, 0.85].",
-        )
-    return least, most
-
-
-def _random_rows(
-    n_samples: int,
-    n_networks: int,
-    generator: torch.Generator,
-    ratio: tuple[float, float],
-    counts: MaskCounts,
-) -> Tensor:
-    """(B, N) true for some random networks; 5 or 6 of 9 as published."""
-    device = generator.device
-    if counts == "truncated":
-        least, most = slice_counts(ratio, counts, n_networks)
-        draw = torch.randint(most - least + 1, (n_samples, 1), generator=generator, device=device)
-        n_masked = least + draw
-    else:
-        n_masked = (_shares(n_samples, generator, ratio) * n_networks).round()
-    rank = torch.rand(n_samples, n_networks, generator=generator, device=device).argsort(dim=1)
-    return rank < n_masked
-
-
-def _random_spans(
-    n_samples: int,
-    n_patches: int,
-    generator: torch.Generator,
-    ratio: tuple[float, float],
-    counts: MaskCounts,
-) -> Tensor:
-    """(B, K) true for consecutive patches; 3 or, with probability 1/4, 4 of 5 as published."""
-    exact = _shares(n_samples, generator, ratio) * n_patches
-    # The small number: a share that is a whole number of patches but for rounding is that.
-    length = (exact - 1e-9).ceil() - 1 if counts == "truncated" else exact.round()
-    length = length.clamp(min=1, max=n_patches - 1).long()
-    free = n_patches - length + 1
-    draw = torch.rand(n_samples, 1, generator=generator, device=generator.device)
-    start = (draw * free).long()
-    patch = torch.arange(n_patches, device=generator.device)
-    return (patch >= start) & (patch < start + length)
-
-
-def _shares(n_samples: int, generator: torch.Generator, ratio: tuple[float, float]) -> Tensor:
-    """(B, 1) uniform draws of the nominal ratio."""
-    low, high = ratio
-    draw = torch.rand(n_samples, 1, generator=generator, device=generator.device)
-    return high - (high - low) * draw.double()

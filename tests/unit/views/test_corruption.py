@@ -1,11 +1,13 @@
-"""Crops, corruption and slice masks."""
+"""Crops and their corruption."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
 
-from model.pretraining.views import ViewsConfig, augment, crop, draw_views, slice_masks
+from model.views.corruption import ViewsConfig, augment, crop, draw_views
 
 STILL = ViewsConfig(
     pairing="scan", parcels_zeroed=(0, 0), time_zeroed=(0, 0), scale=(1, 1), noise=0.0
@@ -14,34 +16,6 @@ STILL = ViewsConfig(
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-def masks(n_samples=20_000):
-    return slice_masks(n_samples, n_networks=9, n_patches=5, generator=generator())
-
-
-def test_the_realised_mask_ratio_is_the_published_one():
-    ratio = masks().float().mean(dim=(1, 2))
-    assert ratio.mean() == pytest.approx(0.631, abs=0.003)
-    found, count = ratio.mul(1000).round().unique(return_counts=True)
-    assert found.tolist() == [556, 600, 667, 800]
-    assert (count / len(ratio)).tolist() == pytest.approx([0.25, 0.375, 0.25, 0.125], abs=0.015)
-
-
-def test_the_centre_patch_is_masked_most():
-    by_patch = masks().float().mean(dim=(0, 1))
-    assert by_patch.tolist() == pytest.approx([0.50, 0.68, 0.81, 0.68, 0.50], abs=0.02)
-
-
-def test_a_mask_is_whole_rows_or_contiguous_whole_columns():
-    drawn = masks(500)
-    whole_rows = (drawn.all(dim=2) == drawn.any(dim=2)).all(dim=1)
-    whole_columns = (drawn.all(dim=1) == drawn.any(dim=1)).all(dim=1)
-    assert (whole_rows ^ whole_columns).all()
-    edges = drawn[whole_columns].any(dim=1).int().diff(dim=1).abs().sum(dim=1)
-    assert edges.max() <= 2
-    gaps = drawn[whole_columns].any(dim=1)
-    assert not (gaps[:, 0] & gaps[:, -1]).any()
 
 
 def test_crops_start_everywhere_and_are_pieces_of_their_scan():
@@ -67,11 +41,52 @@ def test_views_of_a_scan_are_two_crops_of_it():
 
 
 def test_at_least_one_parcel_and_one_sample_are_zeroed():
-    views = augment(torch.ones(200, 30, 20), STILL, generator=generator())
+    least = replace(STILL, parcels_zeroed=(0, 0.001), time_zeroed=(0, 0.001))
+    views = augment(torch.ones(200, 30, 20), least, generator=generator())
     silent_parcels = (views == 0).all(dim=2).sum(dim=1)
     silent_samples = (views == 0).all(dim=1).sum(dim=1)
     assert silent_parcels.unique().tolist() == [1]
     assert silent_samples.unique().tolist() == [1]
+
+
+def test_without_corruption_a_view_is_its_crop():
+    views = torch.randn(5, 30, 20, generator=generator())
+    assert torch.equal(augment(views, STILL, generator=generator(1)), views)
+
+
+@pytest.mark.parametrize(
+    "off", [{"parcels_zeroed": (0, 0)}, {"time_zeroed": (0, 0)}, {"scale": (1, 1)}, {"noise": 0}]
+)
+def test_one_corruption_off_leaves_the_draws_of_the_others(off):
+    views = torch.ones(3, 30, 40)
+    whole = ViewsConfig(pairing="scan", scale=(2, 2))
+    part = replace(whole, **off)
+    (a, b) = (augment(views, c, generator=generator()) for c in (whole, part))
+    same = (a == b) | ((a - b).abs() > 0.3) if "noise" not in off else (a - b).abs() < 0.5
+    assert same.any()
+    assert not torch.equal(a, b)
+
+
+def test_shared_waves_reach_all_parcels_and_are_slow():
+    config = replace(STILL, physiology=(0.5, 0.5))
+    waves = augment(torch.zeros(200, 20, 100), config, generator=generator())
+    assert waves.std(dim=2).mean() == pytest.approx(0.5, rel=0.1)
+    correlation = torch.corrcoef(waves[0]).abs()
+    assert correlation.min() > 0.999
+    power = torch.fft.rfft(waves).abs().square().mean(dim=(0, 1))
+    assert power[1:11].sum() > 0.999 * power.sum()
+
+
+def test_waves_that_are_off_draw_nothing():
+    views = torch.ones(3, 30, 40)
+    config = ViewsConfig(pairing="scan")
+    first = augment(views, config, generator=generator())
+    assert torch.equal(
+        first, augment(views, replace(config, physiology=(0, 0)), generator=generator())
+    )
+    assert not torch.equal(
+        first, augment(views, replace(config, physiology=(0, 1)), generator=generator())
+    )
 
 
 def test_zeroed_time_is_one_block_of_at_most_the_share():

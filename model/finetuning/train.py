@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
 from model.finetuning.predictor import scores_of
+from model.pretraining.layer_rates import parameter_groups
 from model.probing.head import batches, loss_of
 from model.probing.options import MAIN_METRIC
 from model.probing.samples import ProbeError
@@ -35,15 +36,6 @@ _LOG = logging.getLogger(__name__)
 
 AUGMENTATION = ViewsConfig(pairing="scan", parcels_zeroed=(0.0, 0.0))
 """Level 1 of time, scale and noise, none of parcels."""
-
-
-_FIRST = (
-    "encoder.tokenizers.",
-    "encoder.mask_token",
-    "encoder.cls_token",
-    "encoder.network_embedding",
-)
-_LAST = ("encoder.norm.", "encoder.whitening.", "head.")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -201,45 +193,3 @@ def _tensor(targets: npt.NDArray[np.float64], predictor: Predictor) -> Tensor:
     """Return indices as integers, numbers as floats: by that `loss_of` tells the tasks."""
     y = torch.from_numpy(targets)
     return y.float() if predictor.head.linear.out_features == 1 else y.long()
-
-
-def parameter_groups(
-    model: nn.Module, *, depth: int, learning_rate: float, layer_decay: float
-) -> list[dict[str, Any]]:
-    """Group the parameters that learn by their layer, for an optimizer.
-
-    Parameters
-    ----------
-    model
-        With children ``encoder`` and ``head``.
-    depth
-        Blocks of the encoder.
-    learning_rate
-        Of the last layer: final norm, whitening and head.
-    layer_decay
-        Factor from each layer to the one below: blocks, then tokenizers and embeddings.
-
-    Raises
-    ------
-    ValueError
-        A parameter belongs to no known layer.
-    """
-    layers: dict[int, list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            layers.setdefault(_layer_of(name, depth=depth), []).append(parameter)
-    return [
-        {"params": layers[layer], "lr": learning_rate * layer_decay ** (depth + 1 - layer)}
-        for layer in sorted(layers)
-    ]
-
-
-def _layer_of(name: str, *, depth: int) -> int:
-    if name.startswith(_FIRST):
-        return 0
-    if name.startswith("encoder.blocks."):
-        return int(name.split(".")[2]) + 1
-    if name.startswith(_LAST):
-        return depth + 1
-    msg = f"parameter {name} belongs to no layer"
-    raise ValueError(msg)

@@ -42,6 +42,8 @@ class Batch:
     """(V, B, N, K) true where a network is missing: masked for student and teacher"""
     mask: Tensor | None
     """(V, B, N, K) true where the student's tokens are masked; None: not in this batch"""
+    factors: Tensor | None = None
+    """(branches, V * B) of the student's residual branches: 0 where one is left out; None: 1"""
 
     __repr__ = shown
 
@@ -51,6 +53,7 @@ class Batch:
             views=self.views.to(device),
             absent=self.absent.to(device),
             mask=None if self.mask is None else self.mask.to(device),
+            factors=None if self.factors is None else self.factors.to(device),
         )
 
 
@@ -110,8 +113,24 @@ def _masked(
         generator=own,
     )
     return Batch(
-        views=views, absent=absent, mask=mask.view(absent.shape) & ~absent if masked else None
+        views=views,
+        absent=absent,
+        mask=mask.view(absent.shape) & ~absent if masked else None,
+        factors=_drawn_factors(config, views.shape[0] * views.shape[1], own),
     )
+
+
+def _drawn_factors(
+    config: PretrainConfig, n_windows: int, generator: torch.Generator
+) -> Tensor | None:
+    """Draw which residual branches (two to a block) are left out, more often the deeper."""
+    rate, depth = config.optimizer.drop_path, config.encoder.depth
+    if not rate:
+        return None
+    block = torch.arange(2 * depth, device=generator.device)[:, None] // 2
+    kept = 1 - rate * (block + 1) / depth
+    draw = torch.rand(2 * depth, n_windows, generator=generator, device=generator.device)
+    return (draw < kept) / kept
 
 
 def _simulated(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +16,10 @@ from model.pretraining.untrained import begin
 from model.series import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from model.layers import Block
+    from model.pretraining.losses import RateOn
     from model.pretraining.settings import ObjectiveConfig, PretrainConfig
 
 
@@ -83,8 +86,34 @@ def join(pieces: Sequence[Projections]) -> Projections:
     return Projections(torch.cat([p.summary for p in pieces], dim=1), *joined[1:])
 
 
+class DropPath:
+    """Multiplies what residual branches add, where it is told to; says nothing in between.
+
+    Factors are drawn with the batch: nothing random happens in a forward pass, so that a second
+    pass over the same windows, or a resumed run, does the same.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.factors: Tensor | None = None
+        """(branches, windows); None: nothing is left out"""
+        blocks = cast("Iterable[Block]", encoder.blocks)
+        scales = [scale for block in blocks for scale in (block.scale1, block.scale2)]
+        for i, scale in enumerate(scales):
+            scale.register_forward_hook(partial(self._multiply, branch=i))
+
+    def _multiply(
+        self, _scale: nn.Module, _given: object, added: Tensor, *, branch: int
+    ) -> Tensor:
+        if self.factors is None:
+            return added
+        return added * self.factors[branch, :, None, None].to(added.dtype)
+
+
 class Branch(nn.Module):
     """An encoder and its projection head: student or teacher."""
+
+    paths: DropPath | None = None
+    """Of a student that is trained with some left out."""
 
     def __init__(self, config: PretrainConfig) -> None:
         super().__init__()
@@ -107,6 +136,7 @@ class Branch(nn.Module):
         averages: bool = False,
         tokens: bool = False,
         features: bool = False,
+        factors: Tensor | None = None,
     ) -> Projections:
         """Project the summaries, and what else is asked for, of both views in one pass.
 
@@ -118,7 +148,11 @@ class Branch(nn.Module):
             (V, B, N, K) true where the mask token stands for a token.
         averages, tokens, features
             Which parts of `Projections` to return.
+        factors
+            (branches, V * B) of residual branches, for `DropPath`; None: as they are.
         """
+        if self.paths is not None:
+            self.paths.factors = factors
         grid_wanted = averages or tokens or features
         with torch.autocast(views.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             encoded = self.encoder(
@@ -164,6 +198,16 @@ class Learner(nn.Module):
         if parent is not None:
             self.student.encoder.load_state_dict(parent.state_dict())
         self.teacher = make_teacher(self.student)
+        if config.optimizer.drop_path:
+            self.student.paths = DropPath(self.student.encoder)
+
+
+class _Rate(TypedDict):
+    """What coding rate is raised, and how strongly."""
+
+    rate_on: RateOn
+    rate_centred: bool
+    rate_weight: float
 
 
 def compute_losses(
@@ -179,25 +223,20 @@ def compute_losses(
     ``mask`` is (V, B, N, K), true where a token was hidden from the student. A part is in the
     losses, which are scalars (), where student and teacher have it.
     """
-    rate_on, rate_centred = objective.rate_on, objective.rate_centred
-    distance = objective.distance
-    losses = {
-        "cls": cls_loss(
-            student.summary,
-            teacher.summary,
-            rate_on=rate_on,
-            rate_centred=rate_centred,
-            distance=distance,
-        )
+    rate: _Rate = {
+        "rate_on": objective.rate_on,
+        "rate_centred": objective.rate_centred,
+        "rate_weight": objective.rate_weight,
     }
-    total = losses["cls"]
+    distance = objective.distance
+    losses = {"cls": cls_loss(student.summary, teacher.summary, **rate, distance=distance)}
+    total = objective.cls_weight * losses["cls"]
     if student.averages is not None and teacher.averages is not None:
         losses["ttr"] = ttr_loss(
             student.averages,
             teacher.averages,
             ttr_rate=objective.ttr_rate,
-            rate_on=rate_on,
-            rate_centred=rate_centred,
+            **rate,
             distance=distance,
         )
         total = total + ttr_weight * losses["ttr"]

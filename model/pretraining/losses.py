@@ -30,6 +30,7 @@ def cls_loss(
     *,
     rate_on: RateOn = "average",
     rate_centred: bool = False,
+    rate_weight: float = 1.0,
     distance: Distance = "cosine",
 ) -> Tensor:
     """Agree across views, and spread over the sphere.
@@ -43,6 +44,8 @@ def cls_loss(
         ``student`` alone (the paper).
     rate_centred
         Take the mean of the rows out of the coding rate.
+    rate_weight
+        Of the coding rate; 0: it is not computed, and nothing keeps the features apart.
     distance
         ``cosine``: minus the cosine, mean of both directions. ``squared``: squared Euclidean,
         sum of both (the paper); four times as steep.
@@ -54,9 +57,12 @@ def cls_loss(
     features = (student + teacher) / 2 if rate_on == "average" else student
     if rate_centred:
         features = features - features.mean(dim=-2, keepdim=True)
+    apart = _cross_view(student, teacher, distance)
+    if not rate_weight:
+        return apart
     m, p = student.shape[-2:]
-    gamma = (p + m) / (p * m)
-    return _cross_view(student, teacher, distance) - gamma * coding_rate(features).mean()
+    gamma = rate_weight * (p + m) / (p * m)
+    return apart - gamma * coding_rate(features).mean()
 
 
 def ttr_loss(
@@ -66,6 +72,7 @@ def ttr_loss(
     ttr_rate: TtrRate = "flattened",
     rate_on: RateOn = "average",
     rate_centred: bool = False,
+    rate_weight: float = 1.0,
     distance: Distance = "cosine",
 ) -> Tensor:
     """Regularize in time, guided by the teacher: the same loss on networks averaged over time.
@@ -78,14 +85,20 @@ def ttr_loss(
     ttr_rate
         ``flattened``: one coding rate over the networks of all scans. ``per_network``: one for
         each network, averaged; ``per_network_sum``: the loss summed over networks (the paper).
-    rate_on, rate_centred, distance
+    rate_on, rate_centred, rate_weight, distance
         As in `cls_loss`.
     """
     if ttr_rate == "flattened":
         rows = (student.flatten(1, 2), teacher.flatten(1, 2))
     else:
         rows = (student.transpose(1, 2), teacher.transpose(1, 2))
-    loss = cls_loss(*rows, rate_on=rate_on, rate_centred=rate_centred, distance=distance)
+    loss = cls_loss(
+        *rows,
+        rate_on=rate_on,
+        rate_centred=rate_centred,
+        rate_weight=rate_weight,
+        distance=distance,
+    )
     return loss * student.shape[2] if ttr_rate == "per_network_sum" else loss
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from model.errors import ConfigError
-from model.files.settings import Count, NotNegative, Positive, Seed, Share, Strict
+from model.files.settings import Count, Limits, NotNegative, Positive, Seed, Share, Strict
 from model.networks import NETWORKS
 from model.pretraining.losses import (
     Distance,
@@ -99,6 +100,8 @@ class ObjectiveConfig(Strict):
     head_out: Count = 128
     head_layers: Count = 1
     """Hidden layers of the projection head; the paper says 2."""
+    cls_weight: NotNegative = 1.0
+    """Of the summary's loss, coding rate included; 0: masked tokens alone are learned from."""
     token_weight: NotNegative = 0.5
     masked_reduction: TokenReduction = "mean"
     """Over a scan's masked tokens; the paper writes ``sum``."""
@@ -120,6 +123,8 @@ class ObjectiveConfig(Strict):
     projected (the paper)."""
     rate_on: RateOn = "average"
     """The paper: ``student``."""
+    rate_weight: NotNegative = 1.0
+    """Of the coding rate in both losses that have one; at 0 features collapse."""
     rate_centred: bool = False
     """Covariance instead of second moment in the coding rate (the paper writes Cov)."""
     distance: Distance = "cosine"
@@ -139,6 +144,12 @@ class OptimizerConfig(Strict):
     teacher_momentum: Share = 0.99
     """At the first step; 1 at the last."""
     clip_norm: Positive = 1.0
+    layer_decay: Annotated[float, Limits(math.ulp(0.0), 1, "above 0, to 1")] = 1.0
+    """Factor of the learning rate from each layer to the one below: head and final norm, blocks
+    from the last to the first, tokenizers and embeddings."""
+    drop_path: Annotated[float, Limits(0, 0.9, "from 0 to 0.9")] = 0.0
+    """Share of windows for which a residual branch of the student's last block is left out, in
+    proportion to depth in those before (arXiv 1603.09382)."""
 
 
 @dataclass(frozen=True, kw_only=True)

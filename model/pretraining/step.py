@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from model.pretraining.layer_rates import parameter_groups
 from model.pretraining.learner import (
     Projections,
     compute_losses,
@@ -95,13 +96,25 @@ class Schedules:
         )
 
 
+def _groups(student: Branch, config: PretrainConfig) -> list[dict[str, Any]]:
+    """Group the student's parameters by their share of the learning rate, ``lr``."""
+    decay = config.optimizer.layer_decay
+    if decay == 1:  # one group, in the order of saved states
+        return [{"params": list(student.parameters()), "lr": 1.0}]
+    return parameter_groups(
+        student, depth=config.encoder.depth, learning_rate=1.0, layer_decay=decay
+    )
+
+
 class Trainer:
     """Student, teacher and optimiser on their device, shared by the processes of a run."""
 
     def __init__(self, learner: Learner, config: PretrainConfig, processes: Processes) -> None:
         self.config, self.processes = config, processes
         self.learner = learner.to(processes.device)
-        self.optimizer = torch.optim.AdamW(learner.student.parameters(), fused=True)
+        groups = _groups(learner.student, config)
+        self.shares = [group.pop("lr") for group in groups]
+        self.optimizer = torch.optim.AdamW(groups, fused=True)
         self.schedules = Schedules.of(config)
         self.student: Branch | DistributedDataParallel = learner.student
         if processes.size > 1:
@@ -124,8 +137,8 @@ class Trainer:
         -------
         Losses, gradient norm and indicators: scalars on the device, not waited for.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = float(self.schedules.learning_rate[step])
+        for group, share in zip(self.optimizer.param_groups, self.shares, strict=True):
+            group["lr"] = share * float(self.schedules.learning_rate[step])
             group["weight_decay"] = float(self.schedules.weight_decay[step])
         self.optimizer.zero_grad(set_to_none=True)
         values = self.backward(
@@ -212,7 +225,7 @@ class Trainer:
 
     def _learn(self, student: nn.Module, piece: Batch, wanted: Wanted) -> Projections:
         masked = piece.absent if piece.mask is None else piece.absent | piece.mask
-        projections: Projections = student(piece.views, masked, **wanted)
+        projections: Projections = student(piece.views, masked, **wanted, factors=piece.factors)
         return projections
 
     def _exchange(self, *, last: bool) -> AbstractContextManager[None]:

@@ -30,9 +30,10 @@ from model.finetuning.predictor import (
     read_out,
     scores_of,
 )
-from model.finetuning.train import Crops, best_of, parameter_groups, train
+from model.finetuning.train import Crops, best_of, train
 from model.networks import network_columns
 from model.preprocess import window
+from model.pretraining.layer_rates import parameter_groups
 from model.probing.participants import Labels
 from model.probing.samples import ProbeError, Samples
 from model.series import ParcelSeries

@@ -13,6 +13,7 @@ from bids_app.atlas.volumes import ATLAS_LABEL
 from bids_app.errors import OptionsError, OutputError
 from bids_app.files import json_bytes, write_all
 from bids_app.outputs.paths import logs, refuse_links_out
+from model.errors import some
 from model.files.faults import FileError
 from model.files.read import read_json, read_text
 from model.files.write import tsv_bytes
@@ -64,26 +65,44 @@ def check_output_folder(output_dir: Path, *, bids_dir: Path, derivative: Path) -
             "nothing is ever written to the input.",
             hint="Name a folder outside it, or below derivatives/ of the raw dataset.",
         )
-    place = next(path for path in (output, *output.parents) if os.path.lexists(path))
+    place = _nearest(output_dir.absolute())
     if not place.is_dir():
-        raise OutputError(f"{place} is a file; expected a folder for the outputs.")
+        found = "a file" if place.exists() else "a link that leads nowhere"
+        raise OutputError(f"{place} is {found}; expected a folder for the outputs.")
     if not os.access(place, os.W_OK | os.X_OK):
         raise OutputError(f"{place}: cannot be written by this user.")
     refuse_links_out(output_dir, [logs(output_dir)])
-    if not _ours(output / "dataset_description.json"):
+    _refuse_another_dataset(output)
+
+
+def _nearest(path: Path) -> Path:
+    """Return what is there already of a path: itself or the first of its parents."""
+    for part in (path, *path.parents):
+        try:
+            part.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as err:
+            raise OutputError(f"{some([str(part)])}: cannot be written ({err.strerror}).") from err
+        return part
+    raise AssertionError(path)  # the root is always there
+
+
+def _refuse_another_dataset(output: Path) -> None:
+    """Refuse a folder whose description does not name semantoks, or cannot be read."""
+    hint = "Name a folder of its own for semantoks."
+    try:
+        text = read_text(output / "dataset_description.json")
+    except FileError as fault:
+        if isinstance(fault.__cause__, FileNotFoundError | NotADirectoryError):
+            return
+        raise OptionsError(f"{output} may hold another dataset: {fault}", hint=hint) from fault
+    if "semantoks" not in text:
         raise OptionsError(
             f"{output} already holds another dataset (its dataset_description.json does not "
             "name semantoks).",
-            hint="Name a folder of its own for semantoks.",
+            hint=hint,
         )
-
-
-def _ours(description: Path) -> bool:
-    """Tell whether a description is absent, or names semantoks."""
-    try:
-        return "semantoks" in read_text(description)
-    except FileError as fault:
-        return isinstance(fault.__cause__, FileNotFoundError | NotADirectoryError)
 
 
 def write_dataset_files(output_dir: Path, *, derivative: Path) -> list[Path]:

@@ -23,6 +23,8 @@ NEVER = (
     r"object has no attribute",
 )
 """In no reason and on no terminal: words for our own bugs, or of Python alone."""
+MOST_MIB = 1000
+"""Memory that an invocation may take beyond what it begins with"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +122,6 @@ class ScanFault:
     """Further options of the invocation"""
     alone: bool = False
     """In an invocation of its own: it might never end, or take all memory"""
-    mib: float = 1000
-    """Memory that the invocation may take beyond what it begins with"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,8 +159,7 @@ class CallFault:
     offline: bool = False
     """Any use of a network ends it"""
     seconds: float = 20
-    mib: float = 1000
-    program: str = "semantoks"
+    program: Literal["semantoks", "semantoks-model"] = "semantoks"
 
 
 Fault: TypeAlias = ScanFault | OutputFault | CallFault

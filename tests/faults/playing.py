@@ -7,7 +7,16 @@ import shutil
 import warnings
 from typing import TYPE_CHECKING
 
-from faults import NEVER, CallFault, OutputFault, ScanFault, Verdict, said_against, unsaid
+from faults import (
+    MOST_MIB,
+    NEVER,
+    CallFault,
+    OutputFault,
+    ScanFault,
+    Verdict,
+    said_against,
+    unsaid,
+)
 from scenes import FIRST, LAST, PARTICIPANT, look, numbers, statuses, written
 
 if TYPE_CHECKING:
@@ -15,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from faults import Fault
-    from scenes import Answer, Scene, Stage
+    from scenes import Answer, Look, Scene, Stage
 
 _TOGETHER = 60
 """Scans with faults in one invocation"""
@@ -67,7 +76,7 @@ def _together(
         return
     kept = keep and (common or any(verdict.lost for verdict in verdicts))
     for verdict in verdicts:
-        lost = common + verdict.lost if len(common) < 1 or not verdict.lost else common
+        lost = common or verdict.lost
         yield Verdict(
             fault=verdict.fault,
             lost=lost,
@@ -100,12 +109,9 @@ def _play_scans(faults: Sequence[ScanFault], stage: Stage) -> tuple[Scene, Answe
             flags=[name for name, on in (found.get("QC", {}).get("flags") or {}).items() if on],
             same=numbers(written(scene.out, label)) == normal,
         )
-        changed = [
-            path for path in before if f"sub-{label}" in path and _differ(before, after, path)
-        ]
-        lost += [f"the input was changed: {path}" for path in changed]
-        if len(faults) == 1 and answer.mib > fault.mib:
-            lost.append(f"took {answer.mib:.0f} MiB, promised {fault.mib:.0f}")
+        lost += _changed_inputs(before, after, label)
+        if len(faults) == 1:
+            lost += _greedy(answer)
         verdicts.append(Verdict(fault=fault.name, lost=lost))
     return scene, answer, verdicts
 
@@ -135,10 +141,7 @@ def _play_outputs(
         if fault.inputs:
             differing = [name for name in differing if not name.endswith("_status.json")]
         lost += [f"differs from the first invocation: {', '.join(differing)}"] if differing else []
-        changed = [
-            path for path in before if f"sub-{label}" in path and _differ(before, after, path)
-        ]
-        lost += [f"the input was changed: {path}" for path in changed]
+        lost += _changed_inputs(before, after, label)
         verdicts.append(Verdict(fault=fault.name, lost=lost))
     return scene, answer, verdicts
 
@@ -176,11 +179,7 @@ def _call(fault: CallFault, stage: Stage, *, keep: bool) -> Verdict:
     places = [scene.bids] if fault.writes else [scene.bids, scene.out]
     before = {place: look(place) for place in places if place.exists()}
     answer = stage.play(
-        fault.words,
-        scene,
-        seconds=fault.seconds,
-        program=fault.program,
-        offline=fault.offline,
+        fault.words, scene, seconds=fault.seconds, program=fault.program, offline=fault.offline
     )
     lost = []
     if answer.code is None:
@@ -194,8 +193,7 @@ def _call(fault: CallFault, stage: Stage, *, keep: bool) -> Verdict:
     for place in places:
         lost += _changes(before.get(place, {}), look(place) if place.exists() else {})
     lost += [f"left behind: {path.name}" for path in scene.out.rglob("*.part")]
-    if answer.mib > fault.mib:
-        lost.append(f"took {answer.mib:.0f} MiB, promised {fault.mib:.0f}")
+    lost += _greedy(answer)
     if fault.check is not None:
         lost += fault.check(scene, answer)
     kept = keep and bool(lost)
@@ -210,14 +208,21 @@ def _call(fault: CallFault, stage: Stage, *, keep: bool) -> Verdict:
     )
 
 
-def _changes(before: dict[str, tuple[int, ...]], after: dict[str, tuple[int, ...]]) -> list[str]:
+def _greedy(answer: Answer) -> list[str]:
+    return [f"took {answer.mib:.0f} MiB"] if answer.mib > MOST_MIB else []
+
+
+def _changed_inputs(before: Look, after: Look, label: str) -> list[str]:
+    paths = [path for path in before if f"sub-{label}" in path and _differ(before, after, path)]
+    return [f"the input was changed: {path}" for path in paths]
+
+
+def _changes(before: Look, after: Look) -> list[str]:
     paths = sorted({*before, *after})
     return [f"changed: {path}" for path in paths if _differ(before, after, path)][:3]
 
 
-def _differ(
-    before: dict[str, tuple[int, ...]], after: dict[str, tuple[int, ...]], path: str
-) -> bool:
+def _differ(before: Look, after: Look, path: str) -> bool:
     return before.get(path) != after.get(path)
 
 

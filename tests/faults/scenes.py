@@ -19,7 +19,7 @@ import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import builders
 
@@ -283,7 +283,6 @@ def _main(program: str) -> Callable[[list[str]], object]:
 def end(pid: int, seconds: float) -> tuple[int | None, float]:
     """Wait for a process; kill its session after that time. Return exit code and peak MiB."""
     deadline = time.monotonic() + seconds
-    code: int | None = None
     while True:
         found, status, usage = os.wait4(pid, os.WNOHANG)
         if found:
@@ -292,7 +291,7 @@ def end(pid: int, seconds: float) -> tuple[int | None, float]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
             _, status, usage = os.wait4(pid, 0)
-            return code, usage.ru_maxrss / 1024
+            return None, usage.ru_maxrss / 1024
         time.sleep(0.005)
 
 
@@ -334,7 +333,11 @@ def numbers(hashes: Mapping[str, str]) -> dict[str, str]:
     return {name: sha for name, sha in hashes.items() if not name.endswith(".json")}
 
 
-def look(folder: Path) -> dict[str, tuple[int, ...]]:
+Look: TypeAlias = dict[str, tuple[int, ...]]
+"""What the file system knows of each path"""
+
+
+def look(folder: Path) -> Look:
     """Tell files apart by what the file system knows of them; nothing is opened."""
     found = {}
     for path in [folder, *folder.rglob("*")]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from damage import NO_FILE, NO_JSON, NOT_HERE, edit_json, put, sparse
+from damage import NO_FILE, NO_JSON, NOT_HERE, edit_json, put, remove, sparse
 from faults import Promise, ScanFault, harmless, named, refused, sound
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def sidecar_faults() -> Iterator[ScanFault]:
     )
     yield ScanFault(
         name="json/sidecar/missing",
-        damage=_on_sidecar(lambda path: path.unlink()),
+        damage=_on_sidecar(remove),
         promise=_own_start(),
     )
     for key, values in {"RepetitionTime": _TIMES, "StartTime": _STARTS}.items():

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING
 
-from damage import edit, fifo, folder, link_nowhere, link_to_itself, put, truncated, unix_socket
+from damage import (
+    edit,
+    edit_json,
+    fifo,
+    folder,
+    link_nowhere,
+    link_to_itself,
+    put,
+    remove,
+    truncated,
+    unix_socket,
+)
 from faults import OutputFault
 from scenes import FIRST
 
@@ -25,7 +35,7 @@ ENDINGS = (
     "status.json",
 )  # fmt: skip
 _DAMAGES: dict[str, Damage] = {
-    "missing": lambda path: path.unlink(),
+    "missing": remove,
     "emptied": put(b""),
     "truncated": truncated(0.6),
     "last-byte-cut": edit(lambda raw: raw[:-1]),
@@ -94,7 +104,7 @@ def output_faults() -> Iterator[OutputFault]:
             alone=True,
         )
     for value, change in _STATUSES.items():
-        yield OutputFault(name=f"status/{value}", damage=_on("status.json", _edited(change)))
+        yield OutputFault(name=f"status/{value}", damage=_on("status.json", _written(change)))
     yield from _around()
 
 
@@ -102,7 +112,7 @@ def _around() -> Iterator[OutputFault]:
     """Yield what can happen to the folder and to the input."""
     cases: dict[str, Callable[[Victim, Path], object]] = {
         "all-removed": lambda victim, out: [p.unlink() for p in _folder(victim, out).iterdir()],
-        "sidecar-of-the-input": lambda victim, _: _respelled(victim.sidecar),
+        "sidecar-of-the-input": lambda victim, _: edit_json()(victim.sidecar),
         "inherited-sidecar-added": lambda victim, _: victim.file("bold.json").write_text(
             '{"RepetitionTime": 2.0}'
         ),
@@ -133,14 +143,8 @@ def _on(ending: str, damage: Damage) -> Callable[[Victim, Path], object]:
     return lambda victim, out: damage(_file(victim, out, ending))
 
 
-def _edited(change: dict[str, object] | bytes) -> Damage:
-    if isinstance(change, bytes):
-        return put(change)
-
-    def damage(path: Path) -> None:
-        path.write_text(json.dumps(json.loads(path.read_text()) | change))
-
-    return damage
+def _written(change: dict[str, object] | bytes) -> Damage:
+    return put(change) if isinstance(change, bytes) else edit_json(**change)
 
 
 def _link_to_anothers(victim: Victim, out: Path, ending: str) -> None:
@@ -148,8 +152,3 @@ def _link_to_anothers(victim: Victim, out: Path, ending: str) -> None:
     theirs = out / f"sub-{FIRST}" / "func" / path.name.replace(victim.sub, FIRST)
     path.unlink()
     path.symlink_to(theirs)
-
-
-def _respelled(path: Path) -> None:
-    """Write the same values in other words, at the same size and another time."""
-    path.write_text(json.dumps(json.loads(path.read_text())))

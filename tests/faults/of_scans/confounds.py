@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import builders
 import numpy as np
-from damage import NO_FILE, NO_JSON, NOT_HERE, edit, put, sparse, truncated
+from damage import NO_FILE, NO_JSON, NOT_HERE, edit, put, remove, sparse, truncated
 from faults import Promise, ScanFault, anyhow, flagged_or_refused, harmless, named, refused, sound
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ _FILES: dict[str, tuple[Damage, Promise]] = {
     "blank-line-at-the-end": (edit(lambda raw: raw + b"\n"), harmless()),
     "without-last-newline": (edit(lambda raw: raw.rstrip(b"\n")), harmless()),
     "blank-line-inside": (edit(lambda raw: raw.replace(b"\n", b"\n\n", 2)), sound(_NAME)),
-    "removed": (lambda path: path.unlink(), named(_NAME)),
+    "removed": (remove, named(_NAME)),
 }  # fmt: skip
 _CELLS: dict[str, object] = {
     "text": "no",

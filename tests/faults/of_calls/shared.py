@@ -8,42 +8,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import builders
-from damage import edit_json, put
+from damage import NOT_HERE, edit_json, put, remove, truncated
 from faults import CallFault
 from scenes import GROUP, LAST, PARTICIPANT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from scenes import Answer, Scene
+    from scenes import Answer, Scene, Victim
 
 _REPORTS = tuple(word for word in PARTICIPANT if word != "--no-reports")
-_ALL_WELL = frozenset({0})
+_ALL_WELL, _ONE_FAILED = frozenset({0}), frozenset({1})
 
 
 def shared_faults() -> Iterator[CallFault]:
     """Yield invocations after which the output folder could be given to anybody."""
-    breaks: dict[str, Callable[[Scene], object]] = {
-        "nothing-broken": lambda _: None,
-        "image-broken": lambda scene: put(b"x")(scene.victim().bold),
-        "mask-broken": lambda scene: put(b"x")(scene.victim().mask),
-        "mask-elsewhere": lambda scene: put(b"")(scene.victim().mask),
-        "sidecar-broken": lambda scene: put("{")(scene.victim().sidecar),
-        "confounds-broken": lambda scene: put("x")(scene.victim().confounds),
-        "confounds-missing": lambda scene: scene.victim().confounds.unlink(),
-        "image-blank": lambda scene: builders.blank_image(scene.victim()),
-        "image-cut": lambda scene: builders.truncate_image(scene.victim()),
-        "image-in-another-space": lambda scene: edit_json(RepetitionTime=3.0)(
-            scene.victim().sidecar
+    yield CallFault(
+        name="paths/participant/nothing-broken",
+        words=_REPORTS,
+        codes=_ALL_WELL,
+        check=_no_paths_in_what_is_shared,
+    )
+    breaks: dict[str, tuple[Callable[[Victim], object], str]] = {
+        "image-broken": (lambda v: put(b"x")(v.bold), "bold.nii.gz.*cannot be read"),
+        "mask-broken": (lambda v: put(b"x")(v.mask), "mask.nii.gz.*cannot be read"),
+        "mask-elsewhere": (lambda v: NOT_HERE["annex-link"](v.mask), "datalad get .*mask.nii.gz"),
+        "sidecar-broken": (lambda v: put("{")(v.sidecar), "bold.json.*JSON"),
+        "confounds-broken": (lambda v: put("x")(v.confounds), "confounds_timeseries.tsv.*empty"),
+        "confounds-missing": (lambda v: remove(v.confounds), "no desc-confounds_timeseries"),
+        "image-blank": (lambda v: builders.blank_image(v), "the image is empty or damaged"),
+        "image-cut": (lambda v: truncated(0.5)(v.bold), "bold.nii.gz: the file is truncated"),
+        "sidecar-of-another-tr": (
+            lambda v: edit_json(RepetitionTime=3.0)(v.sidecar), "right one with --tr",
         ),
-    }
-    for name, damage in breaks.items():
+    }  # fmt: skip
+    for name, (damage, says) in breaks.items():
         yield CallFault(
             name=f"paths/participant/{name}",
             words=_REPORTS,
-            prepare=damage,
-            codes=frozenset({0, 1}),
-            says=(".",),
+            prepare=lambda scene, d=damage: d(scene.victim()),
+            codes=_ONE_FAILED,
+            says=(says,),
             check=_no_paths_in_what_is_shared,
         )
     yield CallFault(
@@ -58,7 +63,7 @@ def shared_faults() -> Iterator[CallFault]:
         words=GROUP,
         embedded=True,
         prepare=lambda scene: [put("x")(p) for p in scene.out.glob("sub-0good/*/*embedding.tsv")],
-        codes=frozenset({1}),
+        codes=_ONE_FAILED,
         says=("sub-0good",),
         check=_no_paths_in_what_is_shared,
     )
@@ -88,25 +93,35 @@ def _no_paths_in_what_is_shared(scene: Scene, _: Answer) -> Iterator[str]:
 def _inert() -> Iterator[CallFault]:
     """Yield words that a browser or a spreadsheet would act on."""
     html = "<img src=x onerror=alert(1)>"
-    places: dict[str, Callable[[Scene], object]] = {
-        "generator": lambda scene: edit_json(GeneratedBy=[{"Name": html, "Version": html}])(
-            scene.bids / "dataset_description.json"
+    places: dict[str, tuple[Callable[[Scene], object], tuple[str, ...]]] = {
+        "generator": (
+            lambda scene: edit_json(GeneratedBy=[{"Name": html, "Version": html}])(
+                scene.bids / "dataset_description.json"
+            ),
+            (),
         ),
-        "sidecar": lambda scene: edit_json(TaskName=html, RepetitionTime=html)(
-            scene.victim().sidecar
+        "sidecar": (
+            lambda scene: edit_json(TaskName=html, RepetitionTime=html)(scene.victim().sidecar),
+            ("repetition", "--tr"),
         ),
-        "column": lambda scene: scene.victim().confounds.write_text(f"{html}\n1\n"),
-        "file-beside": lambda scene: (
-            scene.victim().func / "sub-0good_task-<img src=x onerror=alert(1)>_bold.nii.gz"
-        ).write_text("x"),
+        "column": (
+            lambda scene: scene.victim().confounds.write_text(f"{html}\n1\n"),
+            ("confounds_timeseries.tsv: 1 row",),
+        ),
+        "file-beside": (
+            lambda scene: (
+                scene.victim().func / "sub-0good_task-<img src=x onerror=alert(1)>_bold.nii.gz"
+            ).write_text("x"),
+            (),
+        ),
     }
-    for name, damage in places.items():
+    for name, (damage, says) in places.items():
         yield CallFault(
             name=f"inert/html/{name}",
             words=_REPORTS,
             prepare=damage,
-            codes=frozenset({0, 1}),
-            says=(".",),
+            codes=_ONE_FAILED if says else _ALL_WELL,
+            says=says,
             check=_no_live_html,
         )
     yield CallFault(
@@ -117,8 +132,7 @@ def _inert() -> Iterator[CallFault]:
             edit_json(Reason=html, Source=html, SoftwareVersion=html)(path)
             for path in scene.out.glob("sub-*/func/*_status.json")
         ],
-        codes=frozenset({0, 1}),
-        says=(".",),
+        codes=_ALL_WELL,
         check=_no_live_html,
     )
     for value, text in {
@@ -133,8 +147,7 @@ def _inert() -> Iterator[CallFault]:
                 edit_json(Reason=t, Source=t, Status="failed")(path)
                 for path in scene.out.glob("sub-0good/func/*_status.json")
             ],
-            codes=frozenset({0, 1}),
-            says=(".",),
+            codes=_ALL_WELL,
             check=_no_formula,
         )
 

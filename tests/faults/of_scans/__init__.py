@@ -1,0 +1,1 @@
+"""What is wrong with one scan, or with what was written of it: it costs that scan alone."""

@@ -10,7 +10,8 @@ import torch
 
 from model import interrupts
 from model.errors import ConfigError, SeriesError
-from model.networks import NETWORKS, parcel_names
+from model.networks import parcel_names
+from model.partition.groups import summary
 from model.preprocess import to_windows
 from model.series import EmbeddedSeries, ParcelSeries, ScanEmbedding, Windows
 
@@ -207,7 +208,7 @@ def embed_many_windows(
         readout = encoder.own_card(needed_for="a readout").readout
     for windows in scans:
         _check(windows, encoder)
-    masks = [windows.token_mask for windows in scans]
+    masks = [windows.token_mask(encoder.spec.groups) for windows in scans]
     device = encoder.cls_token.device
     half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
     with torch.inference_mode(), half:
@@ -228,6 +229,7 @@ def embed_many_windows(
             start_s=windows.start_s,
             valid_fraction=windows.valid.mean(axis=1),
             readout=readout,
+            rows=encoder.spec.rows,
         )
         for windows, mask, found in zip(scans, masks, np.split(tokens, ends[:-1]), strict=True)
     ]
@@ -264,10 +266,10 @@ def _check(windows: Windows, encoder: Encoder) -> None:
         raise SeriesError(
             f"expected windows at TR {encoder.card.input.tr_s} s, found {windows.spec.tr_s} s."
         )
-    silent = windows.token_mask.reshape(len(windows.values), -1).all(axis=1)
+    silent = windows.token_mask(encoder.spec.groups).reshape(len(windows.values), -1).all(axis=1)
     if silent.any():
         raise SeriesError(
-            f"{silent.sum()} of {silent.size} windows hold no data in any of the "
-            f"{len(NETWORKS)} networks.",
-            hint="Each network needs half of its parcels, each window a patch without padding.",
+            f"{silent.sum()} of {silent.size} windows hold no data in any of "
+            f"{summary(encoder.spec.groups)}.",
+            hint="One of them needs half of its parcels, each window a patch without padding.",
         )

@@ -1,4 +1,4 @@
-"""The encoder: nine tokenizers, positions, a transformer. Live parameters only.
+"""The encoder: a tokenizer for each row, positions, a transformer. Live parameters only.
 
 Written from the description of Brain-Semantoks (arXiv 2512.11582): the published files also
 hold two copies of the tokenizers and a norm that no forward pass reads; they do not exist here.
@@ -9,14 +9,14 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.errors import CheckpointError, ConfigError, SeriesError
+from model.errors import CheckpointError, ConfigError, SeriesError, some
 from model.layers import Block, NetworkWhitening
-from model.networks import NETWORKS, network_columns
+from model.networks import parcel_names
+from model.partition.groups import summary
 from model.tokenizer import NetworkTokenizer
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ _EMBEDDING_STD = 0.02
 class Encoder(nn.Module):
     """Map windows of 457 parcel series to one summary token and a grid of 9 x 5 tokens.
 
+    A row of the grid is a group of parcels, by default one of the nine networks; a group of
+    several tokens has as many rows (`model.partition`).
+
     Parameters
     ----------
     spec
@@ -43,7 +46,7 @@ class Encoder(nn.Module):
     """
 
     parcel_order: Tensor
-    """(P,) columns of the first network, then of the second, ..."""
+    """Columns of the first group's parcels, then of the second's, ...; groups may overlap"""
     positions: Tensor
     """(K, D) fixed embedding of the patches' places in time"""
 
@@ -51,19 +54,22 @@ class Encoder(nn.Module):
         super().__init__()
         self.spec = spec
         self.card: CheckpointCard | None = None
-        columns = [network_columns(network) for network in NETWORKS]
-        self.network_sizes = [len(c) for c in columns]
-        self.tokenizers = nn.ModuleList(NetworkTokenizer(n, spec) for n in self.network_sizes)
+        self.group_sizes = [len(group.parcels) for group in spec.groups]
+        self.tokenizers = nn.ModuleList(
+            NetworkTokenizer(len(group.parcels), spec)
+            for group in spec.groups
+            for _ in range(group.tokens)
+        )
         self.mask_token = nn.Parameter(_EMBEDDING_STD * torch.randn(spec.dim))
         self.cls_token = nn.Parameter(_EMBEDDING_STD * torch.randn(spec.dim))
         self.network_embedding = nn.Parameter(
-            _EMBEDDING_STD * torch.randn(len(NETWORKS), spec.dim)
+            _EMBEDDING_STD * torch.randn(len(spec.rows), spec.dim)
         )
         self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.depth))
         self.norm = nn.LayerNorm(spec.dim)
-        self.whitening = NetworkWhitening(len(NETWORKS), spec.dim) if spec.whitened else None
-        # Both follow from the label table and the specification: not part of the weights.
-        order = torch.from_numpy(np.concatenate(columns))
+        self.whitening = NetworkWhitening(len(spec.rows), spec.dim) if spec.whitened else None
+        # Both follow from the specification: not part of the weights.
+        order = torch.tensor([column for group in spec.groups for column in group.parcels])
         self.register_buffer("parcel_order", order, persistent=False)
         self.register_buffer("positions", sincos(spec.n_patches, spec.dim), persistent=False)
 
@@ -84,7 +90,7 @@ class Encoder(nn.Module):
 
         Returns
         -------
-        (B, 1 + N * K, D) tokens: the summary (CLS) first, then network n, patch k at
+        (B, 1 + N * K, D) tokens: the summary (CLS) first, then row n, patch k at
         ``1 + n * K + k``.
 
         Raises
@@ -108,34 +114,36 @@ class Encoder(nn.Module):
         encoded: Tensor = self.norm(tokens[:, :first])
         if self.whitening is None or summary_only:
             return encoded
-        grid = encoded[:, 1:].unflatten(1, (len(NETWORKS), -1))  # type: ignore[no-untyped-call]
+        n_rows = len(self.tokenizers)
+        grid = encoded[:, 1:].unflatten(1, (n_rows, -1))  # type: ignore[no-untyped-call]
         return torch.cat([encoded[:, :1], self.whitening(grid).flatten(1, 2)], dim=1)
 
     def tokenize(self, x: Tensor) -> Tensor:
         """Turn windows (B, P, L) into tokens (B, N, K, D) that know nothing of one another."""
-        groups = torch.split(self._patches(x), self.network_sizes, dim=1)
-        tokens = [encode(group) for encode, group in zip(self.tokenizers, groups, strict=True)]
+        rows = self._rows(x)
+        tokens = [encode(patches) for encode, patches in zip(self.tokenizers, rows, strict=True)]
         grid = torch.stack(tokens, dim=1).view(len(x), -1, len(tokens), self.spec.dim)
         return grid.transpose(1, 2)
 
     def _tokenize_seen(self, x: Tensor, mask: Tensor) -> Tensor:
         """Turn into tokens what is seen; the mask token stands for the rest."""
-        seen = ~mask.transpose(0, 1).flatten(1)  # networks, windows and their patches
-        groups = torch.split(self._patches(x), self.network_sizes, dim=1)
-        parts = zip(self.tokenizers, groups, seen, strict=True)
-        tokens = [encode(_take(group, wanted)) for encode, group, wanted in parts]
+        seen = ~mask.transpose(0, 1).flatten(1)  # rows, windows and their patches
+        parts = zip(self.tokenizers, self._rows(x), seen, strict=True)
+        tokens = [encode(_take(patches, wanted)) for encode, patches, wanted in parts]
         row = torch.where(seen, seen.flatten().cumsum(0).view_as(seen), 0)
         rows = torch.cat([self.mask_token[None], *tokens]).index_select(0, row.flatten())
         return rows.view(len(seen), len(x), -1, self.spec.dim).transpose(0, 1)
 
-    def _patches(self, x: Tensor) -> Tensor:
-        """Cut windows (B, P, L) into patches (B * K, P, samples), parcels by network.
+    def _rows(self, x: Tensor) -> list[Tensor]:
+        """Cut windows (B, P, L) into each row's patches (B * K, parcels, samples).
 
         Patches come last in memory: the tokenizers' products then read them as they lie.
         """
         shape = (len(x), -1, self.spec.n_patches, self.spec.patch_samples)
         patches = x[:, self.parcel_order].reshape(shape)
-        return patches.permute(1, 3, 0, 2).flatten(2).permute(2, 0, 1)
+        patches = patches.permute(1, 3, 0, 2).flatten(2).permute(2, 0, 1)
+        groups = zip(torch.split(patches, self.group_sizes, dim=1), self.spec.groups, strict=True)
+        return [parcels for parcels, group in groups for _ in range(group.tokens)]
 
     def own_card(self, *, needed_for: str = "what it expects") -> CheckpointCard:
         """Return the card of an encoder that was loaded.
@@ -156,17 +164,17 @@ class Encoder(nn.Module):
 
     def _check(self, x: Tensor, mask: Tensor | None) -> None:
         n_samples = self.spec.n_patches * self.spec.patch_samples
-        expected = (len(self.parcel_order), n_samples)
+        expected = (len(parcel_names()), n_samples)
         if x.ndim != 3 or tuple(x.shape[1:]) != expected or not x.is_floating_point():
             raise SeriesError(
                 f"expected windows of floats (batch, {expected[0]} parcels, {n_samples} samples), "
                 f"found {tuple(x.shape)} of {x.dtype}.",
                 hint="model.embed.embed_series cuts windows from (frames, 457) series.",
             )
-        grid = (len(x), len(NETWORKS), self.spec.n_patches)
+        grid = (len(x), len(self.tokenizers), self.spec.n_patches)
         if mask is not None and (tuple(mask.shape) != grid or mask.dtype != torch.bool):
             raise SeriesError(
-                f"expected a mask of bool {grid} (batch, networks, patches), "
+                f"expected a mask of bool {grid} (batch, rows, patches), "
                 f"found {tuple(mask.shape)} of {mask.dtype}.",
                 hint="True marks a token to be masked.",
             )
@@ -227,6 +235,7 @@ def check_sizes(tensors: Mapping[str, Tensor], spec: EncoderSpec, *, where: Path
     CheckpointError
         If any differs; what is built of a wrong one may not fit into memory.
     """
+    _check_groups(tensors, spec, where=where)
     kernels = [key for key in tensors if key.startswith("tokenizers.0.structured.kernels.")]
     found = {
         "dim": _length(tensors, "cls_token", axis=0),
@@ -243,6 +252,26 @@ def check_sizes(tensors: Mapping[str, Tensor], spec: EncoderSpec, *, where: Path
     ]
     if wrong:
         raise CheckpointError(f"{where}: the weights are of another encoder: {', '.join(wrong)}.")
+
+
+def _check_groups(tensors: Mapping[str, Tensor], spec: EncoderSpec, *, where: Path) -> None:
+    """Refuse weights of another partition of the parcels."""
+    numbers = {key.split(".")[1] for key in tensors if key.startswith("tokenizers.")}
+    found = [_length(tensors, f"tokenizers.{n}.dense.weight", axis=1) for n in range(len(numbers))]
+    sizes = [len(group.parcels) for group in spec.groups for _ in range(group.tokens)]
+    wrong = [
+        f"{row} {size} parcels (the weights have {n})"
+        for row, size, n in zip(spec.rows, sizes, found, strict=False)
+        if n not in (None, size)
+    ]
+    if len(found) != len(sizes):
+        wrong.insert(0, f"{len(sizes)} rows of tokens (the weights have {len(found)})")
+    if wrong:
+        raise CheckpointError(
+            f"{where}: the weights are of another partition than {summary(spec.groups)}: "
+            f"{some(wrong, most=4)}.",
+            hint="Card and weights belong together: copy the folder again.",
+        )
 
 
 def _length(tensors: Mapping[str, Tensor], key: str, *, axis: int) -> int | None:

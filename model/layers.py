@@ -81,20 +81,20 @@ class Block(nn.Module):
 
 
 class NetworkWhitening(nn.Module):
-    """Give every direction of a network's tokens the same weight.
+    """Give every direction of a network's tokens (a row's of the grid) the same weight.
 
     Directions in which scans differ a lot drown those in which they differ a little, though
     both tell people apart. `model.pretraining.untrained` fits it to simulated scans.
     """
 
-    def __init__(self, n_networks: int, dim: int) -> None:
+    def __init__(self, n_rows: int, dim: int) -> None:
         super().__init__()
-        self.mean = nn.Parameter(torch.zeros(n_networks, dim))
-        self.matrix = nn.Parameter(torch.eye(dim).repeat(n_networks, 1, 1))
+        self.mean = nn.Parameter(torch.zeros(n_rows, dim))
+        self.matrix = nn.Parameter(torch.eye(dim).repeat(n_rows, 1, 1))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (B, N, K, D) to (B, N, K, D)."""
         centred = (tokens - self.mean[:, None]).transpose(0, 1)
-        # One product per network: `@` would copy all matrices for every window.
+        # One product per row: `@` would copy all matrices for every window.
         whitened = torch.bmm(centred.flatten(1, 2), self.matrix)
         return whitened.view(centred.shape).transpose(0, 1)

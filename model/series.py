@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import SeriesError
-from model.networks import NETWORKS, missing_networks, parcel_names
+from model.networks import NETWORKS, parcel_names
+from model.partition.groups import missing_rows
 
 if TYPE_CHECKING:
+    from model.partition.groups import Group
     from model.spec import InputSpec, ReadoutPart
 
 Unit = Literal["bold", "residual", "robust", "zscore"]
@@ -21,7 +23,7 @@ FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
 _SHOWN = 4
-"""Arrays of a mapping that its representation names; the others are counted."""
+"""Members of a mapping or list that its representation names; the others are counted."""
 
 
 def _frozen(array: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -52,6 +54,8 @@ def _brief(value: object) -> str:
         first = [f"{key!r}: {_brief(one)}" for key, one in islice(value.items(), _SHOWN)]
         more = [f"{len(value) - _SHOWN} more"] if len(value) > _SHOWN else []
         return f"{{{', '.join(first + more)}}}"
+    if isinstance(value, tuple) and len(value) > _SHOWN:
+        return f"({', '.join(map(repr, value[:_SHOWN]))}, {len(value) - _SHOWN} more)"
     return repr(value)
 
 
@@ -143,13 +147,15 @@ class Windows:
         object.__setattr__(self, "start_s", _frozen(self.start_s, np.float64))
         object.__setattr__(self, "missing", _frozen(self.missing, bool))
 
-    @property
-    def token_mask(self) -> BoolArray:
-        """(W, N, K) true where a token must be masked: padded patch or missing network."""
+    def token_mask(self, groups: tuple[Group, ...]) -> BoolArray:
+        """(W, N, K) true where a token must be masked: its patch is padded, or its row missing.
+
+        ``groups`` are those of the encoder that is to see the windows.
+        """
         n_windows = self.valid.shape[0]
         patches = self.valid.reshape(n_windows, self.spec.n_patches, -1)
         padded = ~np.asarray(patches.all(axis=2))
-        absent = missing_networks(self.missing)
+        absent = missing_rows(groups, self.missing)
         return padded[:, None, :] | absent[None, :, None]
 
 
@@ -159,7 +165,8 @@ class ScanEmbedding:
 
     ``tokens`` are finite everywhere. Where ``valid`` is false the token was masked on input
     (a missing network or a padded patch): its value is what the encoder predicts there from
-    the rest, and it enters neither ``mean`` nor ``networks``.
+    the rest, and it enters neither ``mean`` nor ``networks``. What is said of networks here
+    holds for the rows of any other partition.
     """
 
     cls: FloatArray
@@ -174,10 +181,17 @@ class ScanEmbedding:
     """(W,) share of the window's samples that are data, not padding"""
     readout: tuple[ReadoutPart, ...]
     """Parts of the default scan vector, in order"""
+    rows: tuple[str, ...] = NETWORKS
+    """(N,) names of the grid's rows"""
 
     __repr__ = shown
 
     def __post_init__(self) -> None:
+        if len(self.rows) != self.tokens.shape[1]:
+            raise SeriesError(
+                f"expected one name for each of {self.tokens.shape[1]} rows of tokens, found "
+                f"{len(self.rows)}."
+            )
         if not np.isfinite(self.tokens).all() or not np.isfinite(self.cls).all():
             raise SeriesError("the encoder returned numbers that are not finite.")
         if not self.valid.any(axis=(1, 2)).all():
@@ -194,7 +208,7 @@ class ScanEmbedding:
 
     @property
     def networks(self) -> FloatArray:
-        """(W, N, D) mean over each network's valid tokens; NaN where a network is missing."""
+        """(W, N, D) mean over each row's valid tokens; NaN where a network is missing."""
         weights = self.valid[..., None]
         total = (self.tokens * weights).sum(axis=2, dtype=np.float64)
         count = weights.sum(axis=2)
@@ -203,9 +217,9 @@ class ScanEmbedding:
 
     @property
     def missing_networks(self) -> tuple[str, ...]:
-        """Networks without a valid token in any window."""
+        """Networks (rows of the grid) without a valid token in any window."""
         absent = ~np.asarray(self.valid.any(axis=(0, 2)))
-        return tuple(name for name, gone in zip(NETWORKS, absent, strict=True) if gone)
+        return tuple(name for name, gone in zip(self.rows, absent, strict=True) if gone)
 
     def scan_part(self, part: ReadoutPart) -> FloatArray:
         """Average one part over the windows: (D,) for mean and cls, (N, D) for networks.

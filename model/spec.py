@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -15,6 +15,7 @@ from model.files.settings import Limits, Positive, Strict, from_dict
 from model.files.shared_options import TR_LIMITS_S
 from model.files.shared_options import Normalization as Normalization
 from model.files.write import file_sha256, text_sha256
+from model.partition.groups import NETWORK_GROUPS, Group, check_groups, row_names
 
 ReadoutPart = Literal["mean", "cls", "networks"]
 
@@ -85,10 +86,13 @@ class EncoderSpec(Strict):
     sg_scales: Scales = 3
     layer_scale_init: Positive = 0.1
     whitened: bool = False
-    """Final tokens are centred and whitened, each network by itself (not in the published)."""
+    """Final tokens are centred and whitened, each row by itself (not in the published)."""
+    groups: tuple[Group, ...] = NETWORK_GROUPS
+    """Which parcels become tokens together; they may overlap."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_groups(self.groups)
         if self.dim % 2 or self.dim % self.heads:
             raise ConfigError(f"dim {self.dim} must be even and divisible by heads {self.heads}.")
 
@@ -96,6 +100,18 @@ class EncoderSpec(Strict):
     def mlp_dim(self) -> int:
         """Hidden width of a block's MLP."""
         return self.dim * self.mlp_ratio
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Names of the token grid's rows (N): the groups', numbered where a group has several."""
+        return row_names(self.groups)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a card holds; without groups where they are the nine networks."""
+        held = super().to_dict()
+        if self.groups == NETWORK_GROUPS:
+            del held["groups"]
+        return held
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +148,7 @@ class CheckpointCard(Strict):
 
     def identity(self) -> dict[str, str]:
         """Return what tells the checkpoint from others; the last is a hash of all of the card."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        text = json.dumps(self.to_dict(), sort_keys=True)
         return {
             "name": self.name,
             "version": self.version,
@@ -168,7 +184,7 @@ class CheckpointCard(Strict):
 
     def to_json(self) -> str:
         """Return the card as JSON, stable to the byte."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        return json.dumps(self.to_dict(), indent=2) + "\n"
 
 
 def parcels_sha256() -> str:

@@ -1,4 +1,4 @@
-"""One network's parcels, 40 s at a time, to one token: dense and structured convolution.
+"""One group's parcels, 40 s at a time, to one token: dense and structured convolution.
 
 Written from the description of Brain-Semantoks (arXiv 2512.11582) and of structured global
 convolutions (SGConv, arXiv 2210.09298).
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class NetworkTokenizer(nn.Module):
-    """Turn patches of one network into tokens.
+    """Turn patches of one group of parcels, such as a network, into tokens.
 
     Parameters
     ----------
     n_parcels
-        Parcels of the network.
+        Parcels of the group.
     spec
         Architecture; each of the two convolutions makes half of the token.
     """
@@ -65,7 +65,7 @@ class StructuredConv(nn.Module):
     Parameters
     ----------
     n_parcels
-        Parcels of the network.
+        Parcels of the group.
     width
         Output channels; every parcel gets just enough kernels (heads) to reach it.
     spec

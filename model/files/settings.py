@@ -132,6 +132,17 @@ class Strict:
         if wrong:
             raise ConfigError(f"found {', '.join(wrong)}.")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a file holds of them; `from_dict` makes them of it again."""
+        own: Any = self
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(own)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Strict):
+        return value.to_dict()
+    return tuple(map(_plain, value)) if isinstance(value, tuple) else value
+
 
 def from_dict(kind: type[_T], values: Any, *, where: str) -> _T:
     """Build settings from what a file holds.
@@ -150,9 +161,22 @@ def from_dict(kind: type[_T], values: Any, *, where: str) -> _T:
     """
     check_keys(kind, values, where=where)
     try:
-        return kind(**values)
+        return kind(**{name: _built(kind, name, value) for name, value in values.items()})
     except ConfigError as err:
         raise ConfigError(f"{where}: {err.message}", hint=err.hint) from err
+
+
+def _built(settings: Any, name: str, value: Any) -> Any:
+    """Build the settings that a list of mappings stands for; anything else stays as it is."""
+    kind, _ = _kinds(settings)[name]
+    member: Any = get_args(kind)[0] if get_origin(kind) is tuple else None
+    holds_settings = isinstance(member, type) and issubclass(member, Strict)
+    if not (holds_settings and isinstance(value, list | tuple)):
+        return value
+    return tuple(
+        from_dict(member, one, where=f"{name}, number {i}") if isinstance(one, dict) else one
+        for i, one in enumerate(value, start=1)
+    )
 
 
 def check_keys(kind: type, values: Any, *, where: str) -> None:

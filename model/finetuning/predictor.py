@@ -77,7 +77,7 @@ def make_predictor(
     encoder: Encoder, *, readout: tuple[ReadoutPart, ...], n_outputs: int, seed: int
 ) -> Predictor:
     """Put a new head on an encoder."""
-    n_parts = sum(len(encoder.network_sizes) if part == "networks" else 1 for part in readout)
+    n_parts = sum(len(encoder.spec.rows) if part == "networks" else 1 for part in readout)
     head = make_head(n_parts * encoder.spec.dim, n_outputs, seed=seed)
     return Predictor(encoder, head, readout=readout)
 
@@ -169,5 +169,6 @@ def predict(predictor: Predictor, card: HeadCard, windows: Windows) -> npt.NDArr
     -------
     (K,) score of each of ``card.classes``, or (1,) the predicted number.
     """
-    scores = scores_of(predictor, windows.values, windows.token_mask, batch_size=8)
+    masked = windows.token_mask(predictor.encoder.spec.groups)
+    scores = scores_of(predictor, windows.values, masked, batch_size=8)
     return np.asarray(scores.mean(axis=0) * card.spread + card.offset, np.float64)

@@ -105,7 +105,8 @@ def open_study(data: Path, participants: Path, config: FinetuneConfig, encoder: 
         return crops(series, base.input, n_crops=config.n_crops).values
 
     def masked(series: ParcelSeries) -> FloatArray:
-        return crops(series, base.input, n_crops=config.n_crops).token_mask.astype("float32")
+        cut = crops(series, base.input, n_crops=config.n_crops)
+        return cut.token_mask(base.encoder.groups).astype("float32")
 
     embedded = crop_extractor(encoder, base.input, readout=readout, n_crops=config.n_crops)
     samples, digest = extract(

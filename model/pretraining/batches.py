@@ -16,20 +16,22 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from model.partition.groups import members
 from model.series import shown
 from model.simulation.draws import CPU, HELD_OUT, PIECE, POOL, generator_of
 from model.simulation.simulate import simulate
 from model.views.corruption import augment, draw_views
-from model.views.masks import draw_masks
+from model.views.masks import draw_row_masks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from model.pretraining.settings import PretrainConfig
     from model.shards.crops import Cohort, Crop
+    from model.spec import EncoderSpec
 
 Cut = Callable[[slice, torch.Generator], tuple[Tensor, Tensor]]
-"""Cuts views (V, B, P, L) and absent networks (V, B, N) of some subjects of a batch."""
+"""Cuts views (V, B, P, L) and missing parcels (V, B, P) of some subjects of a batch."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,7 +41,7 @@ class Batch:
     views: Tensor
     """(V, B, P, L)"""
     absent: Tensor
-    """(V, B, N, K) true where a network is missing: masked for student and teacher"""
+    """(V, B, N, K) true where a row is missing: masked for student and teacher"""
     mask: Tensor | None
     """(V, B, N, K) true where the student's tokens are masked; None: not in this batch"""
     factors: Tensor | None = None
@@ -102,16 +104,10 @@ def draw_pieces(
 
 
 def _masked(
-    config: PretrainConfig, own: torch.Generator, views: Tensor, absent: Tensor, *, masked: bool
+    config: PretrainConfig, own: torch.Generator, views: Tensor, lost: Tensor, *, masked: bool
 ) -> Batch:
-    """Add the masks of a piece; ``absent`` (V, B, N)."""
-    absent = absent[..., None].expand(*absent.shape, config.encoder.n_patches)
-    mask = draw_masks(
-        absent.shape[0] * absent.shape[1],
-        config.grid,
-        kind=config.objective.mask_kind,
-        generator=own,
-    )
+    """Add the masks of a piece; ``lost`` (V, B, P)."""
+    absent, mask = _absent(lost, config.encoder), _masks(config, lost, own)
     return Batch(
         views=views,
         absent=absent,
@@ -131,6 +127,25 @@ def _drawn_factors(
     kept = 1 - rate * (block + 1) / depth
     draw = torch.rand(2 * depth, n_windows, generator=generator, device=generator.device)
     return (draw < kept) / kept
+
+
+def _absent(lost: Tensor, encoder: EncoderSpec) -> Tensor:
+    """(V, B, N, K) true in the rows that lack most of their parcels; ``lost`` (V, B, P)."""
+    # `model.partition.groups.missing_rows` on the device, so that nothing waits for it.
+    held = torch.from_numpy(members(encoder.groups)).to(lost.device, non_blocking=True)
+    rows = 2 * (lost.float() @ held.T) > held.sum(dim=1)
+    return rows[..., None].expand(*rows.shape, encoder.n_patches)
+
+
+def _masks(config: PretrainConfig, lost: Tensor, generator: torch.Generator) -> Tensor:
+    """(V * B, N, K) true where the student's tokens are to be masked."""
+    return draw_row_masks(
+        lost.shape[0] * lost.shape[1],
+        config.grid,
+        config.encoder.groups,
+        kind=config.objective.mask_kind,
+        generator=generator,
+    )
 
 
 def _simulated(
@@ -159,7 +174,7 @@ def _simulated(
     def cut(rows: slice, own: torch.Generator) -> tuple[Tensor, Tensor]:
         values, n_samples = scans.values[rows], config.input.window_samples
         views = torch.stack(draw_views(values, config.views, n_samples=n_samples, generator=own))
-        return views, scans.missing_networks.expand(2, len(values), -1)
+        return views, scans.missing_parcels.expand(2, len(values), -1)
 
     return cut
 
@@ -175,14 +190,14 @@ def _stored(
     crops = _crops(config, step, cohort, shared)
 
     def cut(rows: slice, own: torch.Generator) -> tuple[Tensor, Tensor]:
-        values, absent = (
+        values, lost = (
             torch.stack(x) for x in zip(*(cohort.read(v[rows]) for v in crops), strict=True)
         )
         if device.type == "cuda":
-            values, absent = values.pin_memory(), absent.pin_memory()
-        values, absent = (x.to(device, non_blocking=True) for x in (values, absent))
+            values, lost = values.pin_memory(), lost.pin_memory()
+        values, lost = (x.to(device, non_blocking=True) for x in (values, lost))
         views = [augment(view, config.views, generator=own) for view in values]
-        return torch.stack(views), absent
+        return torch.stack(views), lost
 
     return cut
 
@@ -202,14 +217,8 @@ def draw_held_out(config: PretrainConfig, cohort: Cohort) -> Batch:
     """
     generator = generator_of([config.run.seed, 0], (HELD_OUT,))
     crops = cohort.draw_crops(cohort.subjects[: config.run.batch_size], generator=generator)
-    views, absent = (torch.stack(x) for x in zip(*map(cohort.read, crops), strict=True))
-    absent = absent[..., None].expand(*absent.shape, config.encoder.n_patches)
-    mask = draw_masks(
-        views.shape[0] * views.shape[1],
-        config.grid,
-        kind=config.objective.mask_kind,
-        generator=generator,
-    )
+    views, lost = (torch.stack(x) for x in zip(*map(cohort.read, crops), strict=True))
+    absent, mask = _absent(lost, config.encoder), _masks(config, lost, generator)
     return Batch(views=views, absent=absent, mask=mask.view(absent.shape) & ~absent)
 
 

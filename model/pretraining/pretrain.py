@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import save_checkpoint
 from model.errors import ConfigError
+from model.partition.groups import differences
 from model.pretraining.adapt import (
     AdaptationError,
     check_size,
@@ -146,6 +147,12 @@ def _load_parent(config: PretrainConfig) -> Encoder | None:
         return None
     parent = load_parent(init)
     card = parent.own_card()
+    if card.encoder.groups != config.encoder.groups:
+        raise ConfigError(
+            f"run.init {init}: the checkpoint's groups of parcels are not those of the settings: "
+            f"{differences(card.encoder.groups, config.encoder.groups)}.",
+            hint="Leave encoder.groups away, or start from a checkpoint of that partition.",
+        )
     found, wanted = (card.encoder, card.input), (config.encoder, config.input)
     if found != wanted:
         raise ConfigError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict, fields
+from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from model.errors import ConfigError
 from model.files.faults import faults_as
 from model.files.read import read_json, read_toml
 from model.files.settings import from_dict
+from model.partition.named import partition
 from model.pretraining.settings import (
     BUNDLED,
     RANDOM,
@@ -64,6 +65,7 @@ def load_config(path: Path, *, overrides: tuple[str, ...] = ()) -> PretrainConfi
     path
         TOML with one table for each field of `PretrainConfig`. ``[encoder]`` and ``[input]``
         may be left out where ``run.init`` names a checkpoint: they are on its card.
+        ``encoder.groups`` lists partitions by name or table (`model.partition.named`).
     overrides
         ``section.key=value`` pairs that replace values of the file; a value that is not TOML
         is taken as a string.
@@ -87,10 +89,14 @@ def load_config(path: Path, *, overrides: tuple[str, ...] = ()) -> PretrainConfi
     init = tables.get("run", {}).get("init", RANDOM)
     if isinstance(init, str) and init not in UNTRAINED:
         card = load_parent(init).own_card()
-        tables = {"encoder": asdict(card.encoder), "input": asdict(card.input)} | tables
+        tables = {"encoder": card.encoder.to_dict(), "input": card.input.to_dict()} | tables
         tables["run"] = {"readout": card.readout} | tables["run"]
         _resolve(tables["run"], "init", unless=(BUNDLED,))
     _resolve(tables.get("data", {}), "shards")
+    encoder = tables.get("encoder", {})
+    words = encoder.get("groups")
+    if isinstance(words, list) and all(isinstance(word, str) for word in words):
+        encoder["groups"] = partition(words)
     return _from_tables(tables, where=path)
 
 

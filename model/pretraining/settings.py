@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 from model.errors import ConfigError
@@ -202,4 +202,4 @@ class PretrainConfig(Strict):
 
     def to_dict(self) -> dict[str, Any]:
         """Return every setting, resolved, by section; sections that are not used left out."""
-        return {name: table for name, table in asdict(self).items() if table is not None}
+        return {name: table for name, table in super().to_dict().items() if table is not None}

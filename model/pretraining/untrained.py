@@ -10,7 +10,6 @@ import torch
 
 from model.encoder import build_encoder
 from model.errors import ConfigError
-from model.networks import NETWORKS
 from model.pretraining.settings import HIGH_PASS, RANDOM, UNTRAINED
 from model.simulation.draws import generator_of
 from model.simulation.simulate import SimulationConfig, simulate
@@ -153,7 +152,7 @@ def _mean_tokens(
     windows = torch.split(drawn.values.flatten(0, 1), spec.window_samples, dim=-1)
     with torch.inference_mode():
         tokens = torch.cat([encoder(x.contiguous())[:, 1:] for x in windows])
-    grid: Tensor = tokens.view(len(tokens), len(NETWORKS), -1, tokens.shape[-1])
+    grid: Tensor = tokens.view(len(tokens), len(encoder.spec.rows), -1, tokens.shape[-1])
     return grid.mean(dim=2)
 
 

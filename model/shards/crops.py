@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.networks import missing_networks, predict_missing
+from model.networks import predict_missing
 from model.shards.stored import SHOWN, ShardError, Shards, StoredScan
 from model.shards.subjects import SubjectsError
 from model.simulation.draws import ORDER
@@ -123,17 +123,17 @@ class Cohort:
         Returns
         -------
         (B, P, L) values, where parcels are missing as `model.preprocess.window` fills them, and
-        (B, N) true where a network is missing.
+        (B, P) true where a parcel is missing.
         """
         length = self.spec.window_samples
-        windows, absent = [], []
+        windows, lost = [], []
         for crop in crops:
             values = self.shards.read(crop.scan, start=crop.start, stop=crop.start + length)
             missing = np.isnan(values[0])
             filled = predict_missing(values, missing) if missing.any() else values
             windows.append(filled.astype(np.float32).T)
-            absent.append(missing_networks(missing))
-        return torch.from_numpy(np.stack(windows)), torch.from_numpy(np.stack(absent))
+            lost.append(missing)
+        return torch.from_numpy(np.stack(windows)), torch.from_numpy(np.stack(lost))
 
 
 def _index(uniform: float, n: int) -> int:

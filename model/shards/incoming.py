@@ -16,7 +16,6 @@ from model.shards.published_series import open_store, read_row, read_subjects
 from model.shards.store import NewScan
 from model.shards.stored import ShardError
 from model.simulation.draws import generator_of
-from model.simulation.layout import layout
 from model.simulation.simulate import simulate
 
 if TYPE_CHECKING:
@@ -144,7 +143,6 @@ def scans_of_simulator(
     A batch of training that mixes populations can tell subjects apart by theirs: let
     ``population`` be all, or large.
     """
-    missing_parcel = layout().network
     for first in range(0, n_subjects, population):
         scans = simulate(
             config,
@@ -153,9 +151,7 @@ def scans_of_simulator(
             n_sessions=n_sessions,
             generator=generator_of([seed, first]),
         )
-        values = scans.values.masked_fill(
-            scans.missing_networks[missing_parcel][:, None], float("nan")
-        )
+        values = scans.values.masked_fill(scans.missing_parcels[:, None], float("nan"))
         for i, sessions in enumerate(values, start=first):
             for session, series in enumerate(sessions, start=1):
                 yield NewScan(

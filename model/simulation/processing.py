@@ -31,8 +31,8 @@ class SimulatedScans:
 
     values: Tensor
     """(B, S, P, T) subjects, sessions, parcels, samples; zero where a parcel is missing"""
-    missing_networks: Tensor
-    """(N,) true where a network is absent in the whole batch"""
+    missing_parcels: Tensor
+    """(P,) true in networks that are absent in the whole batch"""
 
     __repr__ = shown
 
@@ -64,8 +64,9 @@ def finish(
     if uniform(0, 1, generator) < cut_probability:
         first = CUT_FROM[int(uniform(0, len(CUT_FROM), generator))]
         missing[NETWORKS.index(first) :] = True
-    values[:, :, missing[layout().network.to(values.device)]] = 0
-    return SimulatedScans(values=values, missing_networks=missing)
+    lost = missing[layout().network.to(values.device)]
+    values[:, :, lost] = 0
+    return SimulatedScans(values=values, missing_parcels=lost)
 
 
 def _regress_global_signal(values: Tensor, generator: torch.Generator) -> Tensor:

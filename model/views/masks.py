@@ -1,4 +1,4 @@
-"""The tokens that the student does not see, drawn on the grid of rows (networks) and patches."""
+"""The tokens that the student does not see, drawn on the grid of networks and patches."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from model.errors import ConfigError
+from model.partition.groups import NETWORK_GROUPS, network_shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from model.partition.groups import Group
 
 MaskKind = Literal["slices", "networks", "patches", "random", "blocks"]
 MaskCounts = Literal["truncated", "rounded"]
@@ -19,12 +22,18 @@ PUBLISHED_RATIO = (0.65, 0.85)
 N_BLOCKS = 16
 """Blocks that are laid over a grid at most; what they leave uncovered is masked at random."""
 
+HIDDEN_SHARE = 1 / 3
+"""Share of a row's parcels beyond which it is masked with the networks that they are of. A row
+over the whole brain would tell the student what masked networks hold: as published, five networks
+or more are masked, which have 38 % of the parcels at least, and it is masked with them always. A
+group that reaches a little into another network is not."""
+
 
 class Grid(NamedTuple):
     """What masks are drawn on, and how much of it they hide."""
 
     n_rows: int
-    """Networks or other groups of parcels (N)"""
+    """Networks, whatever the partition: `draw_row_masks`"""
     n_patches: int
     """Places in time (K)"""
     ratio: tuple[float, float] = PUBLISHED_RATIO
@@ -61,6 +70,39 @@ def draw_masks(
     {.556, .6, .667, .8}.
     """
     return _DRAWS[kind](n_samples, grid, generator)
+
+
+def draw_row_masks(
+    n_samples: int,
+    grid: Grid,
+    groups: tuple[Group, ...],
+    *,
+    kind: MaskKind = "slices",
+    generator: torch.Generator,
+) -> Tensor:
+    """Draw a mask of networks per sample, and mask the rows that hold what it hides.
+
+    Parameters
+    ----------
+    n_samples, grid, kind, generator
+        As in `draw_masks`; ``grid.n_rows`` is the number of networks.
+    groups
+        Partition of the parcels. Of the nine networks the mask is that of `draw_masks`; of a
+        finer partition every part is hidden with its network, as published for 20 and 58
+        groups; of one across networks a row is, where more than `HIDDEN_SHARE` of its parcels are.
+
+    Returns
+    -------
+    (B, N, K) bool. Where nothing would be left to see, which nine networks never come to, a
+    span of patches is hidden instead.
+    """
+    hidden = draw_masks(n_samples, grid, kind=kind, generator=generator)
+    if groups == NETWORK_GROUPS:
+        return hidden
+    shares = torch.from_numpy(network_shares(groups)).to(hidden.device)
+    rows = shares @ hidden.float() > HIDDEN_SHARE
+    spans = draw_masks(n_samples, grid, kind="patches", generator=generator)[:, :1]
+    return torch.where(rows.all(dim=(1, 2), keepdim=True), spans, rows)
 
 
 def check_masks(kind: MaskKind, grid: Grid) -> None:

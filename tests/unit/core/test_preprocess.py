@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from model.errors import SeriesError, TooShortError
 from model.networks import parcel_names
+from model.partition.groups import NETWORK_GROUPS
 from model.preprocess import normalize, prepare, resample, to_windows, window
 from model.series import ParcelSeries
 from model.spec import InputSpec
@@ -264,15 +265,15 @@ def test_no_patch_of_a_short_scan_is_padded_in_part(n_frames):
     patches = out.valid.reshape(len(out.valid), SPEC.n_patches, SPEC.patch_samples)
     np.testing.assert_array_equal(patches.any(axis=2), patches.all(axis=2))
     assert (out.values[:, :, ~out.valid[0]] == 0).all()
-    np.testing.assert_array_equal(out.token_mask[:, 0], ~patches.all(axis=2))
+    np.testing.assert_array_equal(out.token_mask(NETWORK_GROUPS)[:, 0], ~patches.all(axis=2))
 
 
 def test_missing_networks_are_zero_in_windows_and_their_tokens_masked():
     out = window(make(noise(130, 400), unit="robust"), SPEC)
     assert out.missing.sum() == N_PARCELS - 400
     assert (out.values[:, 400:] == 0).all()
-    assert out.token_mask[:, 7:].all()
-    assert not out.token_mask[:, :7].any()
+    assert out.token_mask(NETWORK_GROUPS)[:, 7:].all()
+    assert not out.token_mask(NETWORK_GROUPS)[:, :7].any()
 
 
 def test_missing_parcels_of_a_measured_network_are_predicted_and_still_named_missing():

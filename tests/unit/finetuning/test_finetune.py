@@ -32,6 +32,7 @@ from model.finetuning.predictor import (
 )
 from model.finetuning.train import Crops, best_of, train
 from model.networks import network_columns
+from model.partition.groups import NETWORK_GROUPS
 from model.preprocess import window
 from model.pretraining.layer_rates import parameter_groups
 from model.probing.participants import Labels
@@ -138,7 +139,9 @@ def test_features_are_those_of_the_filled_vector(values, readout):
     windows = window(ParcelSeries(values=series, tr_s=2.0, unit="robust"), InputSpec())
     encoder = build_encoder(SPEC, seed=0).eval()
     expected = embed_windows(windows, encoder, readout=readout).filled_vector()
-    x, masked = (torch.from_numpy(np.array(a)) for a in (windows.values, windows.token_mask))
+    x, masked = (
+        torch.from_numpy(np.array(a)) for a in (windows.values, windows.token_mask(NETWORK_GROUPS))
+    )
     with torch.inference_mode():
         ours = read_out(encoder(x, masked), masked, readout)
     np.testing.assert_allclose(ours[0].numpy(), expected, atol=1e-5)

@@ -14,6 +14,7 @@ from model.cohort.outputs import OutputsError, model_series
 from model.encoder import build_encoder
 from model.errors import SeriesError
 from model.networks import NETWORKS, network_columns
+from model.partition.groups import NETWORK_GROUPS
 from model.preprocess import normalize
 from model.probing.features import (
     correlations,
@@ -131,8 +132,8 @@ def test_a_scan_holds_no_crop_twice(values):
 def test_a_short_scan_is_one_padded_and_masked_crop(values):
     windows = crops(series_of(values[:60]), SPEC, n_crops=8)
     assert windows.values.shape == (1, 457, 100)
-    assert windows.token_mask[0, :, 3:].all()
-    assert not windows.token_mask[0, :, :3].any()
+    assert windows.token_mask(NETWORK_GROUPS)[0, :, 3:].all()
+    assert not windows.token_mask(NETWORK_GROUPS)[0, :, :3].any()
 
 
 def test_series_normalized_otherwise_than_the_checkpoint_expects_are_refused(values):

@@ -142,8 +142,8 @@ def test_a_network_that_is_cut_off_is_zero_in_the_whole_batch_and_reported():
     config = dataclasses.replace(WHOLE, cut_probability=1.0)
     scans = draw(config)
     cerebellum = network_columns("Cerebellum")
-    assert scans.missing_networks[8]
-    assert not scans.missing_networks[:7].any()
+    assert scans.missing_parcels[450:].all()
+    assert not scans.missing_parcels[:400].any()
     assert (scans.values[:, :, cerebellum] == 0).all()
 
 

@@ -10,6 +10,7 @@ from model.embed import embed_windows
 from model.encoder import build_encoder
 from model.errors import SeriesError
 from model.networks import NETWORKS, network_columns
+from model.partition.groups import NETWORK_GROUPS
 from model.preprocess import window
 from model.series import ParcelSeries
 from model.spec import EncoderSpec, InputSpec
@@ -129,7 +130,7 @@ def test_one_patch_holds_the_data_and_the_others_are_masked(series):
     np.testing.assert_array_equal(windows.values[0, :, 80:90], series.values[18:28].T)
     assert not windows.values[0, :, :80].any()
     assert not windows.values[0, :, 90:].any()
-    assert windows.token_mask.tolist() == [[[True] * 4 + [False]] * 9]
+    assert windows.token_mask(NETWORK_GROUPS).tolist() == [[[True] * 4 + [False]] * 9]
 
 
 def test_the_embedding_of_a_block_is_blind_to_the_rest_of_the_scan(series, encoder):

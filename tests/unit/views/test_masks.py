@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from model.errors import ConfigError
-from model.views.masks import Grid, check_masks, draw_masks
+from model.partition.groups import NETWORK_GROUPS, Group
+from model.partition.named import partition
+from model.views.masks import Grid, check_masks, draw_masks, draw_row_masks
 
 KINDS = ("slices", "networks", "patches", "random", "blocks")
 
@@ -128,3 +130,52 @@ def test_a_grid_of_one_row_is_masked_in_time(kind):
     grid = Grid(1, 5)
     check_masks(kind, grid)
     assert draw_masks(50, grid, kind=kind, generator=generator()).any(dim=(1, 2)).all()
+
+
+def of_rows(words, *, kind="slices", n_samples=2000):
+    groups = partition(words)
+    return groups, draw_row_masks(n_samples, Grid(9, 5), groups, kind=kind, generator=generator())
+
+
+@pytest.mark.parametrize("kind", ["slices", "networks", "patches", "random", "blocks"])
+def test_rows_of_the_nine_networks_are_masked_as_drawn(kind):
+    _, rows = of_rows(["networks"], kind=kind)
+    assert torch.equal(rows, draw_masks(2000, Grid(9, 5), kind=kind, generator=generator()))
+
+
+@pytest.mark.parametrize("words", [["hemispheres"], ["components"], ["parcels"]])
+def test_parts_of_a_network_are_masked_with_it(words):
+    groups, rows = of_rows(words)
+    networks = draw_masks(2000, Grid(9, 5), generator=generator())
+    of_network = [
+        next(i for i, n in enumerate(NETWORK_GROUPS) if set(g.parcels) <= set(n.parcels))
+        for g in groups
+    ]
+    assert torch.equal(rows, networks[:, of_network])
+
+
+def test_a_row_of_the_whole_brain_is_masked_with_networks_and_with_patches():
+    _, rows = of_rows(["networks", "brain:2"])
+    networks = draw_masks(2000, Grid(9, 5), generator=generator())
+    assert torch.equal(rows[:, :9], networks)
+    assert torch.equal(rows[:, 9], rows[:, 10])
+    by_network = (networks.all(dim=2) | ~networks.any(dim=2)).all(dim=1)
+    assert rows[by_network, 9:].all()
+    by_patch = ~by_network
+    assert torch.equal(rows[by_patch, 9], networks[by_patch, 0])
+
+
+@pytest.mark.parametrize("kind", ["slices", "networks", "patches", "random", "blocks"])
+def test_something_is_left_to_see_of_one_group(kind):
+    _, rows = of_rows(["brain:3"], kind=kind)
+    assert not rows.all(dim=(1, 2)).any()
+    assert rows.any(dim=(1, 2)).all()
+
+
+def test_a_group_that_reaches_a_little_into_another_network_goes_with_its_own():
+    vis, sommot = (NETWORK_GROUPS[i].parcels for i in (0, 1))
+    groups = (Group("A", tuple(sorted({*vis, *sommot[:20]}))), Group("B", sommot[20:]))
+    rows = draw_row_masks(2000, Grid(9, 5), groups, kind="networks", generator=generator())
+    networks = draw_masks(2000, Grid(9, 5), kind="networks", generator=generator())
+    some = ~networks[:, :2].all(dim=(1, 2))
+    assert torch.equal(rows[some], networks[some, :2])

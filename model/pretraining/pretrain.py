@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import save_checkpoint
@@ -33,14 +33,16 @@ from model.pretraining.settings import UNTRAINED
 from model.pretraining.step import Trainer
 from model.pretraining.untrained import whiten
 from model.shards.crops import Cohort
-from model.shards.stored import Shards
-from model.shards.subjects import LISTS, read_lists
+from model.shards.pooled import open_shards
+from model.shards.subjects import LISTS, first_subjects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from model.encoder import Encoder
     from model.pretraining.settings import DataConfig, PretrainConfig
+    from model.shards.subjects import SubjectList
 
 CHECKPOINT_FOLDER = "checkpoint"
 FINAL_STEPS = 50
@@ -114,9 +116,10 @@ class Material:
             self._open(config.data)
 
     def _open(self, data: DataConfig) -> None:
-        shards = Shards(Path(data.shards))
-        paths = {name: shards.folder / getattr(data, name) for name in LISTS}
-        lists = read_lists(paths, shards.by_subject)
+        shards = open_shards(data.folders)
+        lists = shards.lists({name: getattr(data, name) for name in LISTS})
+        if self.config.run.n_subjects is not None:
+            lists["train"] = _chosen(lists["train"], self.config)
         self.data = describe_data(shards, lists)
         for name, found in lists.items():
             # Held-out subjects may have one session only: what is computed of them says so.
@@ -138,6 +141,14 @@ class Material:
         """Compare all scans that may be used with their hashes."""
         for cohort in self.cohorts.values():
             cohort.shards.verify(cohort.scans)
+
+
+def _chosen(train: SubjectList, config: PretrainConfig) -> SubjectList:
+    """Keep the number of training subjects that the run asks for."""
+    n_subjects = config.run.n_subjects or len(train.subjects)
+    return replace(
+        train, subjects=first_subjects(train.subjects, n_subjects, seed=config.run.seed)
+    )
 
 
 def _load_parent(config: PretrainConfig) -> Encoder | None:

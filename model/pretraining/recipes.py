@@ -92,7 +92,8 @@ def load_config(path: Path, *, overrides: tuple[str, ...] = ()) -> PretrainConfi
         tables = {"encoder": card.encoder.to_dict(), "input": card.input.to_dict()} | tables
         tables["run"] = {"readout": card.readout} | tables["run"]
         _resolve(tables["run"], "init", unless=(BUNDLED,))
-    _resolve(tables.get("data", {}), "shards")
+    for key in ("shards", "more_shards"):
+        _resolve(tables.get("data", {}), key)
     encoder = tables.get("encoder", {})
     words = encoder.get("groups")
     if isinstance(words, list) and all(isinstance(word, str) for word in words):
@@ -120,9 +121,12 @@ def load_parent(init: str) -> Encoder:
 
 
 def _resolve(table: dict[str, Any], key: str, *, unless: tuple[str, ...] = ()) -> None:
-    """Make a path absolute, so that a run can be resumed from any folder."""
-    if isinstance(table.get(key), str) and table[key] not in unless:
-        table[key] = str(Path(table[key]).resolve())
+    """Make paths absolute, so that a run can be resumed from any folder."""
+    found = table.get(key)
+    if isinstance(found, list) and all(isinstance(path, str) for path in found):
+        table[key] = [str(Path(path).resolve()) for path in found]
+    elif isinstance(found, str) and found not in unless:
+        table[key] = str(Path(found).resolve())
 
 
 def _from_tables(tables: dict[str, Any], *, where: Path) -> PretrainConfig:

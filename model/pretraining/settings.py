@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from model.errors import ConfigError
@@ -45,7 +46,8 @@ class RunConfig(Strict):
     readout: tuple[ReadoutPart, ...]
     """Parts of the checkpoint's default scan vector, in order."""
     n_subjects: Count | None = None
-    """Simulated subjects that come round again; None: every step has new ones."""
+    """Subjects to learn from: of those on the list ``data.train``, the first of an order that the
+    seed gives; simulated ones come round again. None: all; every step has new ones."""
     whitening: Share | None = None
     """Shrinkage of the whitening of final tokens, fitted to simulated scans after the last step;
     None: tokens as they are, as published."""
@@ -62,11 +64,6 @@ class RunConfig(Strict):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.n_subjects is not None and self.n_subjects % self.batch_size:
-            raise ConfigError(
-                f"run.n_subjects {self.n_subjects} is not a whole number of batches of "
-                f"{self.batch_size}."
-            )
         if self.batch_size % self.micro_batches:
             raise ConfigError(
                 f"run.batch_size {self.batch_size} cannot be divided into run.micro_batches "
@@ -83,13 +80,20 @@ class DataConfig(Strict):
     """Real or stored series to learn from, and who may be used for what."""
 
     shards: str
-    """Folder as `model.shards.stored` writes it."""
+    """Folder as `model.shards.store` writes it."""
+    more_shards: tuple[str, ...] = ()
+    """Further folders, each with lists of the same names: cohorts to learn from together."""
     train: str
-    """File of subjects, one a line; relative to ``shards``. Likewise the next two."""
+    """File of subjects, one a line; in each of the folders. Likewise the next two."""
     validation: str
     """Their losses are logged with every saved state; nothing is chosen by them."""
     test: str
     """Not looked at in training; the check of an adaptation is done on them."""
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """All folders of shards."""
+        return tuple(map(Path, (self.shards, *self.more_shards)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +188,12 @@ class PretrainConfig(Strict):
             raise ConfigError(
                 "run.whitening is fitted to simulated scans once: it needs the section "
                 "[simulation] and an encoder that is not whitened."
+            )
+        n_subjects, batch_size = self.run.n_subjects, self.run.batch_size
+        if self.simulation and n_subjects is not None and n_subjects % batch_size:
+            raise ConfigError(
+                f"run.n_subjects {n_subjects} is not a whole number of batches of {batch_size}, "
+                "in which simulated subjects come round again."
             )
         if self.simulation and self.simulation.n_samples < self.input.window_samples:
             raise ConfigError(

@@ -3,4 +3,4 @@
 Series come normalized and are never changed once they are stored.
 """
 
-__all__ = ("crops", "incoming", "published_series", "store", "stored", "subjects")
+__all__ = ("crops", "incoming", "pooled", "published_series", "store", "stored", "subjects")

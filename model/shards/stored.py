@@ -24,15 +24,17 @@ from model.files.settings import Strict, from_dict
 from model.files.tables import read_cells
 from model.files.write import file_sha256
 from model.networks import parcel_names
+from model.shards.subjects import read_lists
 from model.spec import Normalization, parcels_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     import numpy.typing as npt
 
     from model.series import FloatArray
+    from model.shards.subjects import SubjectList
 
 DESCRIPTION, INDEX = "shards.json", "index.tsv"
 FORMAT = "semantoks shards 1"
@@ -118,6 +120,10 @@ class Shards:
         for scan in sorted(self.scans, key=lambda s: (s.subject, s.session, s.scan)):
             found.setdefault(scan.subject, {}).setdefault(scan.session, []).append(scan)
         return found
+
+    def lists(self, files: Mapping[str, str]) -> dict[str, SubjectList]:
+        """Read lists of subjects, by their files' names in the folder; as `read_lists`."""
+        return read_lists({n: self.folder / file for n, file in files.items()}, self.by_subject)
 
     def read(self, scan: StoredScan, *, start: int = 0, stop: int | None = None) -> FloatArray:
         """Copy frames (L, P) of a scan; NaN where a parcel is missing."""

@@ -13,6 +13,7 @@ from model.errors import SemantoksError, some
 from model.files.faults import faults_as
 from model.files.read import read_text
 from model.files.write import file_sha256, write_whole
+from model.simulation.draws import SUBSET
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -93,6 +94,23 @@ def _problems(name: str, found: SubjectList, with_data: Collection[str]) -> list
 
 def _some(subjects: Collection[str]) -> str:
     return f"{some(sorted(subjects), most=SHOWN)} ({len(subjects)})"
+
+
+def first_subjects(subjects: Sequence[str], n: int, *, seed: int) -> tuple[str, ...]:
+    """Return the first ``n`` of a random order, in the order given: more hold the fewer.
+
+    Raises
+    ------
+    SubjectsError
+        There are not so many.
+    """
+    if n > len(subjects):
+        raise SubjectsError(
+            f"expected at least {n} subjects to choose from, found {len(subjects)}."
+        )
+    draws = np.random.default_rng(np.random.SeedSequence([seed], spawn_key=(SUBSET,)))
+    chosen = draws.permutation(len(subjects))[:n]
+    return tuple(subjects[i] for i in sorted(chosen))
 
 
 def split_subjects(

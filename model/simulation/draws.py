@@ -17,8 +17,9 @@ CPU = torch.device("cpu")
 POOL, PIECE, HELD_OUT = 1, 2, 3
 """First number of a generator's key where a step's own generator is not meant: subjects that come
 round again, one piece of a batch, and the batch of subjects that are not trained on."""
-ORDER = 1
-"""The same for the order of a cohort's subjects; a run has a cohort or a pool, never both."""
+ORDER, SUBSET = 1, 4
+"""The same for the order of a cohort's subjects (a run has a cohort or a pool, never both), and
+for which of them are used where not all are."""
 
 
 def generator_of(

@@ -248,3 +248,30 @@ def test_shards_are_made_divided_and_checked_on_the_command_line(tmp_path):
     assert "4 scans of 4 subjects are as they were written" in call("check", folder).output
     assert call("simulate", folder, "--subjects", 4, "--seed", 1).exit_code == 1
     assert "no embedded run" in call("outputs", tmp_path, tmp_path / "t").output
+
+
+def test_several_folders_and_a_part_of_their_subjects_are_trained_on(tmp_path, shards):
+    more = make_shards(tmp_path / "more", 12)
+    trained = {}
+    for n_subjects in (8, 12):
+        overrides = (
+            "run.n_steps=2",
+            f"run.n_subjects={n_subjects}",
+            f"data.more_shards=['{more}']",
+            *(f"data.{part}={part}.txt" for part in ("train", "validation", "test")),
+        )
+        recipe = tmp_path / "recipe.toml"
+        recipe.write_text(
+            pretrain.recipe_path("tiny")
+            .read_text()
+            .replace("[simulation]", f'[data]\nshards = "{shards}"')
+        )
+        config = load_config(recipe, overrides=overrides)
+        train = pretrain.Material(config).cohorts["train"]
+        trained[n_subjects] = set(train.subjects)
+        run_pretraining(recipe, tmp_path / f"out-{n_subjects}", overrides)
+    assert trained[8] < trained[12]
+    assert {s.partition("/")[0] for s in trained[12]} == {"shards", "more"}
+    data = json.loads((tmp_path / "out-8/checkpoint/card.json").read_text())["training"]["data"]
+    assert data["made_from"] == "shards: noise; more: noise"
+    assert data["lists"]["train"]["n_subjects"] == 8

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from model.shards.subjects import (
     LISTS,
     SubjectsError,
+    first_subjects,
     read_lists,
     split_subjects,
     write_lists,
@@ -84,3 +85,14 @@ def test_blank_lines_line_ends_and_the_mark_of_an_editor_do_not_matter(tmp_path)
 def test_a_share_that_is_no_number_is_refused():
     with pytest.raises(SubjectsError, match="nan for validation"):
         split_subjects(["a", "b", "c"], validation=float("nan"), test=0.2, seed=0)
+
+
+def test_more_subjects_hold_the_fewer_and_a_seed_chooses_others():
+    everybody = [f"sub-{i:02d}" for i in range(20)]
+    few, more = (first_subjects(everybody, n, seed=1) for n in (5, 12))
+    assert set(few) < set(more) < set(everybody)
+    assert list(more) == sorted(more)
+    assert first_subjects(everybody, 5, seed=2) != few
+    assert first_subjects(everybody, 20, seed=1) == tuple(everybody)
+    with pytest.raises(SubjectsError, match="at least 21 subjects to choose from, found 20"):
+        first_subjects(everybody, 21, seed=1)

@@ -17,11 +17,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from model.cohort.names import embedding_columns
+from model.cohort.record import ScanRecord
 from model.files.write import Digest
 
 Template: TypeAlias = tuple[Path, Digest]
@@ -76,23 +77,22 @@ def write_cohort(out: Path, numbers: range, templates: list[tuple[Template, Temp
         ):
             path = Path(f"{name}_desc-scan_embedding.{suffix}")
             os.link(template, path)
-            outputs[path.name] = {"Size": digest.size, "SHA256": digest.sha256}
+            outputs[path.name] = digest
         write_status(Path(f"{name}_status.json"), sub, outputs)
 
 
-def write_status(path: Path, sub: str, outputs: dict[str, Any]) -> None:
-    status = {
-        "Status": "embedded",
-        "Reason": "",
-        "Entities": {"sub": sub, "task": "rest", "space": "MNI152NLin6Asym", "res": "2"},
-        "Source": f"bids:preprocessed:sub-{sub}/func/sub-{sub}_task-rest_desc-preproc_bold.nii.gz",
-        "ConfigurationHash": CONFIGURATION,
-        "SoftwareVersion": "semantoks",
-        "Inputs": {},
-        "Outputs": outputs,
-        "QC": QC,
-    }
-    path.write_text(json.dumps(status, indent=2))
+def write_status(path: Path, sub: str, outputs: dict[str, Digest]) -> None:
+    record = ScanRecord(
+        status="embedded",
+        reason="",
+        entities={"sub": sub, "task": "rest", "space": "MNI152NLin6Asym", "res": "2"},
+        source=f"bids:preprocessed:sub-{sub}/func/sub-{sub}_task-rest_desc-preproc_bold.nii.gz",
+        configuration=CONFIGURATION,
+        software="semantoks",
+        outputs=outputs,
+        qc=QC,
+    )
+    path.write_text(json.dumps(record.as_json(), indent=2))
 
 
 def write_templates(folder: Path) -> list[tuple[Template, Template]]:

@@ -1,6 +1,6 @@
 """Kill, crowd and starve invocations, start them again, and compare bytes with an undisturbed one.
 
-    python tools/kill_campaign.py [PART ...] [--kills 100] [--scans 2000] [--n-cpus 1]
+    python tools/kill_campaign.py [PART ...] [--kills 100] [--scans 2000] [--n-cpus 1] [--seed N]
 
 Parts: signals (SIGTERM, SIGINT, SIGKILL at random moments, 1 and 2 processes), together (8
 processes on one output), disk (a full one), worker (a killed one), many (2,000 scans, 5 % of them
@@ -10,7 +10,6 @@ broken, killed once). All is simulated and tiny. Exit code 1 if anything was not
 import argparse
 import contextlib
 import hashlib
-import json
 import os
 import random
 import shutil
@@ -30,8 +29,9 @@ from campaign import all_faults  # noqa: E402
 from faults import ScanFault  # noqa: E402
 from scenes import FIRST, PARTICIPANT, Scene, Stage, begin, end, statuses  # noqa: E402
 
-REPORTS = False
-"""Whether invocations write reports, which take most of their time"""
+from model.cohort.record import read_record  # noqa: E402
+from model.files.faults import FileError  # noqa: E402
+
 SUBJECTS = ("a", "b")
 """Beside the two that every scene has"""
 CODES = {signal.SIGTERM: {143}, signal.SIGINT: {130}, signal.SIGKILL: {-9, 137}}
@@ -63,18 +63,23 @@ def contents(out: Path) -> dict[str, str]:
     }
 
 
+def other_bytes(normal: dict[str, str], out: Path) -> list[str]:
+    """Name files that an undisturbed invocation has otherwise, or not, or that are missing."""
+    now = contents(out)
+    differing = sorted(name for name in {*normal, *now} if normal.get(name) != now.get(name))
+    return [f"other bytes: {differing[:4]}"] if differing else []
+
+
 def untrue(out: Path) -> list[str]:
     """Name the statuses that do not tell the truth about the files beside them."""
     found = []
     for path in out.glob("sub-*/**/*_status.json"):
         try:
-            outputs = json.loads(path.read_text())["Outputs"]
-            for name, known in outputs.items():
-                content = (path.parent / name).read_bytes()
-                if hashlib.sha256(content).hexdigest() != known["SHA256"]:
-                    found.append(f"{name} is not what its status says")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
-            found.append(f"{path.name}: {err!r}")
+            differing = read_record(path).differing(path.parent)
+        except FileError as fault:
+            found.append(str(fault))
+        else:
+            found += [f"{name} is not what its status says" for name in differing]
     return found
 
 
@@ -82,24 +87,27 @@ def leftovers(out: Path) -> list[str]:
     return [f"left behind: {path.relative_to(out)}" for path in out.rglob("*.part")]
 
 
-def words(scene: Scene, n_processes: int, *more: str) -> list[str]:
-    """Return the command line."""
-    given = [word for word in PARTICIPANT if word != "--no-reports" or not REPORTS]
-    given[given.index("--n-cpus") + 1] = str(n_processes)
-    return scene.words([*given, *more])
-
-
-def start(scene: Scene, n_processes: int) -> subprocess.Popen[bytes]:
+def start(scene: Scene, n_processes: int, *more: str) -> subprocess.Popen[bytes]:
     """Start a real process, in a session of its own."""
+    given = [*PARTICIPANT, "--n-cpus", str(n_processes), *more]  # the last of a kind counts
     return subprocess.Popen(
-        [sys.executable, "-m", "bids_app", *words(scene, n_processes)],
+        [sys.executable, "-m", "bids_app", *scene.words(given)],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
-        stderr=(scene.here / "said.txt").open("wb"),
+        stderr=(scene.here / "said.txt").open("ab"),
         start_new_session=True,
         # A shell that runs this in the background has it ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+
+
+def again(stage: Stage, scene: Scene, normal: dict[str, str]) -> list[str]:
+    """Start an invocation again; say what is not as if nothing had happened."""
+    answer = stage.play(PARTICIPANT, scene, seconds=_SLOWEST_S)
+    faults = other_bytes(normal, scene.out) + leftovers(scene.out)
+    if answer.code != 0:
+        faults.append(f"started again: exit code {answer.code}: {answer.text[-300:]}")
+    return faults
 
 
 def alive(session: int) -> list[int]:
@@ -134,41 +142,33 @@ def mistold(scene: Scene, code: int | None, number: signal.Signals, moment: floa
     return faults
 
 
+def begin_one(scene: Scene, log: str = "said.txt") -> int:
+    """Start an invocation without imports of its own; return its process id."""
+    return begin("semantoks", scene.words(PARTICIPANT), scene.here / log, scene.here)
+
+
 def kill_once(
     stage: Stage, normal: dict[str, str], number: signal.Signals, n_processes: int, moment: float
 ) -> tuple[list[str], bool]:
     """Kill an invocation at a moment, start it again, compare. False: it had ended before."""
     scene = stage.scene(SUBJECTS)
     to_all = n_processes > 1 and random.random() < 0.5  # noqa: S311 as a terminal does
-    if n_processes == 1:
-        pid = begin("semantoks", words(scene, 1), scene.here / "said.txt", scene.here)
-    else:
-        pid = (process := start(scene, n_processes)).pid
+    process = start(scene, n_processes) if n_processes > 1 else None
+    pid = process.pid if process else begin_one(scene)
     time.sleep(moment)
     met = True
     try:
         (os.killpg if to_all else os.kill)(pid, number)
     except ProcessLookupError:
         met = False
-    if n_processes == 1:
-        code, _ = end(pid, _SLOWEST_S)
-    else:
-        code = process.wait(_SLOWEST_S)
+    code = process.wait(_SLOWEST_S) if process else end(pid, _SLOWEST_S)[0]
     faults = until_gone(pid)
     if scene.out.exists():
         faults += mistold(scene, code, number, moment)
         faults += untrue(scene.out)
         if number != signal.SIGKILL:
             faults += leftovers(scene.out)
-    pid = begin("semantoks", words(scene, 1), scene.here / "again.txt", scene.here)
-    code_again, _ = end(pid, _SLOWEST_S)
-    if code_again != 0:
-        said = (scene.here / "again.txt").read_text(errors="replace")[-300:]
-        faults.append(f"started again: exit code {code_again}: {said}")
-    now = contents(scene.out)
-    differing = sorted(n for n in {*normal, *now} if normal.get(n) != now.get(n))
-    faults += [f"other bytes: {differing[:4]}"] if differing else []
-    faults += leftovers(scene.out)
+    faults += again(stage, scene, normal)
     if faults:
         faults.append(f"in {scene.here}")
     else:
@@ -197,18 +197,17 @@ def signals(stage: Stage, n_kills: int) -> list[Tally]:
 
 def undisturbed(stage: Stage) -> dict[str, str]:
     scene = stage.scene(SUBJECTS)
-    end(begin("semantoks", words(scene, 1), scene.here / "said.txt", scene.here), _SLOWEST_S)
+    stage.play(PARTICIPANT, scene, seconds=_SLOWEST_S)
     return contents(scene.out)
 
 
 def duration(stage: Stage, n_processes: int) -> float:
     """Return how long an invocation takes when nobody disturbs it."""
     scene = stage.scene(SUBJECTS)
-    begun = time.monotonic()
     if n_processes == 1:
-        end(begin("semantoks", words(scene, 1), scene.here / "said.txt", scene.here), _SLOWEST_S)
-    else:
-        start(scene, n_processes).wait(_SLOWEST_S)
+        return stage.play(PARTICIPANT, scene, seconds=_SLOWEST_S).seconds
+    begun = time.monotonic()
+    start(scene, n_processes).wait(_SLOWEST_S)
     return time.monotonic() - begun
 
 
@@ -218,13 +217,10 @@ def together(stage: Stage, n: int = 8) -> list[Tally]:
     normal = undisturbed(stage)
     for _ in range(3):
         scene = stage.scene(SUBJECTS)
-        logs = [scene.here / f"said-{number}.txt" for number in range(n)]
-        pids = [begin("semantoks", words(scene, 1), log, scene.here) for log in logs]
+        pids = [begin_one(scene, f"said-{number}.txt") for number in range(n)]
         codes = [end(pid, _SLOWEST_S)[0] for pid in pids]
         faults = [] if set(codes) == {0} else [f"exit codes {codes}: {scene.here}"]
-        now = contents(scene.out)
-        differing = sorted(n for n in {*normal, *now} if normal.get(n) != now.get(n))
-        faults += [f"other bytes: {differing[:4]}"] if differing else []
+        faults += other_bytes(normal, scene.out)
         tally.count(faults + leftovers(scene.out) + untrue(scene.out))
     return [tally]
 
@@ -242,20 +238,14 @@ def disk(stage: Stage) -> list[Tally]:
             tally.notes.append("no tmpfs may be mounted here: not tried")
             break
         try:
-            pid = begin("semantoks", words(scene, 1), scene.here / "said.txt", scene.here)
-            code, _ = end(pid, _SLOWEST_S)
-            said = (scene.here / "said.txt").read_text(errors="replace")
-            faults = [] if code == 73 else [f"{size_kib} KiB: exit code {code}: {said[-300:]}"]
-            if "No space left" not in said and "cannot be written" not in said:
-                faults.append(f"{size_kib} KiB: not said: {said[-300:]}")
+            answer = stage.play(PARTICIPANT, scene, seconds=_SLOWEST_S)
+            faults = [] if answer.code == 73 else [f"exit code {answer.code}"]
+            if "No space left" not in answer.text and "cannot be written" not in answer.text:
+                faults.append("not said")
+            faults = [f"{size_kib} KiB: {fault}: {answer.text[-300:]}" for fault in faults]
             faults += leftovers(scene.out) + untrue(scene.out)
             subprocess.run(["mount", "-o", "remount,size=64m", str(scene.out)], check=True)
-            pid = begin("semantoks", words(scene, 1), scene.here / "again.txt", scene.here)
-            code, _ = end(pid, _SLOWEST_S)
-            faults += [f"{size_kib} KiB: with room exit code {code}"] if code else []
-            now = contents(scene.out)
-            differing = sorted(n for n in {*normal, *now} if normal.get(n) != now.get(n))
-            faults += [f"{size_kib} KiB: other bytes: {differing[:4]}"] if differing else []
+            faults += again(stage, scene, normal)
             tally.count(faults)
         finally:
             subprocess.run(["umount", "-l", str(scene.out)], check=False)
@@ -292,12 +282,7 @@ def worker(stage: Stage, n_kills: int) -> list[Tally]:
         elif code not in (0, 78):  # 78: the first process was killed before any came up
             faults.append(f"exit code {code}: {said[-300:]}")
         faults += untrue(scene.out) + leftovers(scene.out)
-        pid = begin("semantoks", words(scene, 1), scene.here / "again.txt", scene.here)
-        again, _ = end(pid, _SLOWEST_S)
-        faults += [f"started again: exit code {again}"] if again else []
-        now = contents(scene.out)
-        differing = sorted(n for n in {*normal, *now} if normal.get(n) != now.get(n))
-        faults += [f"other bytes: {differing[:4]}"] if differing else []
+        faults += again(stage, scene, normal)
         tally.count([*faults, str(scene.here)] if faults else [])
         if not faults:
             shutil.rmtree(scene.here)
@@ -329,7 +314,7 @@ def many(stage: Stage, n_scans: int, n_processes: int) -> list[Tally]:
     for number, label in enumerate(broken):
         faults[number % len(faults)].damage(scene.victim(label))
     begun = time.monotonic()
-    first = start_many(scene, n_processes)
+    first = start(scene, n_processes, "-q")
     while len(list(scene.out.glob("sub-*/func/*_status.json"))) < n_scans // 2:
         if first.poll() is not None:
             break
@@ -338,7 +323,7 @@ def many(stage: Stage, n_scans: int, n_processes: int) -> list[Tally]:
     first.wait()
     problems = until_gone(first.pid)
     n_before = len(list(scene.out.glob("sub-*/func/*_status.json")))
-    second = start_many(scene, n_processes)
+    second = start(scene, n_processes, "-q")
     samples: list[tuple[float, int]] = []
     while second.poll() is None:
         samples.append(usage(second.pid))
@@ -369,16 +354,6 @@ def many(stage: Stage, n_scans: int, n_processes: int) -> list[Tally]:
     return [tally]
 
 
-def start_many(scene: Scene, n_processes: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "bids_app", *words(scene, n_processes, "-q")],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=(scene.here / "said.txt").open("ab"),
-        start_new_session=True,
-    )
-
-
 def usage(session: int) -> tuple[float, int]:
     """Return memory in MiB, and open handles, of all processes of a session."""
     pages, handles = 0, 0
@@ -405,10 +380,10 @@ def main() -> int:
     parser.add_argument("--scans", type=int, default=2000)
     parser.add_argument("--n-cpus", type=int, default=1)
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--reports", action="store_true", help="write reports too: slow")
     options = parser.parse_args()
-    globals()["REPORTS"] = options.reports
-    random.seed(options.seed)
+    seed = random.randrange(10**6) if options.seed is None else options.seed  # noqa: S311
+    print(f"seed {seed}", flush=True)
+    random.seed(seed)
     tallies: list[Tally] = []
     with tempfile.TemporaryDirectory() as folder:
         stage = Stage(Path(folder))

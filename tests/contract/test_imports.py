@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -96,3 +97,19 @@ def test_a_foreign_package_named_model_is_refused_with_its_path(tmp_path: Path) 
     assert answer.returncode != 0
     assert str(tmp_path / "model.py") in answer.stderr
     assert "environment of its own" in answer.stderr
+
+
+def test_the_oracle_imports_nothing_of_ours_and_nothing_that_knows_the_answer() -> None:
+    tree = ast.parse((ROOT / "tests" / "oracle" / "plain.py").read_text())
+    found = {
+        name.partition(".")[0]
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or "."]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert found <= {"__future__", "cmath", "math", "numpy"}

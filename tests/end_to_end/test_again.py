@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import builders
 import pytest
+from outputs import contents
 
 from bids_app import participant
 from model.cohort.record import read_record
@@ -29,14 +30,6 @@ def outcomes(answer) -> list[str]:
     return [line.split()[1] for line in answer.stdout.splitlines()[:-1]]
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and "logs" not in path.relative_to(folder).parts
-    }
-
-
 def truncate(path: Path) -> None:
     path.write_bytes(b"")
 
@@ -49,13 +42,7 @@ def remove(path: Path) -> None:
     path.unlink()
 
 
-def make_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-    path.rmdir()
-
-
-@pytest.mark.parametrize("harm", [truncate, edit, remove, make_folder])
+@pytest.mark.parametrize("harm", [truncate, edit, remove])
 def test_outputs_that_are_not_as_written_are_made_again(tmp_path, data, semantoks, harm) -> None:
     out = tmp_path / "out"
     semantoks(data.root, out)
@@ -67,6 +54,22 @@ def test_outputs_that_are_not_as_written_are_made_again(tmp_path, data, semantok
             break
     assert outcomes(semantoks(data.root, out)) == ["earlier"]
     assert contents(out) == before
+
+
+def test_a_folder_in_place_of_an_output_fails_its_scan_and_stays(
+    tmp_path, data, semantoks
+) -> None:
+    out = tmp_path / "out"
+    semantoks(data.root, out)
+    (table,) = out.glob("sub-01/**/*_coverage.tsv")
+    table.unlink()
+    (table / "of a user").mkdir(parents=True)
+    answer = semantoks(data.root, out, "participant", "--no-reports")
+    assert answer.exit_code == 1, answer.output
+    assert "coverage.tsv" in answer.output
+    assert (table / "of a user").is_dir()
+    shutil.rmtree(table)
+    assert outcomes(semantoks(data.root, out)) == ["now"]
 
 
 def test_what_an_inherited_sidecar_says_is_part_of_the_inputs(tmp_path, data, semantoks) -> None:

@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import builders
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-def contents(out: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(out)): path.read_bytes()
-        for path in out.rglob("*")
-        if path.is_file() and "logs" not in path.parts
-    }
+from outputs import contents
 
 
 def test_the_options_in_the_log_folder_given_back_do_the_same(tmp_path, semantoks) -> None:

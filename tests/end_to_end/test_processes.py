@@ -12,19 +12,12 @@ from pathlib import Path
 import builders
 import jobs
 import pytest
+from outputs import contents
 
 from bids_app import participant
 
 ROOT = Path(__file__).resolve().parents[2]
 SUBJECTS = ("01", "02", "03")
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and "logs" not in path.relative_to(folder).parts
-    }
 
 
 def test_one_process_and_three_write_the_same_bytes(tmp_path, semantoks) -> None:

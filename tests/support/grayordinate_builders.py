@@ -7,6 +7,7 @@ has used.
 
 from __future__ import annotations
 
+import shutil
 from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, Literal
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from bids_app.atlas.setup.origins import Source
+    from bids_app.demo.tree import ScanFiles
 
 Order = Literal["C", "F"]
 
@@ -211,6 +213,20 @@ def write_series(
     image.nifti_header.set_intent("NIFTI_INTENT_CONNECTIVITY_DENSE_SERIES")
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(image, path)
+    return path
+
+
+def write_scan(root: Path, sub: str, like: ScanFiles, *, n_volumes: int) -> Path:
+    """Write noise as a scan on grayordinates, with sidecar and confounds of another; its image."""
+    func = root / f"sub-{sub}" / "func"
+    axis = make_axis()
+    values = 100 + np.random.default_rng(1).normal(size=(n_volumes, len(axis)))
+    path = func / f"sub-{sub}_task-rest_space-fsLR_den-91k_bold.dtseries.nii"
+    write_series(path, values, axis)
+    shutil.copy2(like.sidecar, path.with_name(path.name.replace(".dtseries.nii", ".json")))
+    for source in (like.confounds, like.confounds_metadata):
+        _, _, ending = source.name.partition("_desc-")
+        shutil.copy2(source, func / f"sub-{sub}_task-rest_desc-{ending}")
     return path
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from outputs import contents
+
 from bids_app.inputs.entities import Entities
 from bids_app.inputs.scan import Scan, Sources
 from bids_app.invocation import run_scans
@@ -99,11 +101,10 @@ def killed_at(step: int, folder: Path, work: Callable[[], Any]) -> bool:
     return status == signal.SIGKILL
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return all files but the logs; what is left under a temporary name is there too."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    kept = [path for path in files if "logs" not in path.parts or path.name.endswith(".part")]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in kept}
+def whole(folder: Path) -> dict[str, bytes]:
+    """Return all files but the logs; what is left there under a temporary name is there too."""
+    left = {path.name: path.read_bytes() for path in (folder / "logs").rglob("*.part")}
+    return contents(folder) | left
 
 
 def no_status_lies(output_dir: Path) -> None:
@@ -117,10 +118,10 @@ def no_status_lies(output_dir: Path) -> None:
 def main(folder: Path) -> None:
     """Kill an invocation with settings B at every step, upon nothing and upon settings A."""
     scans = [make_scan(folder / "in", sub) for sub in ("01", "02")]
-    whole = {}
+    expected = {}
     for settings in "AB":
         invoke(scans, folder / settings, settings)
-        whole[settings] = contents(folder / settings)
+        expected[settings] = whole(folder / settings)
     (folder / "nothing").mkdir()
     for before in ("nothing", "A"):
         step = 0
@@ -131,14 +132,14 @@ def main(folder: Path) -> None:
             was_killed = killed_at(step, out, partial(invoke, scans, out, "B"))
             no_status_lies(out)
             if not was_killed:
-                assert contents(out) == whole["B"]
+                assert whole(out) == expected["B"]
                 shutil.rmtree(out)
                 break
             for settings in "AB":
                 again = folder / "again"
                 shutil.copytree(out, again)
                 invoke(scans, again, settings)
-                assert contents(again) == whole[settings], (before, step, settings)
+                assert whole(again) == expected[settings], (before, step, settings)
                 shutil.rmtree(again)
             shutil.rmtree(out)
         sys.stdout.write(f"{step - 1}\n")

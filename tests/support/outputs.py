@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 STEM = "task-rest_space-MNI152NLin6Asym_atlas-Semantoks457"
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return all files below a folder by name, but the logs, which tell the time."""
+    return {
+        name: path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not (name := path.relative_to(folder).as_posix()).startswith("logs/")
+    }
+
+
 def write_run(out: Path, sub: str, *, seed: int, dim: int = 2, **changes: Any) -> Path:
     """Write status, scan embedding and sidecar of one run; return the path of the status.
 

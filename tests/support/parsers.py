@@ -115,17 +115,7 @@ def scan_seeds(folder: Path) -> list[Path]:
     scan = data.scans[0]
     small = gzip.decompress(scan.bold.read_bytes())
     scan.bold.write_bytes(gzip.compress(small, 1, mtime=0))
-    name = "sub-02_task-rest_space-fsLR_den-91k_bold.dtseries.nii"
-    cifti = folder / "in" / "sub-02" / "func" / name
-    rng = np.random.default_rng(1)
-    axis = gray.make_axis()
-    gray.write_series(cifti, 100 + rng.normal(size=(90, len(axis))), axis)
-    cifti.with_name(cifti.name.replace(".dtseries.nii", ".json")).write_text(
-        scan.sidecar.read_text()
-    )
-    table = cifti.with_name("sub-02_task-rest_desc-confounds_timeseries.tsv")
-    table.write_bytes(scan.confounds.read_bytes())
-    table.with_suffix(".json").write_bytes(scan.confounds_metadata.read_bytes())
+    cifti = gray.write_scan(folder / "in", "02", scan, n_volumes=90)
     description = folder / "in" / "dataset_description.json"
     images = [scan.bold, scan.mask, cifti]
     return [*images, scan.sidecar, scan.confounds, scan.confounds_metadata, description]

@@ -11,7 +11,7 @@ from model.cli.program import Command, build, options_of
 from model.errors import SemantoksError
 from model.files.shared_options import CheckpointOptions
 from model.finetuning.options import FinetuneConfig
-from model.probing.options import ProbeConfig
+from model.probing.options import ProbeConfig, ResultOptions
 
 THERE = click.Path(path_type=Path, exists=True)
 
@@ -29,18 +29,19 @@ def _places(command: Any) -> Any:
 
 @click.command(cls=Command)
 @_places
-@options_of(ProbeConfig, CheckpointOptions)
+@options_of(ProbeConfig, CheckpointOptions, ResultOptions)
 def probe(data: Path, participants: Path, out: Path, **arguments: Any) -> None:
     """Predict a column of PARTICIPANTS from DATA by a linear probe, and by baselines beside it.
 
     DATA is an output folder of semantoks (series: all methods), or the table of its group level
     (embeddings: probe and linear). OUT is a new folder for results.json, results.tsv,
-    predictions.tsv and results.svg. docs/probing.md describes methods and numbers.
+    predictions.tsv and results.svg; a call that was stopped is continued by the same call.
+    docs/probing.md describes methods and numbers.
     """
     from model.probing.probe import run_probe
 
-    config, encoder = build(ProbeConfig, arguments), vars(build(CheckpointOptions, arguments))
-    text, rows = run_probe(data, participants, out, config, **encoder)
+    config = build(ProbeConfig, arguments)
+    text, rows = run_probe(data, participants, out, config, **_others(arguments))
     click.echo(text)
     failed = [f"{row.method}, {row.split}: {row.reason}" for row in rows if row.status == "failed"]
     if failed:
@@ -49,7 +50,7 @@ def probe(data: Path, participants: Path, out: Path, **arguments: Any) -> None:
 
 @click.command(cls=Command)
 @_places
-@options_of(FinetuneConfig, CheckpointOptions)
+@options_of(FinetuneConfig, CheckpointOptions, ResultOptions)
 def finetune(data: Path, participants: Path, out: Path, **arguments: Any) -> None:
     """Train encoder and head on a column of PARTICIPANTS, from the series in DATA.
 
@@ -58,5 +59,10 @@ def finetune(data: Path, participants: Path, out: Path, **arguments: Any) -> Non
     """
     from model.finetuning.finetune import run_finetune
 
-    config, encoder = build(FinetuneConfig, arguments), vars(build(CheckpointOptions, arguments))
-    click.echo(run_finetune(data, participants, out, config, **encoder))
+    config = build(FinetuneConfig, arguments)
+    click.echo(run_finetune(data, participants, out, config, **_others(arguments)))
+
+
+def _others(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return what does not belong to the question."""
+    return vars(build(CheckpointOptions, arguments)) | vars(build(ResultOptions, arguments))

@@ -10,7 +10,7 @@ import torch
 from model.checkpoint import load_encoder, save_checkpoint
 from model.errors import ConfigError
 from model.files.figures import svg_bytes
-from model.files.write import json_bytes, new_folder, refuse_occupied, tsv_bytes
+from model.files.write import json_bytes, new_folder, tsv_bytes
 from model.finetuning.predictor import (
     CHECKPOINT_FOLDER,
     HeadCard,
@@ -26,6 +26,7 @@ from model.probing.options import MAIN_METRIC
 from model.probing.protocol import provenance, row_record
 from model.probing.scoring import Row, by_subject, measure_subjects
 from model.probing.summary import predictions_tsv, summarize, text_table
+from model.probing.unfinished import refuse_others
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,12 +54,13 @@ def run_finetune(
     *,
     checkpoint: Path | None = None,
     device: str = "cpu",
+    overwrite: bool = False,
 ) -> str:
     """Fine-tune an encoder on a column of the participants table.
 
     Parameters
     ----------
-    data, participants, checkpoint, device
+    data, participants, checkpoint, device, overwrite
         As for `model.probing.probe.run_probe`; data is an output folder, the checkpoint is
         where to start, the device where to train.
     out
@@ -74,7 +76,7 @@ def run_finetune(
     SemantoksError
         The input is not fit for the question, or training failed; nothing is written.
     """
-    refuse_occupied(out)
+    refuse_others(out, overwrite=overwrite)
     if config.lora_rank:
         require_library()
     encoder = load_encoder(checkpoint, device=device)
@@ -83,17 +85,17 @@ def run_finetune(
     predictor, epochs = fit(study, encoder)
     record = provenance(data, participants, config, study.labels, [study.split])
     record |= {"data_sha256": study.data_sha256, "readout": list(study.readout)}
-    with new_folder(out) as folder:
+    with new_folder(out, replace=True) as folder:
         record["checkpoint"] = _save(folder, predictor, study, epochs)
         rows.append(_score_saved(folder, study, epochs, device=device))
-        summary, differences = summarize(rows, [study.split], study.labels.task)
+        summary, differences = summarize(rows, [study.split], study.labels)
         record["rows"] = [row_record(row) for row in rows]
         metric = MAIN_METRIC[study.labels.task]
         (folder / "results.json").write_bytes(json_bytes(record))
         (folder / "predictions.tsv").write_bytes(predictions_tsv(rows, study.labels))
         (folder / "epochs.tsv").write_bytes(epochs_tsv(epochs))
         (folder / "epochs.svg").write_bytes(curves_svg(epochs, metric))
-    return text_table(summary, differences, study.labels.task)
+    return text_table(summary, differences, study.labels.task, p_values={})
 
 
 def fit(study: Study, encoder: Encoder) -> tuple[Predictor, list[Epoch]]:

@@ -15,4 +15,5 @@ __all__ = (
     "scoring",
     "splits",
     "summary",
+    "unfinished",
 )

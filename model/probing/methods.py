@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from model.probing.samples import FloatArray, Samples
 
     Prepare = Callable[[Samples], Learned]
-    Fit = Callable[[Samples, npt.NDArray[np.float64], float], Learned]
+    Fit = Callable[[Samples, npt.NDArray[np.float64], Sequence[float]], list[Learned]]
 
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
@@ -88,28 +88,41 @@ def _spanned(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def fit_linear(
-    train: Samples, targets: npt.NDArray[np.float64], penalty: float, *, n_outputs: int
-) -> Learned:
-    """Fit logistic regression to (S, F) samples and (S,) targets; ridge if ``n_outputs`` is 1."""
+    train: Samples,
+    targets: npt.NDArray[np.float64],
+    penalties: Sequence[float],
+    *,
+    n_outputs: int,
+) -> list[Learned]:
+    """Fit logistic regression to (S, F) samples and (S,) targets, once per penalty.
+
+    Ridge regression if ``n_outputs`` is 1.
+    """
     from sklearn.linear_model import LogisticRegression, Ridge
 
     if n_outputs == 1:
-        return _fit(Ridge(alpha=1 / penalty), train, targets)
-    return _fit(LogisticRegression(C=penalty, max_iter=MAX_ITERATIONS), train, targets)
+        return [_fit(Ridge(alpha=1 / one), train, targets) for one in penalties]
+    return [
+        _fit(LogisticRegression(C=one, max_iter=MAX_ITERATIONS), train, targets)
+        for one in penalties
+    ]
 
 
 def fit_svm(
-    train: Samples, targets: npt.NDArray[np.float64], penalty: float, *, n_outputs: int
-) -> Learned:
-    """Fit a linear support vector machine to (S, F) samples and (S,) targets.
+    train: Samples,
+    targets: npt.NDArray[np.float64],
+    penalties: Sequence[float],
+    *,
+    n_outputs: int,
+) -> list[Learned]:
+    """Fit a linear support vector machine to (S, F) samples and (S,) targets, once per penalty.
 
     For regression if ``n_outputs`` is 1.
     """
     from sklearn.svm import SVC, SVR
 
-    if n_outputs == 1:
-        return _fit(SVR(kernel="linear", C=penalty), train, targets)
-    return _fit(SVC(kernel="linear", C=penalty), train, targets)
+    kind = SVR if n_outputs == 1 else SVC
+    return [_fit(kind(kernel="linear", C=one), train, targets) for one in penalties]
 
 
 def _fit(estimator: Any, train: Samples, targets: npt.NDArray[np.float64]) -> Learned:
@@ -144,7 +157,7 @@ class Method:
     prepare: tuple[Prepare, ...]
     """Transformations, each learned from training samples as the one before left them."""
     fit: Fit
-    """From training samples, targets and a setting to a predictor."""
+    """From training samples, targets and settings to a predictor for each."""
     settings: tuple[float, ...]
     """Learning rates or penalties; validation chooses, the first of equals."""
 

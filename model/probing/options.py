@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from model.errors import ConfigError
-from model.files.settings import Count, Option, Positive, Strict
+from model.files.settings import Count, CountOrZero, Option, Positive, Strict
 from model.files.shared_options import EpochsOption, SeedOption, TargetOption, TaskIds
 from model.spec import ReadoutPart
 
@@ -114,6 +114,14 @@ class ProbeConfig(ProtocolConfig):
     """Of `METHODS`; empty: all that the input allows."""
     epochs: EpochsOption = 50
     """Of the probe's training."""
+    permutations: Annotated[
+        CountOrZero,
+        Option(
+            "--permutations",
+            "Of the labels, each fitted anew, for a p-value of every method.",
+            metavar="COUNT",
+        ),
+    ] = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -127,6 +135,15 @@ class ProbeConfig(ProtocolConfig):
                 "a fixed split and leaving sites out exclude one another.",
                 hint="Give one of --splits and --site.",
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultOptions(Strict):
+    """What becomes of a folder that holds results."""
+
+    overwrite: Annotated[
+        bool, Option("--overwrite", "Replace results in OUT, once the new ones are whole.")
+    ] = False
 
 
 def is_wanted(

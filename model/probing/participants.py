@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,6 +51,23 @@ class Labels:
     def of(self, subjects: Sequence[str]) -> npt.NDArray[np.float64]:
         """(S,) value of each of the subjects."""
         return np.array([self.values[subject] for subject in subjects])
+
+    def permuted(self, groups: Mapping[str, str], rng: np.random.Generator) -> Labels:
+        """Deal the labels out anew, within groups of subjects.
+
+        Parameters
+        ----------
+        groups
+            Of each subject; those who are in none form one.
+        """
+        members: dict[str, list[str]] = {}
+        for subject in self.values:
+            members.setdefault(groups.get(subject, ""), []).append(subject)
+        values = dict(self.values)
+        for group in members.values():
+            order = rng.permutation(len(group))
+            values |= {s: self.values[group[i]] for s, i in zip(group, order, strict=True)}
+        return replace(self, values=values)
 
     def sha256(self) -> str:
         """Hash subjects and labels."""

@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from model.checkpoint import load_encoder
 from model.errors import ConfigError, some
-from model.files.write import json_bytes, new_folder, refuse_occupied
+from model.files.write import json_bytes, new_folder
 from model.probing.features import find_runs, subject_of
 from model.probing.inputs import read_group_table, series_features, table_features
 from model.probing.methods import WHITENED, features_of, make_methods
-from model.probing.options import METHODS, TABLE_METHODS
+from model.probing.options import MAIN_METRIC, METHODS, TABLE_METHODS
 from model.probing.protocol import labels_of, provenance, row_record
 from model.probing.samples import ProbeError
-from model.probing.scoring import evaluate
-from model.probing.splits import make_splits
-from model.probing.summary import figure_svg, predictions_tsv, rows_tsv, summarize, text_table
+from model.probing.scoring import Row, evaluate
+from model.probing.splits import exchangeable, make_splits
+from model.probing.summary import (
+    cautions,
+    figure_svg,
+    predictions_tsv,
+    rows_tsv,
+    summarize,
+    text_table,
+)
+from model.probing.unfinished import Clock, Unfinished, refuse_others
+from model.statistics.repetitions import permutation_p
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from model.probing.inputs import Features
+    from model.probing.methods import Method
     from model.probing.options import ProbeConfig
     from model.probing.participants import Labels
-    from model.probing.scoring import Row
     from model.probing.splits import Split
+    from model.probing.summary import Summary
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,6 +52,7 @@ def run_probe(
     *,
     checkpoint: Path | None = None,
     device: str = "cpu",
+    overwrite: bool = False,
 ) -> tuple[str, list[Row]]:
     """Probe a column of the participants table.
 
@@ -49,10 +64,13 @@ def run_probe(
         Table with ``participant_id`` and the target.
     out
         New folder for ``results.json``, ``results.tsv``, ``predictions.tsv``, ``results.svg``.
+        What a call that was stopped left there is gone on with.
     checkpoint
         As for `model.checkpoint.load_encoder`; with an output folder only.
     device
         Where the series are encoded.
+    overwrite
+        Whether results in ``out`` are replaced, once the new ones are whole.
 
     Returns
     -------
@@ -63,10 +81,13 @@ def run_probe(
     SemantoksError
         Input, labels or splits are not fit for the question; nothing is written.
     """
-    refuse_occupied(out)
+    refuse_others(out, overwrite=overwrite)
     labels, splits, features = (_from_folder if data.is_dir() else _from_table)(
         data, participants, config, checkpoint, device
     )
+    warnings = cautions(labels, splits)
+    for warning in warnings:
+        _LOG.warning("%s", warning)
     names = [name for name in config.methods or METHODS if features_of(name) in features.samples]
     methods = make_methods(
         names,
@@ -75,17 +96,28 @@ def run_probe(
         epochs=config.epochs,
         seed=config.seed,
     )
-    rows = []
-    for method in methods:
-        for split in splits:
-            rows.append(evaluate(method, labels, split))
-            _LOG.info("%s, %s: %s", method.name, split.name, rows[-1].scores or rows[-1].reason)
+    record = provenance(data, participants, config, labels, splits) | features.source
+    pieces = Unfinished(out, _question(record), overwrite=overwrite)
+    rows = _fit_all(methods, labels, splits, pieces)
     if all(row.status == "skipped" for row in rows):
+        pieces.forget()
         raise ProbeError(
             f"no split can be scored: {some(sorted({f'{r.split}: {r.reason}' for r in rows}))}"
         )
-    record = provenance(data, participants, config, labels, splits) | features.source
-    return _write(out, record, labels, splits, rows), rows
+    null = _permute(methods, labels, splits, config, participants, pieces)
+    record |= {"warnings": warnings} if warnings else {}
+    return _write(out, record, labels, splits, rows, null), rows
+
+
+def _question(record: dict[str, Any]) -> dict[str, Any]:
+    """Return what a row depends on; which rows there are may change from call to call."""
+    config = {
+        key: value
+        for key, value in record["config"].items()
+        if key not in ("methods", "repetitions", "permutations")
+    }
+    kept = ("labels_sha256", "data_sha256", "checkpoint", "readout", "software")
+    return {"config": config} | {key: record[key] for key in kept}
 
 
 def _from_folder(
@@ -125,18 +157,99 @@ def _from_table(
     return labels, make_splits(config, labels, participants), table_features(table, labels)
 
 
+def _fit_all(
+    methods: Sequence[Method], labels: Labels, splits: Sequence[Split], pieces: Unfinished
+) -> list[Row]:
+    """Fit every method on every split, or take the row that an earlier call kept."""
+    found: dict[tuple[str, str], Row] = {}
+    left = Clock(len(methods) * len(splits))
+    # All methods of a split before the next: what is left then costs as much as what is done.
+    for split in splits:
+        for method in methods:
+            name = f"{method.name}-{split.sha256()[:16]}"
+            kept = pieces.get(name)
+            row = Row(**kept) if kept else evaluate(method, labels, split)
+            if not kept:
+                pieces.keep(name, asdict(row))
+            found[method.name, split.name] = row
+            said = row.scores.get(MAIN_METRIC[labels.task])
+            told = row.reason if said is None else f"{MAIN_METRIC[labels.task]} {said:.3f}"
+            _LOG.info("[%s] %s, %s: %s", left.tick(new=not kept), method.name, split.name, told)
+    return [found[method.name, split.name] for method in methods for split in splits]
+
+
+def _permute(
+    methods: Sequence[Method],
+    labels: Labels,
+    splits: Sequence[Split],
+    config: ProbeConfig,
+    participants: Path,
+    pieces: Unfinished,
+) -> dict[str, list[float]]:
+    """Ask the same of labels that mean nothing: mean main metric of each permutation, by method.
+
+    Splits are drawn anew for each, as they are stratified by the labels.
+    """
+    null: dict[str, list[float]] = {method.name: [] for method in methods}
+    if not config.permutations:
+        return null
+    groups = exchangeable(config, labels, participants, splits)
+    left = Clock(config.permutations)
+    for number in range(config.permutations):
+        rng = np.random.default_rng([config.seed, number])
+        dealt = labels.permuted(groups, rng)
+        drawn: list[Split] | None = None
+        new = False
+        for method in methods:
+            name = f"permutation-{number}-{method.name}-{len(splits)}"
+            kept = pieces.get(name)
+            if kept is None:
+                drawn = make_splits(config, dealt, participants) if drawn is None else drawn
+                kept = {"score": _mean_score(method, dealt, drawn)}
+                pieces.keep(name, kept)
+                new = True
+            if kept["score"] is not None:
+                null[method.name].append(kept["score"])
+        _LOG.info("[%s] permutations", left.tick(new=new))
+    return null
+
+
+def _mean_score(method: Method, labels: Labels, splits: Sequence[Split]) -> float | None:
+    metric = MAIN_METRIC[labels.task]
+    rows = [evaluate(method, labels, split) for split in splits]
+    values = [row.scores[metric] for row in rows if metric in row.scores]
+    return float(np.mean(values)) if values else None
+
+
 def _write(
-    out: Path, record: dict[str, Any], labels: Labels, splits: list[Split], rows: list[Row]
+    out: Path,
+    record: dict[str, Any],
+    labels: Labels,
+    splits: list[Split],
+    rows: list[Row],
+    null: dict[str, list[float]],
 ) -> str:
-    summary, differences = summarize(rows, splits, labels.task)
+    summary, differences = summarize(rows, splits, labels)
+    p_values = _p_values(summary, null, labels)
     results = record | {
         "summary": summary,
         "probe_minus_method": differences,
+        "permutation_p": p_values,
+        "permuted": {method: scores for method, scores in null.items() if scores},
         "rows": [row_record(row) for row in rows],
     }
-    with new_folder(out) as folder:
+    with new_folder(out, replace=True) as folder:
         (folder / "results.json").write_bytes(json_bytes(results))
         (folder / "results.tsv").write_bytes(rows_tsv(rows, labels.task))
         (folder / "predictions.tsv").write_bytes(predictions_tsv(rows, labels))
         (folder / "results.svg").write_bytes(figure_svg(rows, summary, labels))
-    return text_table(summary, differences, labels.task)
+    return text_table(summary, differences, labels.task, p_values=p_values)
+
+
+def _p_values(summary: Summary, null: dict[str, list[float]], labels: Labels) -> dict[str, float]:
+    metric = MAIN_METRIC[labels.task]
+    return {
+        method: permutation_p(summary[method][metric]["mean"], scores)
+        for method, scores in null.items()
+        if scores and method in summary
+    }

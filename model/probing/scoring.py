@@ -63,6 +63,30 @@ def measure(
     ProbeError
         A score is not finite.
     """
+    _refuse_undefined(scores, targets, of=of)
+    if task == "regression":
+        return _regression(scores[:, 0].astype(float), targets)
+    return _classification(scores.astype(float), targets.astype(int))
+
+
+def measure_main(
+    task: Task,
+    scores: npt.NDArray[np.floating],
+    targets: npt.NDArray[np.float64],
+    *,
+    of: str,
+) -> float:
+    """Return the main metric alone, as `measure` does: what settings are chosen by, often."""
+    _refuse_undefined(scores, targets, of=of)
+    if task == "regression":
+        return _regression(scores[:, 0].astype(float), targets)[MAIN_METRIC[task]]
+    chosen = scores.argmax(axis=1)
+    return float(np.mean([(chosen[targets == k] == k).mean() for k in np.unique(targets)]))
+
+
+def _refuse_undefined(
+    scores: npt.NDArray[np.floating], targets: npt.NDArray[np.float64], *, of: str
+) -> None:
     if not np.isfinite(scores).all():
         raise ProbeError(f"{of}: scores are not finite.")
     found, wanted = len(np.unique(targets)), max(2, scores.shape[1])
@@ -70,9 +94,6 @@ def measure(
         raise UndefinedError(
             f"{of}: {found} of at least {wanted} different labels among {len(targets)} samples."
         )
-    if task == "regression":
-        return _regression(scores[:, 0].astype(float), targets)
-    return _classification(scores.astype(float), targets.astype(int))
 
 
 def _classification(
@@ -149,10 +170,10 @@ def _evaluate(method: Method, labels: Labels, split: Split) -> Row:
     validation = _transformed(method.samples.of(split.validation), transforms)
     known = labels.of(validation.subjects)
     found: list[tuple[float, float, Learned]] = []
-    for setting in method.settings:
-        model = method.fit(train, targets, setting)
+    models = method.fit(train, targets, method.settings)
+    for setting, model in zip(method.settings, models, strict=True):
         scores = model.on_held_out(validation) * spread + offset
-        value = measure(labels.task, scores, known, of="validation")[MAIN_METRIC[labels.task]]
+        value = measure_main(labels.task, scores, known, of="validation")
         found.append((value, setting, model))
     best, setting, model = max(found, key=lambda entry: entry[0])
     chosen = Learned(apply=model.apply, seen=model.seen | frozenset(split.validation))

@@ -12,6 +12,7 @@ from model.errors import SemantoksError, some
 from model.probing.participants import read_table, sha256_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from model.probing.options import ProbeConfig, ProtocolConfig
@@ -207,9 +208,37 @@ def make_splits(config: ProbeConfig, labels: Labels, participants: Path) -> list
     if config.site is None:
         repetitions = 1 if config.splits is not None else config.repetitions
         return [split_of(config, labels, repetition=i) for i in range(repetitions)]
-    table = read_table(participants, [config.site])
-    sites = {subject: table[subject][config.site] for subject in labels.subjects}
+    sites = sites_of(config.site, labels, participants)
+    return leave_sites_out(labels, sites, config.shares, seed=config.seed)
+
+
+def sites_of(column: str, labels: Labels, participants: Path) -> dict[str, str]:
+    """Read the site of every subject with a label.
+
+    Raises
+    ------
+    SplitError, LabelError
+        Subjects have none, or the table cannot be read.
+    """
+    table = read_table(participants, [column])
+    sites = {subject: table[subject][column] for subject in labels.subjects}
     without = [subject for subject, site in sites.items() if not site]
     if without:
-        raise SplitError(f"{participants}: subjects without {config.site}: {some(without)}.")
-    return leave_sites_out(labels, sites, config.shares, seed=config.seed)
+        raise SplitError(f"{participants}: subjects without {column}: {some(without)}.")
+    return sites
+
+
+def exchangeable(
+    config: ProbeConfig, labels: Labels, participants: Path, splits: Sequence[Split]
+) -> dict[str, str]:
+    """Group the subjects whose labels may change places if the labels mean nothing.
+
+    Everybody, if splits are drawn, for that is done anew; within a site that is left out; within
+    a part of a fixed split.
+    """
+    if config.splits is not None:
+        (split,) = splits
+        return {s: part for part in PARTS for s in getattr(split, part)}
+    if config.site is not None:
+        return sites_of(config.site, labels, participants)
+    return {}

@@ -11,9 +11,10 @@ from model.files.figures import svg_bytes
 from model.files.write import tsv_bytes
 from model.probing.options import MAIN_METRIC
 from model.probing.scoring import METRICS
+from model.statistics.repetitions import SHARE, Bounds, effective_size, interval
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from model.probing.options import Task
     from model.probing.participants import Labels
@@ -23,42 +24,54 @@ if TYPE_CHECKING:
     Summary = dict[str, dict[str, dict[str, float]]]
 
 
-CONFIDENCE = 0.95
 REFERENCE = "probe"
 
 
 COLOUR = "#1f5fa8"
 SPREAD = 0.4
 """Over which the dots of a method are spread, in rows"""
+FEW_OF_A_CLASS, FEW_NUMBERS = 10, 20
+"""Test subjects below which a warning is due"""
+BOUNDS = {
+    **dict.fromkeys(METRICS["classification"], SHARE),
+    "r2": Bounds(high=1),
+    "r": Bounds(-1, 1),
+    "mae": Bounds(low=0),
+}
 METRIC_NAMES = {"balanced_accuracy": "balanced accuracy", "r2": "R²"}
 
 
 def summarize(
-    rows: Sequence[Row], splits: Sequence[Split], task: Task
-) -> tuple[dict[str, dict[str, dict[str, float]]], dict[str, dict[str, dict[str, float]]]]:
+    rows: Sequence[Row], splits: Sequence[Split], labels: Labels
+) -> tuple[Summary, Summary]:
     """Summarize the rows with scores.
 
     Returns
     -------
     By method and metric: ``n`` splits, ``mean``, ``sd``, and ``low`` and ``high`` of the 95 %
-    interval where splits differ. Then the same of the probe's score minus the
-    method's, over the splits where both have one.
+    interval (`model.statistics.repetitions.interval`). Then the same of the probe's score minus
+    the method's, over the splits where both have one.
     """
     scores: dict[str, dict[str, dict[str, float]]] = {}
     for row in rows:
-        scores.setdefault(row.method, {})[row.split] = row.scores
-    ratio = {split.name: len(split.test) / len(split.train) for split in splits}
+        if row.scores:
+            scores.setdefault(row.method, {})[row.split] = row.scores
+    by_name = {split.name: split for split in splits}
 
-    def describe(values: dict[str, float]) -> dict[str, float]:
-        return interval(list(values.values()), float(np.mean([ratio[name] for name in values])))
+    def describe(values: dict[str, float], bounds: Bounds, most: float) -> dict[str, float]:
+        chosen = [by_name[name] for name in values]
+        ratio = float(np.mean([len(split.test) / len(split.train) for split in chosen]))
+        return interval(list(values.values()), ratio, bounds=bounds, most=most)
 
-    summary: dict[str, dict[str, dict[str, float]]] = {}
-    differences: dict[str, dict[str, dict[str, float]]] = {}
+    summary: Summary = {}
+    differences: Summary = {}
     for method, by_split in scores.items():
-        for metric in METRICS[task]:
+        most = _answers([by_name[name] for name in by_split], labels)
+        for metric in METRICS[labels.task]:
+            bounds = BOUNDS[metric]
             own = {s: v[metric] for s, v in by_split.items() if metric in v}
             if own:
-                summary.setdefault(method, {})[metric] = describe(own)
+                summary.setdefault(method, {})[metric] = describe(own, bounds, most)
             reference = scores.get(REFERENCE, {})
             shared = {
                 s: reference[s][metric] - v
@@ -66,41 +79,60 @@ def summarize(
                 if metric in reference.get(s, {})
             }
             if shared and method != REFERENCE:
-                differences.setdefault(method, {})[metric] = describe(shared)
+                differences.setdefault(method, {})[metric] = describe(
+                    shared, bounds.of_differences(), math.inf
+                )
     return summary, differences
 
 
-def interval(values: Sequence[float], ratio: float) -> dict[str, float]:
-    """Return number, mean, sd and the interval of the mean over overlapping splits.
+def _answers(splits: Sequence[Split], labels: Labels) -> float:
+    """Say how many answers all test subjects together are worth; of numbers nobody knows."""
+    if not labels.classes:
+        return math.inf
+    tested = labels.of(sorted({subject for split in splits for subject in split.test}))
+    return effective_size([int((tested == k).sum()) for k in range(len(labels.classes))])
+
+
+def cautions(labels: Labels, splits: Sequence[Split]) -> list[str]:
+    """Say what must not be read into scores of so few people; empty where there are enough."""
+    smallest = min(splits, key=lambda split: len(split.test))
+    n_tested = len(smallest.test)
+    if not labels.classes:
+        if n_tested >= FEW_NUMBERS:
+            return []
+        return [
+            f"a test set holds {n_tested} subjects: R² and r of so few vary widely. Read the "
+            "intervals, and --permutations for a p-value."
+        ]
+    counts = [
+        int((labels.of(split.test) == k).sum())
+        for split in splits
+        for k in range(len(labels.classes))
+    ]
+    fewest = max(1, min(counts))
+    if fewest >= FEW_OF_A_CLASS:
+        return []
+    step = 1 / (len(labels.classes) * fewest)
+    return [
+        f"a test set holds {n_tested} subjects, the smallest class {min(counts)}: one answer "
+        f"moves balanced accuracy by up to {step:.2f}. Read the intervals, and --permutations "
+        "for a p-value."
+    ]
+
+
+def text_table(
+    summary: Summary, differences: Summary, task: Task, *, p_values: Mapping[str, float]
+) -> str:
+    """Return one line per method: mean and sd of each metric, intervals of the main one.
 
     Parameters
     ----------
-    ratio
-        Test subjects per training subject.
-
-    Notes
-    -----
-    Splits of one cohort share subjects, so the standard error of independent repetitions is
-    far too small. The variance of the mean is taken as sd² (1 / n + ratio), the corrected
-    resampled t-test of Nadeau and Bengio (2003). Equal values have no interval: that a few
-    splits agree is not certainty.
+    p_values
+        By method; of those without one none is shown.
     """
-    from scipy.stats import t
-
-    n, mean = len(values), float(np.mean(values))
-    if n < 2:
-        return {"n": n, "mean": mean}
-    sd = float(np.std(values, ddof=1))
-    if np.ptp(values) == 0:
-        return {"n": n, "mean": mean, "sd": 0.0}
-    half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd * math.sqrt(1 / n + ratio)
-    return {"n": n, "mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
-
-
-def text_table(summary: Summary, differences: Summary, task: Task) -> str:
-    """Return one line per method: mean and sd of each metric, intervals of the main one."""
     main = MAIN_METRIC[task]
     header = ["method", "n", *METRICS[task], f"95 % of {main}", f"{REFERENCE} minus it"]
+    header += ["p"] if p_values else []
     lines = [header]
     for method, metrics in summary.items():
         numbers = metrics[main]
@@ -113,6 +145,7 @@ def text_table(summary: Summary, differences: Summary, task: Task) -> str:
                 *cells,
                 _range(numbers),
                 "" if difference is None else f"{difference['mean']:+.3f} {_range(difference)}",
+                *([f"{p_values[method]:.3g}" if method in p_values else ""] if p_values else []),
             ]
         )
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -189,7 +222,6 @@ def figure_svg(rows: Sequence[Row], summary: Summary, labels: Labels) -> bytes:
         axes.plot(numbers["mean"], y, "D", color=COLOUR, markersize=6, label="mean")
     axes.set_yticks(range(len(methods)), methods)
     axes.set_ylim(len(methods) - 0.4, -0.6)
-    # No score is above 1, as an interval may be.
     axes.set_xlim(right=min(1.02, axes.get_xlim()[1]))
     axes.set_xlabel(METRIC_NAMES[main])
     axes.set_title(f"{labels.column}, {len(labels.subjects)} subjects", fontsize=10)

@@ -256,6 +256,64 @@ def test_results_are_never_written_over(probe, tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 
 
+def test_results_are_replaced_when_that_is_asked_for_and_nothing_else_is(probe, tmp_path):
+    words = ("--repetitions", 1, "--n-crops", 1, *only("linear"))
+    assert probe("planted", *words).exit_code == 0
+    refused = probe("random", *words)
+    assert refused.exit_code == 2
+    assert "--overwrite" in refused.output
+    assert probe("random", *words, "--overwrite").exit_code == 0
+    assert results(tmp_path)["config"]["target"] == "random"
+    (tmp_path / "out" / "results.json").unlink()
+    assert probe("random", *words, "--overwrite").exit_code == 2
+    assert (tmp_path / "out" / "results.tsv").exists()
+
+
+def test_a_call_that_was_stopped_goes_on_and_ends_with_the_same_bytes(
+    probe, tmp_path, monkeypatch
+):
+    words = ("--repetitions", 2, "--n-crops", 1, "--permutations", 2, *only("linear", "fc-svm"))
+    assert probe("planted", *words).exit_code == 0
+    os.rename(tmp_path / "out", tmp_path / "whole")  # noqa: PTH104 - a test may
+    fitted = []
+
+    def stopped(method, labels, split):
+        if len(fitted) == 3:
+            raise KeyboardInterrupt
+        fitted.append((method.name, split.name))
+        return evaluate(method, labels, split)
+
+    monkeypatch.setattr("model.probing.probe.evaluate", stopped)
+    assert probe("planted", *words).exit_code != 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["unfinished"]
+    other = probe("planted", *words, "--seed", 9)
+    assert other.exit_code == 2
+    assert "differs in config" in other.output
+    fitted.clear()
+    fitted += ["room for one more"] * 2
+    assert probe("planted", *words).exit_code != 0  # stopped again, in the permutations
+    assert fitted[2] == ("fc-svm", "seed 1")
+    monkeypatch.undo()
+    assert probe("planted", *words).exit_code == 0
+    for name in ("results.json", "results.tsv", "predictions.tsv", "results.svg"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_planted_label_is_better_than_its_permutations_and_a_random_one_is_not(
+    probe, tmp_path, caplog
+):
+    words = ("--repetitions", 2, "--n-crops", 1, "--permutations", 9, *only("fisher-linear"))
+    answer = probe("planted", *words)
+    assert answer.exit_code == 0, answer.output
+    assert results(tmp_path)["permutation_p"] == {"fisher-linear": 0.1}
+    assert len(results(tmp_path)["permuted"]["fisher-linear"]) == 9
+    assert answer.stdout.splitlines()[1].endswith("0.1")
+    assert probe("random", *words, "--overwrite").exit_code == 0
+    assert results(tmp_path)["permutation_p"]["fisher-linear"] > 0.1
+    assert "the smallest class 2: one answer moves balanced accuracy by up to 0.25" in caplog.text
+    assert results(tmp_path)["warnings"]
+
+
 def test_series_methods_cannot_be_had_from_a_table(probe, tmp_path):
     path = tmp_path / "group_desc-scan_embedding.parquet"
     path.touch()

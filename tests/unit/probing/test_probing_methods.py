@@ -21,9 +21,8 @@ from model.probing.methods import (
 from model.probing.options import METHODS
 from model.probing.participants import Labels
 from model.probing.samples import Learned, ProbeError, Samples, refuse_copies
-from model.probing.scoring import UndefinedError, evaluate, measure
+from model.probing.scoring import UndefinedError, evaluate, measure, measure_main
 from model.probing.splits import LeakError, draw_split
-from model.probing.summary import interval
 
 N, P = 24, 5
 
@@ -129,7 +128,9 @@ def test_rotating_wide_features_changes_no_prediction(rng):
     scaling = learn_scaling(train, standardize=False)
     # Centred rows span one dimension less than there are.
     assert scaling.apply(train.values).shape[1] == 7
-    model = fit_linear(train.with_values(scaling.apply(train.values)), y[:8], 1.0, n_outputs=1)
+    (model,) = fit_linear(
+        train.with_values(scaling.apply(train.values)), y[:8], [1.0], n_outputs=1
+    )
     centred = x - x[:8].mean(axis=0)
     centred /= np.sqrt((centred[:8] ** 2).sum(axis=1).mean())
     expected = Ridge(alpha=1.0).fit(centred[:8], y[:8]).predict(centred[8:])
@@ -145,16 +146,16 @@ def test_no_batch_holds_a_single_sample():
 
 def test_training_crops_that_leave_one_over_do_not_break_the_probe(rng):
     x = samples(rng.normal(size=(17, 4)))
-    learned = train_probe(x, np.arange(17.0) % 2, 0.01, n_outputs=2, epochs=1, seed=0)
+    (learned,) = train_probe(x, np.arange(17.0) % 2, [0.01], n_outputs=2, epochs=1, seed=0)
     assert np.isfinite(learned.apply(x.values)).all()
 
 
 def test_the_probe_is_the_same_with_the_same_seed_whatever_the_global_one(rng):
     x, y = samples(rng.normal(size=(20, 4))), np.arange(20.0) % 2
-    first = train_probe(x, y, 0.01, n_outputs=2, epochs=2, seed=5).apply(x.values)
+    (first,) = train_probe(x, y, [0.01], n_outputs=2, epochs=2, seed=5)
     torch.default_generator.manual_seed(99)
-    again = train_probe(x, y, 0.01, n_outputs=2, epochs=2, seed=5).apply(x.values)
-    np.testing.assert_array_equal(first, again)
+    (again,) = train_probe(x, y, [0.01], n_outputs=2, epochs=2, seed=5)
+    np.testing.assert_array_equal(first.apply(x.values), again.apply(x.values))
 
 
 def test_a_probe_that_diverges_has_no_score(rng):
@@ -227,9 +228,9 @@ def test_a_model_trained_on_a_test_subject_is_refused(rng):
     labels = cohort()
     (method,) = methods_of(labels, features(rng, labels), ["fc-svm"])
 
-    def leaky(_train, _targets, penalty):
+    def leaky(_train, _targets, penalties):
         everybody = method.samples
-        return fit_linear(everybody, labels.of(everybody.subjects), penalty, n_outputs=2)
+        return fit_linear(everybody, labels.of(everybody.subjects), penalties, n_outputs=2)
 
     with pytest.raises(LeakError, match="had a part"):
         evaluate(replace(method, prepare=(), fit=leaky), labels, split_of(labels))
@@ -259,10 +260,9 @@ def test_scores_of_a_subject_are_averaged_before_he_is_classified():
     crops = samples(values, per_subject=3)
     (method,) = methods_of(labels, {"crops": crops}, ["probe"])
 
-    def known(train, _targets, _rate):
-        return Learned(
-            apply=lambda x: np.concatenate([-x, x], axis=1), seen=frozenset(train.subjects)
-        )
+    def known(train, _targets, rates):
+        seen = frozenset(train.subjects)
+        return [Learned(apply=lambda x: np.concatenate([-x, x], axis=1), seen=seen)] * len(rates)
 
     row = evaluate(replace(method, fit=known), labels, split_of(labels))
     assert row.scores["balanced_accuracy"] == 1.0
@@ -288,6 +288,15 @@ def test_classification_metrics_of_a_known_case():
     assert values["f1"] == pytest.approx((0.8 + 2 / 3) / 2)
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_settings_are_chosen_by_the_metric_that_is_shown(rng, task):
+    targets = np.arange(30.0) % (3 if task == "classification" else 30)
+    scores = rng.normal(size=(30, 3 if task == "classification" else 1))
+    whole = measure(task, scores, targets, of="test")
+    main = "balanced_accuracy" if task == "classification" else "r2"
+    assert measure_main(task, scores, targets, of="test") == pytest.approx(whole[main])
+
+
 def test_regression_metrics_of_a_known_case():
     values = measure("regression", np.array([[1.0], [2.0], [4.0]]), np.arange(1.0, 4.0), of="test")
     assert values["r2"] == pytest.approx(0.5)
@@ -311,21 +320,25 @@ def test_scores_that_are_not_finite_are_an_error():
         measure("regression", np.array([[np.nan], [1.0]]), np.arange(2.0), of="test")
 
 
-def test_the_interval_is_wider_than_that_of_independent_repetitions():
-    values = [0.6, 0.7, 0.65, 0.7]
-    numbers = interval(values, ratio=1 / 3)
-    naive = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
-    expected = np.sqrt(1 / 4 + 1 / 3) / np.sqrt(1 / 4)
-    width = numbers["high"] - numbers["low"]
-    assert width / (naive[1] - naive[0]) == pytest.approx(expected)
-
-
-def test_one_split_has_no_interval():
-    assert interval([0.6], ratio=0.3) == {"n": 1, "mean": 0.6}
-
-
-def test_splits_that_agree_have_no_interval():
-    assert interval([0.5, 0.5, 0.5], ratio=0.3) == {"n": 3, "mean": 0.5, "sd": 0.0}
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_probes_of_all_rates_are_what_autograd_makes_of_the_head(rng, n_outputs):
+    x = samples(rng.normal(2.0, 3.0, size=(40, 7)))
+    targets = rng.normal(size=40) if n_outputs == 1 else np.arange(40.0) % n_outputs
+    rates = (0.03, 0.001)
+    learned = train_probe(x, targets, rates, n_outputs=n_outputs, epochs=4, seed=3)
+    y = torch.from_numpy(targets).float() if n_outputs == 1 else torch.from_numpy(targets).long()
+    for rate, ours in zip(rates, learned, strict=True):
+        module = head.make_head(7, n_outputs, seed=3)
+        optimizer = torch.optim.SGD(module.parameters(), lr=rate, momentum=head.MOMENTUM)
+        generator = torch.Generator().manual_seed(3)
+        for _ in range(4):
+            for batch in batches(40, size=5, generator=generator):
+                loss = head.loss_of(module(torch.from_numpy(x.values)[batch]), y[batch])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        expected = module.eval()(torch.from_numpy(x.values)).detach().numpy()
+        np.testing.assert_allclose(ours.apply(x.values), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_every_method_has_its_features(rng):

@@ -41,7 +41,7 @@ Array = npt.NDArray[np.float64]
 class Source:
     """A set of series by ``subject_session``, and what is known of it."""
 
-    file: str
+    files: tuple[str, ...]
     study: str
     """Begins the subjects' names: no two studies share a subject"""
     licence: str
@@ -51,34 +51,43 @@ class Source:
 
 
 STAGES = "Apache-2.0"
+STAGES_DEV = "stages_dev_schaefer400x7n_aseg19.npz"
+STAGES_SINGLE = "stages_single_schaefer400x7n_aseg19.npz"
 COHORTS = {
     "stages": Source(
-        file="stages_dev_schaefer400x7n_aseg19.npz",
+        files=(STAGES_DEV, STAGES_SINGLE),
+        study="stages",
+        licence=STAGES,
+        parcels_first=True,
+    ),
+    "stages-dev": Source(
+        files=(STAGES_DEV,),
         study="stages",
         licence=STAGES,
         parcels_first=True,
     ),
     "stages-single": Source(
-        file="stages_single_schaefer400x7n_aseg19.npz",
+        files=(STAGES_SINGLE,),
         study="stages",
         licence=STAGES,
         parcels_first=True,
     ),
     "stages-8phys": Source(
-        file="stages_dev_8phys_schaefer400x7n_aseg19.npz",
+        files=("stages_dev_8phys_schaefer400x7n_aseg19.npz",),
         study="stages",
         licence=STAGES,
         parcels_first=True,
     ),
     "ds000220": Source(
-        file="ds000220_controls_schaefer400.npz",
+        files=("ds000220_controls_schaefer400.npz",),
         study="ds000220",
         licence="CC0-1.0 (images), MIT (series)",
         parcels_first=False,
         band_hz=(0.01, 0.1),
     ),
 }
-"""``stages-8phys`` holds the people of ``stages`` again, denoised otherwise."""
+"""``stages`` is ``stages-dev`` (two sessions) and ``stages-single`` together: one study.
+``stages-8phys`` holds the people of ``stages-dev`` again, denoised otherwise."""
 
 
 def main() -> None:
@@ -90,28 +99,32 @@ def main() -> None:
     spec = InputSpec(normalization=options.normalization)
     for name in options.cohorts:
         source = COHORTS[name]
-        path = SHARED / "timeseries" / source.file
-        made_from = f"{path.stem}, licence {source.licence}"
+        paths = [SHARED / "timeseries" / file for file in source.files]
         options.folder.mkdir(parents=True, exist_ok=True)
         made = write_shards(
-            options.folder / name, scans(source, path, spec), spec, made_from=made_from
+            options.folder / name,
+            scans(source, paths, spec),
+            spec,
+            made_from=", ".join(path.stem for path in paths),
+            licence=source.licence,
         )
         print(f"{options.folder / name}\t{made.n_scans} scans of {made.n_subjects} subjects")
 
 
-def scans(source: Source, path: Path, spec: InputSpec) -> Iterator[NewScan]:
+def scans(source: Source, paths: list[Path], spec: InputSpec) -> Iterator[NewScan]:
     """Read a set, normalized as the app does."""
-    with np.load(path) as file:
-        for key in sorted(file.files):
-            subject, session = key.split("_")
-            subject = f"sub-{source.study}{subject.removeprefix('sub-')}"
-            yield NewScan(
-                subject=subject,
-                session=session,
-                scan=f"{subject}_{session}",
-                source=f"{path.name} {key}",
-                series=prepare(as_series(file[key].astype(np.float64), source), spec),
-            )
+    for path in paths:
+        with np.load(path) as file:
+            for key in sorted(file.files):
+                subject, session = key.split("_")
+                subject = f"sub-{source.study}{subject.removeprefix('sub-')}"
+                yield NewScan(
+                    subject=subject,
+                    session=session,
+                    scan=f"{subject}_{session}",
+                    source=f"{path.name} {key}",
+                    series=prepare(as_series(file[key].astype(np.float64), source), spec),
+                )
 
 
 def as_series(stored: Array, source: Source) -> ParcelSeries:

@@ -27,6 +27,14 @@ class StoreOptions(Strict):
     """How series are stored."""
 
     normalization: NormalizationOption = None
+    licence: Annotated[
+        str,
+        Option(
+            "--licence",
+            "Of the series; goes into the card of every checkpoint that learns from them.",
+            metavar="WORDS",
+        ),
+    ] = "not stated"
 
     @property
     def spec(self) -> InputSpec:
@@ -109,7 +117,7 @@ def from_outputs(semantoks_dir: Path, shards: Path, **arguments: Any) -> None:
         semantoks_dir, options.spec, description="denoised" if options.from_denoised else "model"
     )
     made_from = f"participant outputs {semantoks_dir.resolve().name}"
-    _write(shards, scans, options.spec, made_from=made_from)
+    _write(shards, scans, options, made_from=made_from)
 
 
 @shards_group.command("hdf5")
@@ -124,7 +132,7 @@ def from_hdf5(file: Path, shards: Path, **arguments: Any) -> None:
     if options.tr_s is None:
         raise click.UsageError("--tr is needed: such a file does not tell its repetition time.")
     scans = scans_of_hdf5(file, options.spec, tr_s=options.tr_s)
-    _write(shards, scans, options.spec, made_from=f"HDF5 {file.name}")
+    _write(shards, scans, options, made_from=f"HDF5 {file.name}")
 
 
 @shards_group.command("simulate")
@@ -144,7 +152,7 @@ def from_simulator(shards: Path, **arguments: Any) -> None:
         population=options.population,
         seed=options.seed,
     )
-    _write(shards, scans, options.spec, made_from=f"simulator, seed {options.seed}")
+    _write(shards, scans, options, made_from=f"simulator, seed {options.seed}")
 
 
 @shards_group.command("split")
@@ -176,10 +184,12 @@ def check(shards: Path) -> None:
     )
 
 
-def _write(shards: Path, scans: Iterable[NewScan], spec: InputSpec, *, made_from: str) -> None:
+def _write(
+    shards: Path, scans: Iterable[NewScan], options: StoreOptions, *, made_from: str
+) -> None:
     from model.shards.store import write_shards
 
-    made = write_shards(shards, scans, spec, made_from=made_from)
+    made = write_shards(shards, scans, options.spec, made_from=made_from, licence=options.licence)
     for scan, reason in made.excluded.items():
         click.echo(f"left out {scan}: {reason}", err=True)
     click.echo(

@@ -22,6 +22,7 @@ from model.statistics.pairing import EvaluationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from model.cohort.outputs import EmbeddedScan
     from model.encoder import Encoder
@@ -112,25 +113,42 @@ def window_samples(run: EmbeddedScan, series: ParcelSeries) -> list[slice]:
 
 
 def random_vectors(
-    series: Mapping[Key, ParcelSeries], encoder: Encoder
-) -> tuple[ByLevel, dict[str, list[str]]]:
+    series: Mapping[Key, ParcelSeries], encoder: Encoder, *, folders: Sequence[Path] = ()
+) -> tuple[ByLevel, dict[str, list[str]], list[str]]:
     """Embed with random weights of an encoder's architecture, and with those it began with.
 
-    Random weights are whitened too, if the encoder is.
+    Random weights are whitened too, if the encoder is, and on the same scans; where these are
+    not at hand there are no such rows.
+
+    Parameters
+    ----------
+    folders
+        Of shards, among which are those that the encoder's whitening was fitted to, if any.
 
     Returns
     -------
-    Vectors of several seeds, and the names of those that differ by seed only.
+    Vectors of several seeds, the names of those that differ by seed only, and what is left out.
     """
     # torch only where it is needed: evaluating a table takes seconds without it.
     from model.evaluation.encoded import READOUTS, encode
-    from model.pretraining.untrained import before_training, untrained, untrained_whitened
+    from model.pretraining.untrained import (
+        FitDataError,
+        before_training,
+        untrained,
+        untrained_whitened,
+    )
 
     controls = {RANDOM: [untrained(encoder, seed=seed) for seed in RANDOM_SEEDS]}
-    if encoder.spec.whitened:
-        controls[RANDOM_WHITENED] = [untrained_whitened(encoder, seed=s) for s in RANDOM_SEEDS]
-    if (first := before_training(encoder)) is not None:
-        controls[BEFORE] = [first]
+    left_out = []
+    try:
+        if encoder.spec.whitened:
+            controls[RANDOM_WHITENED] = [
+                untrained_whitened(encoder, seed=seed, folders=folders) for seed in RANDOM_SEEDS
+            ]
+        if (first := before_training(encoder, folders=folders)) is not None:
+            controls[BEFORE] = [first]
+    except FitDataError as err:
+        left_out = [f"{RANDOM_WHITENED} and {BEFORE} are left out: {err}"]
     windows = [cut(s, encoder) for s in series.values()]
     found: ByLevel = {}
     for kind, encoders in controls.items():
@@ -144,7 +162,7 @@ def random_vectors(
         for kind, encoders in controls.items()
         for name in READOUTS
     }
-    return found, members
+    return found, members, left_out
 
 
 def cut(series: ParcelSeries, encoder: Encoder) -> Windows:

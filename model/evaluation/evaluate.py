@@ -135,7 +135,8 @@ def _gather(
     for number, path in enumerate(paths):
         by_level, said = read_source(path, options.source)
         if path.is_dir():
-            replicates = _add_baselines(by_level, path, options, encoder)
+            replicates, left_out = _add_baselines(by_level, path, options, encoder)
+            said = [*said, *left_out]
         notes += said
         for level, vectors in by_level.items():
             labelled = _labelled(vectors, str(number)) if options.across else vectors
@@ -153,25 +154,26 @@ def _load(options: EvaluationOptions) -> Encoder | None:
 
 def _add_baselines(
     by_level: ByLevel, folder: Path, options: EvaluationOptions, encoder: Encoder | None
-) -> dict[str, list[str]]:
+) -> tuple[dict[str, list[str]], list[str]]:
     """Put connectivity and random weights beside the embeddings, in place."""
     if encoder is None and not options.connectivity:
-        return {}
+        return {}, []
     runs = keyed_scans(folder, options.source)
     series = {key: model_series(run) for key, run in runs.items()}
     added: list[ByLevel] = []
     replicates: dict[str, list[str]] = {}
+    left_out: list[str] = []
     if options.connectivity:
         added.append(connectivity_vectors(runs, series))
     if encoder is not None:
         check_checkpoint(runs, encoder)
     if encoder is not None and options.random_weights:
-        random, replicates = random_vectors(series, encoder)
+        random, replicates, left_out = random_vectors(series, encoder, folders=options.fit_shards)
         added.append(random)
     for level in by_level:
         for other in added:
             by_level[level] = side_by_side(by_level[level], other[level])
-    return replicates
+    return replicates, left_out
 
 
 def _beside(by_level: ByLevel, options: EvaluationOptions) -> tuple[ByLevel, list[str], list[str]]:
@@ -274,4 +276,5 @@ def _about(by_level: ByLevel) -> list[str]:
 
 def _plain(options: EvaluationOptions) -> dict[str, Any]:
     """Return the options for JSON."""
-    return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
+    plain = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
+    return plain | {"fit_shards": [str(path) for path in options.fit_shards]}

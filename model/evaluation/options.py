@@ -9,7 +9,7 @@ from typing import Annotated
 from model.cohort.names import SESSION, SUBJECT
 from model.errors import ConfigError
 from model.files.settings import Limits, Option, Strict
-from model.files.shared_options import CheckpointOption, SeedOption
+from model.files.shared_options import CheckpointOption, FitShardsOption, SeedOption
 
 
 def conditions(words: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -104,6 +104,7 @@ class EvaluationOptions(Strict):
             "Compare with the architecture of --checkpoint under random weights.",
         ),
     ] = False
+    fit_shards: FitShardsOption = ()
     robustness: Annotated[
         bool,
         Option(
@@ -154,4 +155,9 @@ class EvaluationOptions(Strict):
             raise ConfigError(
                 "--checkpoint says with what to encode series anew, and nothing is.",
                 hint="Add --random-weights, --robustness, or both.",
+            )
+        if self.fit_shards and not self.random_weights:
+            raise ConfigError(
+                "--fit-shards are what random weights are whitened on, and there are none.",
+                hint="Add --random-weights.",
             )

@@ -26,6 +26,17 @@ CheckpointOption = Annotated[
 ]
 """None: the bundled one."""
 
+FitShardsOption = Annotated[
+    tuple[Path, ...],
+    Option(
+        "--fit-shards",
+        "Shards that the checkpoint's whitening was fitted to; repeatable. Without them there are "
+        "no whitened random weights to compare with.",
+        metavar="FOLDER",
+        path="folder",
+    ),
+]
+
 DeviceOption = Annotated[
     str,
     Option(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from model.encoder import Encoder, ProjectionHead
 from model.pretraining.losses import cls_loss, token_loss, ttr_loss
-from model.pretraining.untrained import begin
+from model.pretraining.untrained import begin, fit_data
 from model.series import shown
 
 if TYPE_CHECKING:
@@ -194,9 +194,13 @@ class Learner(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(config.run.seed)
             self.student = Branch(config)
-        begin(self.student.encoder, config.run.init)
+        with_parcels = config.fit is not None and config.fit.parcels
+        begin(self.student.encoder, config.run.init, fit_data(config) if with_parcels else None)
         if parent is not None:
             self.student.encoder.load_state_dict(parent.state_dict())
+        whitening = self.student.encoder.whitening
+        if config.run.fixed_whitening and whitening is not None:
+            whitening.requires_grad_(requires_grad=False)
         self.teacher = make_teacher(self.student)
         if config.optimizer.drop_path:
             self.student.paths = DropPath(self.student.encoder)

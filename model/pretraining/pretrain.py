@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import save_checkpoint
 from model.errors import ConfigError
+from model.fitting.whitening import whiten
 from model.partition.groups import differences
 from model.pretraining.adapt import (
     AdaptationError,
@@ -31,7 +32,7 @@ from model.pretraining.run_folder import (
 )
 from model.pretraining.settings import UNTRAINED
 from model.pretraining.step import Trainer
-from model.pretraining.untrained import whiten
+from model.pretraining.untrained import fit_data
 from model.shards.crops import Cohort
 from model.shards.pooled import open_shards
 from model.shards.subjects import LISTS, first_subjects
@@ -112,6 +113,8 @@ class Material:
         self.parent = _load_parent(config)
         self.cohorts: dict[str, Cohort] = {}
         self.data: dict[str, Any] | None = None
+        wanted = config.fit is not None or config.run.whitening is not None
+        self.fit = fit_data(config) if wanted else None
         if config.data is not None:
             self._open(config.data)
 
@@ -141,6 +144,8 @@ class Material:
         """Compare all scans that may be used with their hashes."""
         for cohort in self.cohorts.values():
             cohort.shards.verify(cohort.scans)
+        if self.fit is not None:
+            self.fit.verify()
 
 
 def _chosen(train: SubjectList, config: PretrainConfig) -> SubjectList:
@@ -202,8 +207,9 @@ def _run(config: PretrainConfig, out: Path, *, device: str, report: Callable[[st
             ) from err
         if processes.leads:
             provenance |= {"seconds": round(seconds, 1)}
-            check = _check_adaptation(trainer, material)
-            _save(folder, trainer, material, provenance | check, out)
+            encoder, fit = _finished(trainer.learner.teacher.encoder, material)
+            check = _check_adaptation(trainer, material, encoder)
+            _save(folder, encoder, material, provenance | {"fit": fit} | check, out)
             _report_adaptation(check, folder, report)
     return folder
 
@@ -212,16 +218,20 @@ def _claim(out: Path, config: PretrainConfig, material: Material) -> dict[str, A
     parent = None
     if material.parent is not None:
         parent = describe_parent(material.parent.own_card(), config.run.init)
-    return claim(out, config, data=material.data, parent=parent)
+    fit = None if material.fit is None else material.fit.describe()
+    return claim(out, config, data=material.data, parent=parent, fit=fit)
 
 
-def _check_adaptation(trainer: Trainer, material: Material) -> dict[str, Any]:
-    """Compare with the checkpoint that the run started from, if any, on held-out subjects."""
+def _check_adaptation(trainer: Trainer, material: Material, adapted: Encoder) -> dict[str, Any]:
+    """Compare with the checkpoint that the run started from, if any, on held-out subjects.
+
+    If the run was fitted in the end, so is that checkpoint: they differ by training alone.
+    """
     config, parent = trainer.config, material.parent
     if parent is None or config.data is None:
         return {}
-    test, adapted = material.cohorts["test"], trainer.learner.teacher.encoder
-    check = compare(parent, adapted, test, config.run.readout)
+    test, (start, _) = material.cohorts["test"], _finished(parent, material)
+    check = compare(start, adapted, test, config.run.readout)
     held_out = draw_held_out(config, test).to(trainer.processes.device)
     before = Trainer(Learner(config, parent), config, trainer.processes)
     losses = {"before_with_untrained_head": before, "after": trainer}
@@ -246,41 +256,57 @@ def _report_adaptation(found: dict[str, Any], folder: Path, report: Callable[[st
 
 
 def _save(
-    folder: Path, trainer: Trainer, material: Material, provenance: dict[str, Any], out: Path
+    folder: Path, encoder: Encoder, material: Material, provenance: dict[str, Any], out: Path
 ) -> None:
-    config, parent = trainer.config, material.parent
-    if parent is None:
-        begin, licence = UNTRAINED[config.run.init], "Apache-2.0"
-    else:
-        card = parent.own_card()
-        begin, licence = f"{card.name} {card.version}", card.licence
-    learnt_from = "simulated series only" if config.data is None else "stored parcel series"
+    config = material.config
     save_checkpoint(
         folder,
-        _finished(trainer),
+        encoder,
         name=config.run.name,
         version=config.run.version,
         input=config.input,
         readout=config.run.readout,
-        source=f"trained by semantoks from {begin} on {learnt_from}",
-        licence=licence,
+        source=_tell_source(material),
+        licence="Apache-2.0" if material.parent is None else material.parent.own_card().licence,
         training=describe_training(config, out, provenance),
     )
 
 
-def _finished(trainer: Trainer) -> Encoder:
-    """Return the teacher, whitened if the run asks for it."""
-    config, encoder = trainer.config, trainer.learner.teacher.encoder
+def _tell_source(material: Material) -> str:
+    """Say in one sentence what the weights come from, with the licences of stored series."""
+    config, parent, fit = material.config, material.parent, material.fit
+    if parent is None:
+        begin = UNTRAINED[config.run.init]
+    else:
+        card = parent.own_card()
+        begin = f"{card.name} {card.version}"
+    steps = []
+    if config.run.n_steps:
+        learnt_from = "simulated series only"
+        if material.data is not None:
+            licence = material.data["licence"]
+            learnt_from = f"stored parcel series (licence: {licence})"
+        steps.append(f"trained by semantoks from {begin} on {learnt_from}")
+    else:
+        steps.append(f"made by semantoks of {begin}, without training")
+    if fit is not None:
+        cohorts = {c.name: c.shards.description.licence for c in fit.cohorts}
+        fitted = [f"{name} (licence: {licence})" for name, licence in cohorts.items()]
+        steps.append(f"fitted to {', '.join(fitted) or 'simulated series'}")
+    return ", ".join(steps)
+
+
+def _finished(encoder: Encoder, material: Material) -> tuple[Encoder, dict[str, Any] | None]:
+    """Whiten an encoder if the run asks for it; also tell what it was fitted to, now or before."""
+    config, data = material.config, material.fit
+    if data is None:
+        inherited = None if material.parent is None else material.parent.own_card().training
+        return encoder, (inherited or {}).get("fit")
+    told = data.describe()
     if config.run.whitening is None:
-        return encoder
-    assert config.simulation is not None, "checked with the settings"  # noqa: S101
-    return whiten(
-        encoder.cpu().eval(),
-        config.simulation,
-        config.input,
-        shrinkage=config.run.whitening,
-        seed=config.run.seed,
-    )
+        return encoder, told
+    whitened, rows = whiten(encoder.cpu().eval(), data, shrinkage=config.run.whitening)
+    return whitened, told | rows
 
 
 def describe_training(
@@ -290,15 +316,21 @@ def describe_training(
     last = read_log(out)[-FINAL_STEPS:]
     names = sorted({name for row in last for name in row} - {"step"})
     final = {n: [row[n] for row in last if n in row] for n in names}
-    n_drawn = config.run.n_steps * config.run.batch_size
-    n_scans = min(config.run.n_subjects or n_drawn, n_drawn) * config.views.n_sessions
-    repeats = n_drawn * config.views.n_sessions / n_scans
-    used = "each used once" if repeats == 1 else f"each used {repeats:g} times on average"
-    simulated = f"{n_scans} simulated scans, {used}; no real scan"
+    objective = "self-distillation of Brain-Semantoks (arXiv 2512.11582), teacher kept"
     return {
-        "objective": "self-distillation of Brain-Semantoks (arXiv 2512.11582), teacher kept",
+        "objective": objective if config.run.n_steps else "none: nothing was trained",
         **provenance,
-        "data": provenance["data"] or simulated,
+        "data": provenance["data"] or _simulated_scans(config),
         "config": config.to_dict(),
         "final_losses": {n: round(sum(v) / len(v), 4) for n, v in final.items()},
     }
+
+
+def _simulated_scans(config: PretrainConfig) -> str:
+    n_drawn = config.run.n_steps * config.run.batch_size
+    n_scans = min(config.run.n_subjects or n_drawn, n_drawn) * config.views.n_sessions
+    if not n_scans:
+        return "none"
+    repeats = n_drawn * config.views.n_sessions / n_scans
+    used = "each used once" if repeats == 1 else f"each used {repeats:g} times on average"
+    return f"{n_scans} simulated scans, {used}; no real scan"

@@ -13,6 +13,7 @@ from model.errors import ConfigError
 from model.files.faults import faults_as
 from model.files.read import read_json, read_toml
 from model.files.settings import from_dict
+from model.fitting.settings import FitConfig
 from model.partition.named import partition
 from model.pretraining.settings import (
     BUNDLED,
@@ -40,9 +41,10 @@ _SECTIONS = {
     "optimizer": OptimizerConfig,
     "simulation": SimulationConfig,
     "data": DataConfig,
+    "fit": FitConfig,
 }
 _OF_CHECKPOINT = {"encoder", "input"}
-_OPTIONAL = {"simulation", "data"}
+_OPTIONAL = {"simulation", "data", "fit"}
 assert list(_SECTIONS) == [f.name for f in fields(PretrainConfig)]  # noqa: S101 - one list each
 
 
@@ -94,6 +96,7 @@ def load_config(path: Path, *, overrides: tuple[str, ...] = ()) -> PretrainConfi
         _resolve(tables["run"], "init", unless=(BUNDLED,))
     for key in ("shards", "more_shards"):
         _resolve(tables.get("data", {}), key)
+    _resolve(tables.get("fit", {}), "shards")
     encoder = tables.get("encoder", {})
     words = encoder.get("groups")
     if isinstance(words, list) and all(isinstance(word, str) for word in words):
@@ -135,8 +138,9 @@ def _from_tables(tables: dict[str, Any], *, where: Path) -> PretrainConfig:
     if missing or unknown:
         raise ConfigError(
             f"{where}: sections missing: {missing}, unknown: {unknown}.",
-            hint=f"A run has the sections {', '.join(_SECTIONS)}, the last two in turn; "
-            f"{' and '.join(sorted(_OF_CHECKPOINT))} may be left to the checkpoint in run.init.",
+            hint=f"A run has the sections {', '.join(_SECTIONS)}; of simulation and data one, "
+            f"fit if wanted; {' and '.join(sorted(_OF_CHECKPOINT))} may be left to the "
+            "checkpoint in run.init.",
         )
     return PretrainConfig(
         **{

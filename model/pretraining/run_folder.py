@@ -46,6 +46,7 @@ def describe_data(shards: Shards, lists: Mapping[str, SubjectList]) -> dict[str,
     description = shards.description
     return {
         "made_from": description.made_from,
+        "licence": description.licence,
         "index_sha256": description.index_sha256,
         "n_scans": description.n_scans,
         "lists": {
@@ -71,23 +72,24 @@ def claim(
     *,
     data: dict[str, Any] | None,
     parent: dict[str, str] | None,
+    fit: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Write settings and provenance, or check that the folder belongs to this very run.
 
     Returns
     -------
     The provenance: ``git_revisions`` (one, unless the code changed between kill and resume),
-    ``torch``, ``machine``, ``data`` and ``parent``.
+    ``torch``, ``machine``, ``data``, ``parent`` and ``fit``.
 
     Raises
     ------
     ConfigError
-        The folder holds another run, or other things, or data or parent are not those that the
-        run was started with.
+        The folder holds another run, or other things, or data, parent or scans to fit to are not
+        those that the run was started with.
     """
     text = json.dumps(config.to_dict(), indent=2) + "\n"
     path = out / CONFIG_FILE
-    now = _provenance(data, parent)
+    now = _provenance(data, parent, fit)
     if path.exists():
         _refuse_changes(path, json.loads(text))
         now = _same_run(out / PROVENANCE_FILE, now)
@@ -119,13 +121,16 @@ def _refuse_changes(path: Path, now: dict[str, Any]) -> None:
         )
 
 
-def _provenance(data: dict[str, Any] | None, parent: dict[str, str] | None) -> dict[str, Any]:
+def _provenance(
+    data: dict[str, Any] | None, parent: dict[str, str] | None, fit: dict[str, Any] | None
+) -> dict[str, Any]:
     return {
         "git_revisions": [git_revision()],
         "torch": torch.__version__,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "data": data,
         "parent": parent,
+        "fit": fit,
     }
 
 
@@ -135,7 +140,7 @@ def _same_run(path: Path, now: dict[str, Any]) -> dict[str, Any]:
         then = read_json(path)
     if not now.keys() <= then.keys():
         raise ConfigError(f"{path}: not the provenance of a run.", hint="Name a new folder.")
-    for what in ("data", "parent"):
+    for what in ("data", "parent", "fit"):
         if then[what] != now[what]:
             raise ConfigError(
                 f"{path.parent}: the {what} of the run have changed: started with {then[what]}, "

@@ -7,8 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from model.errors import ConfigError
-from model.files.settings import Count, Limits, NotNegative, Positive, Seed, Share, Strict
+from model.errors import ConfigError, some
+from model.files.settings import (
+    Count,
+    CountOrZero,
+    Limits,
+    NotNegative,
+    Positive,
+    Seed,
+    Share,
+    Strict,
+)
+from model.fitting.settings import FitConfig
 from model.networks import NETWORKS
 from model.pretraining.losses import (
     Distance,
@@ -38,7 +48,8 @@ class RunConfig(Strict):
     """Name of the checkpoint."""
     version: str
     seed: Seed
-    n_steps: Count
+    n_steps: CountOrZero
+    """0: nothing is trained, only fitted."""
     batch_size: Count
     """Subjects per step; each gives two views."""
     save_every: Count
@@ -49,8 +60,11 @@ class RunConfig(Strict):
     """Subjects to learn from: of those on the list ``data.train``, the first of an order that the
     seed gives; simulated ones come round again. None: all; every step has new ones."""
     whitening: Share | None = None
-    """Shrinkage of the whitening of final tokens, fitted to simulated scans after the last step;
-    None: tokens as they are, as published."""
+    """Shrinkage of the whitening of final tokens, fitted after the last step to the scans of the
+    section [fit], without it to simulated ones; None: tokens as they are, as published, or as the
+    checkpoint in ``init`` whitens them."""
+    fixed_whitening: bool = False
+    """Leave the whitening of the checkpoint in ``init`` out of what is trained."""
     init: str = RANDOM
     """First weights of the encoder: ``random`` (as published), ``high-pass`` (random too, by
     `model.pretraining.untrained`), ``bundled``, or a checkpoint's path."""
@@ -158,7 +172,10 @@ class OptimizerConfig(Strict):
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(Strict):
-    """A whole run. It learns from ``simulation`` or from ``data``, never from both."""
+    """A whole run. It learns from ``simulation`` or from ``data``, never from both.
+
+    What is fitted without learning may be fitted to other scans, in ``fit``.
+    """
 
     run: RunConfig
     encoder: EncoderSpec
@@ -168,6 +185,7 @@ class PretrainConfig(Strict):
     optimizer: OptimizerConfig
     simulation: SimulationConfig | None = None
     data: DataConfig | None = None
+    fit: FitConfig | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -184,17 +202,13 @@ class PretrainConfig(Strict):
                 + ("both." if self.data else "none."),
                 hint="A run learns from simulated series or from shards, not from a mixture.",
             )
-        if self.run.whitening is not None and (self.simulation is None or self.encoder.whitened):
-            raise ConfigError(
-                "run.whitening is fitted to simulated scans once: it needs the section "
-                "[simulation] and an encoder that is not whitened."
-            )
         n_subjects, batch_size = self.run.n_subjects, self.run.batch_size
         if self.simulation and n_subjects is not None and n_subjects % batch_size:
             raise ConfigError(
                 f"run.n_subjects {n_subjects} is not a whole number of batches of {batch_size}, "
                 "in which simulated subjects come round again."
             )
+        self._check_fit()
         if self.simulation and self.simulation.n_samples < self.input.window_samples:
             raise ConfigError(
                 f"simulation.n_samples {self.simulation.n_samples} is less than a window "
@@ -209,6 +223,32 @@ class PretrainConfig(Strict):
         return Grid(
             len(NETWORKS), self.encoder.n_patches, objective.mask_ratio, objective.mask_counts
         )
+
+    def _check_fit(self) -> None:
+        run, fit = self.run, self.fit
+        if run.whitening is not None and self.simulation is None and fit is None:
+            raise ConfigError(
+                "run.whitening needs scans to be fitted to.",
+                hint='Name stored ones: fit.shards = ["FOLDER"].',
+            )
+        if run.fixed_whitening and not self.encoder.whitened:
+            raise ConfigError("run.fixed_whitening: the encoder in run.init is not whitened.")
+        if fit is None:
+            return
+        if run.whitening is None and not fit.parcels:
+            raise ConfigError(
+                "the section [fit] is there, but nothing is to be fitted.",
+                hint="Set run.whitening or fit.parcels, or leave it away.",
+            )
+        if fit.parcels and run.init != HIGH_PASS:
+            raise ConfigError(f'fit.parcels needs run.init = "{HIGH_PASS}", found {run.init!r}.')
+        learnt = set() if self.data is None else {self.data.shards, *self.data.more_shards}
+        shared = sorted(learnt & set(fit.shards))
+        if self.data is not None and shared and not fit.subjects:
+            raise ConfigError(
+                f"fit.shards names {some(shared)}, whose test subjects the run is checked on.",
+                hint=f'fit.subjects = "{self.data.train}" leaves them out.',
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return every setting, resolved, by section; sections that are not used left out."""

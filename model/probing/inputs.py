@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from model.cohort.outputs import EmbeddedScan
     from model.encoder import Encoder
     from model.probing.features import Extractor
-    from model.probing.options import ProtocolConfig
+    from model.probing.options import ProbeConfig
     from model.probing.participants import Labels
     from model.probing.samples import FloatArray
     from model.spec import ReadoutPart
@@ -163,7 +163,7 @@ def series_features(
     runs: Sequence[EmbeddedScan],
     labels: Labels,
     encoder: Encoder,
-    config: ProtocolConfig,
+    config: ProbeConfig,
     *,
     kinds: Collection[str],
 ) -> Features:
@@ -186,7 +186,9 @@ def series_features(
     extractors: Mapping[str, Callable[[], Extractor]] = {
         "crops": lambda: through(encoder),
         "random-crops": lambda: through(untrained(encoder, seed=config.seed)),
-        WHITENED: lambda: through(untrained_whitened(encoder, seed=config.seed)),
+        WHITENED: lambda: through(
+            untrained_whitened(encoder, seed=config.seed, folders=config.fit_shards)
+        ),
         "fc": lambda: correlations,
         "covariance": lambda: covariance,
     }

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from model.errors import ConfigError
 from model.files.settings import Count, CountOrZero, Option, Positive, Strict
-from model.files.shared_options import EpochsOption, SeedOption, TargetOption, TaskIds
+from model.files.shared_options import (
+    EpochsOption,
+    FitShardsOption,
+    SeedOption,
+    TargetOption,
+    TaskIds,
+)
 from model.spec import ReadoutPart
 
 if TYPE_CHECKING:
@@ -122,6 +128,7 @@ class ProbeConfig(ProtocolConfig):
             metavar="COUNT",
         ),
     ] = 0
+    fit_shards: FitShardsOption = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

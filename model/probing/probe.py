@@ -11,6 +11,7 @@ import numpy as np
 from model.checkpoint import load_encoder
 from model.errors import ConfigError, some
 from model.files.write import json_bytes, new_folder
+from model.pretraining.untrained import FitDataError, fit_of
 from model.probing.features import find_runs, subject_of
 from model.probing.inputs import read_group_table, series_features, table_features
 from model.probing.methods import WHITENED, features_of, make_methods
@@ -136,6 +137,14 @@ def _from_folder(
                 hint="Its control is random-probe and random-linear.",
             )
         kinds.remove(WHITENED)
+    if WHITENED in kinds:
+        try:
+            fit_of(encoder, config.fit_shards)
+        except FitDataError as err:
+            if config.methods:
+                raise
+            _LOG.warning("There is no whitened control: %s", err)
+            kinds.remove(WHITENED)
     return labels, splits, series_features(runs, labels, encoder, config, kinds=kinds)
 
 

@@ -65,6 +65,7 @@ class PooledShards(Shards):
             n_subjects=sum(kind.n_subjects for kind in kinds.values()),
             excluded={f"{n}/{s}": why for n, k in kinds.items() for s, why in k.excluded.items()},
             index_sha256=text_sha256("\n".join(k.index_sha256 for k in kinds.values())),
+            licence="; ".join(f"{name}: {kind.licence}" for name, kind in kinds.items()),
         )
 
     def _map(self, scan: StoredScan) -> npt.NDArray[np.float32]:

@@ -51,6 +51,7 @@ def write_shards(
     spec: InputSpec,
     *,
     made_from: str,
+    licence: str = "not stated",
     shard_frames: int = SHARD_FRAMES,
 ) -> ShardsDescription:
     """Store scans; the folder appears complete or not at all.
@@ -66,6 +67,8 @@ def write_shards(
         TR, normalization and window of the series.
     made_from
         Where they come from, in words.
+    licence
+        Of the series, in words.
     shard_frames
         Frames after which a shard is closed.
 
@@ -83,7 +86,7 @@ def write_shards(
         writer = _Writer(scratch, spec, shard_frames)
         for scan in scans:
             writer.add(scan)
-        return writer.finish(made_from)
+        return writer.finish(made_from, licence)
 
 
 class _Writer:
@@ -145,7 +148,7 @@ class _Writer:
         np.save(self.folder / f"shard-{self.n_shards:05d}.npy", np.concatenate(self.pending))
         self.pending, self.n_shards = [], self.n_shards + 1
 
-    def finish(self, made_from: str) -> ShardsDescription:
+    def finish(self, made_from: str, licence: str) -> ShardsDescription:
         if self.pending:
             self._close_shard()
         if not self.rows:
@@ -165,6 +168,7 @@ class _Writer:
             n_subjects=len({row.subject for row in self.rows}),
             excluded=self.excluded,
             index_sha256=file_sha256(self.folder / INDEX),
+            licence=licence,
         )
         text = json.dumps(asdict(description), indent=2) + "\n"
         (self.folder / DESCRIPTION).write_text(text, encoding="utf-8")

@@ -83,6 +83,8 @@ class ShardsDescription(Strict):
     """Reason by scan, for those that were not stored"""
     index_sha256: str
     """Names all data: the index has the hash of every scan"""
+    licence: str = "not stated"
+    """Of the series, in words; goes into the card of what is learnt from them"""
 
 
 class Shards:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from functools import partial
 
 import builders
 import numpy as np
@@ -16,7 +15,9 @@ from click.testing import CliRunner
 
 from model.checkpoint import load_encoder
 from model.cli.app import main
-from model.pretraining.untrained import whiten
+from model.fitting.data import open_data
+from model.fitting.settings import FitConfig
+from model.fitting.whitening import whiten
 from model.probing.features import find_runs
 from model.probing.inputs import series_features
 from model.probing.methods import make_methods
@@ -24,7 +25,6 @@ from model.probing.options import METHODS, ProbeConfig
 from model.probing.participants import Labels
 from model.probing.scoring import evaluate
 from model.probing.splits import draw_split
-from model.simulation.simulate import SimulationConfig
 from model.spec import InputSpec
 
 N = 24
@@ -323,16 +323,10 @@ def test_series_methods_cannot_be_had_from_a_table(probe, tmp_path):
 
 
 def test_a_whitened_checkpoint_has_a_whitened_control(probe, tmp_path, cohort, monkeypatch):
-    white = whiten(
-        load_encoder(cohort / "checkpoint"),
-        SimulationConfig(),
-        InputSpec(),
-        shrinkage=0.3,
-        seed=0,
-        n_populations=2,
-    )
+    monkeypatch.setattr("model.fitting.data.N_POPULATIONS", 2)
+    data = open_data(FitConfig(), InputSpec(), simulation=None, seed=0)
+    white, _ = whiten(load_encoder(cohort / "checkpoint"), data, shrinkage=0.3)
     builders.make_checkpoint(tmp_path / "white", white)
-    monkeypatch.setattr("model.pretraining.untrained.whiten", partial(whiten, n_populations=2))
     words = ("--checkpoint", tmp_path / "white", "--repetitions", 1, "--n-crops", 2)
     control = ("random-linear", "random-whitened-linear")
     answer = probe("planted", *words, *only(*control))

@@ -257,7 +257,7 @@ def test_training_goes_on_from_a_checkpoint_and_the_card_names_it(tmp_path, fini
         ("simulation.n_samples=60", "less than a window"),
         ("encoder.patch_samples=10", "patches"),
         ("run.readout=['everything']", "readout"),
-        ("run.n_steps=0", "n_steps"),
+        ("run.n_steps=-1", "n_steps"),
         ("data.path=x", "unknown keys"),
         ("dataset.path=x", "section.key=value"),
         ("run.micro_batches=3", "cannot be divided"),

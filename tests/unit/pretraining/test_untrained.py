@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import builders
 import numpy as np
 import pytest
 import torch
+from shard_builders import make_shards
 
-import model.pretraining.untrained
+import model.fitting.data
 from model.checkpoint import load_encoder
 from model.encoder import build_encoder
 from model.evaluation.baselines import RANDOM_SEEDS, random_vectors
+from model.pretraining.pretrain import run_pretraining
 from model.pretraining.untrained import (
     SHRINKAGE,
     before_training,
+    fit_of,
     pass_no_constant,
     shrinkage_of,
     untrained,
     untrained_whitened,
-    whiten,
 )
 from model.series import ParcelSeries
 from model.spec import EncoderSpec
@@ -30,8 +31,7 @@ from model.statistics.pairing import Key
 
 @pytest.fixture(autouse=True)
 def _few_simulated_scans(monkeypatch):
-    monkeypatch.setattr(model.pretraining.untrained, "whiten", partial(whiten, n_populations=2))
-    model.pretraining.untrained._whitened.cache_clear()
+    monkeypatch.setattr(model.fitting.data, "N_POPULATIONS", 2)
 
 
 def saved(folder, **training):
@@ -61,10 +61,11 @@ def test_the_shrinkage_is_that_of_the_checkpoint_where_its_card_tells(tmp_path):
 def test_an_evaluation_puts_whitened_random_weights_beside_a_whitened_encoder(tmp_path):
     values = np.random.default_rng(0).normal(size=(100, 457)).astype(np.float32)
     series = {Key("a", "1"): ParcelSeries(values=values, tr_s=2.0, unit="robust")}
-    _, members = random_vectors(series, saved(tmp_path / "x"))
+    _, members, left_out = random_vectors(series, saved(tmp_path / "x"))
+    assert not left_out
     assert len(members["random weights, whitened, networks"]) == len(RANDOM_SEEDS)
     builders.make_checkpoint(tmp_path / "plain")
-    _, members = random_vectors(series, load_encoder(tmp_path / "plain"))
+    _, members, _ = random_vectors(series, load_encoder(tmp_path / "plain"))
     assert not any("whitened" in name for name in members)
 
 
@@ -84,3 +85,78 @@ def test_the_beginning_of_a_run_is_drawn_again_from_its_card(tmp_path):
 @pytest.mark.parametrize("run", [{}, {"init": "bundled", "seed": 4}])
 def test_a_beginning_that_the_card_does_not_tell_is_not_made_up(tmp_path, run):
     assert before_training(saved(tmp_path / "x", config={"run": run})) is None
+
+
+@pytest.fixture
+def fitted(tmp_path):
+    """An encoder that was fitted to stored scans, and their folder."""
+    folder = make_shards(tmp_path / "study", 8)
+    out = tmp_path / "run"
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(RECIPE.format(folder=folder))
+    return load_encoder(run_pretraining(recipe, out)), folder
+
+
+RECIPE = """
+[run]
+name = "fitted"
+version = "1"
+seed = 3
+n_steps = 0
+batch_size = 4
+save_every = 1
+readout = ["networks"]
+init = "high-pass"
+whitening = 0.2
+[encoder]
+dim = 16
+depth = 1
+heads = 2
+[input]
+[simulation]
+[views]
+pairing = "scan"
+[objective]
+[optimizer]
+learning_rate = 0.0
+[fit]
+shards = ["{folder}"]
+simulated = 0.1
+parcels = ["Limbic"]
+"""
+
+
+def test_weights_that_were_only_fitted_are_their_own_beginning(fitted):
+    """The control takes the very scans: it differs from the checkpoint by training alone."""
+    encoder, folder = fitted
+    first = before_training(encoder, folders=[folder])
+    for name, value in encoder.state_dict().items():
+        torch.testing.assert_close(first.state_dict()[name], value)
+    assert shrinkage_of(encoder) == 0.2
+    assert fit_of(encoder, [folder]).describe() == {
+        k: v for k, v in encoder.card.training["fit"].items() if k not in ("shrinkage", "rows")
+    }
+
+
+def test_a_control_is_left_out_with_a_reason_where_its_scans_are_not_at_hand(fitted, tmp_path):
+    encoder, folder = fitted
+    other = make_shards(tmp_path / "other", 3)
+    values = np.random.default_rng(0).normal(size=(100, 457)).astype(np.float32)
+    series = {Key("a", "1"): ParcelSeries(values=values, tr_s=2.0, unit="robust")}
+    _, members, left_out = random_vectors(series, encoder, folders=[other])
+    assert not any("whitened" in name or "before" in name for name in members)
+    assert "random weights, networks" in members
+    assert "not at hand: study" in left_out[0]
+    _, members, left_out = random_vectors(series, encoder, folders=[other, folder])
+    assert {"random weights, whitened, networks", "before training, networks"} <= set(members)
+    assert not left_out
+
+
+def test_a_card_says_that_nothing_was_trained_and_what_was_fitted_to(fitted):
+    card = fitted[0].card
+    assert card.source == (
+        "made by semantoks of random weights with high-pass filters, without training, fitted to "
+        "study (licence: not stated)"
+    )
+    assert card.training["objective"].startswith("none")
+    assert card.training["fit"]["rows"]["Vis"]["cohorts"]["study"]["n_subjects"] == 8

@@ -1,0 +1,42 @@
+"""What is fitted, to which scans, and how they weigh: the section ``[fit]`` of a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from model.errors import ConfigError
+from model.files.settings import Share, Strict
+
+Weigh = Literal["cohorts", "windows"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig(Strict):
+    """Scans to fit to. Without shards, and in rows that no stored scan has, simulated ones."""
+
+    shards: tuple[str, ...] = ()
+    """Folders of stored series, one a cohort; covariances are those within a cohort."""
+    subjects: str = ""
+    """File of the subjects to fit to, one a line, in each of the folders, such as ``train.txt``;
+    empty: all."""
+    weigh: Weigh = "cohorts"
+    """What weighs the same: ``cohorts``, so that a large one does not decide alone, for what all
+    have in common is what holds in the next; or ``windows``."""
+    simulated: Share = 0.0
+    """Weight of the simulator beside the stored scans, in rows that they have."""
+    parcels: tuple[str, ...] = ()
+    """Groups, or single rows, whose parcels are whitened before they are mixed: their first
+    weights take the mean covariance of people out. Needs ``run.init = "high-pass"``."""
+    parcels_shrinkage: Share = 0.1
+    """Share of the identity in that covariance."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(set(self.shards)) < len(self.shards):
+            raise ConfigError(f"fit.shards {self.shards}: a folder stands there twice.")
+        if self.shards and self.simulated == 1:
+            raise ConfigError(
+                "fit.simulated 1 leaves the stored scans without weight.",
+                hint="Leave fit.shards away, or lower it.",
+            )

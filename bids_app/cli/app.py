@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -239,6 +240,17 @@ def _export_group(arguments: Mapping[str, Any]) -> int:
     return 1 if export.n_damaged else 0
 
 
+def _refuse_place_of_list(file: Path, source: Path) -> None:
+    """Refuse a place in the input, or one of something else than a file: it would be replaced."""
+    if Path(os.path.realpath(file)).is_relative_to(os.path.realpath(source)):
+        raise OptionsError(f"--list-missing {file}: nothing is ever written to the input.")
+    if os.path.lexists(file) and (file.is_symlink() or not file.is_file()):
+        raise OptionsError(
+            f"--list-missing {str(file)!r}: expected the name of a file, found something else: "
+            "a link, a folder, a pipe or a device."
+        )
+
+
 def _preview(options: RunOptions, arguments: Mapping[str, Any]) -> int:
     """Print what would be done; end as the real run would."""
     from bids_app.dry_run import dry_run, explain, missing_files
@@ -248,8 +260,8 @@ def _preview(options: RunOptions, arguments: Mapping[str, Any]) -> int:
     name, file = arguments["explain"], arguments["list_missing"]
     if file is not None and (name is not None or not arguments["dry_run"]):
         raise OptionsError("--list-missing goes with --dry-run, and not with --explain.")
-    if file is not None and file.resolve().is_relative_to(options.bids_dir.resolve()):
-        raise OptionsError(f"--list-missing {file}: nothing is ever written to the input.")
+    if file is not None:
+        _refuse_place_of_list(file, options.bids_dir)
     if name is not None and not name.strip():
         raise OptionsError("--explain: expected the name of a run or a part of it, found nothing.")
     if name is not None:
@@ -261,8 +273,7 @@ def _preview(options: RunOptions, arguments: Mapping[str, Any]) -> int:
         for line in dry_run_lines(found, verbose=bool(arguments["verbose"])):
             click.echo(line)
     if file is not None:
-        if file.resolve().is_relative_to(found.discovery.root):
-            raise OptionsError(f"--list-missing {file}: nothing is ever written to the input.")
+        _refuse_place_of_list(file, found.discovery.root)
         paths = missing_files(found.discovery)
         write_bytes(file, text_bytes("".join(f"{path}\n" for path in paths)))
         click.echo(f"to fetch: {len(paths)}, listed in {file}")

@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import tempfile
 import time
 import uuid
@@ -107,10 +108,13 @@ def replacing(path: Path, *, scratch: Path | None = None) -> Iterator[Path]:
     Raises
     ------
     ResultError
-        The folder cannot be written or the disk is full; the temporary file is removed.
+        The folder cannot be written or the disk is full; the temporary file is removed. Or there
+        is a device at `path`: root could replace ``/dev/null``.
     """
     folder = scratch or path.parent
     try:
+        if _mode(path) in (stat.S_IFCHR, stat.S_IFBLK):
+            raise ResultError(path, "cannot be written (expected a file, found a device)")
         for needed in (path.parent, folder):
             needed.mkdir(parents=True, exist_ok=True)
         with _held(folder, is_folder=False) as temporary:
@@ -311,7 +315,7 @@ def new_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
             new = scratch / "new"
             new.mkdir()
             yield new
-            if replace and out.exists():
+            if replace and out.is_dir():
                 out.rename(scratch / "old")
             new.rename(out)
     except OSError as err:
@@ -352,9 +356,18 @@ def _cell(value: object, digits: int) -> str:
 
 def _holds(path: Path, content: bytes) -> bool:
     try:
-        return path.stat().st_size == len(content) and path.read_bytes() == content
+        is_file = _mode(path) == stat.S_IFREG  # nothing else is opened: a pipe would be waited for
+        return is_file and path.stat().st_size == len(content) and path.read_bytes() == content
     except OSError:
         return False
+
+
+def _mode(path: Path) -> int:
+    """Return the kind of what is at a path, links not followed; 0: nothing."""
+    try:
+        return stat.S_IFMT(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def _unwritable(path: Path, err: OSError) -> ResultError:

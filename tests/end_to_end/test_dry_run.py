@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -229,6 +230,28 @@ def test_the_list_goes_with_the_dry_run(tmp_path, semantoks, words) -> None:
     inside = ("--dry-run", "--list-missing", str(data.scans[0].sidecar))
     assert semantoks(data.root, tmp_path / "out", "participant", *inside).exit_code == 2
     assert json.loads(data.scans[0].sidecar.read_text())
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "link-to-itself", "device", "folder"])
+def test_the_list_replaces_files_alone(tmp_path, semantoks, kind) -> None:
+    data = builders.make_dataset(tmp_path / "in")
+    place, other = tmp_path / "list", tmp_path / "other.txt"
+    other.write_text("mine")
+    make = {
+        "pipe": os.mkfifo,
+        "link": lambda path: path.symlink_to(other),
+        "link-to-itself": lambda path: path.symlink_to(path),
+        "device": lambda path: path.symlink_to("/dev/null"),
+        "folder": os.mkdir,
+    }
+    make[kind](place)
+    before = place.lstat()
+    words = ("--dry-run", "--list-missing", str(place))
+    answer = semantoks(data.root, tmp_path / "out", "participant", *words)
+    assert answer.exit_code == 2, answer.output
+    assert "--list-missing" in answer.output
+    assert (place.lstat().st_ino, place.lstat().st_mode) == (before.st_ino, before.st_mode)
+    assert other.read_text() == "mine"
 
 
 def test_a_run_is_explained_in_a_few_lines(tmp_path, semantoks) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from model.files import write
 from model.files.write import (
+    ResultError,
     clear_leftovers,
     new_folder,
     replacing,
@@ -158,3 +160,18 @@ def test_a_temporary_file_may_lie_elsewhere(tmp_path) -> None:
     assert parts(tmp_path / "b") == []
     write_whole({tmp_path / "a" / "x": b"1"}, scratch=tmp_path / "b")
     assert (tmp_path / "a" / "x").read_bytes() == b"1"
+
+
+def test_a_device_is_never_replaced_and_a_pipe_never_waited_for(tmp_path) -> None:
+    device, pipe = tmp_path / "null", tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert write_whole({pipe: b""}) == [pipe]
+    assert pipe.is_file()
+    try:
+        os.mknod(device, stat.S_IFCHR | 0o666, Path("/dev/null").stat().st_rdev)
+    except OSError:
+        pytest.skip("no device may be made here")
+    for content in (b"", b"text"):
+        with pytest.raises(ResultError, match=r"null: .*found a device"):
+            write_whole({device: content})
+    assert stat.S_ISCHR(device.lstat().st_mode)

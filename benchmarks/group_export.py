@@ -21,9 +21,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from model.cohort.names import embedding_columns
+from model.cohort.names import embedding_columns, parts_of
 from model.cohort.record import ScanRecord
 from model.files.write import Digest
+from model.networks import NETWORKS
 
 Template: TypeAlias = tuple[Path, Digest]
 
@@ -55,7 +56,8 @@ QC = {
 }  # fmt: skip
 
 CONFIGURATION = "0123456789abcdef-01234567"
-SIDECAR = dict.fromkeys(("Parts", "Atlas", "SoftwareVersion"), "x" * 600) | {
+SIDECAR = dict.fromkeys(("Atlas", "SoftwareVersion"), "x" * 600) | {
+    "Parts": dict.fromkeys(parts_of(NETWORKS), "x" * 60),
     "Settings": {"version": "x" * 600},
     "Model": {"Name": "x", "WeightsSHA256": "0" * 64},
     "EmbeddingDimension": DIM,
@@ -97,7 +99,7 @@ def write_status(path: Path, sub: str, outputs: dict[str, Digest]) -> None:
 
 def write_templates(folder: Path) -> list[tuple[Template, Template]]:
     folder.mkdir(parents=True)
-    names, found = embedding_columns(DIM), []
+    names, found = embedding_columns(DIM, parts_of(NETWORKS)), []
     for seed in range(N_TEMPLATES):
         values = np.random.default_rng(seed).normal(size=len(names)).astype(np.float32)
         table, sidecar = folder / f"{seed}.tsv", folder / f"{seed}.json"

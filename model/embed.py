@@ -143,6 +143,7 @@ def embed_windows(
     encoder: Encoder,
     *,
     readout: tuple[ReadoutPart, ...] | None = None,
+    hidden: BoolArray | None = None,
     batch_size: int = BATCH_SIZE,
     precision: Precision = "fp32",
 ) -> ScanEmbedding:
@@ -156,6 +157,8 @@ def embed_windows(
         In eval mode.
     readout
         Parts of the default scan vector, in order; None: the card's.
+    hidden
+        (N,) true in rows of the grid that are masked though there are data; None: in none.
     batch_size
         Windows at a time. The result does not depend on it.
     precision
@@ -169,7 +172,12 @@ def embed_windows(
         If the encoder is in training mode, or says nothing of its readout.
     """
     (embedding,) = embed_many_windows(
-        [windows], encoder, readout=readout, batch_size=batch_size, precision=precision
+        [windows],
+        encoder,
+        readout=readout,
+        hidden=hidden,
+        batch_size=batch_size,
+        precision=precision,
     )
     return embedding
 
@@ -179,6 +187,7 @@ def embed_many_windows(
     encoder: Encoder,
     *,
     readout: tuple[ReadoutPart, ...] | None = None,
+    hidden: BoolArray | None = None,
     batch_size: int = BATCH_SIZE,
     precision: Precision = "fp32",
 ) -> list[ScanEmbedding]:
@@ -188,7 +197,7 @@ def embed_many_windows(
     ----------
     scans
         Windows of each scan; all of them are held in memory.
-    encoder, readout, batch_size, precision
+    encoder, readout, hidden, batch_size, precision
         As in `embed_windows`.
 
     Returns
@@ -209,6 +218,8 @@ def embed_many_windows(
     for windows in scans:
         _check(windows, encoder)
     masks = [windows.token_mask(encoder.spec.groups) for windows in scans]
+    if hidden is not None:
+        masks = [mask | hidden[:, None] for mask in masks]
     device = encoder.cls_token.device
     half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
     with torch.inference_mode(), half:

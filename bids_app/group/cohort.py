@@ -45,7 +45,8 @@ class Alike:
     """Settings, as the first scan's sidecar has them"""
     columns: Columns = field(default_factory=Columns)
     models: Counter[str] = field(default_factory=Counter)
-    """What sidecars must say alike, as JSON, with the number of scans that do"""
+    """What sidecars must say alike and the embedding's parts in their order, as JSON, with the
+    number of scans that do"""
 
     @property
     def model(self) -> str:
@@ -170,7 +171,7 @@ class Cohort:
                 if found.status == "embedded":
                     values, meta = EmbeddedScan(status_path=path, record=found).embedding()
                     kind = Kind(found.entities.get("space", ""), found.settings)
-                    model = json.dumps(shared(meta), sort_keys=True)
+                    model = json.dumps([shared(meta), list(meta["Parts"])], sort_keys=True)
                 scan = CohortScan(found)
             except FileError as fault:
                 scan = CohortScan(found, self._problem(fault))

@@ -187,8 +187,9 @@ def _write(table: Path, cohort: Cohort, kind: Kind, *, tsv: bool, n_damaged: int
         table.with_suffix(".tsv"),
         table.with_suffix(".json"),
     )
+    said, parts = json.loads(alike.model)
     with replacing(table) as new:
-        write_embedding_table(cohort.embeddings(kind), alike.columns, new)
+        write_embedding_table(cohort.embeddings(kind), alike.columns, parts, new)
     written = [table]
     if tsv or text.exists():
         with replacing(text) as new:
@@ -196,7 +197,7 @@ def _write(table: Path, cohort: Cohort, kind: Kind, *, tsv: bool, n_damaged: int
         written.append(text)
     tables = {path.name: Digest(stamp(path).size, file_sha256(path)) for path in written}
     described = describe_scan_table(
-        json.loads(alike.model),
+        said,
         n_scans=alike.n_scans,
         n_damaged=n_damaged,
         listing=cohort.listing.sha256,

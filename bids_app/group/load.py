@@ -13,7 +13,7 @@ from bids_app.group.cohort import Listing
 from bids_app.group.export import export_group
 from bids_app.outputs.group import table_name
 from bids_app.outputs.paths import find_statuses
-from model.cohort.names import PARTS, embedding_columns, expanded
+from model.cohort.names import embedding_columns, expanded, parts_in
 from model.files.faults import FileError, faults_as, faults_of, reading
 from model.files.read import read_json
 from model.files.write import file_sha256, stamp
@@ -48,8 +48,8 @@ def load_embeddings(
         it lacks are read from their own tables. A folder that holds nothing but the group
         table will do. Nothing is written there.
     parts
-        Of the embedding, in order: ``mean``, ``cls``, ``networks``, or single networks. None:
-        the default scan vector of the checkpoint.
+        Of the embedding, in order: ``mean``, ``cls``, ``networks`` (all rows of the model's
+        grid), or single networks or other rows. None: the checkpoint's default scan vector.
     space
         Only scans in this space, of a folder that holds several.
 
@@ -145,17 +145,18 @@ def _split(path: Path, parts: Sequence[str] | None) -> Embeddings:
     """Divide a group table into embedding and the rest."""
     meta = _sidecar(path)
     dim, default = meta["EmbeddingDimension"], meta["ScanVector"]
-    wanted = expanded(default if parts is None else parts)
-    unknown = [part for part in wanted if part not in PARTS]
+    with reading(path, "not a readable table"):
+        whole = pd.read_parquet(path)
+    there = parts_in(whole.columns)
+    wanted = expanded(default if parts is None else parts, there)
+    unknown = [part for part in wanted if part not in there]
     if unknown and parts is None:
         raise FileError(
             path.with_suffix(".json"), f"no such part, {unknown[0]:.60}", place="key ScanVector"
         )
     if unknown:
-        raise ValueError(f"{unknown[0]!r}: expected parts among networks, {', '.join(PARTS)}.")
-    with reading(path, "not a readable table"):
-        whole = pd.read_parquet(path)
+        raise ValueError(f"{unknown[0]!r}: expected parts among networks, {', '.join(there)}.")
     return Embeddings(
         X=whole[embedding_columns(dim, wanted)],
-        table=whole[whole.columns.difference(embedding_columns(dim), sort=False)],
+        table=whole[whole.columns.difference(embedding_columns(dim, there), sort=False)],
     )

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 
 from bids_app.files import DIGITS, write_rows_of
 from bids_app.outputs.group import CONFIGURATION, FIRST, status_row
-from model.cohort.names import PARTS, embedding_columns
+from model.cohort.names import embedding_columns
 from model.files.write import write_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from bids_app.outputs.group import CohortScan
@@ -78,20 +78,23 @@ def write_status_table(scans: Iterable[CohortScan], columns: Columns, path: Path
 
 
 def write_embedding_table(
-    rows: Iterator[tuple[CohortScan, FloatArray]], columns: Columns, path: Path
+    rows: Iterator[tuple[CohortScan, FloatArray]],
+    columns: Columns,
+    parts: Sequence[str],
+    path: Path,
 ) -> None:
     """Write one row per embedded scan as Parquet: identifiers, quality numbers, embedding (C,)."""
     first = next(rows)
-    parts = embedding_columns(first[1].size // len(PARTS))
+    numbers = embedding_columns(first[1].size // len(parts), parts)
     schema = pa.schema(
         [
             *map(columns.field, columns.keys()),
             pa.field(CONFIGURATION, pa.string()),
-            *(pa.field(name, pa.float32()) for name in parts),
+            *(pa.field(name, pa.float32()) for name in numbers),
         ]
     )
     words = [f.name for f in schema if f.type != pa.float32()]
-    values = np.empty((ROWS_AT_ONCE, len(parts)), dtype=np.float32, order="F")
+    values = np.empty((ROWS_AT_ONCE, len(numbers)), dtype=np.float32, order="F")
     rows = chain([first], rows)
     # Of numbers that never repeat and are never searched, dictionaries and ranges only cost.
     options = {"use_dictionary": words, "write_statistics": words}

@@ -9,10 +9,12 @@ import numpy as np
 
 from bids_app.files import json_bytes, table_bytes
 from model.cohort import names
-from model.cohort.names import embedding_columns
-from model.networks import NETWORKS
+from model.cohort.names import embedding_columns, parts_of
+from model.partition.groups import NETWORK_GROUPS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
     from model.series import ScanEmbedding
@@ -76,7 +78,7 @@ def scan_table(embedding: ScanEmbedding) -> pd.DataFrame:
     import pandas as pd
 
     parts = [embedding.scan_part(part).ravel() for part in ("mean", "cls", "networks")]
-    columns = embedding_columns(embedding.cls.shape[1])
+    columns = embedding_columns(embedding.cls.shape[1], parts_of(embedding.rows))
     return pd.DataFrame(np.concatenate(parts)[None, :], columns=columns)
 
 
@@ -86,7 +88,8 @@ def windows_table(embedding: ScanEmbedding, window_s: float) -> pd.DataFrame:
 
     n_windows, dim = embedding.cls.shape
     parts = [embedding.mean, embedding.cls, embedding.networks.reshape(n_windows, -1)]
-    table = pd.DataFrame(np.concatenate(parts, axis=1), columns=embedding_columns(dim))
+    columns = embedding_columns(dim, parts_of(embedding.rows))
+    table = pd.DataFrame(np.concatenate(parts, axis=1), columns=columns)
     onsets = pd.DataFrame(
         {
             names.ONSET: embedding.start_s,
@@ -113,10 +116,11 @@ def _embedding_metadata(result: Embedded) -> dict[str, Any]:
         "Parts": {
             "mean": "mean over the valid tokens",
             "cls": "summary token",
-            **{name: f"mean over the valid tokens of network {name}" for name in NETWORKS},
+            **{row: f"mean over the valid tokens of {what}" for row, what in _rows(card)},
         },
         "ScanVector": list(embedding.readout),
         "MissingNetworks": list(embedding.missing_networks),
+        "Groups": card.encoder.to_dict().get("groups"),
         "Windows": {
             "Number": int(embedding.cls.shape[0]),
             "Length": result.window_s,
@@ -124,6 +128,14 @@ def _embedding_metadata(result: Embedded) -> dict[str, Any]:
             "ValidFraction": [float(share) for share in embedding.valid_fraction],
         },
     }
+
+
+def _rows(card: CheckpointCard) -> Iterator[tuple[str, str]]:
+    """Yield the name of each row and what it is of."""
+    for group in card.encoder.groups:
+        what = f"network {group.name}" if group in NETWORK_GROUPS else f"group {group.name}"
+        for number, row in enumerate(group.rows, start=1):
+            yield row, what if group.tokens == 1 else f"{what}, token {number}"
 
 
 def _scan_metadata(result: Embedded) -> dict[str, Any]:
@@ -149,5 +161,5 @@ def _tokens_metadata(result: Embedded) -> dict[str, Any]:
         "Shape": list(result.embedding.tokens.shape),
         "DataType": "float32",
         "Axes": ["window", "network", "patch", "dimension"],
-        "Networks": list(NETWORKS),
+        "Networks": list(result.embedding.rows),
     }

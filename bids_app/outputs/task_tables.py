@@ -8,7 +8,8 @@ import numpy as np
 
 from bids_app.files import json_bytes, table_bytes
 from bids_app.outputs.embedding import model_metadata
-from model.cohort.names import embedding_columns
+from model.cohort.names import WHOLE, embedding_columns, parts_of
+from model.networks import NETWORKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,7 +49,7 @@ def block_table(
 
     keys = pd.DataFrame([dict(scan) | _block_columns(block) for block in blocks])
     parts = [embedding.mean, embedding.cls, embedding.networks.reshape(len(blocks), -1)]
-    columns = embedding_columns(embedding.cls.shape[1])
+    columns = embedding_columns(embedding.cls.shape[1], parts_of(embedding.rows))
     return pd.concat([keys, pd.DataFrame(np.concatenate(parts, axis=1), columns=columns)], axis=1)
 
 
@@ -129,27 +130,28 @@ _BLOCK_COLUMNS = {
 
 
 def network_row(scan: Mapping[str, str], embedding: ScanEmbedding) -> pd.DataFrame:
-    """Return one row of a scan embedded from a single network: mean and CLS."""
+    """Return one row of a scan embedded from a single group of parcels: mean and CLS."""
     import pandas as pd
 
     values = np.concatenate([embedding.scan_part("mean"), embedding.scan_part("cls")])
-    columns = embedding_columns(embedding.cls.shape[1], ("mean", "cls"))
+    columns = embedding_columns(embedding.cls.shape[1], WHOLE)
     vector = pd.DataFrame(values[None, :], columns=columns)
     return pd.concat([pd.DataFrame([dict(scan)]), vector], axis=1)
 
 
 def network_files(
-    output_dir: Path, network: str, rows: Sequence[pd.DataFrame], card: CheckpointCard
+    output_dir: Path, name: str, rows: Sequence[pd.DataFrame], card: CheckpointCard
 ) -> dict[Path, bytes]:
-    """Render the table of scans embedded from a single network, with its JSON."""
+    """Render the table of scans embedded from a single network or other group, with its JSON."""
     import pandas as pd
 
-    stem = output_dir / f"group_desc-only{network}_embedding"
+    stem = output_dir / f"group_desc-only{name}_embedding"
+    kind = "network" if name in NETWORKS else "group"
     metadata = {
-        "Description": f"Embedding of each scan from network {network} alone: the tokens of all "
-        "other networks were replaced by the mask token.",
-        "Network": network,
-        "Parts": {"mean": f"mean over the tokens of {network}", "cls": "summary token"},
+        "Description": f"Embedding of each scan from {kind} {name} alone: the tokens of all "
+        f"other {kind}s were replaced by the mask token.",
+        kind.capitalize(): name,
+        "Parts": {"mean": f"mean over the tokens of {name}", "cls": "summary token"},
         "Model": model_metadata(card),
         "EmbeddingDimension": card.encoder.dim,
     }

@@ -24,6 +24,8 @@ from bids_app.report.style import (
 from model.networks import NETWORKS, network_columns
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
@@ -40,6 +42,8 @@ LEFT, PLOT = 75.6, 572.4
 TOP = 7.0
 MAX_COLUMNS = 400
 """Columns of a carpet: with few colours, what keeps its PNG below 150 kB."""
+MAX_ROWS = 20
+"""Rows of tokens that there is room to name"""
 
 
 def thin(values: FloatArray, *, most: int) -> tuple[FloatArray, int]:
@@ -233,17 +237,19 @@ def connectivity(values: FloatArray) -> Figure:
     return figure
 
 
-def embedding(tokens: FloatArray, onsets_s: list[float]) -> Figure:
+def embedding(tokens: FloatArray, rows: Sequence[str], onsets_s: list[float]) -> Figure:
     """Draw how alike the windows are, and how far each token lies from its network's mean.
 
     Parameters
     ----------
     tokens
         (W, N, K, D), NaN where a token saw no data.
+    rows
+        (N,) names of the grid's rows.
     onsets_s
         (W,) start of each window in seconds.
     """
-    n_windows, n_networks, n_patches, _ = tokens.shape
+    n_windows, n_rows, n_patches, _ = tokens.shape
     every = slice(None, None, int(np.ceil(n_windows / 10)))
     labels = [f"{onset:g}" for onset in onsets_s][every]
     windows = np.arange(n_windows)[every]
@@ -261,12 +267,12 @@ def embedding(tokens: FloatArray, onsets_s: list[float]) -> Figure:
         _write_numbers(image, similar)
     _colour_bar(figure, image, left=254, top=TOP, height=height, label="cosine similarity")
 
-    distances = token_distance(tokens).transpose(1, 0, 2).reshape(n_networks, -1)
+    distances = token_distance(tokens).transpose(1, 0, 2).reshape(n_rows, -1)
     right = _axes(figure, 385, TOP, 263, height)
     image = _matrix(right, distances, "Blues", (0, max(float(np.nanmax(distances)), 0.01)))
     for edge in np.arange(1, n_windows) * n_patches - 0.5:
         right.axvline(edge, color="#ffffff", linewidth=1.2)
-    _name_networks(right, range(n_networks))
+    _name_rows(right, rows)
     right.set_xticks(windows * n_patches + (n_patches - 1) / 2, labels)
     right.tick_params(axis="x", length=0)
     right.set_xlabel(f"start of window (s), {n_patches} patches each")
@@ -316,6 +322,13 @@ def _write_numbers(image: AxesImage, matrix: FloatArray) -> None:
             text = f"{value:z.2f}".replace("0.", ".", 1).replace("-", "\N{MINUS SIGN}")
             ink = "#000000" if light[row, column] else "#ffffff"
             image.axes.text(column, row, text, ha="center", va="center", color=ink, size=5.5)
+
+
+def _name_rows(axes: Axes, rows: Sequence[str]) -> None:
+    """Write the names of a grid's rows left of it, of many only some."""
+    axes.tick_params(axis="y", length=0, pad=5)
+    shown = range(0, len(rows), int(np.ceil(len(rows) / MAX_ROWS)))
+    axes.set_yticks(shown, [rows[row] for row in shown])
 
 
 def _name_networks(axes: Axes, places: npt.ArrayLike, *, pad: float = 5) -> None:

@@ -1,4 +1,4 @@
-"""One table per network: every scan of an output folder with all other networks masked."""
+"""One table per network or other group: every scan of an output folder from it alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from bids_app.files import write_all
 from bids_app.outputs.task_tables import network_files, network_row
 from model.cohort.outputs import embedded_scans, model_series
-from model.networks import NETWORKS
 from model.preprocess import window
 from model.tasks.single_networks import embed_single_networks
 
@@ -23,14 +22,16 @@ def embed_networks(output_dir: Path, embedder: Embedder) -> list[Path]:
     """Write ``group_desc-only<Network>_embedding.{tsv,json}`` for every network.
 
     A scan that lacks a network has no row in its table. A network that every scan lacks has no
-    table.
+    table. Of a checkpoint with another partition, so for each of its groups.
 
     Raises
     ------
     OutputsError
         There is no embedded scan, or one is damaged.
     """
-    rows: dict[str, list[pd.DataFrame]] = {name: [] for name in NETWORKS}
+    rows: dict[str, list[pd.DataFrame]] = {
+        group.name: [] for group in embedder.card.encoder.groups
+    }
     for scan in embedded_scans(output_dir):
         series = model_series(scan)
         spec = embedder.card.input_with(series.unit)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from model.networks import NETWORKS
+from model.partition.groups import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -49,19 +49,38 @@ IDENTIFIERS = tuple(
     )
 )  # fmt: skip
 """Columns that say which scan a row is of, in their order; labels, not numbers."""
-PARTS = ("mean", "cls", *NETWORKS)
-"""Parts of an embedding in the order of its columns."""
-EMBEDDING_COLUMN = re.compile(rf"({'|'.join(PARTS)})_\d{{3,}}")
+WHOLE = ("mean", "cls")
+"""Parts of every embedding."""
+EMBEDDING_COLUMN = re.compile(rf"({NAME})_\d{{3,}}")
+"""Of an embedding table; the first group is the part."""
 
 
-def embedding_columns(dim: int, parts: Sequence[str] = PARTS) -> list[str]:
-    """Name the columns of an embedding table: mean, CLS, then each network's mean."""
+def parts_of(rows: Iterable[str]) -> tuple[str, ...]:
+    """Return the parts of an embedding in the order of its columns: mean, CLS, then each row."""
+    return (*WHOLE, *rows)
+
+
+def embedding_columns(dim: int, parts: Iterable[str]) -> list[str]:
+    """Name the columns of an embedding table, part by part."""
     return [f"{part}_{i:03d}" for part in parts for i in range(dim)]
 
 
-def expanded(readout: Iterable[str]) -> list[str]:
-    """Return the parts of a readout, each network by its name where it says ``networks``."""
-    return [name for part in readout for name in (NETWORKS if part == "networks" else (part,))]
+def expanded(readout: Iterable[str], parts: Sequence[str]) -> list[str]:
+    """Return the parts of a readout; where it says ``networks``, those of ``parts`` that are rows.
+
+    Examples
+    --------
+    >>> expanded(["cls", "networks"], ["mean", "cls", "Vis", "Brain1"])
+    ['cls', 'Vis', 'Brain1']
+    """
+    rows = [part for part in parts if part not in WHOLE]
+    return [name for part in readout for name in (rows if part == "networks" else (part,))]
+
+
+def parts_in(columns: Iterable[str]) -> tuple[str, ...]:
+    """Return the parts that a table's embedding columns are of, in their order."""
+    found = (EMBEDDING_COLUMN.fullmatch(column) for column in columns)
+    return tuple(dict.fromkeys(match[1] for match in found if match))
 
 
 def identifiers(entities: Mapping[str, str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ for the group level and for evaluation, which need no images.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,8 @@ from model.files.faults import FileError, faults_as, faults_of, reading
 from model.files.read import read_json
 from model.files.tables import LARGEST_TABLE, read_cells
 from model.files.write import Digest
-from model.networks import NETWORKS, parcel_names
+from model.networks import parcel_names
+from model.partition.groups import NAME
 from model.series import ParcelSeries
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 _EMBEDDING = {
     "Model": dict,
     "EmbeddingDimension": int,
+    "Parts": dict,
     "ScanVector": list,
     "MissingNetworks": list,
     "Settings": dict,
@@ -98,8 +101,8 @@ class EmbeddedScan:
 
         Returns
         -------
-        (C,) float32 in the order of `names.embedding_columns`, NaN where a network is missing;
-        and what its sidecar says.
+        (C,) float32 in the order of the sidecar's ``Parts``, NaN where a network is missing; and
+        what the sidecar says.
 
         Raises
         ------
@@ -110,9 +113,14 @@ class EmbeddedScan:
         meta = self._metadata(f"{names.SCAN}.json", _EMBEDDING)
         path, content = self.file(f"{names.SCAN}.tsv"), self.content(f"{names.SCAN}.tsv")
         header, *lines = content.split(b"\n")
-        n_parts, dim = len(names.PARTS), meta["EmbeddingDimension"]
+        parts, dim = tuple(meta["Parts"]), meta["EmbeddingDimension"]
+        n_parts = len(parts)
+        if parts[:2] != names.WHOLE or not all(re.fullmatch(NAME, part) for part in parts):
+            raise FileError(
+                self.file(f"{names.SCAN}.json"), "not an embedding's", place="key Parts"
+            )
         # Compared by number first: a dimension that nobody has would take for ever to spell.
-        if header.count(b"\t") + 1 != n_parts * dim or header != _header(dim):
+        if header.count(b"\t") + 1 != n_parts * dim or header != _header(parts, dim):
             raise FileError(path, f"its columns are not those of {dim} dimensions")
         if len(lines) != 2 or lines[1] or lines[0].count(b"\t") != header.count(b"\t"):
             raise FileError(path, f"expected 1 row of {n_parts * dim} columns")
@@ -120,13 +128,13 @@ class EmbeddedScan:
             cells = map(float, lines[0].replace(b"n/a", b"nan").split(b"\t"))
             with np.errstate(over="ignore"):  # infinite then, which is told below
                 values: FloatArray = np.array([*cells]).astype(np.float32)
-        parts = values.reshape(n_parts, dim)
-        gone: BoolArray = np.asarray(np.isnan(parts).all(axis=1))
-        if not (gone | np.isfinite(parts).all(axis=1)).all():
+        by_part = values.reshape(n_parts, dim)
+        gone: BoolArray = np.asarray(np.isnan(by_part).all(axis=1))
+        if not (gone | np.isfinite(by_part).all(axis=1)).all():
             raise FileError(path, "holds infinite values, or a network that is missing in part")
-        if gone[: n_parts - len(NETWORKS)].any():
+        if gone[: len(names.WHOLE)].any():
             raise FileError(path, "holds no embedding, only missing values")
-        lacking = [part for part, is_gone in zip(names.PARTS, gone, strict=True) if is_gone]
+        lacking = [part for part, is_gone in zip(parts, gone, strict=True) if is_gone]
         if lacking != meta["MissingNetworks"]:
             found = ", ".join(lacking) or "none"
             raise FileError(path, f"the missing networks, {found}, are not those of its sidecar")
@@ -154,8 +162,8 @@ class EmbeddedScan:
 
 
 @cache
-def _header(dim: int) -> bytes:
-    return "\t".join(names.embedding_columns(dim)).encode()
+def _header(parts: tuple[str, ...], dim: int) -> bytes:
+    return "\t".join(names.embedding_columns(dim, parts)).encode()
 
 
 def read_records(

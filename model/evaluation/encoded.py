@@ -9,7 +9,6 @@ import numpy as np
 
 from model.embed import embed_windows
 from model.evaluation.vectors import ByLevel, Vectors
-from model.networks import NETWORKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +35,7 @@ def encode(keys: list[Key], scans: Sequence[Windows], encoder: Encoder) -> ByLev
     """
     embeddings = [embed_windows(w, encoder, readout=("networks",)) for w in scans]
     absent = {name for e in embeddings for name in e.missing_networks}
-    present = np.array([name not in absent for name in NETWORKS])
+    present = np.array([name not in absent for name in encoder.spec.rows])
     of_windows = [_readouts(e, present) for e in embeddings]
     window_keys = [
         replace(key, window=i)

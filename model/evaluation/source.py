@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.cohort.names import EMBEDDING_COLUMN, SCAN, WINDOWS
+from model.cohort.names import EMBEDDING_COLUMN, SCAN, WHOLE, WINDOWS, parts_of
 from model.cohort.outputs import EmbeddedScan, embedded_scans
 from model.evaluation.vectors import ByLevel, Vectors
 from model.files.tables import read_columns
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     Columns = Mapping[str, Sequence[Any]]
 
-READOUT_PARTS = {"networks": NETWORKS, "mean + cls": ("mean", "cls"), "cls": ("cls",)}
 ENDINGS: dict[Level, str] = {
     "scan": f"{SCAN}.tsv",
     "window": f"{WINDOWS}.tsv",
@@ -178,11 +177,13 @@ def _feature_columns(names: list[str], pattern: str | None, *, where: str) -> di
             )
         return {"features": chosen}
     part = {name: name.rpartition("_")[0] for name in names if EMBEDDING_COLUMN.fullmatch(name)}
+    rows = {row for row in part.values() if row not in WHOLE}
     found = {
         readout: [name for name in part if part[name] in parts]
-        for readout, parts in READOUT_PARTS.items()
+        for readout, parts in {"networks": rows, "mean + cls": WHOLE, "cls": {"cls"}}.items()
     }
-    if not part:
+    # Others name columns alike, such as dim_000; an embedding of ours has one of these parts.
+    if not {*part.values()} & {*parts_of(NETWORKS)}:
         raise EvaluationError(
             f"{where}: no embedding of semantoks (columns Vis_000, cls_000, …); there are "
             f"{_listed(names)}.",

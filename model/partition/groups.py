@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 Tokens = Annotated[int, Limits(1, 1024, "from 1 to 1024")]
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
+NAME = r"[A-Za-z][A-Za-z0-9]*"
+"""Pattern of the names of groups and rows."""
 _RESERVED = ("mean", "cls", "networks")
 """Parts of an embedding that are no rows."""
 _RANGE = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?")
@@ -50,7 +51,7 @@ class Group(Strict):
         if isinstance(self.parcels, str):
             object.__setattr__(self, "parcels", _columns(self.parcels))
         super().__post_init__()
-        if not _NAME.fullmatch(self.name) or self.name.lower() in _RESERVED:
+        if not re.fullmatch(NAME, self.name) or self.name.lower() in _RESERVED:
             raise ConfigError(
                 f"group {self.name!r:.80}: expected a name of letters and digits, a letter first, "
                 f"that is none of {', '.join(_RESERVED)}."

@@ -14,6 +14,7 @@ from model.cohort.names import (
     SUBJECT,
     embedding_columns,
     expanded,
+    parts_in,
     scan_name,
 )
 from model.files.faults import faults_as, faults_of
@@ -84,7 +85,7 @@ def read_group_table(
     LeakError
         The columns were scaled over the table.
     """
-    needs = {"Model": dict, "EmbeddingDimension": Size, "ScanVector": list[str]}
+    needs = {"Model": dict, "EmbeddingDimension": Size, "ScanVector": list[str], "Parts": dict}
     with faults_as(
         ProbeError,
         what="not a table of the group level with its JSON beside it",
@@ -95,7 +96,11 @@ def read_group_table(
     with faults_as(ProbeError), faults_of(path, "expected numbers and labels"):
         table = {name: c.to_numpy(zero_copy_only=False) for name, c in found.items()}
     parts: tuple[ReadoutPart, ...] = readout or tuple(meta["ScanVector"])
-    columns = embedding_columns(meta["EmbeddingDimension"], expanded(parts))
+    # The sidecar says which parts there are, the table in which order.
+    there = [
+        part for part in dict.fromkeys([*parts_in(table), *meta["Parts"]]) if part in meta["Parts"]
+    ]
+    columns = embedding_columns(meta["EmbeddingDimension"], expanded(parts, there))
     absent = [name for name in (SUBJECT, *columns) if name not in table]
     if absent:
         raise ProbeError(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model.embed import embed_windows
-from model.networks import NETWORKS, missing_networks, network_columns
+from model.partition.groups import missing_rows
 
 if TYPE_CHECKING:
     from model.encoder import Encoder
@@ -22,18 +21,15 @@ def embed_single_networks(
 
     Returns
     -------
-    Embeddings by network; those that the scan lacks are absent. ``mean`` is that of the one
-    network's tokens; ``cls`` is what the summary token makes of them.
+    Embeddings by network, or other group of the encoder's; those that the scan lacks are absent.
+    ``mean`` is that of the one group's tokens; ``cls`` is what the summary token makes of them.
     """
-    absent = missing_networks(windows.missing)
+    absent = missing_rows(encoder.spec.groups, windows.missing)
     found = {}
-    for name, gone in zip(NETWORKS, absent, strict=True):
-        if not gone:
-            # A network whose parcels are missing is masked: so are the others here.
-            others = np.ones_like(windows.missing)
-            others[network_columns(name)] = False
-            alone = replace(windows, missing=windows.missing | others)
-            found[name] = embed_windows(
-                alone, encoder, readout=("mean", "cls"), batch_size=batch_size
+    for group in encoder.spec.groups:
+        own = np.isin(encoder.spec.rows, group.rows)
+        if not absent[own].all():
+            found[group.name] = embed_windows(
+                windows, encoder, readout=("mean", "cls"), hidden=~own, batch_size=batch_size
             )
     return found

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.cohort.names import embedding_columns
+from model.cohort.names import embedding_columns, parts_of
+from model.networks import NETWORKS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,12 +68,13 @@ def sign(status: Path, *files: Path) -> None:
 
 def write_embedding(status: Path, *, seed: int, dim: int, configuration: str) -> Path:
     """Write the scan embedding beside a status, the last network without signal."""
-    names = embedding_columns(dim)
+    names = embedding_columns(dim, parts_of(NETWORKS))
     values = np.random.default_rng(seed).normal(size=len(names))
     words = [f"{value:.8f}"[:9] for value in values[:-dim]] + ["n/a"] * dim
     table = status.with_name(status.name.replace("_status.json", "_desc-scan_embedding.tsv"))
     table.write_text("\t".join(names) + "\n" + "\t".join(words) + "\n")
-    sidecar = dict.fromkeys(("Parts", "Atlas", "SoftwareVersion"), "x") | {
+    sidecar = dict.fromkeys(("Atlas", "SoftwareVersion"), "x") | {
+        "Parts": dict.fromkeys(parts_of(NETWORKS), "x"),
         "ConfigurationHash": configuration,
         "Model": {"Name": "x", "WeightsSHA256": "0" * 64},
         "EmbeddingDimension": dim,

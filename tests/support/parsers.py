@@ -377,9 +377,10 @@ def read_shards(path: Path) -> object:
 
 
 def group_seeds(folder: Path) -> list[Path]:
-    from model.cohort.names import embedding_columns
+    from model.cohort.names import embedding_columns, parts_of
+    from model.networks import NETWORKS
 
-    names = embedding_columns(2)
+    names = embedding_columns(2, parts_of(NETWORKS))
     rng = np.random.default_rng(0)
     table = pd.DataFrame(rng.normal(size=(4, len(names))).astype("f4"), columns=names)
     table.insert(0, "participant_id", [f"sub-{i}" for i in (1, 1, 2, 2)])
@@ -388,6 +389,7 @@ def group_seeds(folder: Path) -> list[Path]:
     table.to_csv(folder / "b.csv", index=False)
     table.to_parquet(folder / "c.parquet")
     meta = {"Model": {"Name": "x"}, "EmbeddingDimension": 2, "ScanVector": ["networks"]}
+    meta["Parts"] = dict.fromkeys(parts_of(NETWORKS), "x")
     tables = sorted(folder.iterdir())
     sidecars = [path.with_suffix(".json") for path in tables]
     for path in sidecars:

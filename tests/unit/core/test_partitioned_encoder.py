@@ -18,7 +18,7 @@ from model.partition.named import partition
 from model.preprocess import window
 from model.series import ParcelSeries, Windows
 from model.spec import CARD, EncoderSpec, InputSpec
-from tests.support.builders import make_checkpoint
+from builders import make_checkpoint
 
 GROUPS = (
     Group("Some", tuple(range(0, 60, 2))),

@@ -21,7 +21,7 @@ from model.partition.groups import (
 )
 from model.partition.named import PARTITIONS, partition
 from model.spec import CARD, CheckpointCard, EncoderSpec
-from tests.support.builders import make_checkpoint
+from builders import make_checkpoint
 
 COLUMNS = st.sets(st.integers(0, 456), min_size=1).map(sorted)
 

@@ -10,6 +10,7 @@ import pandas as pd
 import probe_builders
 import pytest
 
+from model.cohort.names import parts_of
 from model.cohort.outputs import OutputsError, model_series
 from model.encoder import build_encoder
 from model.errors import SeriesError
@@ -214,6 +215,7 @@ def write_table(folder, *, n=6, dim=4, change=lambda table: table, suffix=".parq
     else:
         table.to_csv(path, sep="\t", index=False, na_rep="n/a")
     meta = {"Model": {"Name": "m"}, "EmbeddingDimension": dim, "ScanVector": ["networks"]}
+    meta["Parts"] = dict.fromkeys(sorted(parts_of(NETWORKS)), "x")
     path.with_suffix(".json").write_text(json.dumps(meta))
     return path
 

@@ -15,7 +15,7 @@ from model.files.settings import Limits, Positive, Strict, from_dict
 from model.files.shared_options import TR_LIMITS_S
 from model.files.shared_options import Normalization as Normalization
 from model.files.write import file_sha256, text_sha256
-from model.partition.groups import NETWORK_GROUPS, Group, check_groups, row_names
+from model.partition.groups import NETWORK_GROUPS, Group, check_groups, row_names, summary
 
 ReadoutPart = Literal["mean", "cls", "networks"]
 
@@ -147,11 +147,16 @@ class CheckpointCard(Strict):
             )
 
     def identity(self) -> dict[str, str]:
-        """Return what tells the checkpoint from others; the last is a hash of all of the card."""
+        """Return what tells the checkpoint from others; the last is a hash of all of the card.
+
+        ``groups`` is there where they are not the nine networks.
+        """
         text = json.dumps(self.to_dict(), sort_keys=True)
+        groups = self.encoder.groups
         return {
             "name": self.name,
             "version": self.version,
+            **({} if groups == NETWORK_GROUPS else {"groups": summary(groups)}),
             "weights": self.weights_sha256,
             "card": text_sha256(text)[:16],
         }

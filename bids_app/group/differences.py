@@ -27,11 +27,14 @@ _NAMES = {
     "signal.normalization": "normalization (--normalization)",
     "checkpoint.name": "checkpoint (--checkpoint)",
     "checkpoint.version": "version of the checkpoint",
+    "checkpoint.groups": "groups of parcels that the tokens are of",
     "checkpoint.weights": "weights of the checkpoint",
     "checkpoint.card": "card of the checkpoint",
 }
 _WHOLE = {"strategy.name": "strategy", "checkpoint.weights": "checkpoint"}
 """What need not be told apart from the key that tells it"""
+_ABSENT = {"checkpoint.groups": "the nine networks"}
+"""What a key that is not there stands for"""
 _LETTERS = 60
 
 
@@ -57,7 +60,7 @@ scans), none (1 scan)']
             continue
         counts: Counter[str] = Counter()
         for settings, n_scans in flat:
-            counts[json.dumps(settings.get(key), ensure_ascii=False)] += n_scans
+            counts[json.dumps(settings.get(key, _ABSENT.get(key)), ensure_ascii=False)] += n_scans
         if len(counts) > 1:
             values = some([f"{_words(v)} ({n} scan{'s' * (n > 1)})" for v, n in counts.items()])
             told.add(_WHOLE.get(key))

@@ -140,14 +140,18 @@ def row_names(groups: Iterable[Group]) -> tuple[str, ...]:
     return tuple(row for group in groups for row in group.rows)
 
 
-def summary(groups: Sequence[Group]) -> str:
-    """Name groups for a message."""
-    return some([g.name if g.tokens == 1 else f"{g.name} x {g.tokens}" for g in groups])
+def summary(groups: tuple[Group, ...]) -> str:
+    """Name groups for a message, such as ``the nine networks, Brain x 7``."""
+    n = len(NETWORK_GROUPS)
+    is_led = groups[:n] == NETWORK_GROUPS
+    others = groups[n:] if is_led else groups
+    told = [g.name if g.tokens == 1 else f"{g.name} x {g.tokens}" for g in others]
+    return some(["the nine networks", *told] if is_led else told)
 
 
-def differences(found: Sequence[Group], wanted: Sequence[Group]) -> str:
+def differences(found: tuple[Group, ...], wanted: tuple[Group, ...]) -> str:
     """Say how groups differ from others that were expected."""
-    if summary(found) != summary(wanted):
+    if [(g.name, g.tokens) for g in found] != [(g.name, g.tokens) for g in wanted]:
         return f"found {summary(found)}, expected {summary(wanted)}"
     pairs = zip(found, wanted, strict=True)
     return f"other parcels in {some([one.name for one, other in pairs if one != other])}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import builders
 import numpy as np
@@ -19,11 +19,14 @@ from bids_app.group.load import load_embeddings
 from model.cohort.names import parts_of
 from model.encoder import build_encoder
 from model.evaluation.options import SourceOptions
-from model.evaluation.source import table_vectors
+from model.evaluation.source import read_source
 from model.networks import NETWORKS
 from model.partition.named import partition
 from model.probing.inputs import read_group_table
 from model.spec import EncoderSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GROUPS = partition(["networks", "brain:7"])
 ROWS = (*NETWORKS, *(f"Brain{i}" for i in range(1, 8)))
@@ -88,7 +91,7 @@ def test_the_cohort_is_loaded_with_all_rows(made) -> None:
     assert loaded.X.shape == (2, 16 * DIM)
     assert list(loaded.X)[-1] == f"Brain7_{DIM - 1:03d}"
     assert load_embeddings(made / "out", parts=["Brain3", "cls"]).X.shape == (2, 2 * DIM)
-    with pytest.raises(ValueError, match="'Brain8'.*Brain7"):
+    with pytest.raises(ValueError, match=r"'Brain8'.*Brain7"):
         load_embeddings(made / "out", parts=["Brain8"])
     table = pd.read_csv(of_scan(made, "01", "_desc-scan_embedding.tsv"), sep="\t")
     np.testing.assert_array_equal(
@@ -99,6 +102,10 @@ def test_the_cohort_is_loaded_with_all_rows(made) -> None:
 
 def test_the_group_table_is_probed_and_evaluated_with_all_rows(made) -> None:
     (path, *_), _ = export_group(made / "out")
+    columns = SourceOptions(session_column="task_id")
+    vectors, notes = read_source(path, columns)
+    assert vectors["scan"].sets["networks"].shape == (2, 15 * DIM)
+    assert notes  # tells of the cerebellum, which one scan lacks
     table = read_group_table(path, readout=(), entities=())
     assert table.samples.values.shape == (2, 16 * DIM)
     cut = pd.read_parquet(path).drop(columns=[f"Brain7_{i:03d}" for i in range(DIM)])
@@ -136,5 +143,5 @@ def test_scans_of_two_partitions_are_not_mixed(made, tmp_path, atlas) -> None:
                  "--checkpoint", checkpoint, "--participant-label", sub]  # fmt: skip
         answer = CliRunner().invoke(main, [str(word) for word in words])
         assert answer.exit_code == 0, answer.output
-    with pytest.raises(OptionsError, match="Brain x 7"):
+    with pytest.raises(OptionsError, match=r"groups of parcels.*the nine networks, Brain x 7"):
         export_group(out)

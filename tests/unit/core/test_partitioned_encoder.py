@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from builders import make_checkpoint
 
 from model.checkpoint import load_encoder
 from model.embed import embed_windows
@@ -18,7 +19,6 @@ from model.partition.named import partition
 from model.preprocess import window
 from model.series import ParcelSeries, Windows
 from model.spec import CARD, EncoderSpec, InputSpec
-from builders import make_checkpoint
 
 GROUPS = (
     Group("Some", tuple(range(0, 60, 2))),
@@ -158,7 +158,10 @@ def test_a_checkpoint_keeps_its_groups(tmp_path, words) -> None:
 @pytest.mark.parametrize(
     ("groups", "told"),
     [
-        (None, r"another partition than Vis, SomMot.*: 9 rows of tokens \(the weights have 5\)"),
+        (
+            None,
+            r"another partition than the nine networks: 9 rows of tokens \(the weights have 5\)",
+        ),
         (GROUPS[::-1], r"Deep 57 parcels \(the weights have 30\)"),
         ((*GROUPS, Group("More", (1,))), r"6 rows of tokens \(the weights have 5\)"),
     ],

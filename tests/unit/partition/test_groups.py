@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from builders import make_checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +22,6 @@ from model.partition.groups import (
 )
 from model.partition.named import PARTITIONS, partition
 from model.spec import CARD, CheckpointCard, EncoderSpec
-from builders import make_checkpoint
 
 COLUMNS = st.sets(st.integers(0, 456), min_size=1).map(sorted)
 
@@ -165,6 +165,9 @@ def test_what_is_no_partition_is_told_with_those_there_are(word: str) -> None:
 def test_differences_are_told_by_name() -> None:
     brain = partition(["brain:7"])
     assert differences(NETWORK_GROUPS[:2], brain) == "found Vis, SomMot, expected Brain x 7"
+    assert differences((*NETWORK_GROUPS, *brain), NETWORK_GROUPS) == (
+        "found the nine networks, Brain x 7, expected the nine networks"
+    )
     other = (Group("Vis", (0,)), *NETWORK_GROUPS[1:])
     assert differences(other, NETWORK_GROUPS) == "other parcels in Vis"
 

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from model.cli.program import Command, build, options_of
 from model.errors import SemantoksError
 from model.files.shared_options import CheckpointOptions
-from model.finetuning.options import FinetuneConfig
-from model.probing.options import ProbeConfig, ResultOptions
+from model.finetuning.options import FINETUNE_PRESETS, FinetuneConfig
+from model.probing.options import PROBE_PRESETS, ProbeConfig, ResultOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 THERE = click.Path(path_type=Path, exists=True)
+
+
+def _preset(presets: Mapping[str, Mapping[str, Any]]) -> Callable[[Any], Any]:
+    """Add ``--preset``, whose values stand for options that are not given."""
+
+    def take(context: click.Context, _parameter: click.Parameter, name: str | None) -> None:
+        if name is not None:
+            context.default_map = dict(presets[name])
+
+    return click.option(
+        "--preset",
+        type=click.Choice(list(presets)),
+        is_eager=True,
+        expose_value=False,
+        callback=take,
+        help="Settings of the paper, where options do not say otherwise (docs/probing.md).",
+    )
 
 
 def _places(command: Any) -> Any:
@@ -29,6 +49,7 @@ def _places(command: Any) -> Any:
 
 @click.command(cls=Command)
 @_places
+@_preset(PROBE_PRESETS)
 @options_of(ProbeConfig, CheckpointOptions, ResultOptions)
 def probe(data: Path, participants: Path, out: Path, **arguments: Any) -> None:
     """Predict a column of PARTICIPANTS from DATA by a linear probe, and by baselines beside it.
@@ -50,6 +71,7 @@ def probe(data: Path, participants: Path, out: Path, **arguments: Any) -> None:
 
 @click.command(cls=Command)
 @_places
+@_preset(FINETUNE_PRESETS)
 @options_of(FinetuneConfig, CheckpointOptions, ResultOptions)
 def finetune(data: Path, participants: Path, out: Path, **arguments: Any) -> None:
     """Train encoder and head on a column of PARTICIPANTS, from the series in DATA.

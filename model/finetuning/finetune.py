@@ -1,7 +1,10 @@
-"""Fine-tune on one split, save, and score the test subjects with what was saved."""
+"""Fine-tune on splits, save, and score the test subjects with what was saved."""
 
 from __future__ import annotations
 
+import copy
+import logging
+import shutil
 from dataclasses import asdict, astuple, fields
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,7 @@ from model.files.figures import svg_bytes
 from model.files.write import json_bytes, new_folder, tsv_bytes
 from model.finetuning.predictor import (
     CHECKPOINT_FOLDER,
+    HIDDEN,
     HeadCard,
     Predictor,
     load_predictor,
@@ -21,12 +25,18 @@ from model.finetuning.predictor import (
     scores_of,
 )
 from model.finetuning.study import open_study
-from model.finetuning.train import Epoch, best_of, train
+from model.finetuning.train import Epoch, kept, train
 from model.probing.options import MAIN_METRIC
 from model.probing.protocol import provenance, row_record
 from model.probing.scoring import Row, by_subject, measure_subjects
-from model.probing.summary import predictions_tsv, summarize, text_table
-from model.probing.unfinished import refuse_others
+from model.probing.summary import (
+    cautions,
+    figure_svg,
+    predictions_tsv,
+    summarize,
+    text_table,
+)
+from model.probing.unfinished import Clock, Unfinished, refuse_others
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +46,8 @@ if TYPE_CHECKING:
     from model.finetuning.options import FinetuneConfig
     from model.finetuning.study import Study
 
+
+_LOG = logging.getLogger(__name__)
 
 METHOD = "finetuned"
 
@@ -64,8 +76,9 @@ def run_finetune(
         As for `model.probing.probe.run_probe`; data is an output folder, the checkpoint is
         where to start, the device where to train.
     out
-        New folder for ``checkpoint/`` and the head, ``results.json``, ``predictions.tsv``,
-        ``epochs.tsv`` and ``epochs.svg``.
+        New folder for ``results.json``, ``predictions.tsv``, ``results.svg``, and of each
+        repetition ``checkpoint/``, the head, ``epochs.tsv`` and ``epochs.svg``: in a folder of
+        its own, if there are several.
 
     Returns
     -------
@@ -81,28 +94,93 @@ def run_finetune(
         require_library()
     encoder = load_encoder(checkpoint, device=device)
     study = open_study(data, participants, config, encoder)
-    rows = [study.probe()]
-    predictor, epochs = fit(study, encoder)
-    record = provenance(data, participants, config, study.labels, [study.split])
+    chosen = range(config.repetition, config.repetition + config.repetitions)
+    studies = [study.at(number) for number in chosen]
+    splits = [one.split for one in studies]
+    warnings = cautions(study.labels, splits)
+    for warning in warnings:
+        _LOG.warning("%s", warning)
+    record = provenance(data, participants, config, study.labels, splits)
     record |= {"data_sha256": study.data_sha256, "readout": list(study.readout)}
-    with new_folder(out, replace=True) as folder:
-        record["checkpoint"] = _save(folder, predictor, study, epochs)
-        rows.append(_score_saved(folder, study, epochs, device=device))
-        summary, differences = summarize(rows, [study.split], study.labels)
-        record["rows"] = [row_record(row) for row in rows]
-        metric = MAIN_METRIC[study.labels.task]
-        (folder / "results.json").write_bytes(json_bytes(record))
-        (folder / "predictions.tsv").write_bytes(predictions_tsv(rows, study.labels))
+    record |= {"warnings": warnings} if warnings else {}
+    pieces = Unfinished(out, _question(record, encoder), overwrite=overwrite)
+    clock = Clock(len(studies))
+    for one in studies:
+        kept_already = pieces.get(_name(one)) is not None
+        if not kept_already:
+            _run_split(one, encoder, pieces, device=device)
+        _LOG.info("[%s] %s", clock.tick(new=not kept_already), one.split.name)
+    return _gather(out, record, studies, pieces)
+
+
+def _question(record: dict[str, Any], encoder: Encoder) -> dict[str, Any]:
+    """Return what a repetition depends on; how many there are may change from call to call."""
+    config = {k: v for k, v in record["config"].items() if not k.startswith("repetition")}
+    kept = ("labels_sha256", "data_sha256", "readout", "software")
+    weights = {"base": encoder.own_card().weights_sha256}
+    return {"config": config} | weights | {key: record[key] for key in kept}
+
+
+def _name(study: Study) -> str:
+    return f"repetition-{study.repetition}"
+
+
+def _run_split(study: Study, encoder: Encoder, pieces: Unfinished, *, device: str) -> None:
+    """Fine-tune on one split, and keep what comes of it."""
+    probe = study.probe()
+    predictor, epochs = fit(study, encoder)
+    place = pieces.place(_name(study))
+    with new_folder(place, replace=True) as folder:
+        checkpoint = _save(folder, predictor, study, epochs)
+        row = _score_saved(folder, study, epochs, device=device)
         (folder / "epochs.tsv").write_bytes(epochs_tsv(epochs))
-        (folder / "epochs.svg").write_bytes(curves_svg(epochs, metric))
-    return text_table(summary, differences, study.labels.task, p_values={})
+        (folder / "epochs.svg").write_bytes(curves_svg(epochs, study))
+    pieces.keep(
+        _name(study), {"checkpoint": checkpoint, "rows": [asdict(one) for one in (probe, row)]}
+    )
+
+
+def _gather(
+    out: Path, record: dict[str, Any], studies: Sequence[Study], pieces: Unfinished
+) -> str:
+    """Write the results of all repetitions; the weights of one lie in the folder itself."""
+    labels, found = studies[0].labels, [pieces.get(_name(one)) for one in studies]
+    rows = [Row(**row) for piece in found for row in piece["rows"]]
+    rows.sort(key=lambda row: row.method == METHOD)
+    summary, differences = summarize(rows, [one.split for one in studies], labels)
+    record["summary"], record["probe_minus_method"] = summary, differences
+    record["rows"] = [row_record(row) for row in rows]
+    checkpoints = [piece["checkpoint"] for piece in found]
+    record |= {"checkpoint": checkpoints[0]} if len(found) == 1 else {"checkpoints": checkpoints}
+    with new_folder(out, replace=True) as folder:
+        for study in studies:
+            place = folder if len(studies) == 1 else folder / _name(study)
+            shutil.copytree(pieces.place(_name(study)), place, dirs_exist_ok=True)
+        (folder / "results.json").write_bytes(json_bytes(record))
+        (folder / "predictions.tsv").write_bytes(predictions_tsv(rows, labels))
+        (folder / "results.svg").write_bytes(figure_svg(rows, summary, labels))
+    return text_table(summary, differences, labels.task, p_values={})
 
 
 def fit(study: Study, encoder: Encoder) -> tuple[Predictor, list[Epoch]]:
-    """Train an encoder, in place, with a new head; adapters are merged afterwards."""
+    """Train copies of an encoder with new heads, one per learning rate; keep the best.
+
+    Adapters are merged afterwards.
+    """
+    found = [
+        _fit_rate(study, copy.deepcopy(encoder), rate) for rate in study.config.learning_rates
+    ]
+    return max(found, key=lambda one: kept(one[1], study.config).rank)
+
+
+def _fit_rate(study: Study, encoder: Encoder, rate: float) -> tuple[Predictor, list[Epoch]]:
     config = study.config
     predictor = make_predictor(
-        encoder, readout=study.readout, n_outputs=study.n_outputs, seed=config.seed
+        encoder,
+        readout=study.readout,
+        n_outputs=study.n_outputs,
+        seed=config.seed,
+        hidden=HIDDEN if config.head == "mlp" else (),
     ).to(encoder.cls_token.device)
     adapters = None
     if config.lora_rank:
@@ -111,11 +189,13 @@ def fit(study: Study, encoder: Encoder) -> tuple[Predictor, list[Epoch]]:
         encoder.requires_grad_(requires_grad=True)
     epochs = train(
         predictor,
-        study.crops_of(study.split.train),
+        study.training_crops(),
         study.crops_of(study.split.validation),
         study.labels,
         config,
+        learning_rate=rate,
         scale=study.scale,
+        seed=study.seed,
     )
     if adapters is not None:
         predictor.encoder = merge_adapters(adapters)
@@ -124,7 +204,7 @@ def fit(study: Study, encoder: Encoder) -> tuple[Predictor, list[Epoch]]:
 
 def _save(folder: Path, predictor: Predictor, study: Study, epochs: list[Epoch]) -> dict[str, Any]:
     """Write checkpoint and head; return what the results say about the checkpoint."""
-    base, labels, best = study.base, study.labels, best_of(epochs)
+    base, labels, best = study.base, study.labels, kept(epochs, study.config)
     card = save_checkpoint(
         folder / CHECKPOINT_FOLDER,
         predictor.encoder,
@@ -143,7 +223,7 @@ def _save(folder: Path, predictor: Predictor, study: Study, epochs: list[Epoch])
             "data_sha256": study.data_sha256,
             "split_sha256": study.split.sha256(),
             "labels_sha256": labels.sha256(),
-            "best_epoch": asdict(best),
+            "kept_epoch": asdict(best),
         },
     )
     offset, spread = study.scale
@@ -155,6 +235,7 @@ def _save(folder: Path, predictor: Predictor, study: Study, epochs: list[Epoch])
         offset=offset,
         spread=spread,
         encoder_sha256=card.weights_sha256,
+        hidden=HIDDEN if study.config.head == "mlp" else (),
     )
     save_head(folder, predictor, head)
     return {
@@ -167,7 +248,7 @@ def _save(folder: Path, predictor: Predictor, study: Study, epochs: list[Epoch])
 def _score_saved(folder: Path, study: Study, epochs: list[Epoch], *, device: str) -> Row:
     """Score the test subjects with the files as they were written."""
     predictor, card = load_predictor(folder, device=device)
-    test, best = study.crops_of(study.split.test), best_of(epochs)
+    test, best = study.crops_of(study.split.test), kept(epochs, study.config)
     scores = scores_of(
         predictor, test.windows.values, test.masked, batch_size=study.config.batch_size
     )
@@ -220,10 +301,13 @@ def epochs_tsv(epochs: Sequence[Epoch]) -> bytes:
     return tsv_bytes([f.name for f in fields(Epoch)], [astuple(epoch) for epoch in epochs])
 
 
-def curves_svg(epochs: Sequence[Epoch], metric: str) -> bytes:
+def curves_svg(epochs: Sequence[Epoch], study: Study) -> bytes:
     """Draw losses and validation score by epoch; a line marks the epoch that was kept."""
     from matplotlib.figure import Figure
 
+    metric = MAIN_METRIC[study.labels.task]
+    if study.labels.task == "regression" and study.config.regress_by == "mae":
+        metric = "minus absolute error"
     figure = Figure(figsize=(6.4, 2.6), layout="constrained")
     losses, scores = figure.subplots(1, 2)
     number = [epoch.epoch for epoch in epochs]
@@ -234,5 +318,5 @@ def curves_svg(epochs: Sequence[Epoch], metric: str) -> bytes:
     scores.plot(number, [epoch.validation_score for epoch in epochs], color="C1")
     scores.set(xlabel="epoch", ylabel=f"validation {metric}")
     for axes in (losses, scores):
-        axes.axvline(best_of(epochs).epoch, color="0.6", linestyle=":")
+        axes.axvline(kept(epochs, study.config).epoch, color="0.6", linestyle=":")
     return svg_bytes(figure)

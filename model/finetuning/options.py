@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from model.errors import ConfigError
 from model.files.settings import Count, CountOrZero, Limits, NotNegative, Option, Positive
@@ -14,16 +14,19 @@ from model.probing.options import ProtocolConfig
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(ProtocolConfig):
-    """A run on one split; rates, epochs and decay as in the paper."""
+    """Runs on one split or several; by default made for few subjects."""
 
     repetition: Annotated[
         CountOrZero,
         Option(
             "--repetition",
-            "Which of the splits that a probe with the same seed draws.",
+            "Which of the splits that a probe with the same seed draws is the first.",
             metavar="NUMBER",
         ),
     ] = 0
+    repetitions: Annotated[
+        Count, Option("--repetitions", "Splits, each from the untouched encoder.", metavar="COUNT")
+    ] = 1
     epochs: EpochsOption = 50
     frozen_epochs: Annotated[
         CountOrZero,
@@ -33,28 +36,41 @@ class FinetuneConfig(ProtocolConfig):
             metavar="COUNT",
         ),
     ] = 5
+    keep: Annotated[
+        Literal["best", "last"],
+        Option("--keep", "The epoch that is best on validation, or the last of all."),
+    ] = "best"
     patience: Annotated[
         Count,
         Option(
             "--patience",
-            "Epochs without a better validation, after the frozen ones, that end the training.",
+            "Epochs without a better validation, after the frozen ones, that end the training; "
+            "not with --keep last.",
             metavar="COUNT",
         ),
     ] = 10
+    train_crops: Annotated[
+        Literal["all", "random"],
+        Option(
+            "--train-crops",
+            "An epoch is all --n-crops windows of each scan, or one drawn anywhere in it.",
+        ),
+    ] = "all"
     batch_size: Annotated[
         int,
         Limits(2, math.inf, "at least 2"),
         Option("--train-batch-size", "Windows per step of the training.", metavar="COUNT"),
     ] = 16
     """The head normalizes by batch: one sample has no variance."""
-    learning_rate: Annotated[
-        Positive,
+    learning_rates: Annotated[
+        tuple[Positive, ...],
         Option(
             "--learning-rate",
-            "Of the head, at the first step; a cosine takes it to 0.",
+            "Of the head, at the first step; a cosine takes it to 0. Of several (repeatable) "
+            "validation chooses, each from the untouched encoder.",
             metavar="RATE",
         ),
-    ] = 1e-4
+    ] = (1e-4,)
     layer_decay: Annotated[
         float,
         Limits(math.ulp(0.0), 1, "above 0, at most 1"),
@@ -67,7 +83,15 @@ class FinetuneConfig(ProtocolConfig):
     weight_decay: Annotated[
         NotNegative, Option("--weight-decay", "Of the weights, per step.", metavar="RATE")
     ] = 0.05
+    decay_exempt: Annotated[
+        bool,
+        Option("--decay-exempt", "Biases, norms and layer scales of the encoder do not decay."),
+    ] = False
     clip_norm: Positive = 1.0
+    head: Annotated[
+        Literal["linear", "mlp"],
+        Option("--head", "Batch normalization and a layer, or layers of 512, 512 and 256 units."),
+    ] = "linear"
     lora_rank: Annotated[
         CountOrZero,
         Option(
@@ -85,3 +109,26 @@ class FinetuneConfig(ProtocolConfig):
                 "would not learn.",
                 hint="Raise --epochs, or lower --frozen-epochs.",
             )
+        if not self.learning_rates or len(set(self.learning_rates)) < len(self.learning_rates):
+            raise ConfigError(f"learning rates {self.learning_rates}: expected each once.")
+        if self.splits is not None and (self.repetitions > 1 or self.repetition):
+            raise ConfigError(
+                "a fixed split has no repetitions.", hint="Leave out --repetitions or --splits."
+            )
+
+
+_PUBLISHED: dict[str, Any] = {
+    "readout": ("mean", "cls"),
+    "sessions": "one",
+    "regress_by": "mae",
+    "repetitions": 10,
+    "frozen_epochs": 0,
+    "keep": "last",
+    "train_crops": "random",
+    "decay_exempt": True,
+}
+FINETUNE_PRESETS = {
+    "published": _PUBLISHED,
+    "published-grid": _PUBLISHED | {"learning_rate": (1e-3, 1e-4, 1e-5), "epochs": 30},
+}
+"""Values of options by preset, where these are not given."""

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from model.checkpoint import load_encoder, read_tensors
 from model.encoder import misfits
 from model.errors import CheckpointError, ConfigError, some
 from model.files.faults import faults_as
 from model.files.read import read_json
-from model.files.settings import Strict, from_dict
-from model.probing.head import LinearHead, make_head
+from model.files.settings import Count, Strict, from_dict
+from model.probing.head import WEIGHT_STD, LinearHead, make_head
 from model.spec import ReadoutPart
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 CHECKPOINT_FOLDER = "checkpoint"
 HEAD_CARD = "head.json"
 HEAD_WEIGHTS = "head.safetensors"
+HIDDEN = (512, 512, 256)
+"""Units of the published head of several layers"""
+HIDDEN_STD = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +54,37 @@ class HeadCard(Strict):
     """Their standard deviation; else 1."""
     encoder_sha256: str
     """Weights the head was trained with."""
+    hidden: tuple[Count, ...] = ()
+    """Units of each layer between the features and the scores."""
+
+
+class MlpHead(nn.Module):
+    """Layers of some units and GELU between features (B, F) and scores (B, K)."""
+
+    def __init__(self, n_features: int, hidden: tuple[int, ...], n_outputs: int) -> None:
+        super().__init__()
+        sizes = (n_features, *hidden)
+        layers = [nn.Linear(a, b) for a, b in pairwise(sizes)]
+        for layer in layers:
+            nn.init.trunc_normal_(layer.weight, std=HIDDEN_STD)
+        self.hidden = nn.ModuleList(layers)
+        self.linear = nn.Linear(sizes[-1], n_outputs)
+        nn.init.trunc_normal_(self.linear.weight, std=WEIGHT_STD)
+        self.n_outputs = n_outputs
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, F) to (B, K)."""
+        for layer in self.hidden:
+            features = functional.gelu(layer(features))
+        scores: Tensor = self.linear(features)
+        return scores
 
 
 class Predictor(nn.Module):
-    """Encoder, readout and linear head."""
+    """Encoder, readout and head."""
 
     def __init__(
-        self, encoder: Encoder, head: LinearHead, *, readout: tuple[ReadoutPart, ...]
+        self, encoder: Encoder, head: LinearHead | MlpHead, *, readout: tuple[ReadoutPart, ...]
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -74,11 +103,22 @@ class Predictor(nn.Module):
 
 
 def make_predictor(
-    encoder: Encoder, *, readout: tuple[ReadoutPart, ...], n_outputs: int, seed: int
+    encoder: Encoder,
+    *,
+    readout: tuple[ReadoutPart, ...],
+    n_outputs: int,
+    seed: int,
+    hidden: tuple[int, ...] = (),
 ) -> Predictor:
-    """Put a new head on an encoder."""
+    """Put a new head on an encoder, with ``hidden`` units between features and scores."""
     n_parts = sum(len(encoder.spec.rows) if part == "networks" else 1 for part in readout)
-    head = make_head(n_parts * encoder.spec.dim, n_outputs, seed=seed)
+    n_features = n_parts * encoder.spec.dim
+    if not hidden:
+        head: LinearHead | MlpHead = make_head(n_features, n_outputs, seed=seed)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            head = MlpHead(n_features, hidden, n_outputs)
     return Predictor(encoder, head, readout=readout)
 
 
@@ -148,7 +188,11 @@ def load_predictor(folder: Path, *, device: str = "cpu") -> tuple[Predictor, Hea
         raise CheckpointError(err.message, hint=err.hint) from err
     tensors = read_tensors(folder / HEAD_WEIGHTS)
     predictor = make_predictor(
-        encoder, readout=card.readout, n_outputs=max(1, len(card.classes)), seed=0
+        encoder,
+        readout=card.readout,
+        n_outputs=max(1, len(card.classes)),
+        seed=0,
+        hidden=card.hidden,
     )
     if problems := misfits(tensors, predictor.head.state_dict()):
         raise CheckpointError(

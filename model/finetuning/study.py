@@ -1,22 +1,29 @@
-"""Who is fine-tuned on what: series, labels and split of one run, read before any training."""
+"""Who is fine-tuned on what: series, labels and splits of a run, read before any training."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
 
 from model.errors import ConfigError
 from model.finetuning.train import Crops
+from model.preprocess import window
 from model.probing.features import (
     crop_extractor,
     crops,
     drop_missing,
     extract,
     find_runs,
+    one_each,
     subject_of,
 )
 from model.probing.methods import make_methods
 from model.probing.protocol import labels_of
+from model.probing.samples import Samples
 from model.probing.scoring import Row, evaluate, target_scale
 from model.probing.splits import split_of
 
@@ -26,8 +33,9 @@ if TYPE_CHECKING:
 
     from model.encoder import Encoder
     from model.finetuning.options import FinetuneConfig
+    from model.finetuning.train import DrawCrops
     from model.probing.participants import Labels
-    from model.probing.samples import FloatArray, Samples
+    from model.probing.samples import FloatArray
     from model.probing.splits import Split
     from model.series import ParcelSeries
     from model.spec import CheckpointCard, ReadoutPart
@@ -37,7 +45,7 @@ PROBE_EPOCHS = 50
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Study:
-    """Material of one run."""
+    """Material of a run, and one of its splits."""
 
     config: FinetuneConfig
     base: CheckpointCard
@@ -45,9 +53,22 @@ class Study:
     readout: tuple[ReadoutPart, ...]
     labels: Labels
     split: Split
+    repetition: int
     samples: dict[str, Samples]
     """Crops: ``windows`` (S, P, L), ``masked`` (S, N, K), ``embedded`` (S, F) by the base."""
+    series: tuple[tuple[str, ParcelSeries], ...]
+    """Subject and series (T, P) of every scan, where crops are drawn anew in each epoch"""
     data_sha256: str
+
+    def at(self, repetition: int) -> Study:
+        """Return the same with the split of another repetition."""
+        split = split_of(self.config, self.labels, repetition=repetition)
+        return replace(self, split=split, repetition=repetition)
+
+    @property
+    def seed(self) -> int:
+        """Of what is drawn in the training on this split."""
+        return self.config.seed + self.repetition
 
     @property
     def n_outputs(self) -> int:
@@ -69,6 +90,38 @@ class Study:
             targets=(self.labels.of(windows.subjects) - offset) / spread,
         )
 
+    def training_crops(self) -> DrawCrops:
+        """Return what gives the training windows of an epoch."""
+        if self.config.train_crops == "all":
+            same = self.crops_of(self.split.train)
+            return lambda _generator: same
+        chosen = set(self.split.train)
+        scans = [(subject, series) for subject, series in self.series if subject in chosen]
+        return partial(self._drawn_crops, scans)
+
+    def _drawn_crops(
+        self, scans: Sequence[tuple[str, ParcelSeries]], generator: torch.Generator
+    ) -> Crops:
+        """Cut a window (1, P, L) anywhere out of each scan; a short one gives a padded one."""
+        spec = self.base.input
+        found = []
+        for _, series in scans:
+            spare = series.n_frames - spec.window_samples
+            start = int(torch.randint(max(spare, 0) + 1, (1,), generator=generator))
+            starts = np.array([start]) if spare > 0 else None
+            found.append(window(series, spec, starts=starts))
+        subjects = tuple(subject for subject, _ in scans)
+        offset, spread = self.scale
+        return Crops(
+            windows=Samples(
+                values=np.concatenate([one.values for one in found]),
+                subjects=subjects,
+                scans=tuple(f"{subject} {i}" for i, subject in enumerate(subjects)),
+            ),
+            masked=np.concatenate([one.token_mask(self.base.encoder.groups) for one in found]),
+            targets=(self.labels.of(subjects) - offset) / spread,
+        )
+
     def probe(self) -> Row:
         """Probe the base encoder on the same split: what fine-tuning has to beat."""
         embedded, _ = drop_missing(self.samples["embedded"])
@@ -78,12 +131,13 @@ class Study:
             n_outputs=self.n_outputs,
             epochs=PROBE_EPOCHS,
             seed=self.config.seed,
+            regress_by=self.config.regress_by,
         )
         return evaluate(method, self.labels, self.split)
 
 
 def open_study(data: Path, participants: Path, config: FinetuneConfig, encoder: Encoder) -> Study:
-    """Read series, labels and split.
+    """Read series, labels and the first split.
 
     Raises
     ------
@@ -95,13 +149,17 @@ def open_study(data: Path, participants: Path, config: FinetuneConfig, encoder: 
             f"{data}: fine-tuning needs series, not embeddings.",
             hint="Name the output folder of the participant level.",
         )
-    runs = find_runs(data, entities=config.entities, task_ids=config.task_ids)
+    runs = one_each(find_runs(data, entities=config.entities, task_ids=config.task_ids), config)
     labels = labels_of(participants, config, [subject_of(run) for run in runs])
     split = split_of(config, labels, repetition=config.repetition)
     base = encoder.own_card()
     readout = config.readout or base.readout
 
+    whole: list[ParcelSeries] = []
+
     def windows(series: ParcelSeries) -> FloatArray:
+        if config.train_crops == "random":
+            whole.append(series)
         return crops(series, base.input, n_crops=config.n_crops).values
 
     def masked(series: ParcelSeries) -> FloatArray:
@@ -109,8 +167,9 @@ def open_study(data: Path, participants: Path, config: FinetuneConfig, encoder: 
         return cut.token_mask(base.encoder.groups).astype("float32")
 
     embedded = crop_extractor(encoder, base.input, readout=readout, n_crops=config.n_crops)
+    chosen = [run for run in runs if subject_of(run) in labels.values]
     samples, digest = extract(
-        [run for run in runs if subject_of(run) in labels.values],
+        chosen,
         {"windows": windows, "masked": masked, "embedded": embedded},
     )
     return Study(
@@ -119,6 +178,10 @@ def open_study(data: Path, participants: Path, config: FinetuneConfig, encoder: 
         readout=readout,
         labels=labels,
         split=split,
+        repetition=config.repetition,
         samples=samples,
+        series=tuple(
+            (subject_of(run), series) for run, series in zip(chosen, whole, strict=False)
+        ),
         data_sha256=digest,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,14 +14,13 @@ from torch import nn
 from model.finetuning.predictor import scores_of
 from model.pretraining.layer_rates import parameter_groups
 from model.probing.head import batches, loss_of
-from model.probing.options import MAIN_METRIC
 from model.probing.samples import ProbeError
-from model.probing.scoring import by_subject, measure_subjects
+from model.probing.scoring import by_subject, merit
 from model.series import shown
 from model.views.corruption import ViewsConfig, augment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
     from torch import Tensor
@@ -31,9 +30,11 @@ if TYPE_CHECKING:
     from model.probing.participants import Labels
     from model.probing.samples import Samples
 
+    DrawCrops = Callable[[torch.Generator], "Crops"]
 
 _LOG = logging.getLogger(__name__)
 
+_NO_DECAY = {"weight_decay": 0.0}
 AUGMENTATION = ViewsConfig(pairing="scan", parcels_zeroed=(0.0, 0.0))
 """Level 1 of time, scale and noise, none of parcels."""
 
@@ -61,7 +62,7 @@ class Epoch:
     train_loss: float
     validation_loss: float
     validation_score: float
-    """Main metric over the validation subjects."""
+    """`model.probing.scoring.merit` over the validation subjects."""
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -71,40 +72,49 @@ class Epoch:
 
 def train(
     predictor: Predictor,
-    train_crops: Crops,
+    draw: DrawCrops,
     validation: Crops,
     labels: Labels,
     config: FinetuneConfig,
     *,
+    learning_rate: float,
     scale: tuple[float, float],
+    seed: int,
 ) -> list[Epoch]:
-    """Train in place; the predictor ends in the state of its best validation.
+    """Train in place; the predictor ends in the state of the epoch that is kept.
 
     Parameters
     ----------
+    draw
+        Gives the crops of an epoch, of equal number in all.
+    learning_rate
+        One of the configuration's.
     scale
         Mean and spread that regression targets were scaled by; 0 and 1 in classification.
+    seed
+        Of the order of crops and of what is drawn of them.
 
     Returns
     -------
-    All epochs; the best is the first with the largest `Epoch.rank`.
+    All epochs; `kept` tells which one the predictor is of.
 
     Raises
     ------
     ProbeError
         A loss is not finite; or validation lacks a class.
     """
-    optimizer = torch.optim.AdamW(
-        parameter_groups(
-            predictor,
-            depth=len(predictor.encoder.blocks),
-            learning_rate=config.learning_rate,
-            layer_decay=config.layer_decay,
-        ),
-        weight_decay=config.weight_decay,
+    groups = parameter_groups(
+        predictor,
+        depth=len(predictor.encoder.blocks),
+        learning_rate=learning_rate,
+        layer_decay=config.layer_decay,
     )
-    generator = torch.Generator().manual_seed(config.seed + config.repetition)
-    n_steps = config.epochs * max(1, len(train_crops.targets) // config.batch_size)
+    if config.decay_exempt:
+        groups = without_decay(groups, predictor)
+    optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    generator = torch.Generator().manual_seed(seed)
+    crops = draw(generator)
+    n_steps = config.epochs * max(1, len(crops.targets) // config.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: (1 + math.cos(math.pi * step / n_steps)) / 2
     )
@@ -112,8 +122,9 @@ def train(
     best_state: dict[str, Tensor] = {}
     for number in range(config.epochs):
         frozen = number < config.frozen_epochs
+        crops = draw(generator) if number else crops
         loss = _train_epoch(
-            predictor, train_crops, config, optimizer, schedule, generator, frozen=frozen
+            predictor, crops, config, optimizer, schedule, generator, frozen=frozen
         )
         epochs.append(
             Epoch(
@@ -124,14 +135,22 @@ def train(
             )
         )
         _LOG.info("%s", epochs[-1])
+        if config.keep == "last":
+            continue
         best = best_of(epochs)
         if best is epochs[-1]:
             # Clones: the state dict itself holds the live weights, which go on changing.
             best_state = {k: v.detach().clone() for k, v in predictor.state_dict().items()}
         elif number - max(best.epoch, config.frozen_epochs - 1) >= config.patience:
             break
-    predictor.load_state_dict(best_state)
+    if config.keep == "best":
+        predictor.load_state_dict(best_state)
     return epochs
+
+
+def kept(epochs: Sequence[Epoch], config: FinetuneConfig) -> Epoch:
+    """Return the epoch whose state the predictor has after training."""
+    return epochs[-1] if config.keep == "last" else best_of(epochs)
 
 
 def best_of(epochs: Sequence[Epoch]) -> Epoch:
@@ -162,7 +181,7 @@ def _train_epoch(
         losses.append(float(loss.detach()))
         if not math.isfinite(losses[-1]):
             raise ProbeError(
-                f"the loss is {losses[-1]} at rate {config.learning_rate}.",
+                f"the loss is {losses[-1]} after {len(losses)} steps of an epoch.",
                 hint="Lower the learning rate.",
             )
         optimizer.zero_grad()
@@ -185,11 +204,33 @@ def _validate(
     loss = loss_of(torch.from_numpy(scores), _tensor(crops.targets, predictor))
     offset, spread = scale
     predicted = by_subject(scores * spread + offset, crops.windows.subjects)
-    score = measure_subjects(predicted, labels, of="validation")[MAIN_METRIC[labels.task]]
+    score = merit(
+        labels.task,
+        np.array(list(predicted.values())),
+        labels.of(tuple(predicted)),
+        of="validation",
+        regress_by=config.regress_by,
+    )
     return {"validation_loss": float(loss), "validation_score": score}
 
 
 def _tensor(targets: npt.NDArray[np.float64], predictor: Predictor) -> Tensor:
     """Return indices as integers, numbers as floats: by that `loss_of` tells the tasks."""
     y = torch.from_numpy(targets)
-    return y.float() if predictor.head.linear.out_features == 1 else y.long()
+    return y.float() if predictor.head.n_outputs == 1 else y.long()
+
+
+def without_decay(groups: Sequence[dict[str, Any]], predictor: Predictor) -> list[dict[str, Any]]:
+    """Divide groups of parameters: biases, norms and layer scales of the encoder do not decay."""
+    spared = {
+        id(parameter)
+        for name, parameter in predictor.encoder.named_parameters()
+        if name.endswith(".bias") or "norm" in name or "gamma" in name
+    }
+    divided = []
+    for group in groups:
+        for decays in (True, False):
+            chosen = [p for p in group["params"] if (id(p) not in spared) == decays]
+            if chosen:
+                divided.append({**group, "params": chosen, **({} if decays else _NO_DECAY)})
+    return divided

@@ -12,7 +12,13 @@ from model.cohort.outputs import OutputsError, embedded_scans, model_series
 from model.embed import embed_windows
 from model.preprocess import window
 from model.probing.options import is_wanted
-from model.probing.samples import FloatArray, ProbeError, Samples, refuse_copies
+from model.probing.samples import (
+    FloatArray,
+    ProbeError,
+    Samples,
+    one_of_each,
+    refuse_copies,
+)
 from model.statistics import connectivity
 
 if TYPE_CHECKING:
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 
     from model.cohort.outputs import EmbeddedScan
     from model.encoder import Encoder
+    from model.probing.options import ProtocolConfig
     from model.series import ParcelSeries, ScanEmbedding, Windows
     from model.spec import InputSpec, ReadoutPart
 
@@ -57,6 +64,14 @@ def find_runs(
         asked = " and ".join([*entities, *task_ids])
         raise OutputsError(f"{folder}: no embedded run with {asked}.")
     return runs
+
+
+def one_each(runs: Sequence[EmbeddedScan], config: ProtocolConfig) -> list[EmbeddedScan]:
+    """Keep one scan of each subject, drawn at random, if that is what is asked for."""
+    if config.sessions == "all":
+        return list(runs)
+    kept = one_of_each([subject_of(run) for run in runs], seed=config.seed)
+    return [runs[i] for i in kept]
 
 
 def subject_of(run: EmbeddedScan) -> str:

@@ -39,6 +39,7 @@ class LinearHead(nn.Module):
         self.linear = nn.Linear(n_features, n_outputs)
         nn.init.trunc_normal_(self.linear.weight, std=WEIGHT_STD)
         nn.init.zeros_(self.linear.bias)
+        self.n_outputs = n_outputs
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, F) to (B, K)."""

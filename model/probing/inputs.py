@@ -31,7 +31,7 @@ from model.probing.features import (
 )
 from model.probing.methods import WHITENED
 from model.probing.options import is_wanted
-from model.probing.samples import ProbeError, Samples, refuse_copies
+from model.probing.samples import ProbeError, Samples, one_of_each, refuse_copies
 from model.probing.splits import LeakError
 from model.spec import Size
 
@@ -66,6 +66,7 @@ def read_group_table(
     readout: tuple[ReadoutPart, ...],
     entities: Sequence[str],
     task_ids: Sequence[str] = (),
+    one_each: int | None = None,
 ) -> GroupTable:
     """Read ``group_desc-scan_embedding.parquet`` or ``.tsv``, with the JSON beside it.
 
@@ -77,6 +78,8 @@ def read_group_table(
         Only scans with all of these, such as ``ses-1``.
     task_ids
         And one of these tasks; empty: any.
+    one_each
+        Seed by which one scan of each subject is drawn; None: all are taken.
 
     Raises
     ------
@@ -121,6 +124,9 @@ def read_group_table(
     if not rows:
         asked = " and ".join([*entities, *task_ids]) or "an embedding"
         raise ProbeError(f"{path}: no scan with {asked}.")
+    if one_each is not None:
+        kept = one_of_each([str(table[SUBJECT][i]) for i in rows], seed=one_each)
+        rows = [rows[i] for i in kept]
     with faults_as(ProbeError), faults_of(path, "expected numbers in the embedding"):
         values = np.column_stack([np.asarray(table[c], np.float32) for c in columns])
     samples = Samples(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from model.probing.options import RegressBy
     from model.probing.samples import FloatArray, Samples
 
     Prepare = Callable[[Samples], Learned]
@@ -160,6 +161,8 @@ class Method:
     """From training samples, targets and settings to a predictor for each."""
     settings: tuple[float, ...]
     """Learning rates or penalties; validation chooses, the first of equals."""
+    regress_by: RegressBy = "r2"
+    """What it chooses by, of numbers."""
 
 
 _EACH = partial(learn_scaling, standardize=True)
@@ -173,6 +176,7 @@ _RECIPES: dict[str, tuple[str, tuple[Prepare, ...], str]] = {
     "random-whitened-probe": (WHITENED, (), "probe"),
     "random-whitened-linear": ("random-whitened-scans", (_EACH,), "linear"),
     "fc-svm": ("fc", (_WHOLE,), "svm"),
+    "fc-svm-raw": ("fc", (), "svm"),
     "fisher-linear": ("fisher", (_WHOLE,), "linear"),
     "tangent-linear": ("covariance", (learn_tangent, _WHOLE), "linear"),
 }
@@ -198,6 +202,7 @@ def make_methods(
     n_outputs: int,
     epochs: int,
     seed: int,
+    regress_by: RegressBy = "r2",
 ) -> list[Method]:
     """Set up methods.
 
@@ -212,6 +217,8 @@ def make_methods(
         Classes; 1 in regression.
     epochs, seed
         Of the probe.
+    regress_by
+        What validation chooses by, of numbers.
     """
     fits: dict[str, tuple[Fit, tuple[float, ...]]] = {
         "probe": (partial(train_probe, n_outputs=n_outputs, epochs=epochs, seed=seed), RATES),
@@ -225,7 +232,14 @@ def make_methods(
         samples = _DERIVE[kind](samples) if kind in _DERIVE else samples
         function, settings = fits[fit]
         methods.append(
-            Method(name=name, samples=samples, prepare=prepare, fit=function, settings=settings)
+            Method(
+                name=name,
+                samples=samples,
+                prepare=prepare,
+                fit=function,
+                settings=settings,
+                regress_by=regress_by,
+            )
         )
     return methods
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Task = Literal["classification", "regression"]
+RegressBy = Literal["r2", "mae"]
 
 MAIN_METRIC: dict[Task, str] = {"classification": "balanced_accuracy", "regression": "r2"}
 """What settings are chosen by, and what figure and differences show."""
@@ -35,8 +36,13 @@ METHODS = (
     "fc-svm",
     "fisher-linear",
     "tangent-linear",
+    "fc-svm-raw",
 )
 """``linear`` is logistic regression or ridge; docs/probing.md describes each."""
+PUBLISHED_METHODS = ("probe", "random-probe", "fc-svm-raw")
+"""Those of the paper, and what its probe must be compared with."""
+EXTRA_METHODS = ("fc-svm-raw",)
+"""Those that are fitted only where they are asked for."""
 TABLE_METHODS = ("probe", "linear")
 """Those that need nothing but embeddings."""
 
@@ -70,6 +76,22 @@ class ProtocolConfig(Strict):
     n_crops: Annotated[
         Count, Option("--n-crops", "Equally spaced windows per scan.", metavar="COUNT")
     ] = 8
+    sessions: Annotated[
+        Literal["all", "one"],
+        Option("--sessions", "All scans of a subject, or one of them, drawn at random."),
+    ] = "all"
+    train_subjects: Annotated[
+        Count | None,
+        Option(
+            "--train-subjects",
+            "Train on so many of those that a split has for it; the others have no part.",
+            metavar="COUNT",
+        ),
+    ] = None
+    regress_by: Annotated[
+        RegressBy,
+        Option("--regress-by", "What validation chooses settings by, of numbers."),
+    ] = "r2"
     task_ids: TaskIds = ()
     entities: Annotated[
         tuple[str, ...],
@@ -142,6 +164,17 @@ class ProbeConfig(ProtocolConfig):
                 "a fixed split and leaving sites out exclude one another.",
                 hint="Give one of --splits and --site.",
             )
+
+
+PROBE_PRESETS = {
+    "published": {
+        "readout": ("mean", "cls"),
+        "sessions": "one",
+        "regress_by": "mae",
+        "method": PUBLISHED_METHODS,
+    }
+}
+"""Values of options by preset, where these are not given."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,10 @@ from model.checkpoint import load_encoder
 from model.errors import ConfigError, some
 from model.files.write import json_bytes, new_folder
 from model.pretraining.untrained import FitDataError, fit_of
-from model.probing.features import find_runs, subject_of
+from model.probing.features import find_runs, one_each, subject_of
 from model.probing.inputs import read_group_table, series_features, table_features
 from model.probing.methods import WHITENED, features_of, make_methods
-from model.probing.options import MAIN_METRIC, METHODS, TABLE_METHODS
+from model.probing.options import EXTRA_METHODS, MAIN_METRIC, METHODS, TABLE_METHODS
 from model.probing.protocol import labels_of, provenance, row_record
 from model.probing.samples import ProbeError
 from model.probing.scoring import Row, evaluate
@@ -89,13 +89,14 @@ def run_probe(
     warnings = cautions(labels, splits)
     for warning in warnings:
         _LOG.warning("%s", warning)
-    names = [name for name in config.methods or METHODS if features_of(name) in features.samples]
+    names = [name for name in _asked(config) if features_of(name) in features.samples]
     methods = make_methods(
         names,
         features.samples,
         n_outputs=len(labels.classes) or 1,
         epochs=config.epochs,
         seed=config.seed,
+        regress_by=config.regress_by,
     )
     record = provenance(data, participants, config, labels, splits) | features.source
     pieces = Unfinished(out, _question(record), overwrite=overwrite)
@@ -108,6 +109,11 @@ def run_probe(
     null = _permute(methods, labels, splits, config, participants, pieces)
     record |= {"warnings": warnings} if warnings else {}
     return _write(out, record, labels, splits, rows, null), rows
+
+
+def _asked(config: ProbeConfig) -> Sequence[str]:
+    """Name the methods that are asked for; without a word, all but some."""
+    return config.methods or [name for name in METHODS if name not in EXTRA_METHODS]
 
 
 def _question(record: dict[str, Any]) -> dict[str, Any]:
@@ -125,11 +131,11 @@ def _from_folder(
     data: Path, participants: Path, config: ProbeConfig, checkpoint: Path | None, device: str
 ) -> tuple[Labels, list[Split], Features]:
     """Compute what the methods need, once labels and splits are known to hold."""
-    runs = find_runs(data, entities=config.entities, task_ids=config.task_ids)
+    runs = one_each(find_runs(data, entities=config.entities, task_ids=config.task_ids), config)
     labels = labels_of(participants, config, [subject_of(run) for run in runs])
     splits = make_splits(config, labels, participants)
     encoder = load_encoder(checkpoint, device=device)
-    kinds = {features_of(name) for name in config.methods or METHODS}
+    kinds = {features_of(name) for name in _asked(config)}
     if not encoder.spec.whitened and WHITENED in kinds:
         if config.methods:
             raise ConfigError(
@@ -160,7 +166,11 @@ def _from_table(
             hint="Name the output folder of the participant level instead.",
         )
     table = read_group_table(
-        data, readout=config.readout, entities=config.entities, task_ids=config.task_ids
+        data,
+        readout=config.readout,
+        entities=config.entities,
+        task_ids=config.task_ids,
+        one_each=config.seed if config.sessions == "one" else None,
     )
     labels = labels_of(participants, config, table.samples.subjects)
     return labels, make_splits(config, labels, participants), table_features(table, labels)

@@ -14,7 +14,7 @@ from model.probing.splits import LeakError
 from model.series import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -62,6 +62,15 @@ class Samples:
     def with_values(self, values: FloatArray) -> Samples:
         """Return the same samples with other features (S, ...)."""
         return replace(self, values=values)
+
+
+def one_of_each(owners: Sequence[str], *, seed: int) -> list[int]:
+    """Draw one of the rows (S,) of each owner, and return them in order."""
+    rng = np.random.default_rng(seed)
+    rows: dict[str, list[int]] = {}
+    for i, owner in enumerate(owners):
+        rows.setdefault(owner, []).append(i)
+    return sorted(int(rng.choice(rows[owner])) for owner in sorted(rows))
 
 
 def average(values: npt.NDArray[np.floating], keys: Collection[str]) -> npt.NDArray[np.float64]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from model.probing.options import MAIN_METRIC
 from model.probing.samples import Learned, ProbeError, average
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from model.probing.methods import Method
-    from model.probing.options import Task
+    from model.probing.options import RegressBy, Task
     from model.probing.participants import Labels
     from model.probing.samples import Samples
     from model.probing.splits import Split
@@ -69,17 +68,27 @@ def measure(
     return _classification(scores.astype(float), targets.astype(int))
 
 
-def measure_main(
+def merit(
     task: Task,
     scores: npt.NDArray[np.floating],
     targets: npt.NDArray[np.float64],
     *,
     of: str,
+    regress_by: RegressBy = "r2",
 ) -> float:
-    """Return the main metric alone, as `measure` does: what settings are chosen by, often."""
+    """Return what settings are chosen by, of validation; larger is better.
+
+    Balanced accuracy; of numbers R², or the mean absolute error with a minus before it.
+
+    Raises
+    ------
+    UndefinedError, ProbeError
+        As `measure`.
+    """
     _refuse_undefined(scores, targets, of=of)
     if task == "regression":
-        return _regression(scores[:, 0].astype(float), targets)[MAIN_METRIC[task]]
+        found = _regression(scores[:, 0].astype(float), targets)
+        return -found["mae"] if regress_by == "mae" else found["r2"]
     chosen = scores.argmax(axis=1)
     return float(np.mean([(chosen[targets == k] == k).mean() for k in np.unique(targets)]))
 
@@ -135,7 +144,7 @@ class Row:
     reason: str = ""
     setting: float | None = None
     validation: float | None = None
-    """Main metric of the chosen setting on the validation samples."""
+    """`merit` of the chosen setting on the validation samples."""
     scores: dict[str, float] = field(default_factory=dict)
     """By metric; empty unless ok."""
     predictions: dict[str, list[float]] = field(default_factory=dict)
@@ -173,7 +182,7 @@ def _evaluate(method: Method, labels: Labels, split: Split) -> Row:
     models = method.fit(train, targets, method.settings)
     for setting, model in zip(method.settings, models, strict=True):
         scores = model.on_held_out(validation) * spread + offset
-        value = measure_main(labels.task, scores, known, of="validation")
+        value = merit(labels.task, scores, known, of="validation", regress_by=method.regress_by)
         found.append((value, setting, model))
     best, setting, model = max(found, key=lambda entry: entry[0])
     chosen = Learned(apply=model.apply, seen=model.seen | frozenset(split.validation))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -193,8 +193,42 @@ def read_split(path: Path, labels: Labels) -> Split:
 def split_of(config: ProtocolConfig, labels: Labels, *, repetition: int) -> Split:
     """Read the fixed split, or draw that of one repetition; probe and fine-tuning share it."""
     if config.splits is not None:
-        return read_split(config.splits, labels)
-    return draw_split(labels, config.shares, seed=config.seed + repetition)
+        split = read_split(config.splits, labels)
+    else:
+        split = draw_split(labels, config.shares, seed=config.seed + repetition)
+    return thin(split, labels, config.train_subjects, seed=config.seed + repetition)
+
+
+def thin(split: Split, labels: Labels, n_train: int | None, *, seed: int) -> Split:
+    """Keep so many training subjects, in classification of every class its share; None: all.
+
+    Raises
+    ------
+    SplitError
+        There are fewer, or a class would have none.
+    """
+    if n_train is None or n_train == len(split.train):
+        return split
+    if n_train > len(split.train):
+        raise SplitError(
+            f"{split.name}: {len(split.train)} subjects to train on, fewer than the {n_train} "
+            "asked for.",
+            hint="Lower --train-subjects, or give --shares with more for training.",
+        )
+    rng = np.random.default_rng(seed)
+    values = labels.of(split.train)
+    # Dealt class by class in turn of their shares, so that any beginning is stratified.
+    place = np.empty(len(values))
+    for value in np.unique(values) if labels.classes else [None]:
+        members = np.flatnonzero(values == value) if labels.classes else np.arange(len(values))
+        place[rng.permutation(members)] = (np.arange(len(members)) + 0.5) / len(members)
+    kept = sorted(np.argsort(place, kind="stable")[:n_train])
+    if labels.classes and len(np.unique(values[kept])) < len(np.unique(values)):
+        raise SplitError(
+            f"{split.name}: {n_train} training subjects leave a class without any.",
+            hint="Raise --train-subjects, or merge or leave out rare classes.",
+        )
+    return replace(split, train=tuple(split.train[i] for i in kept))
 
 
 def make_splits(config: ProbeConfig, labels: Labels, participants: Path) -> list[Split]:
@@ -209,7 +243,10 @@ def make_splits(config: ProbeConfig, labels: Labels, participants: Path) -> list
         repetitions = 1 if config.splits is not None else config.repetitions
         return [split_of(config, labels, repetition=i) for i in range(repetitions)]
     sites = sites_of(config.site, labels, participants)
-    return leave_sites_out(labels, sites, config.shares, seed=config.seed)
+    return [
+        thin(split, labels, config.train_subjects, seed=config.seed)
+        for split in leave_sites_out(labels, sites, config.shares, seed=config.seed)
+    ]
 
 
 def sites_of(column: str, labels: Labels, participants: Path) -> dict[str, str]:

@@ -92,6 +92,10 @@ class Unfinished:
         """Keep a piece, which JSON can hold."""
         write_whole({self._folder / f"{name}.json": json_bytes(piece)})
 
+    def place(self, name: str) -> Path:
+        """Return where a folder of this name lies among the pieces."""
+        return self._folder / name
+
     def forget(self) -> None:
         """Remove all pieces, and the folder of the results if it holds nothing else."""
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -314,6 +314,24 @@ def test_a_planted_label_is_better_than_its_permutations_and_a_random_one_is_not
     assert results(tmp_path)["warnings"]
 
 
+def test_the_published_preset_is_the_paper_s_probe_on_one_session_each(probe, tmp_path):
+    answer = probe("number", "--preset", "published", "--epochs", 2, task="regression")
+    assert answer.exit_code == 0, answer.output
+    content = results(tmp_path)
+    assert list(content["summary"]) == ["probe", "random-probe", "fc-svm-raw"]
+    assert content["features"]["crops"]["n_scans"] == N
+    assert content["readout"] == ["mean", "cls"]
+    assert content["rows"][0]["validation"] < 0  # minus the mean absolute error
+    assert content["summary"]["probe"]["mae"]["n"] == 10
+
+
+def test_what_is_given_comes_before_the_preset(probe, tmp_path):
+    words = ("--preset", "published", "--repetitions", 1, "--readout", "cls", *only("linear"))
+    assert probe("planted", *words).exit_code == 0
+    content = results(tmp_path)
+    assert (list(content["summary"]), content["readout"]) == (["linear"], ["cls"])
+
+
 def test_series_methods_cannot_be_had_from_a_table(probe, tmp_path):
     path = tmp_path / "group_desc-scan_embedding.parquet"
     path.touch()

@@ -87,7 +87,17 @@ def predictor_of(seed=0):
 
 
 def fit(predictor, parts, labels, **settings):
-    return train(predictor, *parts, labels, replace(CONFIG, **settings), scale=(0.0, 1.0))
+    rate, seed = settings.pop("learning_rate", 1e-4), settings.pop("seed", 0)
+    return train(
+        predictor,
+        lambda _generator: parts[0],
+        parts[1],
+        labels,
+        replace(CONFIG, **settings),
+        learning_rate=rate,
+        scale=(0.0, 1.0),
+        seed=seed,
+    )
 
 
 def weights(module):
@@ -205,6 +215,34 @@ def test_training_stops_when_validation_has_not_improved_for_long(parts, labels,
     assert len(epochs) == 5
 
 
+def test_the_last_state_is_kept_where_that_is_asked_for(parts, labels, monkeypatch):
+    predictor, states = predictor_of(), []
+
+    def validate(model, *_, **__):
+        states.append(weights(model))
+        return {"validation_loss": 1.0, "validation_score": -len(states)}
+
+    monkeypatch.setattr(training, "_validate", validate)
+    config = replace(CONFIG, keep="last", epochs=4, frozen_epochs=0, patience=1)
+    epochs = fit(predictor, parts, labels, keep="last", epochs=4, frozen_epochs=0, patience=1)
+    assert len(epochs) == 4
+    assert training.kept(epochs, config).epoch == 3
+    assert same(states[3], weights(predictor))
+
+
+def test_biases_norms_and_layer_scales_are_spared_from_decay():
+    predictor = predictor_of()
+    groups = parameter_groups(predictor, depth=2, learning_rate=1.0, layer_decay=0.5)
+    divided = training.without_decay(groups, predictor)
+    spared = {id(p) for g in divided if g.get("weight_decay") == 0 for p in g["params"]}
+    encoder = predictor.encoder
+    block = encoder.blocks[0]
+    assert {id(encoder.norm.weight), id(block.norm1.bias), id(block.mlp[0].bias)} < spared
+    assert spared.isdisjoint({id(block.mlp[0].weight), id(predictor.head.linear.bias)})
+    rate = {id(p): g["lr"] for g in groups for p in g["params"]}
+    assert {id(p): g["lr"] for g in divided for p in g["params"]} == rate
+
+
 def test_equal_scores_are_told_apart_by_the_loss():
     def epoch(number, score, loss):
         return training.Epoch(
@@ -278,10 +316,11 @@ def cohort(tmp_path_factory, values):
     return folder
 
 
-def call(cohort, out, *words, target="planted", task="classification"):
+def call(cohort, out, *words, target="planted", task="classification", rates=(3e-3,)):
     arguments = ["finetune", cohort / "out", cohort / "participants.tsv", out]
     arguments += ["--target", target, "--kind", task, "--checkpoint", cohort / "checkpoint"]
-    arguments += ["--n-crops", 2, "--train-batch-size", 4, "--learning-rate", 3e-3, *words]
+    arguments += ["--n-crops", 2, "--train-batch-size", 4, *words]
+    arguments += [word for rate in rates for word in ("--learning-rate", rate)]
     return CliRunner().invoke(main, [str(word) for word in arguments])
 
 
@@ -353,6 +392,78 @@ def test_a_number_is_learned_in_its_units(cohort, tmp_path):
     assert card.spread > 3
 
 
+@pytest.fixture(scope="module")
+def published(cohort, tmp_path_factory):
+    out = tmp_path_factory.mktemp("published") / "run"
+    words = ("--preset", "published", "--epochs", 3, "--repetitions", 2, "--head", "mlp")
+    answer = call(cohort, out, *words, rates=(1e-9, 1e-2))
+    assert answer.exit_code == 0, answer.output
+    return out
+
+
+def test_the_preset_sets_what_is_not_given(published):
+    config = json.loads((published / "results.json").read_text())["config"]
+    assert config["readout"] == ["mean", "cls"]
+    assert (config["keep"], config["frozen_epochs"], config["epochs"]) == ("last", 0, 3)
+    assert config["train_crops"] == "random"
+    assert config["decay_exempt"]
+
+
+def test_every_repetition_begins_anew_and_leaves_its_weights(published, cohort):
+    content = json.loads((published / "results.json").read_text())
+    assert content["summary"]["finetuned"]["auc"]["n"] == 2
+    assert [row["method"] for row in content["rows"]] == ["probe"] * 2 + ["finetuned"] * 2
+    base = load_encoder(cohort / "checkpoint")
+    for number in range(2):
+        predictor, card = load_predictor(published / f"repetition-{number}")
+        assert card.hidden == (512, 512, 256)
+        assert [layer.out_features for layer in predictor.head.hidden] == [512, 512, 256]
+        # The rate of 1e-9 moves nothing: the larger one was chosen, or both were level.
+        assert predictor.encoder.spec == base.spec
+    assert not (published / "unfinished").exists()
+
+
+def test_a_run_that_was_stopped_does_no_repetition_twice(cohort, tmp_path, monkeypatch):
+    from model.finetuning import finetune
+
+    words = ("--epochs", 1, "--frozen-epochs", 0, "--repetitions", 2)
+    fit_ = finetune.fit
+    done = []
+
+    def stopped(study, encoder):
+        if len(done) == 1:
+            raise KeyboardInterrupt
+        done.append(study.repetition)
+        return fit_(study, encoder)
+
+    monkeypatch.setattr(finetune, "fit", stopped)
+    assert call(cohort, tmp_path / "run", *words).exit_code != 0
+    monkeypatch.setattr(finetune, "fit", lambda *a: done.append(a[0].repetition) or fit_(*a))
+    answer = call(cohort, tmp_path / "run", *words)
+    assert answer.exit_code == 0, answer.output
+    assert done == [0, 1]
+
+
+def test_random_crops_are_other_ones_in_each_epoch_and_lie_within_the_scan(cohort):
+    from model.finetuning.study import open_study
+
+    config = replace(CONFIG, target="planted", train_crops="random", readout=("cls",))
+    encoder = load_encoder(cohort / "checkpoint")
+    study = open_study(cohort / "out", cohort / "participants.tsv", config, encoder)
+    generator = torch.Generator().manual_seed(0)
+    draw = study.training_crops()
+    first, second = draw(generator), draw(generator)
+    assert first.windows.values.shape == (len(study.split.train), 457, 100)
+    assert set(first.windows.subjects) == set(study.split.train)
+    assert not np.array_equal(first.windows.values, second.windows.values)
+    subject, series = study.series[0]
+    if subject not in study.split.train:
+        subject, series = next(one for one in study.series if one[0] in study.split.train)
+    row = first.windows.values[first.windows.subjects.index(subject)]
+    starts = [np.array_equal(series.values[i : i + 100].T, row) for i in range(21)]
+    assert sum(starts) == 1
+
+
 @needs_peft
 def test_adapters_end_in_an_ordinary_checkpoint(cohort, tmp_path):
     answer = call(cohort, tmp_path / "run", "--epochs", 2, "--frozen-epochs", 1, "--lora-rank", 2)
@@ -372,7 +483,7 @@ def test_adapters_end_in_an_ordinary_checkpoint(cohort, tmp_path):
     ],
 )
 def test_wrong_settings_are_one_clear_error_and_leave_nothing(cohort, tmp_path, words, message):
-    answer = call(cohort, tmp_path / "run", *words)
+    answer = call(cohort, tmp_path / "run", *words, rates=())
     assert answer.exit_code in (1, 2)
     assert message in answer.output
     assert "Traceback" not in answer.output

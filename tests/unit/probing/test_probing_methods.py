@@ -21,7 +21,7 @@ from model.probing.methods import (
 from model.probing.options import METHODS
 from model.probing.participants import Labels
 from model.probing.samples import Learned, ProbeError, Samples, refuse_copies
-from model.probing.scoring import UndefinedError, evaluate, measure, measure_main
+from model.probing.scoring import UndefinedError, evaluate, measure, merit
 from model.probing.splits import LeakError, draw_split
 
 N, P = 24, 5
@@ -294,7 +294,10 @@ def test_settings_are_chosen_by_the_metric_that_is_shown(rng, task):
     scores = rng.normal(size=(30, 3 if task == "classification" else 1))
     whole = measure(task, scores, targets, of="test")
     main = "balanced_accuracy" if task == "classification" else "r2"
-    assert measure_main(task, scores, targets, of="test") == pytest.approx(whole[main])
+    assert merit(task, scores, targets, of="test") == pytest.approx(whole[main])
+    if task == "regression":
+        by_error = merit(task, scores, targets, of="test", regress_by="mae")
+        assert by_error == pytest.approx(-whole["mae"])
 
 
 def test_regression_metrics_of_a_known_case():

@@ -11,6 +11,7 @@ import pytest
 from model.errors import ConfigError
 from model.probing.options import ProbeConfig
 from model.probing.participants import LabelError, Labels, read_labels
+from model.probing.samples import one_of_each
 from model.probing.splits import (
     LeakError,
     Split,
@@ -19,6 +20,7 @@ from model.probing.splits import (
     leave_sites_out,
     make_splits,
     read_split,
+    thin,
 )
 
 SHARES = (0.6, 0.2, 0.2)
@@ -236,6 +238,33 @@ def test_a_fixed_split_that_does_not_fit_is_refused(tmp_path, rows, error, messa
 def test_a_configuration_that_cannot_be_meant_is_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         ProbeConfig(**{"target": "x", "task": "classification"} | settings)
+
+
+@pytest.mark.parametrize("n_train", [2, 7, 30])
+def test_a_fixed_number_of_training_subjects_is_stratified_and_nobody_else_moves(n_train):
+    labels = cohort(50)
+    whole = draw_split(labels, SHARES, seed=0)
+    few = thin(whole, labels, n_train, seed=0)
+    assert (few.validation, few.test) == (whole.validation, whole.test)
+    assert len(few.train) == n_train
+    assert set(few.train) <= set(whole.train)
+    assert abs(labels.of(few.train).sum() - n_train / 2) <= 0.5
+
+
+def test_more_training_subjects_than_there_are_is_refused():
+    labels = cohort(50)
+    split = draw_split(labels, SHARES, seed=0)
+    with pytest.raises(SplitError, match="30 subjects to train on, fewer than the 31"):
+        thin(split, labels, 31, seed=0)
+    with pytest.raises(SplitError, match="leave a class without any"):
+        thin(split, labels, 1, seed=0)
+
+
+def test_one_scan_of_each_subject_is_drawn_by_the_seed():
+    owners = ["b", "a", "b", "a", "c"]
+    drawn = {tuple(one_of_each(owners, seed=seed)) for seed in range(20)}
+    assert drawn == {(0, 1, 4), (0, 3, 4), (1, 2, 4), (2, 3, 4)}
+    assert one_of_each(owners, seed=3) == one_of_each(owners, seed=3)
 
 
 def test_the_shares_of_a_regression_are_kept():

@@ -76,7 +76,7 @@ def merit(
     of: str,
     regress_by: RegressBy = "r2",
 ) -> float:
-    """Return what settings are chosen by, of validation; larger is better.
+    """Return what settings are chosen by, of validation scores (S, K); larger is better.
 
     Balanced accuracy; of numbers R², or the mean absolute error with a minus before it.
 

@@ -266,15 +266,15 @@ def _save(
         version=config.run.version,
         input=config.input,
         readout=config.run.readout,
-        source=_tell_source(material),
+        source=_tell_source(material, provenance["fit"]),
         licence="Apache-2.0" if material.parent is None else material.parent.own_card().licence,
         training=describe_training(config, out, provenance),
     )
 
 
-def _tell_source(material: Material) -> str:
+def _tell_source(material: Material, fit: dict[str, Any] | None) -> str:
     """Say in one sentence what the weights come from, with the licences of stored series."""
-    config, parent, fit = material.config, material.parent, material.fit
+    config, parent = material.config, material.parent
     if parent is None:
         begin = UNTRAINED[config.run.init]
     else:
@@ -290,8 +290,7 @@ def _tell_source(material: Material) -> str:
     else:
         steps.append(f"made by semantoks of {begin}, without training")
     if fit is not None:
-        cohorts = {c.name: c.shards.description.licence for c in fit.cohorts}
-        fitted = [f"{name} (licence: {licence})" for name, licence in cohorts.items()]
+        fitted = [f"{n} (licence: {cohort['licence']})" for n, cohort in fit["cohorts"].items()]
         steps.append(f"fitted to {', '.join(fitted) or 'simulated series'}")
     return ", ".join(steps)
 

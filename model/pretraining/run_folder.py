@@ -63,6 +63,7 @@ def describe_parent(card: CheckpointCard, init: str) -> dict[str, str]:
         "name": card.name,
         "version": card.version,
         "weights_sha256": card.weights_sha256,
+        "source": card.source,
     }
 
 

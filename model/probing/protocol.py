@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from model.probing.participants import read_labels, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from model.probing.options import ProtocolConfig
     from model.probing.participants import Labels
@@ -48,7 +48,7 @@ def provenance(
 ) -> dict[str, Any]:
     """Say what was asked of whom, with which software."""
     return {
-        "config": asdict(config) | {"splits": config.splits and str(config.splits)},
+        "config": {name: _plain(value) for name, value in asdict(config).items()},
         "data": str(data),
         "participants": str(participants),
         "classes": list(labels.classes),
@@ -73,6 +73,13 @@ def provenance(
             "scikit-learn": sklearn.__version__,
         },
     }
+
+
+def _plain(value: Any) -> Any:
+    """Write paths out, for JSON."""
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def row_record(row: Row) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
 
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 
 from model.encoder import Encoder, build_encoder, check_sizes, misfits
 from model.errors import CheckpointError, ConfigError, some
-from model.files.faults import faults_as, reading
+from model.files.faults import FileError, faults_as, reading
 from model.files.write import file_sha256, new_folder
 from model.published import read_published
 from model.spec import (
@@ -101,7 +101,7 @@ def load_encoder(
         else:
             check_weights(card, folder)
         # Nothing is parsed before its hash fits.
-        encoder = _encoder_of(card.encoder, read_tensors(folder / WEIGHTS), where=folder / WEIGHTS)
+        encoder = _encoder_of_folder(card.encoder, folder / WEIGHTS)
         encoder.card = card
     return encoder.to(chosen)
 
@@ -202,30 +202,88 @@ def import_published(path: Path, *, heads: int | None, name: str | None = None) 
     return encoder
 
 
-def read_tensors(weights: Path) -> dict[str, Tensor]:
-    """Read a safetensors file, whose header is held against its size.
+def stored_tensors(weights: Path) -> dict[str, Tensor]:
+    """Describe the tensors of a safetensors file, whose header is held against its size.
+
+    Returns
+    -------
+    By name, in the order of their places in the file: tensors without values (device ``meta``).
 
     Raises
     ------
     CheckpointError
         The file is absent or damaged.
     """
-    with faults_as(CheckpointError), reading(weights, "not a safetensors file"):
-        # Copied out of the mapped file, which may be replaced while the encoder is in use.
-        return {key: value.clone() for key, value in load_file(weights).items()}
+    with (
+        faults_as(CheckpointError),
+        reading(weights, "not a safetensors file"),
+        safe_open(weights, framework="pt") as file,
+    ):
+        parts = {key: file.get_slice(key) for key in file.offset_keys()}
+        return {
+            key: torch.empty(part.get_shape(), dtype=_TYPES[part.get_dtype()], device="meta")
+            for key, part in parts.items()
+        }
+
+
+_TYPES = {
+    "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16,
+    "I32": torch.int32, "I64": torch.int64, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F32": torch.float32, "F64": torch.float64,
+}  # fmt: skip
+
+
+def read_tensors(weights: Path, into: Mapping[str, Tensor]) -> None:
+    """Read the values of a safetensors file into tensors that `stored_tensors` describes.
+
+    They are in memory once: a mapped file would stay there beside its copy, and without a copy
+    the encoder would change with the file.
+
+    Raises
+    ------
+    CheckpointError
+        The file is absent or damaged.
+    """
+    order = stored_tensors(weights)
+    with (
+        faults_as(CheckpointError),
+        reading(weights, "not a safetensors file"),
+        weights.open("rb") as file,
+    ):
+        # The tensors follow each other without a gap, or the header would have been refused.
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        for key in order:
+            place = into[key].detach().reshape(-1).view(torch.uint8).numpy()
+            if file.readinto(place.data) != place.nbytes:
+                raise FileError(weights, "it was cut while it was read")
+
+
+def _encoder_of_folder(spec: EncoderSpec, weights: Path) -> Encoder:
+    tensors = stored_tensors(weights)
+    check_sizes(tensors, spec, where=weights)
+    encoder = build_encoder(spec, seed=0)
+    state = encoder.state_dict()
+    problems = misfits(tensors, state)
+    if not problems:
+        read_tensors(weights, state)
+    return _frozen(encoder, problems, where=weights)
 
 
 def _encoder_of(spec: EncoderSpec, tensors: Mapping[str, Tensor], *, where: Path) -> Encoder:
-    """Make a frozen encoder of the file's tensors; tell all that does not fit at once."""
+    """Make a frozen encoder of mapped tensors; tell all that does not fit at once."""
     check_sizes(tensors, spec, where=where)
     encoder = build_encoder(spec, seed=0)
     problems = misfits(tensors, encoder.state_dict())
     if not problems:
         # Before the file's values are read, so that no weights are in memory beside them.
         encoder.load_state_dict(tensors, assign=True)
-    problems += [
-        f"{k} is not finite" for k, v in sorted(tensors.items()) if not v.isfinite().all()
-    ]
+    return _frozen(encoder, problems, where=where)
+
+
+def _frozen(encoder: Encoder, problems: list[str], *, where: Path) -> Encoder:
+    if not problems:
+        state = sorted(encoder.state_dict().items())
+        problems = [f"{key} is not finite" for key, value in state if not value.isfinite().all()]
     if problems:
         raise CheckpointError(
             f"{where}: {len(problems)} tensors do not fit the encoder: "

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from model.encoder import sincos
-from model.errors import CheckpointError, ConfigError
+from model.errors import CheckpointError, ConfigError, some
 from model.files.faults import FileError, check_claim, faults_as, reading
 from model.networks import NETWORKS, network_columns
 from model.series import shown
@@ -36,7 +36,7 @@ _OTHER_PARTS = (
     "teacher_mask_predictor.",
 )
 _DEAD = re.compile(
-    r"network_tokenizers\.(tian3|buckner7)\.[0-8]\.(branches|norm)\..+"
+    r"network_tokenizers\.(tian3|buckner7)\.\d+\..+"
     r"|inter_network_transformer\.norm\.(weight|bias)"
 )
 _MULTIPLIER = 2.0
@@ -45,6 +45,8 @@ _MULTIPLIER = 2.0
 _DEEPEST = 20
 """Levels of a configuration in which the number of heads is looked for"""
 _TOKENIZER = "network_tokenizers.schaefer400."
+_TOKENIZER_KEY = re.compile(r"network_tokenizers\.([^.]{1,40})\.(\d{1,4})\.(.+)")
+_ATLAS_HINT = "Only Schaefer-400 (7 networks) + Tian S3 + Buckner-7 is supported."
 _TRANSFORMER = "inter_network_transformer."
 _RENAMED = {
     r"network_tokenizers\.schaefer400\.": "tokenizers.",
@@ -109,7 +111,7 @@ def read_published(path: Path, *, heads: int | None) -> PublishedWeights:
             f"{[key[:80] for key in unknown[:10]]}.",
             hint="The teacher is the part that is used; a student alone cannot be imported.",
         )
-    _check_parcels(live, path=path)
+    _check_variant(live, path=path)
     if heads is None:
         heads = _configured_heads(content.get("config"))
     spec = _spec(live, heads=heads, path=path)
@@ -184,21 +186,66 @@ def _is_dead(key: str) -> bool:
     return key.startswith(_TEACHER) and bool(_DEAD.fullmatch(key.removeprefix(_TEACHER)))
 
 
-def _check_parcels(live: dict[str, Tensor], *, path: Path) -> None:
-    """Compare the number of parcels per network, which says what atlas the weights are for."""
-    found = {}
-    for i, network in enumerate(NETWORKS):
-        weight = live.get(f"{_TOKENIZER}{i}.branches.0.weight")
-        found[network] = weight.shape[1] if weight is not None and weight.ndim == 3 else None
-    expected = {network: len(network_columns(network)) for network in NETWORKS}
-    if found != expected:
-        wrong = [
-            f"{n} {found[n]} (expected {expected[n]})" for n in NETWORKS if found[n] != expected[n]
-        ]
+def _check_variant(live: dict[str, Tensor], *, path: Path) -> None:
+    """Refuse the other tokenizers of the published code: each is told by what it is."""
+    found: dict[str, dict[int, dict[str, Tensor]]] = {}
+    for key, tensor in live.items():
+        if part := _TOKENIZER_KEY.fullmatch(key):
+            found.setdefault(part[1], {}).setdefault(int(part[2]), {})[part[3]] = tensor
+    atlas = _TOKENIZER.split(".")[1]
+    if atlas not in found:
         raise CheckpointError(
-            f"{path}: the weights are for other parcels: {', '.join(wrong)}.",
-            hint="Only Schaefer-400 (7 networks) + Tian S3 + Buckner-7 is supported.",
+            f"{path}: expected the tokenizers of {atlas}, found those of "
+            f"{some(sorted(found)) or 'no atlas'}.",
+            hint=_ATLAS_HINT,
         )
+    sizes = {i: _n_parcels(parts) for i, parts in sorted(found[atlas].items())}
+    if set(sizes) != set(range(len(NETWORKS))):
+        shown = some([str(n or "?") for n in sizes.values()])
+        raise CheckpointError(
+            f"{path}: the weights are for another partition of the parcels: expected "
+            f"{len(NETWORKS)} networks ({', '.join(NETWORKS)}), found {len(sizes)} group(s), of "
+            f"{shown} parcels.",
+            hint="The file does not say which parcels these are. Such a partition is trained here "
+            "with a recipe whose encoder has groups (docs/encoder.md).",
+        )
+    _check_branches(found[atlas], path=path)
+    expected = {network: len(network_columns(network)) for network in NETWORKS}
+    wrong = [
+        f"{network} {sizes[i]} (expected {expected[network]})"
+        for i, network in enumerate(NETWORKS)
+        if sizes[i] != expected[network]
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{path}: the weights are for other parcels: {', '.join(wrong)}.", hint=_ATLAS_HINT
+        )
+
+
+def _n_parcels(parts: dict[str, Tensor]) -> int | None:
+    """Return the parcels of a tokenizer, which either of its branches tells."""
+    for name, n_axes in (("branches.0.weight", 3), ("branches.1.slconv.D", 2)):
+        if name in parts and parts[name].ndim == n_axes:
+            return parts[name].shape[1]
+    return None
+
+
+def _check_branches(tokenizers: dict[int, dict[str, Tensor]], *, path: Path) -> None:
+    """Refuse tokenizers without the two branches that the published model has."""
+    names = {name for parts in tokenizers.values() for name in parts}
+    has_dense = "branches.0.weight" in names
+    is_structured = any(".slconv." in name for name in names)
+    if has_dense and any(name.startswith("branches.1.slconv.") for name in names):
+        return
+    if has_dense != is_structured:  # a structured branch that stands alone is the first
+        shown = f"the {'dense' if has_dense else 'structured'} convolution alone"
+    else:
+        shown = f"others ({some(sorted(names)) or 'nothing'})"
+    raise CheckpointError(
+        f"{path}: the tokenizers are of another kind: expected two branches, dense convolution "
+        f"and structured convolution, found {shown}.",
+        hint="Only the published tokenizer can be imported; its variants are trained here.",
+    )
 
 
 def _configured_heads(config: object, *, depth: int = 0) -> int | None:
@@ -241,8 +288,9 @@ def _spec(live: dict[str, Tensor], *, heads: int | None, path: Path) -> EncoderS
         raise CheckpointError(
             f"{path}: the file does not say how many attention heads it has, and {dim} channels "
             "are not a multiple of 64, the width of a head in the published model.",
-            hint="Give them: load_encoder(path, heads=N), or `semantoks-model import-checkpoint "
-            "--heads N` and use its result.",
+            hint="Convert it, telling them: semantoks-model import-checkpoint "
+            f"{path} FOLDER --heads N; then --checkpoint FOLDER. In Python: "
+            "load_encoder(path, heads=N).",
         )
     try:
         return EncoderSpec(heads=dim // 64 if heads is None else heads, **sizes)

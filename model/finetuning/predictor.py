@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.checkpoint import load_encoder, read_tensors
+from model.checkpoint import load_encoder, read_tensors, stored_tensors
 from model.encoder import misfits
 from model.errors import CheckpointError, ConfigError, some
 from model.files.faults import faults_as
@@ -186,7 +186,6 @@ def load_predictor(folder: Path, *, device: str = "cpu") -> tuple[Predictor, Hea
         card = from_dict(HeadCard, values, where=str(folder / HEAD_CARD))
     except ConfigError as err:
         raise CheckpointError(err.message, hint=err.hint) from err
-    tensors = read_tensors(folder / HEAD_WEIGHTS)
     predictor = make_predictor(
         encoder,
         readout=card.readout,
@@ -194,12 +193,13 @@ def load_predictor(folder: Path, *, device: str = "cpu") -> tuple[Predictor, Hea
         seed=0,
         hidden=card.hidden,
     )
-    if problems := misfits(tensors, predictor.head.state_dict()):
+    head = predictor.head.state_dict()
+    if problems := misfits(stored_tensors(folder / HEAD_WEIGHTS), head):
         raise CheckpointError(
             f"{folder / HEAD_WEIGHTS}: {len(problems)} tensors do not fit the head: "
             f"{some(problems, separator='; ')}."
         )
-    predictor.head.load_state_dict(tensors)
+    read_tensors(folder / HEAD_WEIGHTS, head)
     if encoder.own_card().weights_sha256 != card.encoder_sha256:
         raise CheckpointError(f"{folder}: head and encoder are of different runs.")
     predictor.to(encoder.cls_token.device)

@@ -182,3 +182,5 @@ def test_converting_takes_little_more_memory_than_its_teacher(imported, tmp_path
     converted = run(CONVERT, imported["path"], tmp_path / "out")
     assert converted["bytes"] < TEACHER_BYTES + ALLOWANCE_BYTES
     assert (tmp_path / "out/weights.safetensors").stat().st_size < TEACHER_BYTES
+    folder = run(IMPORT, tmp_path / "out")
+    assert folder["bytes"] < 1.02 * imported["bytes"]

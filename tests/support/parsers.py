@@ -46,7 +46,7 @@ from bids_app.series.find import entities_of, find_series
 from bids_app.series.foreign import read_series
 from bids_app.signal.strategy import load_strategy
 from bids_app.tasks.events import read_events
-from model.checkpoint import load_encoder, read_tensors
+from model.checkpoint import load_encoder, read_tensors, stored_tensors
 from model.cohort.outputs import denoised_series, embedded_scans, model_series
 from model.cohort.record import read_record
 from model.evaluation.options import SourceOptions
@@ -245,6 +245,12 @@ def read_tables(path: Path) -> object:
 
 def card_seeds(folder: Path) -> list[Path]:
     return [_checkpoint(folder) / "card.json"]
+
+
+def read_weights(path: Path) -> object:
+    tensors = {key: torch.empty_like(t, device="cpu") for key, t in stored_tensors(path).items()}
+    read_tensors(path, tensors)
+    return tensors
 
 
 def weight_seeds(folder: Path) -> list[Path]:
@@ -471,7 +477,7 @@ PARSERS = (
     Parser("cohort", cohort_seeds, read_cohort),
     Parser("tables of a scan", scan_table_seeds, read_tables),
     Parser("card", card_seeds, lambda path: read_card(path.parent)),
-    Parser("safetensors", weight_seeds, read_tensors),
+    Parser("safetensors", weight_seeds, read_weights),
     Parser("pth", published_seeds, lambda path: read_published(path, heads=None)),
     Parser("head", head_seeds, lambda path: load_predictor(path.parent)),
     Parser("recipe and plan", plan_seeds, read_plan),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def test_a_file_without_the_dead_parts_is_imported(published, write):
 
 
 def test_heads_that_the_file_does_not_tell_are_asked_for():
-    with pytest.raises(CheckpointError, match="--heads N"):
+    with pytest.raises(CheckpointError, match=r"import-checkpoint \S+\.pth FOLDER --heads N"):
         load_encoder(PUBLISHED)
 
 
@@ -237,6 +238,42 @@ def with_other_parcels(state):
     return state | {f"{LIVE}branches.0.weight": torch.zeros(24, 14, 3)}
 
 
+def of_17_networks(state):
+    more = {
+        key.replace(".0.", f".{i}.", 1): value
+        for key, value in state.items()
+        if key.startswith(LIVE) or re.match(r"teacher_encoder.network_tokenizers.\w+\.0\.", key)
+        for i in range(9, 17)
+    }
+    return state | more
+
+
+def of_one_group(state):
+    others = re.compile(r"teacher_encoder\.network_tokenizers\.schaefer400\.[1-8]\.")
+    return {key: value for key, value in state.items() if not others.match(key)}
+
+
+def of_another_atlas(state):
+    return {key.replace("schaefer400", "schaefer200"): value for key, value in state.items()}
+
+
+def dense_alone(state):
+    return {key: value for key, value in state.items() if ".branches.1." not in key}
+
+
+def structured_alone(state):
+    return {
+        key.replace(".branches.1.", ".branches.0."): value
+        for key, value in state.items()
+        if ".branches.0." not in key
+    }
+
+
+def linear(state):
+    kept = {key: value for key, value in state.items() if ".branches." not in key}
+    return kept | {f"{LIVE[:-2]}{i}.projection.weight": torch.zeros(48, 20) for i in range(9)}
+
+
 def with_a_fresh_norm(state):
     return state | {f"{LIVE}branches.1.slconv.kernel_norm_initialized": torch.tensor(data=False)}
 
@@ -260,6 +297,12 @@ def with_other_positions(state):
         (with_a_leftover, r"unexpected decoder\.weight"),
         (with_an_unknown_part, r"unknown keys \['probe\.weight'\]"),
         (with_other_parcels, r"other parcels: Vis 14 \(expected 61\)"),
+        (of_17_networks, r"expected 9 networks \(Vis, .*\), found 17 group\(s\), of 61, "),
+        (of_one_group, r"expected 9 networks .* found 1 group\(s\), of 61 parcels"),
+        (of_another_atlas, "tokenizers of schaefer400, found those of schaefer200"),
+        (dense_alone, "found the dense convolution alone"),
+        (structured_alone, "found the structured convolution alone"),
+        (linear, r"found others \(norm.bias, norm.weight, projection.weight\)"),
         (with_a_fresh_norm, "kernel_norm was never initialized"),
         (with_another_multiplier, "multiplier is not 2.0"),
         (with_other_positions, "not the sine-cosine"),

@@ -3,4 +3,4 @@
 Learns from the simulator or from stored series, never from labels, and adapts to a cohort.
 """
 
-__all__ = ("layer_rates", "pretrain", "recipes", "run_folder", "settings", "untrained")
+__all__ = ("adapt", "layer_rates", "pretrain", "recipes", "run_folder", "settings", "untrained")

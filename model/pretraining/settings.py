@@ -203,6 +203,8 @@ class PretrainConfig(Strict):
                 hint="A run learns from simulated series or from shards, not from a mixture.",
             )
         n_subjects, batch_size = self.run.n_subjects, self.run.batch_size
+        if n_subjects is not None and n_subjects < batch_size:
+            raise ConfigError(f"run.n_subjects {n_subjects} do not make a batch of {batch_size}.")
         if self.simulation and n_subjects is not None and n_subjects % batch_size:
             raise ConfigError(
                 f"run.n_subjects {n_subjects} is not a whole number of batches of {batch_size}, "

@@ -1,4 +1,4 @@
-"""The law, gain over random weights by the logarithm of the number of subjects, and its figure."""
+"""The law, gain of training by the logarithm of the number of subjects, and its figure."""
 
 from __future__ import annotations
 
@@ -25,11 +25,15 @@ N_RESAMPLES = 2000
 SEED = 0
 
 
-SCORES = {
-    "window, raw, identification": "raw",
-    "window, standardised, identification": "standardised",
+DRAWN = {
+    "window, raw, identification": "one window, raw",
+    "window, standardised, identification": "one window, standardised",
+    "probe, balanced_accuracy": "linear probe, balanced accuracy",
+    "linear, balanced_accuracy": "logistic regression, balanced accuracy",
+    "probe, r2": "linear probe, R2",
+    "linear, r2": "ridge regression, R2",
 }
-"""What is drawn; the table has the rest. The full scan saturates."""
+"""What is drawn, of what was measured; the table has the rest. The full scan saturates."""
 COLOURS = ("#1f5fa8", "#d9822b")
 
 
@@ -54,7 +58,7 @@ def fit_law(gains: dict[int, list[float]]) -> Law | None:
     Parameters
     ----------
     gains
-        Gain over random weights of the same seed, by number of subjects.
+        Gain of each run over its own start, by number of subjects.
 
     Returns
     -------
@@ -112,21 +116,22 @@ def draw(
     figure = Figure(figsize=(5.6 * len(data), 4.4), layout="constrained")
     axes = figure.subplots(1, len(data), squeeze=False)[0]
     for ax, name in zip(axes, data, strict=True):
-        for (score, label), colour in zip(SCORES.items(), COLOURS, strict=True):
-            _curve(ax, gains[name, score], laws[name, score], label=label, colour=colour)
+        drawn = [score for score in DRAWN if (name, score) in gains]
+        for score, colour in zip(drawn, COLOURS, strict=False):
+            _curve(ax, gains[name, score], laws[name, score], label=DRAWN[score], colour=colour)
         ax.axhline(0, color="#333333", linewidth=0.8, linestyle=":")
         ax.set(
             xscale="log",
             xlabel="pretraining subjects",
-            title=f"{name} scans, identification from one window",
+            title=f"identification, {name}" if drawn[0].startswith("window") else name,
         )
-        sizes = sorted(gains[name, next(iter(SCORES))])
+        sizes = sorted(gains[name, drawn[0]])
         ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
         ax.minorticks_off()
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False, fontsize=9)
         ax.grid(axis="y", color="#e5e5e5", linewidth=0.8)
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("gain over random weights, points")
+    axes[0].set_ylabel("gain over the own start, points")
     return png_bytes(figure)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from shard_builders import noise_scans
 
+from model.checkpoint import load_encoder
 from model.cli.app import main
 from model.errors import ConfigError
 from model.pretraining.batches import draw_batch
@@ -19,6 +22,9 @@ from model.pretraining.run_folder import TrainingError
 from model.scaling import scale as scaling
 from model.scaling.grid import load_plan
 from model.scaling.law import fit_law
+from model.shards.store import write_shards
+from model.shards.subjects import write_lists
+from model.spec import InputSpec
 
 RECIPE = (Path(str(files("model"))) / "data/pretraining/tiny.toml").read_text()
 PLAN = """\
@@ -48,6 +54,39 @@ def plan(tmp_path):
     return tmp_path / "plan.toml"
 
 
+STORED_PLAN = """\
+recipe = "recipe.toml"
+sizes = [4, 8]
+seeds = [1]
+
+[[probe]]
+of = "held out"
+participants = "people.tsv"
+target = "group"
+task = "classification"
+repetitions = 2
+epochs = 3
+shares = [0.5, 0.25, 0.25]
+"""
+
+
+@pytest.fixture
+def stored_plan(tmp_path, monkeypatch):
+    """A plan of stored series: twelve to train on, one to validate, twelve held out."""
+    monkeypatch.chdir(tmp_path)
+    write_shards(tmp_path / "shards", noise_scans(25), InputSpec(), made_from="noise")
+    names = [f"sub-{i:02d}" for i in range(25)]
+    lists = {"train": names[:12], "validation": names[12:13], "test": names[13:]}
+    write_lists(tmp_path / "shards", lists)
+    data = '[data]\nshards = "shards"\n' + "".join(f'{n} = "{n}.txt"\n' for n in lists)
+    recipe = RECIPE.replace("n_steps = 20", "n_steps = 3").replace("[simulation]\n", data)
+    (tmp_path / "recipe.toml").write_text(recipe.replace("batch_size = 8", "batch_size = 4"))
+    rows = [f"{name}\t{'ab'[i % 2]}" for i, name in enumerate(names)]
+    (tmp_path / "people.tsv").write_text("\n".join(["participant_id\tgroup", *rows]) + "\n")
+    (tmp_path / "plan.toml").write_text(STORED_PLAN)
+    return tmp_path / "plan.toml"
+
+
 @pytest.fixture
 def failing(monkeypatch):
     """Make the training of one row fail."""
@@ -74,25 +113,125 @@ def test_every_row_has_its_scores_and_says_what_it_was(plan):
     answer = scale(plan)
     assert answer.exit_code == 0, answer.output
     rows = rows_of(plan.parent / "out")
-    assert len(rows) == 6
+    assert len(rows) == 4
     row = rows["size-000008_seed-2"]
     assert row["status"] == "done"
     assert row["overrides"] == ["run.n_subjects=8", "run.seed=2"]
     assert row["recipe"]["run"]["n_steps"] == 3
-    assert len({r["subjects_sha256"] for r in rows.values()}) == 5  # no subjects: no seed
-    assert 0 <= row["scores"]["simulated"]["window, raw, identification"] <= 100
+    assert len({r["subjects_sha256"] for r in rows.values()}) == 4
+    for at in ("start", "scores"):
+        assert 0 <= row[at]["simulated"]["window, raw, identification"] <= 100
     summary = json.loads((plan.parent / "out" / "scaling.json").read_text())
     assert summary["failed"] == []
     assert {law["n_rows"] for law in summary["laws"]} == {4}
     assert (plan.parent / "out" / "scaling.png").stat().st_size > 1000
-    assert len((plan.parent / "out" / "scaling.tsv").read_text().splitlines()) == 7
+    header, *lines = (plan.parent / "out" / "scaling.tsv").read_text().splitlines()
+    assert "simulated: scan, raw, identification, at the start" in header.split("\t")
+    assert len(lines) == 4
+
+
+def test_without_learning_the_gain_is_nothing(plan):
+    path = plan.parent / "recipe.toml"
+    path.write_text(path.read_text().replace("learning_rate = 0.001", "learning_rate = 0.0"))
+    assert scale(plan).exit_code == 0
+    summary = json.loads((plan.parent / "out" / "scaling.json").read_text())
+    gains = [g for law in summary["laws"] for found in law["gains"].values() for g in found]
+    assert len(gains) == 4 * len(summary["laws"])
+    assert set(gains) == {0.0}
+
+
+def test_first_weights_and_whitening_are_no_gain_of_training(plan, monkeypatch):
+    """The control has what the run begins and ends with, not random weights of another kind."""
+    monkeypatch.setattr("model.fitting.data.N_POPULATIONS", 3)
+    path = plan.parent / "recipe.toml"
+    text = path.read_text().replace("learning_rate = 0.001", "learning_rate = 0.0")
+    path.write_text(text.replace("seed = 1", 'seed = 1\ninit = "high-pass"\nwhitening = 0.3'))
+    assert scale(plan).exit_code == 0
+    for row in rows_of(plan.parent / "out").values():
+        assert row["start"] == row["scores"]
+    folder = plan.parent / "out" / "runs"
+    start, trained = (
+        load_encoder(folder / name / "checkpoint")
+        for name in ("size-000008_seed-1_start", "size-000008_seed-1")
+    )
+    assert start.spec.whitened
+    for name, value in start.state_dict().items():
+        assert torch.equal(value, trained.state_dict()[name])
+
+
+def test_training_moves_the_scores_of_its_start(plan):
+    scale(plan)
+    rows = rows_of(plan.parent / "out")
+    assert all(row["start"] != row["scores"] for row in rows.values())
+    # Of one seed the start is one, whatever the size of what is learned from.
+    of_seed = {row["seed"]: [] for row in rows.values()}
+    for row in rows.values():
+        of_seed[row["seed"]].append(row["start"])
+    assert all(first == second for first, second in of_seed.values())
+
+
+def test_stored_series_are_learned_from_in_nested_parts_and_probed(stored_plan):
+    answer = scale(stored_plan)
+    assert answer.exit_code == 0, answer.output
+    rows = rows_of(stored_plan.parent / "out")
+    row = rows["size-000004_seed-1"]
+    assert set(row["scores"]) == {"held out", "held out, group"}
+    assert 0 <= row["scores"]["held out, group"]["probe, balanced_accuracy"] <= 100
+    cards = {
+        name: json.loads(
+            (stored_plan.parent / f"out/runs/{name}/checkpoint/card.json").read_text()
+        )
+        for name in rows
+    }
+    used = {n: c["training"]["data"]["lists"]["train"]["n_subjects"] for n, c in cards.items()}
+    assert used == {"size-000004_seed-1": 4, "size-000008_seed-1": 8}
+    assert len({row["subjects_sha256"] for row in rows.values()}) == 2
+
+
+def test_one_session_of_everybody_is_compared_in_halves(stored_plan):
+    shutil.rmtree(stored_plan.parent / "shards")
+    folder = stored_plan.parent / "shards"
+    write_shards(folder, noise_scans(25, n_sessions=1), InputSpec(), made_from="noise")
+    names = [f"sub-{i:02d}" for i in range(25)]
+    write_lists(folder, {"train": names[:12], "validation": names[12:13], "test": names[13:]})
+    assert scale(stored_plan).exit_code == 0
+    assert (
+        "held out, halves" in rows_of(stored_plan.parent / "out")["size-000004_seed-1"]["scores"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('of = "held out"', 'of = "outputs"', "nobody to probe for outputs, group"),
+        ('of = "held out"', 'of = "train"', "'held out', 'outputs'"),
+        ('of = "held out"\n', "", "expected text for of"),
+        ("epochs = 3", 'methods = ["fc-svm"]', "expected some of probe, linear"),
+        ("epochs = 3", 'splits = "x.tsv"', "no table of them is read"),
+        ("epochs = 3", "epoch = 3", "unknown keys .'epoch'."),
+        ("[[probe]]", "[held_out]\nn_subjects = 4\n[[probe]]", "none with one that learns"),
+        ("sizes = [4, 8]", "sizes = [2, 8]", "run.n_subjects 2 .* a batch of 4"),
+    ],
+)
+def test_a_plan_of_stored_series_is_checked_too(stored_plan, old, new, message):
+    stored_plan.write_text(STORED_PLAN.replace(old, new))
+    with pytest.raises(ConfigError, match=message):
+        load_plan(stored_plan)
+
+
+def test_more_subjects_than_there_are_are_refused_before_any_work(stored_plan):
+    stored_plan.write_text(STORED_PLAN.replace("[4, 8]", "[4, 40]"))
+    answer = scale(stored_plan)
+    assert answer.exit_code == 1
+    assert "at least 40 subjects to choose from, found 12" in answer.output
+    assert not (stored_plan.parent / "out").exists()
 
 
 def test_a_failed_row_has_no_score_and_the_others_go_on(plan, failing):
     monkeypatch, real = failing
     answer = scale(plan)
     assert answer.exit_code == 1
-    assert "1 of 6 rows failed" in answer.output
+    assert "1 of 4 rows failed" in answer.output
     assert "Traceback" not in answer.output
     rows = rows_of(plan.parent / "out")
     failed = rows["size-000008_seed-2"]
@@ -122,7 +261,7 @@ def test_a_killed_analysis_goes_on_with_the_row_it_was_at(plan, monkeypatch):
     monkeypatch.setattr(scaling, "run_pretraining", real)
     assert scale(plan).exit_code == 0
     after = rows_of(plan.parent / "out")
-    assert len(after) == 6
+    assert len(after) == 4
     assert before.items() <= after.items()
 
 

@@ -59,6 +59,7 @@ def test_what_is_described_changes_with_either_cohort(folders, tmp_path):
     assert pooled.n_subjects == 14
     assert pooled.n_scans == 22
     assert pooled.made_from == "here: noise; there: noise"
+    assert pooled.licence == "here: not stated; there: not stated"
     other = open_shards([folders[0], make_shards(tmp_path / "there", 9)]).description
     assert pooled.index_sha256 != other.index_sha256
 

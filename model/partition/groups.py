@@ -29,14 +29,17 @@ _RANGE = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?")
 _EXAMPLE = 'numbers and ranges such as "1-31 201-230"'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Group(Strict):
     """Parcels that become tokens together.
 
     Examples
     --------
-    >>> Group("Pair", "1-2")
-    Group(name='Pair', parcels=(0, 1), tokens=1)
+    >>> group = Group("Three", "1-2 401")
+    >>> group.parcels
+    (0, 1, 400)
+    >>> group
+    Group('Three', '1-2 401', tokens=1)
     """
 
     name: str
@@ -67,6 +70,9 @@ class Group(Strict):
                 f"group {self.name}: expected one or more of the parcels 1 to {n_parcels} in "
                 f"their order, each once, found {ranges(self.parcels) or 'none'!s:.80}."
             )
+
+    def __repr__(self) -> str:
+        return f"Group({self.name!r}, {ranges(self.parcels)!r}, tokens={self.tokens})"
 
     @property
     def rows(self) -> tuple[str, ...]:

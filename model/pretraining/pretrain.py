@@ -169,11 +169,13 @@ def _load_parent(config: PretrainConfig) -> Encoder | None:
             f"{differences(card.encoder.groups, config.encoder.groups)}.",
             hint="Leave encoder.groups away, or start from a checkpoint of that partition.",
         )
-    found, wanted = (card.encoder, card.input), (config.encoder, config.input)
-    if found != wanted:
+    found, wanted = (each.encoder.to_dict() | each.input.to_dict() for each in (card, config))
+    others = [
+        f"{k} {found[k]!r}, not {value!r}" for k, value in wanted.items() if found[k] != value
+    ]
+    if others:
         raise ConfigError(
-            f"run.init {init}: the checkpoint is {found[0]} for {found[1]}, the settings say "
-            f"{wanted[0]} for {wanted[1]}.",
+            f"run.init {init}: the checkpoint has {', '.join(others)} as in the settings.",
             hint="Leave the sections [encoder] and [input] away: they are on the card.",
         )
     return parent

@@ -16,7 +16,9 @@ import torch
 from model.errors import ConfigError, SemantoksError
 from model.files.faults import faults_as
 from model.files.read import parse_json, read_json, read_text
+from model.files.settings import from_dict
 from model.files.write import json_bytes, write_whole
+from model.partition.groups import NETWORK_GROUPS, Group, summary
 from model.pretraining.settings import BUNDLED
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ SHARDS_FOLDER = "shards"
 
 LOG_FILE, STATE_FILE, FAILURE_FILE = "log.jsonl", "state.pt", "failed_batch.json"
 SHOWN = 5
+_GROUPS = "encoder.groups"
 """Members of a batch in a message."""
 
 
@@ -111,7 +114,7 @@ def _refuse_changes(path: Path, now: dict[str, Any]) -> None:
         for run in (saved, now)
     )
     changed = [
-        f"{key} {then.get(key)!r}, now {now.get(key)!r}"
+        f"{key} {_said(key, then.get(key))}, now {_said(key, now.get(key))}"
         for key in {**then, **now}
         if key not in then or key not in now or then[key] != now[key]
     ]
@@ -120,6 +123,14 @@ def _refuse_changes(path: Path, now: dict[str, Any]) -> None:
             f"{path.parent} holds a run with other settings: {'; '.join(changed)}.",
             hint="Name a new folder, or go on with the settings it was started with.",
         )
+
+
+def _said(key: str, value: Any) -> str:
+    """Show a setting; groups of parcels by their names."""
+    if key != _GROUPS or not isinstance(value, list | None):
+        return repr(value)
+    groups = tuple(from_dict(Group, each, where=key) for each in value or ())
+    return summary(groups or NETWORK_GROUPS)
 
 
 def _provenance(

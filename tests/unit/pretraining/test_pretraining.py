@@ -232,7 +232,7 @@ def test_an_absent_checkpoint_to_start_from_is_refused(tmp_path):
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
     start = builders.make_checkpoint(tmp_path / "other")
     overrides = (*SHORT, f"run.init={start}", "encoder.dim=32")
-    with pytest.raises(ConfigError, match="the checkpoint is"):
+    with pytest.raises(ConfigError, match="the checkpoint has dim 16, not 32 as in the settings"):
         run_pretraining(TINY, tmp_path / "out", overrides)
 
 

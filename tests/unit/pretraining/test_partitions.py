@@ -62,8 +62,8 @@ def test_the_card_and_the_settings_hold_the_groups(finished) -> None:
 
 def test_a_run_is_not_resumed_with_other_groups(finished) -> None:
     told = r"encoder\.groups the nine networks, Brain x 7, now the nine networks, Brain x 2"
+    other = "encoder.groups=['networks', 'brain:2']"
     with pytest.raises(ConfigError, match=told):
-        other = "encoder.groups=['networks', 'brain:2']"
         run_pretraining(TINY, finished, (*SHORT, other, "objective.ttr_rate=per_network"))
     with pytest.raises(ConfigError, match="Brain x 7, now the nine networks"):
         run_pretraining(TINY, finished, (*SHORT, "objective.ttr_rate=per_network"))

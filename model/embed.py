@@ -197,8 +197,10 @@ def embed_many_windows(
     ----------
     scans
         Windows of each scan; all of them are held in memory.
-    encoder, readout, hidden, batch_size, precision
+    encoder, readout, batch_size, precision
         As in `embed_windows`.
+    hidden
+        (N,) as there, of all scans.
 
     Returns
     -------

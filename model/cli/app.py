@@ -80,6 +80,25 @@ def import_checkpoint(pth: Path, out_folder: Path, heads: int | None) -> None:
     click.echo(f"{len(card.dropped_keys)} keys or parts dropped; see its card.json.", err=True)
 
 
+@main.command("partition")
+@click.argument("words", nargs=-1, required=True, metavar="PARTITION...")
+def partition_table(words: tuple[str, ...]) -> None:
+    """Print the groups of parcels of one or more PARTITIONs as a table: to look at, or to edit.
+
+    PARTITION is brain, networks, hemispheres, components, parcels, or such a table; with :7
+    behind it every group has seven tokens (docs/partitions.md).
+    """
+    from model.partition.groups import check_groups, row_names
+    from model.partition.named import partition
+    from model.partition.table import table_of
+
+    groups = partition(words)
+    check_groups(groups)
+    for row in table_of(groups):
+        click.echo("\t".join(row))
+    click.echo(f"{len(groups)} groups, {len(row_names(groups))} rows of tokens", err=True)
+
+
 @main.command()
 @click.argument("recipe", required=False)
 @click.argument("out", required=False, type=click.Path(path_type=Path, file_okay=False))

@@ -55,7 +55,8 @@ def _one(word: str) -> tuple[Group, ...]:
         raise ConfigError(
             f"groups {word!r:.80}: no such partition.",
             hint=f"Expected one of {', '.join(PARTITIONS)}, or the path of a table (.tsv) with "
-            "the columns parcel and group; several tokens to each group: brain:7.",
+            "the columns parcel and group; several tokens to each group: brain:7. The 17 networks "
+            "are not in the parcels' names: docs/partitions.md makes a table of them.",
         )
     return tuple(replace(g, tokens=int(count)) for g in groups) if count else groups
 

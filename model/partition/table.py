@@ -11,10 +11,18 @@ from model.networks import parcel_names
 from model.partition.groups import Group
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 TABLES = tuple(DELIMITERS)
 """Endings of tables."""
+
+
+def table_of(groups: Iterable[Group]) -> list[tuple[str, ...]]:
+    """Return the header and the rows of the table that `read_groups` makes these groups of."""
+    names = parcel_names()
+    rows = [(names[c], g.name, str(g.tokens)) for g in groups for c in g.parcels]
+    return [("parcel", "group", "tokens"), *rows]
 
 
 def read_groups(path: Path) -> tuple[Group, ...]:

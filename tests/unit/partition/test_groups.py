@@ -7,9 +7,11 @@ import json
 import numpy as np
 import pytest
 from builders import make_checkpoint
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.cli.app import main
 from model.errors import CheckpointError, ConfigError
 from model.networks import NETWORKS, missing_networks, network_columns
 from model.partition.groups import (
@@ -210,6 +212,20 @@ def test_a_table_that_is_none_is_refused_with_its_path(tmp_path, text: str, told
     with pytest.raises(ConfigError, match=told) as failure:
         partition([str(path)])
     assert str(path) in str(failure.value)
+
+
+@pytest.mark.parametrize("words", [["networks", "brain:7"], ["components:2"]])
+def test_a_partition_that_was_printed_is_read_back(tmp_path, words: list[str]) -> None:
+    answer = CliRunner().invoke(main, ["partition", *words])
+    assert answer.exit_code == 0, answer.output
+    path = table(tmp_path, answer.stdout)
+    assert partition([str(path)]) == partition(words)
+
+
+def test_a_partition_that_cannot_stand_is_not_printed() -> None:
+    answer = CliRunner().invoke(main, ["partition", "networks", "networks"])
+    assert answer.exit_code == 2
+    assert "two rows" in answer.output
 
 
 def test_an_absent_table_is_told(tmp_path) -> None:

@@ -17,7 +17,7 @@ from model.errors import CheckpointError, ConfigError, SeriesError, some
 from model.layers import Block, NetworkWhitening
 from model.networks import parcel_names
 from model.partition.groups import summary
-from model.tokenizer import NetworkTokenizer
+from model.tokenizer import make_tokenizers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,11 +55,7 @@ class Encoder(nn.Module):
         self.spec = spec
         self.card: CheckpointCard | None = None
         self.group_sizes = [len(group.parcels) for group in spec.groups]
-        self.tokenizers = nn.ModuleList(
-            NetworkTokenizer(len(group.parcels), spec)
-            for group in spec.groups
-            for _ in range(group.tokens)
-        )
+        self.tokenizers = make_tokenizers(spec)
         self.mask_token = nn.Parameter(_EMBEDDING_STD * torch.randn(spec.dim))
         self.cls_token = nn.Parameter(_EMBEDDING_STD * torch.randn(spec.dim))
         self.network_embedding = nn.Parameter(
@@ -237,13 +233,16 @@ def check_sizes(tensors: Mapping[str, Tensor], spec: EncoderSpec, *, where: Path
     """
     _check_groups(tensors, spec, where=where)
     kernels = [key for key in tensors if key.startswith("tokenizers.0.structured.kernels.")]
+    branches = {key.split(".")[2] for key in tensors if key.startswith("tokenizers.0.")}
     found = {
+        "branches": tuple(b for b in spec.branches if b in branches) if branches else None,
         "dim": _length(tensors, "cls_token", axis=0),
         "depth": len({key.split(".")[1] for key in tensors if key.startswith("blocks.")}),
         "mlp_dim": _length(tensors, "blocks.0.mlp.0.weight", axis=0),
         "dense_kernel": _length(tensors, "tokenizers.0.dense.weight", axis=2),
         "sg_kernel": _length(tensors, "tokenizers.0.structured.kernels.0", axis=2),
-        "sg_scales": len(kernels),
+        "structured_length": _length(tensors, "tokenizers.0.depthwise.kernels", axis=2),
+        "sg_scales": len(kernels) or None,
     }
     wrong = [
         f"{name} {getattr(spec, name)} (the weights have {size})"

@@ -19,6 +19,10 @@ from model.partition.groups import NETWORK_GROUPS, Group, check_groups, row_name
 
 ReadoutPart = Literal["mean", "cls", "networks"]
 
+Convolution = Literal["dense", "structured", "depthwise", "linear"]
+Pooling = Literal["mean", "max", "attention"]
+PUBLISHED_BRANCHES: tuple[Convolution, ...] = ("dense", "structured")
+
 Size = Annotated[int, Limits(1, 1 << 14, "from 1 to 16384")]
 """Of a part of an architecture; a card that holds more is damaged."""
 Depth = Annotated[int, Limits(0, 1000, "from 0 to 1000")]
@@ -89,12 +93,42 @@ class EncoderSpec(Strict):
     """Final tokens are centred and whitened, each row by itself (not in the published)."""
     groups: tuple[Group, ...] = NETWORK_GROUPS
     """Which parcels become tokens together; they may overlap."""
+    branches: tuple[Convolution, ...] = PUBLISHED_BRANCHES
+    """What makes a token of a group's patch, each an equal part of it. ``depthwise``: kernels of
+    free taps in place of structured ones; ``linear``, alone: no convolution, but one projection
+    of single parcels for all of them."""
+    pooling: Pooling = "mean"
+    """Over the samples of a patch."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_groups(self.groups)
         if self.dim % 2 or self.dim % self.heads:
             raise ConfigError(f"dim {self.dim} must be even and divisible by heads {self.heads}.")
+        self._check_branches()
+
+    def _check_branches(self) -> None:
+        branches = self.branches
+        if not branches or len(set(branches)) < len(branches) or self.dim % len(branches):
+            raise ConfigError(
+                f"branches {', '.join(branches) or '()'}: expected one or more, each once, which "
+                f"divide dim {self.dim}."
+            )
+        if "linear" not in branches:
+            return
+        several = [group.name for group in self.groups if len(group.parcels) > 1]
+        if len(branches) > 1 or several or self.pooling != "mean":
+            raise ConfigError(
+                "branches linear: expected it alone, without pooling, and groups of one parcel "
+                f"each, found {', '.join(branches)}, {self.pooling}, groups such as "
+                f"{(several or ['of one parcel'])[0]}.",
+                hint='encoder.groups = ["parcels"]',
+            )
+
+    @property
+    def structured_length(self) -> int:
+        """Samples of a structured kernel: pieces stretched x1, x1, x2, x4, ..."""
+        return self.sg_kernel << (self.sg_scales - 1)
 
     @property
     def mlp_dim(self) -> int:
@@ -107,10 +141,11 @@ class EncoderSpec(Strict):
         return row_names(self.groups)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a card holds; without groups where they are the nine networks."""
+        """Return what a card holds; the published partition and tokenizer go without saying."""
         held = super().to_dict()
-        if self.groups == NETWORK_GROUPS:
-            del held["groups"]
+        for name in ("groups", "branches", "pooling"):
+            if getattr(self, name) == type(self).__dataclass_fields__[name].default:
+                del held[name]
         return held
 
 

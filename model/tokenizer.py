@@ -1,4 +1,4 @@
-"""One group's parcels, 40 s at a time, to one token: dense and structured convolution.
+"""One group's parcels, 40 s at a time, to one token: dense and structured convolution, or others.
 
 Written from the description of Brain-Semantoks (arXiv 2512.11582) and of structured global
 convolutions (SGConv, arXiv 2210.09298).
@@ -14,7 +14,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from model.spec import EncoderSpec
+    from collections.abc import Callable
+
+    from model.spec import EncoderSpec, Pooling
+
+
+def make_tokenizers(spec: EncoderSpec) -> nn.ModuleList:
+    """Build one for each row of the grid; the linear projection is one for all rows."""
+    if spec.branches == ("linear",):
+        shared = ParcelProjection(spec)
+        return nn.ModuleList(shared for _ in spec.rows)
+    return nn.ModuleList(
+        NetworkTokenizer(len(group.parcels), spec)
+        for group in spec.groups
+        for _ in range(group.tokens)
+    )
 
 
 class NetworkTokenizer(nn.Module):
@@ -25,26 +39,69 @@ class NetworkTokenizer(nn.Module):
     n_parcels
         Parcels of the group.
     spec
-        Architecture; each of the two convolutions makes half of the token.
+        Architecture; each of its convolutions makes an equal part of the token, as published
+        a dense and a structured one each a half.
     """
+
+    dense: DenseConv
+    """Where ``spec.branches`` has one; likewise the next."""
+    structured: StructuredConv
 
     def __init__(self, n_parcels: int, spec: EncoderSpec) -> None:
         super().__init__()
-        half = spec.dim // 2
-        self.dense = DenseConv(n_parcels, half, spec.dense_kernel)
-        self.structured = StructuredConv(n_parcels, half, spec)
+        self.branches, width = spec.branches, spec.dim // len(spec.branches)
+        for name in self.branches:
+            self.add_module(name, _CONVOLUTIONS[name](n_parcels, width, spec))
+        self.pools = nn.ModuleDict({name: Pool(spec.pooling, width) for name in self.branches})
         self.norm = nn.LayerNorm(spec.dim)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Map patches (B, n_parcels, samples) to tokens (B, D); nothing crosses a patch border."""
-        convolutions = (self.dense, self.structured)
-        halves = [functional.gelu(conv(patches)).mean(dim=1) for conv in convolutions]
-        token: Tensor = self.norm(torch.cat(halves, dim=-1))
+        parts = [
+            self.pools[name](functional.gelu(self.get_submodule(name)(patches)))
+            for name in self.branches
+        ]
+        token: Tensor = self.norm(torch.cat(parts, dim=-1))
         return token
+
+
+class ParcelProjection(nn.Module):
+    """Turn patches of single parcels into tokens by one linear map: an ablation, no filters."""
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        super().__init__()
+        self.linear = nn.Linear(spec.patch_samples, spec.dim)
+        self.norm = nn.LayerNorm(spec.dim)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Map patches (B, 1, samples) to tokens (B, D)."""
+        token: Tensor = self.norm(self.linear(patches[:, 0]))
+        return token
+
+
+class Pool(nn.Module):
+    """Sum up the samples of a patch: their mean, maximum, or a mean that learns what counts."""
+
+    def __init__(self, kind: Pooling, width: int) -> None:
+        super().__init__()
+        self.kind = kind
+        self.score = nn.Linear(width, 1) if kind == "attention" else None
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, samples, width) to (B, width)."""
+        if self.score is not None:
+            share: Tensor = self.score(features).softmax(dim=1)
+            return (share * features).sum(dim=1)
+        return features.mean(dim=1) if self.kind == "mean" else features.amax(dim=1)
 
 
 class DenseConv(nn.Conv1d):
     """Convolve all parcels with all, with short kernels."""
+
+    @classmethod
+    def of(cls, n_parcels: int, width: int, spec: EncoderSpec) -> DenseConv:
+        """Build that of an architecture."""
+        return cls(n_parcels, width, spec.dense_kernel)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Map (B, n_parcels, samples) to (B, samples, width); zeros beyond a patch's ends."""
@@ -107,24 +164,57 @@ class StructuredConv(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Map (B, n_parcels, samples) to (B, samples, width); zeros beyond a patch's ends."""
-        # One batched product: on a CPU six times as fast as a grouped convolution.
-        n_samples = patches.shape[2]
-        matrices = self._matrices(self._stretched() / self.kernel_norm, n_samples)
-        filtered = torch.bmm(matrices, patches.permute(1, 2, 0))
-        filtered = filtered.view(self.projection.in_features, n_samples, len(patches))
+        taps = (self._stretched() / self.kernel_norm).flip(-1)
+        taps = taps + functional.pad(self.skip[..., None], _around(taps.shape[-1]))
+        filtered = _filter(taps, patches)
         return _mix(filtered, self.projection.weight, self.projection.bias)
 
-    def _matrices(self, taps: Tensor, n: int) -> Tensor:
-        """Return (n_parcels, heads * n, n): what a sample s adds to sample t of each head.
 
-        That is the kernel's tap ``s - t + before``, zero where there is none.
-        """
-        taps = taps.flip(-1)
-        before, after = (taps.shape[-1] - 1) // 2, taps.shape[-1] // 2
-        taps = taps + functional.pad(self.skip[..., None], (before, after))
-        lags = functional.pad(taps, (n - 1 - before, n - 1 - after))
-        matrices = lags.unfold(-1, n, 1).flip(-2)  # heads, parcels, t, s
-        return matrices.transpose(0, 1).flatten(1, 2)
+class DepthwiseConv(nn.Module):
+    """Convolve every parcel with kernels of free taps, as long and as many as structured ones.
+
+    An ablation: what `StructuredConv` is without its prior, its norm and its skip.
+    """
+
+    def __init__(self, n_parcels: int, width: int, spec: EncoderSpec) -> None:
+        super().__init__()
+        heads, length = math.ceil(width / n_parcels), spec.structured_length
+        bound = length**-0.5
+        self.kernels = nn.Parameter(torch.empty(heads, n_parcels, length).uniform_(-bound, bound))
+        self.projection = nn.Linear(heads * n_parcels, width)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Map (B, n_parcels, samples) to (B, samples, width); zeros beyond a patch's ends."""
+        filtered = _filter(self.kernels, patches)
+        return _mix(filtered, self.projection.weight, self.projection.bias)
+
+
+_CONVOLUTIONS: dict[str, Callable[[int, int, EncoderSpec], nn.Module]] = {
+    "dense": DenseConv.of,
+    "structured": StructuredConv,
+    "depthwise": DepthwiseConv,
+}
+
+
+def _around(length: int) -> tuple[int, int]:
+    """Return how many samples a kernel reaches back, and how many ahead."""
+    return (length - 1) // 2, length // 2
+
+
+def _filter(taps: Tensor, patches: Tensor) -> Tensor:
+    """Filter each parcel of (B, n, samples) with its kernels (heads, n, length).
+
+    Tap ``i`` weighs the sample ``i - before`` from the present one. Returns
+    (n * heads, samples, B).
+    """
+    # One batched product: on a CPU six times as fast as a grouped convolution.
+    n_samples = patches.shape[2]
+    before, after = _around(taps.shape[-1])
+    lags = functional.pad(taps, (n_samples - 1 - before, n_samples - 1 - after))
+    matrices = lags.unfold(-1, n_samples, 1).flip(-2)  # heads, parcels, t, s
+    filtered = torch.bmm(matrices.transpose(0, 1).flatten(1, 2), patches.permute(1, 2, 0))
+    n_filters = taps.shape[0] * taps.shape[1]
+    return filtered.view(n_filters, n_samples, len(patches))
 
 
 def _mix(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -27,7 +27,7 @@ from model.pretraining.losses import (
     TtrRate,
 )
 from model.simulation.simulate import SimulationConfig
-from model.spec import EncoderSpec, InputSpec, ReadoutPart
+from model.spec import PUBLISHED_BRANCHES, EncoderSpec, InputSpec, ReadoutPart
 from model.views.corruption import ViewsConfig
 from model.views.masks import PUBLISHED_RATIO, Grid, MaskCounts, MaskKind, check_masks
 
@@ -217,6 +217,14 @@ class PretrainConfig(Strict):
                 f"({self.input.window_samples})."
             )
         check_masks(self.objective.mask_kind, self.grid)
+        if self.run.init == HIGH_PASS and not set(self.encoder.branches) <= set(
+            PUBLISHED_BRANCHES
+        ):
+            raise ConfigError(
+                f'run.init "{HIGH_PASS}" is made of {" and ".join(PUBLISHED_BRANCHES)} '
+                f"convolutions, found branches {', '.join(self.encoder.branches)}.",
+                hint='run.init = "random"',
+            )
 
     @property
     def grid(self) -> Grid:
@@ -244,6 +252,8 @@ class PretrainConfig(Strict):
             )
         if fit.parcels and run.init != HIGH_PASS:
             raise ConfigError(f'fit.parcels needs run.init = "{HIGH_PASS}", found {run.init!r}.')
+        if fit.parcels and self.encoder.branches != PUBLISHED_BRANCHES:
+            raise ConfigError("fit.parcels needs a dense and a structured convolution.")
         learnt = set() if self.data is None else {self.data.shards, *self.data.more_shards}
         shared = sorted(learnt & set(fit.shards))
         if self.data is not None and shared and not fit.subjects:

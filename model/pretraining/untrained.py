@@ -69,9 +69,11 @@ def fit_data(config: PretrainConfig) -> FitData:
 def pass_no_constant(encoder: Encoder) -> None:
     """Turn an encoder's random filters, in place, into random filters without a mean."""
     for tokenizer in cast("Iterable[NetworkTokenizer]", encoder.tokenizers):
-        weight = tokenizer.dense.weight
-        weight.copy_(DENSE_GAIN * (weight - weight.mean(dim=-1, keepdim=True)))
-        _subtract_average(tokenizer.structured)
+        if "dense" in encoder.spec.branches:
+            weight = tokenizer.dense.weight
+            weight.copy_(DENSE_GAIN * (weight - weight.mean(dim=-1, keepdim=True)))
+        if "structured" in encoder.spec.branches:
+            _subtract_average(tokenizer.structured)
 
 
 def _subtract_average(conv: StructuredConv) -> None:

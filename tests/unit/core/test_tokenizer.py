@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
+import builders
 import numpy as np
 import pytest
 import torch
 
+from model.checkpoint import load_encoder
+from model.encoder import Encoder, build_encoder
+from model.errors import CheckpointError, ConfigError
+from model.partition.named import partition
 from model.spec import EncoderSpec
-from model.tokenizer import DenseConv, NetworkTokenizer, StructuredConv
+from model.tokenizer import DenseConv, DepthwiseConv, NetworkTokenizer, Pool, StructuredConv
 
 SPEC = EncoderSpec(dim=16, depth=1, heads=2)
 
@@ -103,3 +111,126 @@ def test_a_token_depends_on_the_order_in_time():
     tokenizer = NetworkTokenizer(5, SPEC)
     x = torch.randn(1, 5, 20)
     assert not torch.allclose(tokenizer(x), tokenizer(x.flip(-1)), atol=1e-3)
+
+
+# Ablations
+
+FINE = replace(SPEC, groups=partition(["parcels"]))
+VARIANTS = {
+    "dense 20": replace(SPEC, branches=("dense",), dense_kernel=20),
+    "dense": replace(SPEC, branches=("dense",)),
+    "structured": replace(SPEC, branches=("structured",)),
+    "depthwise": replace(SPEC, branches=("dense", "depthwise")),
+    "max": replace(SPEC, pooling="max"),
+    "attention": replace(SPEC, pooling="attention"),
+    "linear": replace(FINE, branches=("linear",)),
+}
+
+
+def windows(n=2):
+    return torch.randn(n, 457, 100, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_has_other_tokens_of_the_same_shape_and_can_be_trained(name):
+    encoder = build_encoder(VARIANTS[name], seed=1)
+    tokens = encoder(windows())
+    assert tokens.shape == (2, 1 + len(encoder.spec.rows) * 5, 16)
+    if name != "linear":
+        assert not torch.equal(tokens, build_encoder(SPEC, seed=1)(windows()))
+    torch.autograd.backward(tokens.square().sum())
+    assert all(p.grad is not None for n, p in encoder.named_parameters() if "mask_token" not in n)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_what_a_variant_leaves_out_is_masked_as_ever(name):
+    encoder = build_encoder(VARIANTS[name], seed=1).eval()
+    mask = torch.zeros(2, len(encoder.spec.rows), 5, dtype=torch.bool)
+    mask[0, 3, 2] = True
+    with torch.no_grad():
+        changed = windows()
+        group = encoder.spec.groups[3].parcels
+        changed[0, list(group), 40:60] += 5
+        assert torch.allclose(encoder(windows(), mask), encoder(changed, mask), atol=1e-5)
+        assert not torch.allclose(encoder(windows()), encoder(changed), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_is_saved_told_by_its_card_and_loaded(name, tmp_path):
+    encoder = build_encoder(VARIANTS[name], seed=1).eval()
+    loaded = load_encoder(builders.make_checkpoint(tmp_path / "x", encoder))
+    assert loaded.spec == encoder.spec
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(windows()), encoder(windows()))
+
+
+def test_the_published_tokenizer_goes_without_saying_on_a_card(tmp_path):
+    folder = builders.make_checkpoint(tmp_path / "x", build_encoder(SPEC, seed=1))
+    told = json.loads((folder / "card.json").read_text())["encoder"]
+    assert not {"branches", "pooling"} & told.keys()
+
+
+def test_weights_of_another_variant_are_refused(tmp_path):
+    folder = builders.make_checkpoint(tmp_path / "x", build_encoder(VARIANTS["dense"], seed=1))
+    card = json.loads((folder / "card.json").read_text())
+    card["encoder"]["branches"] = ["dense", "structured"]
+    (folder / "card.json").write_text(json.dumps(card))
+    with pytest.raises(CheckpointError, match=r"branches .* .the weights have"):
+        load_encoder(folder)
+
+
+def test_depthwise_convolution_is_the_written_out_sum():
+    conv = DepthwiseConv(3, 8, SPEC)
+    assert conv.kernels.shape == (3, 3, 16)
+    x, kernels = torch.randn(2, 3, 20), conv.kernels.detach().numpy().astype(float)
+    filtered = np.zeros((2, 20, 3, 3))
+    for parcel in range(3):
+        for head in range(3):
+            for b in range(2):
+                signal = np.pad(x[b, parcel].numpy().astype(float), (7, 8))
+                filtered[b, :, parcel, head] = np.correlate(signal, kernels[head, parcel])
+    weight, bias = (p.detach().numpy() for p in conv.projection.parameters())
+    expected = filtered.reshape(2, 20, -1) @ weight.T + bias
+    np.testing.assert_allclose(conv(x).detach(), expected, atol=1e-5)
+
+
+def test_pools_take_mean_maximum_or_a_weighted_mean():
+    features = torch.randn(4, 20, 8)
+    assert torch.equal(Pool("mean", 8)(features), features.mean(dim=1))
+    assert torch.equal(Pool("max", 8)(features), features.amax(dim=1))
+    pool = Pool("attention", 8)
+    weighted = pool(features)
+    assert (weighted <= features.amax(dim=1)).all()
+    assert (weighted >= features.amin(dim=1)).all()
+    with torch.no_grad():
+        pool.score.weight.zero_()
+    torch.testing.assert_close(pool(features), features.mean(dim=1))
+
+
+def test_the_linear_projection_is_one_for_all_parcels_and_blind_to_the_others():
+    encoder = Encoder(VARIANTS["linear"])
+    assert len(set(map(id, encoder.tokenizers))) == 1
+    x = windows()
+    tokens = encoder.tokenize(x)
+    changed = x.clone()
+    changed[:, 7] += 1
+    differs = (encoder.tokenize(changed) != tokens).any(dim=-1).any(dim=0).any(dim=-1)
+    assert differs.nonzero().flatten().tolist() == [7]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"branches": ()}, "one or more"),
+        ({"branches": ("dense", "dense")}, "each once"),
+        ({"branches": ("dense", "structured", "depthwise")}, "divide dim 16"),
+        ({"branches": ("linear",)}, "groups of one parcel each, found .* such as Vis"),
+        ({"branches": ("dense", "linear"), "groups": FINE.groups}, "alone"),
+        ({"branches": ("linear",), "groups": FINE.groups, "pooling": "max"}, "without pooling"),
+        ({"pooling": "median"}, "'mean', 'max', 'attention'"),
+        ({"branches": ("sparse",)}, "'dense', 'structured', 'depthwise', 'linear'"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_is_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        replace(SPEC, **settings)

@@ -195,3 +195,40 @@ def test_drop_path_in_pieces_has_the_gradient_of_the_whole_batch():
 def test_what_cannot_be_is_refused(override, message):
     with pytest.raises(ConfigError, match=message):
         config_with(override)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("encoder.branches=['dense']", "encoder.dense_kernel=20"),
+        ("encoder.branches=['structured']", "run.init=high-pass"),
+        ("encoder.branches=['dense', 'depthwise']",),
+        ("encoder.pooling=max",),
+        ("encoder.pooling=attention",),
+        ("encoder.groups=['parcels']", "encoder.branches=['linear']", "run.batch_size=2"),
+        ("encoder.groups=['brain:3']",),
+        ("encoder.groups=['networks', 'brain:2']",),
+    ],
+)
+def test_other_tokens_are_learned_from_alike(overrides):
+    config = config_with(*overrides)
+    trainer = trainer_of(config)
+    batch = draw_batch(config, 0)
+    found = trainer.step(0, [batch], look=True)
+    assert all(bool(torch.isfinite(value)) for value in found.values())
+    assert batch.mask.shape[2] == len(config.encoder.rows)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ("encoder.branches=['dense', 'depthwise']", "run.init=high-pass"),
+            "dense and structured",
+        ),
+        (("encoder.branches=['linear']",), "groups of one parcel each"),
+    ],
+)
+def test_tokens_that_cannot_begin_so_are_refused(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        config_with(*overrides)

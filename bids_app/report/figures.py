@@ -44,6 +44,8 @@ MAX_COLUMNS = 400
 """Columns of a carpet: with few colours, what keeps its PNG below 150 kB."""
 MAX_ROWS = 20
 """Rows of tokens that there is room to name"""
+MAX_LETTERS = 11
+"""Of such a name; a longer one is written smaller."""
 
 
 def thin(values: FloatArray, *, most: int) -> tuple[FloatArray, int]:
@@ -328,7 +330,11 @@ def _name_rows(axes: Axes, rows: Sequence[str]) -> None:
     """Write the names of a grid's rows left of it, of many only some."""
     axes.tick_params(axis="y", length=0, pad=5)
     shown = range(0, len(rows), int(np.ceil(len(rows) / MAX_ROWS)))
-    axes.set_yticks(shown, [rows[row] for row in shown])
+    labels = [rows[row] for row in shown]
+    axes.set_yticks(shown, labels)
+    if (longest := max(map(len, labels))) > MAX_LETTERS:
+        for label in axes.get_yticklabels():
+            label.set_fontsize(float(label.get_fontsize()) * MAX_LETTERS / longest)
 
 
 def _name_networks(axes: Axes, places: npt.ArrayLike, *, pad: float = 5) -> None:

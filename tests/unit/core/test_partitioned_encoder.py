@@ -14,11 +14,13 @@ from model.checkpoint import load_encoder
 from model.embed import embed_windows
 from model.encoder import Encoder, build_encoder
 from model.errors import CheckpointError, SeriesError
+from model.evaluation.encoded import encode
 from model.partition.groups import Group
 from model.partition.named import partition
 from model.preprocess import window
 from model.series import ParcelSeries, Windows
 from model.spec import CARD, EncoderSpec, InputSpec
+from model.statistics.pairing import Key
 
 GROUPS = (
     Group("Some", tuple(range(0, 60, 2))),
@@ -132,6 +134,13 @@ def test_what_is_missing_is_masked_at_every_scale(encoder, missing, gone) -> Non
     nan = np.isnan(embedding.networks).all(axis=(0, 2))
     assert tuple(np.array(SPEC.rows)[nan]) == gone
     assert np.isfinite(embedding.filled_vector()).all()
+
+
+def test_readouts_of_several_scans_have_the_rows_that_all_have(encoder) -> None:
+    keys = [Key(subject=s, session="1") for s in ("a", "b")]
+    vectors = encode(keys, [cut(), cut([7])], encoder)["scan"].sets
+    assert vectors["networks"].shape == (2, 4 * 16)
+    assert vectors["mean + cls"].shape == (2, 32)
 
 
 def test_windows_without_any_row_are_refused_by_the_groups_names(encoder) -> None:

@@ -32,7 +32,7 @@ from model.finetuning.predictor import (
 )
 from model.finetuning.train import Crops, best_of, train
 from model.networks import network_columns
-from model.partition.groups import NETWORK_GROUPS
+from model.partition.named import partition
 from model.preprocess import window
 from model.pretraining.layer_rates import parameter_groups
 from model.probing.participants import Labels
@@ -141,19 +141,21 @@ def test_a_parameter_of_no_known_layer_stops_the_run():
 # Readout
 
 
+@pytest.mark.parametrize("words", [["networks"], ["networks", "brain:3"]])
 @pytest.mark.parametrize("readout", [("mean", "cls"), ("networks",), ("networks", "mean")])
-def test_features_are_those_of_the_filled_vector(values, readout):
+def test_features_are_those_of_the_filled_vector(values, readout, words):
     series = values[0, 0, :60].copy()
     series[:, network_columns("Cerebellum")] = np.nan
     # Short, so that patches are padded; and without a network.
     windows = window(ParcelSeries(values=series, tr_s=2.0, unit="robust"), InputSpec())
-    encoder = build_encoder(SPEC, seed=0).eval()
+    encoder = build_encoder(replace(SPEC, groups=partition(words)), seed=0).eval()
     expected = embed_windows(windows, encoder, readout=readout).filled_vector()
-    x, masked = (
-        torch.from_numpy(np.array(a)) for a in (windows.values, windows.token_mask(NETWORK_GROUPS))
-    )
+    mask = windows.token_mask(encoder.spec.groups)
+    x, masked = (torch.from_numpy(np.array(a)) for a in (windows.values, mask))
     with torch.inference_mode():
         ours = read_out(encoder(x, masked), masked, readout)
+    predictor = make_predictor(encoder, readout=readout, n_outputs=2, seed=0).eval()
+    assert predictor(x, masked).shape == (1, 2)
     np.testing.assert_allclose(ours[0].numpy(), expected, atol=1e-5)
 
 

@@ -147,8 +147,8 @@ def _described(stored: ImageFile, time: Any, axis: Any) -> CiftiFile:
         )
     if time.unit != "SECOND":
         raise ScanError(f"{path}: expected a series in seconds, found steps in {time.unit}.")
-    if axis.volume_mask.any() and not _is_affine(axis.affine):
-        raise ScanError(f"{path}: the header does not say where its voxels lie.")
+    if axis.volume_mask.any():
+        _check_voxels(path, axis)
     step = float(time.step)
     return CiftiFile(
         stored=stored,
@@ -156,6 +156,20 @@ def _described(stored: ImageFile, time: Any, axis: Any) -> CiftiFile:
         axis=axis,
         tr_header_s=step if np.isfinite(step) and step > 0 else None,
     )
+
+
+def _check_voxels(path: Path, axis: Any) -> None:
+    """Refuse voxels that lie nowhere, or outside the volume that the header describes."""
+    size = np.asarray(axis.volume_shape)
+    if not _is_affine(axis.affine) or size.shape != (3,):
+        raise ScanError(f"{path}: the header does not say where its voxels lie.")
+    voxels = axis.voxel[axis.volume_mask]
+    outside = voxels[((voxels < 0) | (voxels >= size)).any(axis=1)]
+    if outside.size:
+        raise ScanError(
+            f"{path}: the header lists voxel {tuple(outside[0].tolist())}, outside its volume of "
+            f"{tuple(size.tolist())}."
+        )
 
 
 def _is_affine(found: Any) -> bool:

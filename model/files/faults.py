@@ -125,6 +125,8 @@ def _words(err: Exception) -> str:
         return "needs more memory than there is"
     if isinstance(err, RecursionError):
         return "nested too deeply"
+    if isinstance(err, AttributeError | TypeError):  # in words of Python, about its objects
+        return "a part of it is missing, or of another kind"
     if isinstance(err, OSError) and err.strerror:
         return err.strerror
     text = " ".join((repr(err) if isinstance(err, LookupError) else str(err)).split())

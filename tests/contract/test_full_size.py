@@ -43,7 +43,7 @@ print(json.dumps({{
     "bytes": peak() - before,
     "dropped": encoder.card.dropped_keys,
     "parameters": sum(p.numel() for p in encoder.parameters()),
-    "spec": vars(encoder.spec),
+    "spec": encoder.spec.to_dict(),
 }}))
 """
 CONVERT = f"""{PEAK}

@@ -13,6 +13,7 @@ from of_calls.options import option_faults
 from of_calls.places import place_faults
 from of_calls.shared import shared_faults
 from of_scans.confounds import confound_faults
+from of_scans.grayordinates import grayordinate_faults
 from of_scans.images import image_faults
 from of_scans.names import name_faults
 from of_scans.outputs import output_faults
@@ -31,6 +32,7 @@ _TABLES = (
     sidecar_faults,
     confound_faults,
     image_faults,
+    grayordinate_faults,
     name_faults,
     output_faults,
 )

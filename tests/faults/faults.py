@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from scenes import Answer, Scene, Victim
+    from scenes import Answer, Images, Scene, Victim
 
 NEVER = (
     r"\bunexpected \w+:",
@@ -120,6 +120,7 @@ class ScanFault:
     promise: Promise
     words: tuple[str, ...] = ()
     """Further options of the invocation"""
+    images: Images = "volume"
     alone: bool = False
     """In an invocation of its own: it might never end, or take all memory"""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from faults import Fault
-    from scenes import Answer, Look, Scene, Stage
+    from scenes import Answer, Images, Look, Scene, Stage
 
 _TOGETHER = 60
 """Scans with faults in one invocation"""
@@ -52,7 +52,7 @@ def _batches(faults: Sequence[ScanFault | OutputFault]) -> Iterator[list[ScanFau
         if fault.alone:
             yield [fault]
             continue
-        key = (type(fault), fault.words if isinstance(fault, ScanFault) else ())
+        key = (type(fault), _of_call(fault))
         batch = open_batches.setdefault(key, [])
         batch.append(fault)
         if len(batch) == _TOGETHER:
@@ -66,8 +66,8 @@ def _together(
     """Play faults in one invocation; where it ends as a whole, in halves, to find which did it."""
     play = _play_scans if isinstance(faults[0], ScanFault) else _play_outputs
     scene, answer, verdicts = play(faults, stage)  # type: ignore[arg-type]
-    words = faults[0].words if isinstance(faults[0], ScanFault) else ()
-    common = _common(scene, answer, stage.embedded(words), several=len(faults) > 1)
+    normal = stage.embedded(*_of_call(faults[0]))
+    common = _common(scene, answer, normal, several=len(faults) > 1)
     if common and len(faults) > 1:
         shutil.rmtree(scene.here, ignore_errors=True)
         half = len(faults) // 2
@@ -88,9 +88,14 @@ def _together(
         shutil.rmtree(scene.here, ignore_errors=True)
 
 
+def _of_call(fault: ScanFault | OutputFault) -> tuple[tuple[str, ...], Images]:
+    """Return what faults must share to be played in one invocation: options and kind of images."""
+    return (fault.words, fault.images) if isinstance(fault, ScanFault) else ((), "volume")
+
+
 def _play_scans(faults: Sequence[ScanFault], stage: Stage) -> tuple[Scene, Answer, list[Verdict]]:
     labels = [f"f{number:03}" for number in range(len(faults))]
-    scene = stage.scene(labels)
+    scene = stage.scene(labels, faults[0].images)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numbers beyond their type are meant
         for fault, label in zip(faults, labels, strict=True):
@@ -99,7 +104,10 @@ def _play_scans(faults: Sequence[ScanFault], stage: Stage) -> tuple[Scene, Answe
     words = (*PARTICIPANT, *faults[0].words)
     answer = stage.play(words, scene, seconds=14 + 0.5 * len(faults))
     after = look(scene.bids)
-    ended, normal = statuses(scene.out), numbers(written(stage.embedded(faults[0].words), FIRST))
+    ended, normal = (
+        statuses(scene.out),
+        numbers(written(stage.embedded(*_of_call(faults[0])), FIRST)),
+    )
     verdicts = []
     for fault, label in zip(faults, labels, strict=True):
         found = ended.get(label, {"Status": "left out", "Reason": _lines_on(label, answer)})

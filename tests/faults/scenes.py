@@ -19,9 +19,10 @@ import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import builders
+import grayordinate_builders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,12 +34,16 @@ _SPARE_MIB = 4000
 """Address space of an invocation beyond what it begins with: this machine has other work."""
 
 
+Images: TypeAlias = Literal["volume", "grayordinates"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Victim:
     """The files of one scan, which may be damaged."""
 
     root: Path
     sub: str
+    images: Images = "volume"
 
     @property
     def func(self) -> Path:
@@ -49,10 +54,14 @@ class Victim:
 
     @property
     def bold(self) -> Path:
+        if self.images == "grayordinates":
+            return self.file("space-fsLR_den-91k_bold.dtseries.nii")
         return self.file(f"space-{builders.SPACE}_desc-preproc_bold.nii.gz")
 
     @property
     def sidecar(self) -> Path:
+        if self.images == "grayordinates":
+            return self.file("space-fsLR_den-91k_bold.json")
         return self.file(f"space-{builders.SPACE}_desc-preproc_bold.json")
 
     @property
@@ -75,6 +84,7 @@ class Scene:
     here: Path
     atlas: Path
     checkpoint: Path
+    images: Images = "volume"
 
     @property
     def bids(self) -> Path:
@@ -85,7 +95,7 @@ class Scene:
         return self.here / "out"
 
     def victim(self, sub: str = FIRST) -> Victim:
-        return Victim(root=self.bids, sub=sub)
+        return Victim(root=self.bids, sub=sub, images=self.images)
 
     def words(self, words: Sequence[str]) -> list[str]:
         places = {
@@ -121,53 +131,58 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._n = 0
-        self._embedded: dict[tuple[str, ...], Path] = {}
+        self._embedded: dict[tuple[tuple[str, ...], Images], Path] = {}
 
     @cached_property
-    def prototype(self) -> Victim:
+    def prototypes(self) -> dict[Images, Victim]:
         data = builders.make_dataset(
             self.folder / "prototype", subjects=("proto",), n_volumes=N_VOLUMES
         )
-        data.scans[0].boldref.unlink()
-        return Victim(root=data.root, sub="proto")
+        (scan,) = data.scans
+        scan.boldref.unlink()
+        other = self.folder / "grayordinates"
+        grayordinate_builders.write_scan(other, "proto", scan, n_volumes=N_VOLUMES)
+        return {
+            "volume": Victim(root=data.root, sub="proto"),
+            "grayordinates": Victim(root=other, sub="proto", images="grayordinates"),
+        }
 
     @cached_property
     def atlas(self) -> Path:
-        return builders.make_atlas(self.folder / "atlas")
+        folder = builders.make_atlas(self.folder / "atlas")
+        return grayordinate_builders.make_atlas(folder)
 
     @cached_property
     def checkpoint(self) -> Path:
         return builders.make_checkpoint(self.folder / "checkpoint")
 
-    def embedded(self, words: tuple[str, ...] = ()) -> Path:
+    def embedded(self, words: tuple[str, ...] = (), images: Images = "volume") -> Path:
         """Return an output folder of the two scans without a fault; do not change it."""
-        if words not in self._embedded:
-            scene = self.scene(())
+        if (words, images) not in self._embedded:
+            scene = self.scene((), images)
             answer = self.play((*PARTICIPANT, *words), scene)
             if answer.code != 0:
                 raise RuntimeError(answer.text)
-            self._embedded[words] = scene.out
-        return self._embedded[words]
+            self._embedded[words, images] = scene.out
+        return self._embedded[words, images]
 
-    def scene(self, subs: Sequence[str]) -> Scene:
+    def scene(self, subs: Sequence[str], images: Images = "volume") -> Scene:
         """Make a scene with the two good scans and others of these labels."""
         self._n += 1
         here = self.folder / f"scene{self._n:04}"
-        scene = Scene(here=here, atlas=self.atlas, checkpoint=self.checkpoint)
+        scene = Scene(here=here, atlas=self.atlas, checkpoint=self.checkpoint, images=images)
         here.mkdir()
         for sub in (FIRST, *subs, LAST):
-            self.copy_scan(scene.bids, sub)
+            self.copy_scan(scene.victim(sub))
         builders.write_description(scene.bids)
         return scene
 
-    def copy_scan(self, root: Path, sub: str) -> Victim:
-        """Lay the prototype's files below a root, under another label."""
-        victim = Victim(root=root, sub=sub)
+    def copy_scan(self, victim: Victim) -> None:
+        """Lay the prototype's files where a victim's are."""
         victim.func.mkdir(parents=True)
-        for path in self.prototype.func.iterdir():
+        for path in self.prototypes[victim.images].func.iterdir():
             # With its times: what was written of one copy stands for all.
-            shutil.copy2(path, victim.func / path.name.replace("sub-proto", f"sub-{sub}"))
-        return victim
+            shutil.copy2(path, victim.func / path.name.replace("sub-proto", f"sub-{victim.sub}"))
 
     def play(
         self,

@@ -23,6 +23,7 @@ from model.cli.program import (
     option_names,
     options_of,
 )
+from model.files.content import real_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -242,7 +243,7 @@ def _export_group(arguments: Mapping[str, Any]) -> int:
 
 def _refuse_place_of_list(file: Path, source: Path) -> None:
     """Refuse a place in the input, or one of something else than a file: it would be replaced."""
-    if Path(os.path.realpath(file)).is_relative_to(os.path.realpath(source)):
+    if real_path(file).is_relative_to(real_path(source)):
         raise OptionsError(f"--list-missing {file}: nothing is ever written to the input.")
     if os.path.lexists(file) and (file.is_symlink() or not file.is_file()):
         raise OptionsError(

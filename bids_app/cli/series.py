@@ -19,7 +19,7 @@ from model.cli.program import Command, FieldOption, build, config_file, config_t
     nargs=-1,
     required=True,
     metavar="INPUT...",
-    type=click.Path(path_type=Path, exists=True),
+    type=click.Path(path_type=Path),
 )
 @click.argument("output_dir", type=click.Path(path_type=Path, file_okay=False))
 @options_of(SeriesOptions)

@@ -12,6 +12,7 @@ from bids_app.errors import OptionsError
 from bids_app.options import GroupOptions
 from bids_app.slurm.options import JobOptions
 from model.cli.program import Command, build, option_names, options_of
+from model.files.content import real_path
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -42,7 +43,7 @@ def main(words: tuple[str, ...], **arguments: Any) -> None:
     from bids_app.slurm.script import submit_all
 
     call = _call(words)
-    folder = new_log_folder(call.options.output_dir.resolve(), kind="slurm-")
+    folder = new_log_folder(real_path(call.options.output_dir), kind="slurm-")
     found, scripts = plan_jobs(call, build(JobOptions, arguments), folder)
     click.echo(
         f"{found.n_participants} participants with {found.n_scans} scans; "

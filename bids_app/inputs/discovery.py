@@ -21,6 +21,7 @@ from bids_app.inputs.entities import Entities, parse_name, shown_name, why_stran
 from bids_app.inputs.index import index_func
 from bids_app.inputs.locate import OLD_BOLD, has_confounds, odd_folders, participant_labels
 from bids_app.inputs.scan import Reason, Refusal
+from model.files.content import real_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -170,7 +171,7 @@ def find_scans(
     No bad file or folder costs more than its own scan or participant: names that cannot be
     parsed, folders that cannot be listed and sidecars that cannot be read are told as such.
     """
-    root = root.resolve()
+    root = real_path(root)
     participants = selection.participants(participant_labels(root))
     if odd := odd_folders(root, participants):
         listed = "; ".join(f"{name} ({why})" for name, why in odd.items())

@@ -13,6 +13,7 @@ from bids_app.errors import AppError, InputError, NeverMadeError
 from bids_app.inputs.eligible import confounds_entities
 from bids_app.inputs.entities import shown_name, split_name, why_no_label
 from bids_app.inputs.scan import SURFACE_ENDINGS
+from model.files.content import real_path
 from model.files.faults import FileError
 from model.files.read import read_json
 
@@ -129,7 +130,7 @@ def _candidates(start: Path) -> list[Path]:
     if start.name == "derivatives":
         patterns += [f"*/{name}" for name in _OUTPUTS]
     folders = {path for pattern in patterns for path in start.glob(pattern) if _is_folder(path)}
-    different = {path.resolve(): path for path in sorted(folders, reverse=True)}
+    different = {real_path(path): path for path in sorted(folders, reverse=True)}
     return sorted(path for path in different.values() if participant_labels(path))
 
 
@@ -334,5 +335,5 @@ def _better_path(root: Path) -> str:
     near = [*list(start.parents)[:3]]
     for pattern in ("*/fmriprep", "*/derivatives/fmriprep*", "../fmriprep*"):
         near += sorted(start.glob(pattern))
-    good = [path.resolve() for path in near if _is_folder(path) and _kind(path) == "preprocessed"]
+    good = [real_path(path) for path in near if _is_folder(path) and _kind(path) == "preprocessed"]
     return f" This one would work: {good[0]}" if good else ""

@@ -10,7 +10,7 @@ from bids_app.atlas.spaces import atlas_key
 from bids_app.inputs.eligible import bold_entities, why_never
 from bids_app.inputs.index import index_func
 from bids_app.inputs.locate import participant_labels
-from model.files.content import not_fetched
+from model.files.content import not_fetched, real_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,7 +93,7 @@ def decide_space(
                 ", ".join(f"{n} in {space}" for space, n in held.items()),
             )
         return StudySpace(name=name, why=f"as in the output folder, scans: {held[name]}")
-    served = _served(root.resolve(), selection, spaces)
+    served = _served(real_path(root), selection, spaces)
     if not served:
         return None
     name = max(served, key=lambda space: served[space].rank)

@@ -14,6 +14,7 @@ from bids_app.errors import OptionsError, OutputError
 from bids_app.files import json_bytes, write_all
 from bids_app.outputs.paths import logs, refuse_links_out
 from model.errors import some
+from model.files.content import real_path
 from model.files.faults import FileError
 from model.files.read import read_json, read_text
 from model.files.write import tsv_bytes
@@ -54,9 +55,8 @@ def check_output_folder(output_dir: Path, *, bids_dir: Path, derivative: Path) -
     OutputError
         It cannot be written.
     """
-    # Not resolve(), which raises at a link that leads to itself; that is told below.
     named = (output_dir, derivative, bids_dir)
-    output, source, dataset = (Path(os.path.realpath(path)) for path in named)
+    output, source, dataset = map(real_path, named)
     inside = output.parts[len(dataset.parts) :] if dataset in output.parents else ()
     of_a_participant = bool(inside) and inside[0].startswith(("sub-", "sourcedata", "."))
     if output in (source, dataset) or source in output.parents or of_a_participant:
@@ -160,7 +160,7 @@ def _description(output_dir: Path, derivative: Path) -> dict[str, Any]:
 
 def _relative(folder: Path, start: Path) -> str:
     """Return a relative URI: where a dataset lies on this machine is nobody else's business."""
-    return quote(Path(os.path.relpath(folder.resolve(), start.resolve())).as_posix())
+    return quote(Path(os.path.relpath(real_path(folder), real_path(start))).as_posix())
 
 
 def _generators_of(derivative: Path) -> list[dict[str, str]]:

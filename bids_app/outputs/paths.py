@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bids_app.atlas.volumes import ATLAS_LABEL
 from bids_app.errors import OutputError
 from model.cohort import names
+from model.files.content import real_path
 from model.files.faults import FileError, faults_of
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def relative_text(text: str, *roots: Path) -> str:
     >>> relative_text("/in/sub-01/x.json: damaged (see /home/me/y)", Path("/in"))
     'sub-01/x.json: damaged (see y)'
     """
-    forms = {str(form) for root in roots for form in (root, root.absolute(), root.resolve())}
+    forms = {str(form) for root in roots for form in (root, root.absolute(), real_path(root))}
     for form in sorted(forms, key=len, reverse=True):
         text = re.sub(rf"(?<![\w./-]){re.escape(form.rstrip('/'))}/", "", text)
     return _ELSEWHERE.sub("", text)

@@ -13,6 +13,8 @@ from bids_app.errors import InputError, OptionsError, ScanError
 from bids_app.inputs.entities import Entities, split_name
 from bids_app.inputs.scan import Refusal, Scan, Sources
 from bids_app.series.foreign import own_outliers, series_keys
+from model.errors import some
+from model.files.content import real_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,8 +41,13 @@ def expand_inputs(inputs: Iterable[Path], *, atlas: str | None) -> list[Path]:
     InputError
         A folder holds no ``sub-*/[ses-*/]func/*_timeseries.tsv``.
     OptionsError
-        A folder holds series of several atlases and none is named, or not the one named.
+        There is nothing of that name; or a folder holds series of several atlases and none is
+        named, or not the one named.
     """
+    inputs = list(inputs)
+    # A link to what was not fetched is a bad file among others.
+    if absent := [str(path) for path in inputs if not os.path.lexists(path)]:
+        raise OptionsError(f"INPUT {some(absent)}: no such file or folder.")
     return [
         path
         for given in inputs
@@ -77,7 +84,12 @@ def _tables_in(folder: Path, atlas: str | None) -> list[Path]:
 
 def common_folder(paths: Sequence[Path]) -> Path:
     """Return the deepest folder that holds all files."""
-    return Path(os.path.commonpath([path.resolve().parent for path in paths]))
+    return Path(os.path.commonpath([_placed(path).parent for path in paths]))
+
+
+def _placed(path: Path) -> Path:
+    """Return an absolute path under the file's own name: one of git-annex is a link to a key."""
+    return real_path(path.parent) / path.name
 
 
 def find_series(paths: Sequence[Path]) -> list[Scan]:
@@ -89,7 +101,7 @@ def find_series(paths: Sequence[Path]) -> list[Scan]:
         Two series would be called the same, or a name holds no letter and no digit.
     """
     root = common_folder(paths)
-    scans = [scan for path in paths for scan in _series_of(path.resolve(), root)]
+    scans = [scan for path in paths for scan in _series_of(_placed(path), root)]
     seen: dict[str, Scan] = {}
     for scan in scans:
         other = seen.setdefault(scan.name, scan)

@@ -162,6 +162,8 @@ def read_series(
         else:
             known = ", ".join([*TABLES, *ARRAYS, *HDF5])
             raise ScanError(f"{path.name}: expected a file ending in {known}.")
+    if not len(values):
+        raise ScanError(f"{path.name}: holds no frames.")
     with np.errstate(over="ignore"):  # infinite then, which a series refuses by name
         spread = mapping.spread(values).astype(np.float32)
     outliers = own_outliers(path)

@@ -23,6 +23,7 @@ from bids_app.series.find import common_folder, find_series
 from bids_app.series.foreign import read_series
 from bids_app.series.result import SeriesResult, series_files
 from bids_app.signal.lost import check_lost
+from model.files.content import real_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,7 +131,7 @@ def run_series(
     """
     for path in paths:
         check_output_folder(output_dir, bids_dir=path, derivative=path)
-        if output_dir.resolve() in path.resolve().parents:
+        if real_path(output_dir) in real_path(path).parents:
             raise OptionsError(
                 f"{path} lies inside the output folder {output_dir}.",
                 hint="Name another output folder.",

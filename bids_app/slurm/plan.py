@@ -19,6 +19,7 @@ from bids_app.slurm.script import (
     task_minutes,
 )
 from bids_app.slurm.survey import survey
+from model.files.content import real_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,7 +112,7 @@ def _program(call: Call, job: JobOptions) -> list[str]:
     inputs = [f"{path}:{path}:ro" for path in sorted(named - {output}) if path.exists()]
     binds = [word for bind in (*inputs, f"{output}:{output}") for word in ("-B", bind)]
     gpu = ["--nv"] if names_gpu(call.options.device) else []
-    return ["apptainer", "run", "--cleanenv", *gpu, *binds, str(job.image.resolve())]
+    return ["apptainer", "run", "--cleanenv", *gpu, *binds, str(real_path(job.image))]
 
 
 def _limits(call: Call, request: Request) -> list[str]:

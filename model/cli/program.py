@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import io
 import json
 import math
+import os
 import sys
 import types
 from dataclasses import MISSING, Field, fields
@@ -28,7 +30,8 @@ import click
 from click.core import ParameterSource
 
 from model import __version__, interrupts
-from model.errors import ConfigError, SemantoksError
+from model.errors import ConfigError, SemantoksError, some
+from model.files.content import real_path
 from model.files.settings import Option, fits, in_words, without_options
 
 if TYPE_CHECKING:
@@ -281,7 +284,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, Path):
-        value = str(value.resolve())
+        value = str(real_path(value))
     # What JSON escapes in text, TOML reads.
     return json.dumps(value, ensure_ascii=False)
 
@@ -370,7 +373,19 @@ def _code_of(err: BaseException) -> int:
         return _told(err.format_message(), hint, code=err.exit_code)
     if isinstance(err, SemantoksError):
         return _told(err.message, err.hint, code=err.exit_code)
+    if isinstance(err, OSError) and err.filename is not None and err.errno in _OF_THE_PLACE:
+        hint = "Check the name, who may read or write there, and whether there is room."
+        code = 73 if err.errno in _NOT_WRITABLE else 2
+        return _told(f"{some([os.fsdecode(err.filename)])}: {err.strerror}.", hint, code=code)
     raise err
+
+
+# What a place can have against being looked at, or written to: nothing that we could have done.
+_NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_OF_THE_PLACE = {
+    *_NOT_WRITABLE, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP,
+    errno.EIO, errno.ESTALE,
+}  # fmt: skip
 
 
 def _told(message: str, hint: str, *, code: int) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from model.cli.program import Group, build, options_of
+from model.files.content import real_path
 from model.files.settings import Count, Limits, Option, Share, Strict
 from model.files.shared_options import NormalizationOption, RepetitionTime, SeedOption
 from model.spec import InputSpec
@@ -116,7 +117,7 @@ def from_outputs(semantoks_dir: Path, shards: Path, **arguments: Any) -> None:
     scans = scans_of_outputs(
         semantoks_dir, options.spec, description="denoised" if options.from_denoised else "model"
     )
-    made_from = f"participant outputs {semantoks_dir.resolve().name}"
+    made_from = f"participant outputs {real_path(semantoks_dir).name}"
     _write(shards, scans, options, made_from=made_from)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 # How the texts begin that git puts in place of a file's content. That of git-annex is a path, or
 # the link of a locked file where the file system, or git's settings, know no links.
@@ -23,6 +21,11 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+
+def real_path(path: Path) -> Path:
+    """Return an absolute path without links; `Path.resolve` raises where one leads to itself."""
+    return Path(os.path.realpath(path))
 
 
 def not_a_file(path: Path) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.errors import ConfigError, SemantoksError, some
+from model.files.content import real_path
 from model.files.write import text_sha256
 from model.series import ParcelSeries
 from model.shards.stored import ShardError, Shards
@@ -164,7 +165,7 @@ def _open(folder: Path, subjects: str, spec: InputSpec) -> FitCohort:
     if subjects:
         listed = read_lists({subjects: folder / subjects}, shards.by_subject)[subjects].subjects
         scans = tuple(scan for scan in scans if scan.subject in listed)
-    return FitCohort(name=folder.resolve().name, shards=shards, scans=scans)
+    return FitCohort(name=real_path(folder).name, shards=shards, scans=scans)
 
 
 def reopen(

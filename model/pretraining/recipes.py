@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import load_encoder
 from model.errors import ConfigError
+from model.files.content import real_path
 from model.files.faults import faults_as
 from model.files.read import read_json, read_toml
 from model.files.settings import from_dict
@@ -127,9 +128,9 @@ def _resolve(table: dict[str, Any], key: str, *, unless: tuple[str, ...] = ()) -
     """Make paths absolute, so that a run can be resumed from any folder."""
     found = table.get(key)
     if isinstance(found, list) and all(isinstance(path, str) for path in found):
-        table[key] = [str(Path(path).resolve()) for path in found]
+        table[key] = [str(real_path(Path(path))) for path in found]
     elif isinstance(found, str) and found not in unless:
-        table[key] = str(Path(found).resolve())
+        table[key] = str(real_path(Path(found)))
 
 
 def _from_tables(tables: dict[str, Any], *, where: Path) -> PretrainConfig:

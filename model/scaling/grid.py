@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from model.errors import ConfigError
+from model.files.content import real_path
 from model.files.faults import faults_as
 from model.files.read import read_toml
 from model.files.settings import Count, Limits, Seed, Strict, from_dict
@@ -121,7 +122,7 @@ def load_plan(path: Path) -> Plan:
         sizes=sizes,
         seeds=seeds,
         held_out=_held_out(file, recipe, path),
-        outputs=None if file.outputs is None else (path.parent / file.outputs).resolve(),
+        outputs=None if file.outputs is None else real_path(path.parent / file.outputs),
         targets=tuple(
             _target(table, path, f"{path} [[probe]] {number}")
             for number, table in enumerate(file.probe or [], start=1)
@@ -165,7 +166,7 @@ def _target(table: dict[str, Any], path: Path, where: str) -> Target:
             hint="Each run is compared with its own start; the other controls belong to "
             "semantoks-model probe.",
         )
-    participants = (path.parent / str(words["participants"])).resolve()
+    participants = real_path(path.parent / str(words["participants"]))
     return Target(of=table["of"], participants=participants, probe=probe)
 
 

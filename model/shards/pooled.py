@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from model.files.content import real_path
 from model.files.write import text_sha256
 from model.shards.stored import ShardError, Shards
 from model.shards.subjects import SubjectList
@@ -34,13 +35,13 @@ class PooledShards(Shards):
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        self.cohorts = {folder.resolve().name: Shards(folder) for folder in folders}
+        self.cohorts = {real_path(folder).name: Shards(folder) for folder in folders}
         if len(self.cohorts) < len(folders):
             raise ShardError(
                 f"expected folders of different names, found {', '.join(map(str, folders))}.",
                 hint="A cohort is named after its folder; rename one.",
             )
-        self.folder = folders[0].resolve().parent
+        self.folder = real_path(folders[0]).parent
         kinds = {name: cohort.description for name, cohort in self.cohorts.items()}
         if len({(kind.tr_s, kind.normalization) for kind in kinds.values()}) > 1:
             found = [f"{n}: TR {k.tr_s} s, {k.normalization}" for n, k in kinds.items()]

@@ -113,3 +113,9 @@ def test_the_oracle_imports_nothing_of_ours_and_nothing_that_knows_the_answer() 
         )
     }
     assert found <= {"__future__", "cmath", "math", "numpy"}
+
+
+def test_links_of_others_are_followed_by_what_raises_nothing() -> None:
+    paths = [path for room in ("bids_app", "model") for path in (ROOT / room).rglob("*.py")]
+    lines = [line for path in paths for line in path.read_text().splitlines()]
+    assert [line for line in lines if ".resolve()" in line and "__file__" not in line] == []

@@ -67,6 +67,33 @@ def test_each_file_becomes_a_run_and_the_group_table_takes_them(
     assert table.filter(regex="^Cerebellum_").isna().all(axis=None)
 
 
+def test_files_of_git_annex_keep_their_names_and_one_that_is_not_here_costs_itself(
+    tmp_path, embed
+) -> None:
+    for label in ("01", "02"):
+        key = tmp_path / "objects" / f"MD5E-s1--{label}.tsv"
+        key.parent.mkdir(exist_ok=True)
+        write(key, series(seed=int(label)))
+        (tmp_path / f"sub-{label}_task-rest.tsv").symlink_to(key)
+        (tmp_path / f"sub-{label}_task-rest.json").write_text('{"RepetitionTime": 2.0}')
+    key.unlink()
+    answer = embed(*sorted(tmp_path.glob("sub-*.tsv")), tmp_path / "out")
+    assert answer.exit_code == 1, answer.output
+    found = statuses(tmp_path / "out")
+    assert found["sub-01_task-rest"]["Status"] == "embedded"
+    assert "datalad get sub-02_task-rest.tsv" in found["sub-02_task-rest"]["Reason"]
+    absent = embed(tmp_path / "nowhere.tsv", tmp_path / "out", "--tr", 2)
+    assert absent.exit_code == 2
+    assert "nowhere.tsv: no such file" in absent.output
+
+
+def test_a_table_without_frames_is_named(tmp_path, embed) -> None:
+    table = write(tmp_path / "sub-01_task-rest.tsv", series(0))
+    answer = embed(table, tmp_path / "out", "--tr", 2)
+    assert answer.exit_code == 1
+    assert "sub-01_task-rest.tsv: holds no frames" in answer.output
+
+
 @pytest.fixture
 def scrubbed(tmp_path, semantoks) -> Path:
     """Outputs of one run of which volumes were dropped and interpolated, at a TR of 0.8 s."""

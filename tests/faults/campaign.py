@@ -11,6 +11,7 @@ from of_calls.files import file_faults
 from of_calls.group import group_faults
 from of_calls.options import option_faults
 from of_calls.places import place_faults
+from of_calls.series import series_faults
 from of_calls.shared import shared_faults
 from of_scans.confounds import confound_faults
 from of_scans.grayordinates import grayordinate_faults
@@ -29,6 +30,7 @@ _TABLES = (
     dry_run_faults,
     group_faults,
     shared_faults,
+    series_faults,
     sidecar_faults,
     confound_faults,
     image_faults,

@@ -243,7 +243,7 @@ def _checkpoint_faults() -> Iterator[CallFault]:
             writes=False,
         )
     for name, content in {
-        "pickled-code": pickle.dumps(_Evil()),
+        "pickled-code": pickle.dumps(Evil()),
         "pickled-list": pickle.dumps([1]),
         "zip": b"PK\x05\x06" + bytes(18),
         "empty": b"",
@@ -256,18 +256,19 @@ def _checkpoint_faults() -> Iterator[CallFault]:
             codes=frozenset({78}),
             says=("mine.pth",),
             writes=False,
-            check=_nothing_was_run,
+            check=nothing_was_run,
         )
 
 
-class _Evil:
+class Evil:
     """Runs a command when it is unpickled."""
 
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
         return os.system, ("touch executed",)
 
 
-def _nothing_was_run(scene: Scene, _: Answer) -> Iterator[str]:
+def nothing_was_run(scene: Scene, _: Answer) -> Iterator[str]:
+    """Say whether what a file holds was executed."""
     if (scene.here / "executed").exists():
         yield "what the file holds was executed"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from importlib import import_module
 from pathlib import Path
@@ -112,3 +113,38 @@ def test_an_option_has_one_meaning_and_one_default_over_all_commands() -> None:
             found.setdefault(flag, {}).setdefault(means, []).append(name)
     differing = {flag: means for flag, means in found.items() if len(means) > 1}
     assert differing == {}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("semantoks-model info", "{long}"),
+        ("semantoks-model pretrain", "tiny", "{long}"),
+        ("semantoks-model pretrain", "tiny", "/dev/null"),
+        ("semantoks-model resume", "{long}"),
+        ("semantoks-model import-checkpoint", "x.pth", "{long}"),
+        ("semantoks-model shards outputs", ".", "{long}"),
+        ("semantoks", "{long}", "out", "participant"),
+        ("semantoks", "in", "{long}", "group"),
+        ("semantoks demo", "{long}"),
+        ("semantoks series", "{long}", "out"),
+    ],
+    ids=" ".join,
+)
+def test_a_place_that_cannot_be_looked_at_is_named(tmp_path, monkeypatch, words) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = call(*(word.format(long="o" * 300) for word in words))
+    assert answer.exit_code in EXIT_CODES
+    assert isinstance(answer.exception, SystemExit)  # and no traceback
+    assert re.search(r"(?m)^semantoks: error: .*(oooo|/dev/null)", answer.stderr)
+    assert len(answer.stderr) < 500
+
+
+def test_a_folder_of_another_user_is_named(monkeypatch) -> None:
+    def look(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", look)
+    answer = call("semantoks-model info", "/home/other/checkpoint")
+    assert answer.exit_code == 2
+    assert re.search(r"/home/other/checkpoint\S*: Permission denied", answer.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from model.encoder import Encoder
+    from model.layers import ShortForm
     from model.series import BoolArray, FloatArray
     from model.spec import Normalization, ReadoutPart
 
@@ -217,6 +219,11 @@ def embed_many_windows(
         raise ConfigError(f"precision {precision!r}: expected one of {get_args(Precision)}.")
     if readout is None:
         readout = encoder.own_card(needed_for="a readout").readout
+    if "short" in readout and encoder.short is None:
+        raise ConfigError(
+            "the readout asks for a short form, and the encoder has none.",
+            hint="One is fitted with fit.short in a pretraining recipe.",
+        )
     for windows in scans:
         _check(windows, encoder)
     masks = [windows.token_mask(encoder.spec.groups) for windows in scans]
@@ -234,7 +241,7 @@ def embed_many_windows(
         ]
     tokens = np.concatenate(encoded)
     ends = np.cumsum([len(mask) for mask in masks])
-    return [
+    embeddings = [
         ScanEmbedding(
             cls=found[:, 0],
             tokens=found[:, 1:].reshape(*mask.shape, -1),
@@ -246,6 +253,16 @@ def embed_many_windows(
         )
         for windows, mask, found in zip(scans, masks, np.split(tokens, ends[:-1]), strict=True)
     ]
+    if "short" not in readout or encoder.short is None:
+        return embeddings
+    return [replace(e, short=_shorten(e.networks, encoder.short)) for e in embeddings]
+
+
+def _shorten(means: FloatArray, short: ShortForm) -> FloatArray:
+    """Map the means (W, N, D) of rows to the short form (W, S)."""
+    with torch.inference_mode():
+        found = short(torch.tensor(means, device=short.mean.device))
+    return np.asarray(found.cpu().numpy())
 
 
 def _batches(

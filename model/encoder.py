@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.errors import CheckpointError, ConfigError, SeriesError, some
-from model.layers import Block, NetworkWhitening
+from model.layers import Block, NetworkWhitening, ShortForm
 from model.networks import parcel_names
 from model.partition.groups import summary
 from model.tokenizer import make_tokenizers
@@ -64,6 +64,9 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.depth))
         self.norm = nn.LayerNorm(spec.dim)
         self.whitening = NetworkWhitening(len(spec.rows), spec.dim) if spec.whitened else None
+        self.short = (
+            ShortForm(len(spec.rows), spec.dim, spec.short * spec.dim) if spec.short else None
+        )
         # Both follow from the specification: not part of the weights.
         order = torch.tensor([column for group in spec.groups for column in group.parcels])
         self.register_buffer("parcel_order", order, persistent=False)

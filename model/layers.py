@@ -84,7 +84,7 @@ class NetworkWhitening(nn.Module):
     """Give every direction of a network's tokens (a row's of the grid) the same weight.
 
     Directions in which scans differ a lot drown those in which they differ a little, though
-    both tell people apart. `model.pretraining.untrained` fits it to simulated scans.
+    both tell people apart. `model.fitting.whitening` fits it to scans.
     """
 
     def __init__(self, n_rows: int, dim: int) -> None:
@@ -98,3 +98,25 @@ class NetworkWhitening(nn.Module):
         # One product per row: `@` would copy all matrices for every window.
         whitened = torch.bmm(centred.flatten(1, 2), self.matrix)
         return whitened.view(centred.shape).transpose(0, 1)
+
+
+class ShortForm(nn.Module):
+    """Map the rows' means of a window or scan to few numbers. It is fitted, never trained."""
+
+    mean: Tensor
+    """(N, D) subtracted first, so that a row without data may count as zero"""
+    matrix: Tensor
+    """(N, D, S)"""
+
+    def __init__(self, n_rows: int, dim: int, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_rows, dim))
+        self.register_buffer("matrix", torch.zeros(n_rows, dim, size))
+
+    def forward(self, means: Tensor) -> Tensor:
+        """Map (B, N, D), NaN in rows without data, to (B, S).
+
+        Such a row stands at its mean over the scans fitted to, and adds nothing.
+        """
+        centred = (means - self.mean).nan_to_num(nan=0.0)
+        return centred.flatten(1) @ self.matrix.flatten(0, 1)

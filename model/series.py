@@ -183,6 +183,8 @@ class ScanEmbedding:
     """Parts of the default scan vector, in order"""
     rows: tuple[str, ...] = NETWORKS
     """(N,) names of the grid's rows"""
+    short: FloatArray | None = None
+    """(W, S) short form of the rows' means; None: the encoder has none"""
 
     __repr__ = shown
 
@@ -198,6 +200,8 @@ class ScanEmbedding:
             raise SeriesError("a window holds no valid token: all networks are missing.")
         for name, dtype in (("cls", np.float32), ("tokens", np.float32), ("valid", bool)):
             object.__setattr__(self, name, _frozen(getattr(self, name), dtype))
+        if self.short is not None:
+            object.__setattr__(self, "short", _frozen(self.short, np.float32))
 
     @property
     def mean(self) -> FloatArray:
@@ -224,9 +228,20 @@ class ScanEmbedding:
     def scan_part(self, part: ReadoutPart) -> FloatArray:
         """Average one part over the windows: (D,) for mean and cls, (N, D) for networks.
 
-        Windows weigh by their share of data. Rows of missing networks are NaN.
+        Windows weigh by their share of data. Rows of missing networks are NaN. The short form (S,)
+        is finite always: to it a missing network adds nothing.
+
+        Raises
+        ------
+        SeriesError
+            The encoder has no short form.
         """
-        values = {"mean": self.mean, "cls": self.cls, "networks": self.networks}[part]
+        if part == "short":
+            if self.short is None:
+                raise SeriesError("the encoder has no short form.")
+            values = self.short
+        else:
+            values = {"mean": self.mean, "cls": self.cls, "networks": self.networks}[part]
         return np.average(values, axis=0, weights=self.valid_fraction).astype(np.float32)
 
     def scan_vector(self) -> FloatArray:

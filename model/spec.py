@@ -17,7 +17,7 @@ from model.files.shared_options import Normalization as Normalization
 from model.files.write import file_sha256, text_sha256
 from model.partition.groups import NETWORK_GROUPS, Group, check_groups, row_names, summary
 
-ReadoutPart = Literal["mean", "cls", "networks"]
+ReadoutPart = Literal["mean", "cls", "networks", "short"]
 
 Convolution = Literal["dense", "structured", "depthwise", "linear"]
 Pooling = Literal["mean", "max", "attention"]
@@ -99,6 +99,8 @@ class EncoderSpec(Strict):
     of single parcels for all of them."""
     pooling: Pooling = "mean"
     """Over the samples of a patch."""
+    short: Annotated[int, Limits(0, 64, "from 0 to 64")] = 0
+    """Length of a short form of the rows' means, in dimensions of a token; 0: there is none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -141,9 +143,9 @@ class EncoderSpec(Strict):
         return row_names(self.groups)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a card holds; the published partition and tokenizer go without saying."""
+        """Return what a card holds; what is as published and came later goes without saying."""
         held = super().to_dict()
-        for name in ("groups", "branches", "pooling"):
+        for name in ("groups", "branches", "pooling", "short"):
             if getattr(self, name) == type(self).__dataclass_fields__[name].default:
                 del held[name]
         return held
@@ -173,6 +175,8 @@ class CheckpointCard(Strict):
         super().__post_init__()
         if not self.readout:
             raise ConfigError(f"readout (): expected one or more of {get_args(ReadoutPart)}.")
+        if "short" in self.readout and not self.encoder.short:
+            raise ConfigError("readout: the encoder has no short form.")
         given = (self.input.n_patches, self.input.patch_samples)
         taken = (self.encoder.n_patches, self.encoder.patch_samples)
         if given != taken:

@@ -10,7 +10,7 @@ import numpy as np
 from bids_app.files import json_bytes, table_bytes
 from model.cohort import names
 from model.cohort.names import embedding_columns, parts_of
-from model.partition.groups import NETWORK_GROUPS
+from model.partition.groups import NETWORK_GROUPS, is_short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from model.series import ScanEmbedding
-    from model.spec import CheckpointCard
+    from model.spec import CheckpointCard, ReadoutPart
 
 
 class Embedded(Protocol):
@@ -77,19 +77,28 @@ def scan_table(embedding: ScanEmbedding) -> pd.DataFrame:
     """Return one row: every part averaged over the windows by their share of data."""
     import pandas as pd
 
-    parts = [embedding.scan_part(part).ravel() for part in ("mean", "cls", "networks")]
-    columns = embedding_columns(embedding.cls.shape[1], parts_of(embedding.rows))
-    return pd.DataFrame(np.concatenate(parts)[None, :], columns=columns)
+    wanted: list[ReadoutPart] = ["mean", "cls", "networks"]
+    if embedding.short is not None:
+        wanted.append("short")
+    values = np.concatenate([embedding.scan_part(part).ravel() for part in wanted])
+    return pd.DataFrame(values[None, :], columns=_columns(embedding))
+
+
+def _columns(embedding: ScanEmbedding) -> list[str]:
+    """Name the columns of an embedding: the short form is there if the readout asks for it."""
+    parts = (*parts_of(embedding.rows), *_short(embedding))
+    return embedding_columns(embedding.cls.shape[1], parts)
 
 
 def windows_table(embedding: ScanEmbedding, window_s: float) -> pd.DataFrame:
     """Return one row per window: onset and duration (s), valid fraction, then the parts."""
     import pandas as pd
 
-    n_windows, dim = embedding.cls.shape
+    n_windows = len(embedding.cls)
     parts = [embedding.mean, embedding.cls, embedding.networks.reshape(n_windows, -1)]
-    columns = embedding_columns(dim, parts_of(embedding.rows))
-    table = pd.DataFrame(np.concatenate(parts, axis=1), columns=columns)
+    if embedding.short is not None:
+        parts.append(embedding.short)
+    table = pd.DataFrame(np.concatenate(parts, axis=1), columns=_columns(embedding))
     onsets = pd.DataFrame(
         {
             names.ONSET: embedding.start_s,
@@ -117,6 +126,7 @@ def _embedding_metadata(result: Embedded) -> dict[str, Any]:
             "mean": "mean over the valid tokens",
             "cls": "summary token",
             **{row: f"mean over the valid tokens of {what}" for row, what in _rows(card)},
+            **{part: "of the short form" for part in _short(embedding)},
         },
         "ScanVector": list(embedding.readout),
         "MissingNetworks": list(embedding.missing_networks),
@@ -128,6 +138,12 @@ def _embedding_metadata(result: Embedded) -> dict[str, Any]:
             "ValidFraction": [float(share) for share in embedding.valid_fraction],
         },
     }
+
+
+def _short(embedding: ScanEmbedding) -> list[str]:
+    """Name the pieces of the short form, if the readout asks for it."""
+    n_short = 0 if embedding.short is None else embedding.short.shape[1] // embedding.cls.shape[1]
+    return [part for part in parts_of((), n_short=n_short) if is_short(part)]
 
 
 def _rows(card: CheckpointCard) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from model.partition.groups import NAME
+from model.partition.groups import NAME, is_short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -55,9 +55,18 @@ EMBEDDING_COLUMN = re.compile(rf"({NAME})_\d{{3,}}")
 """Of an embedding table; the first group is the part."""
 
 
-def parts_of(rows: Iterable[str]) -> tuple[str, ...]:
-    """Return the parts of an embedding in the order of its columns: mean, CLS, then each row."""
-    return (*WHOLE, *rows)
+def parts_of(rows: Iterable[str], *, n_short: int = 0) -> tuple[str, ...]:
+    """Return the parts of an embedding in the order of its columns: mean, CLS, then each row.
+
+    And the short form, if any, in ``n_short`` pieces as long as a token.
+
+    Examples
+    --------
+    >>> parts_of(["Vis"], n_short=2)
+    ('mean', 'cls', 'Vis', 'short1', 'short2')
+    """
+    short = ("short",) if n_short == 1 else (f"short{i + 1}" for i in range(n_short))
+    return (*WHOLE, *rows, *short)
 
 
 def embedding_columns(dim: int, parts: Iterable[str]) -> list[str]:
@@ -68,13 +77,21 @@ def embedding_columns(dim: int, parts: Iterable[str]) -> list[str]:
 def expanded(readout: Iterable[str], parts: Sequence[str]) -> list[str]:
     """Return the parts of a readout; where it says ``networks``, those of ``parts`` that are rows.
 
+    Likewise the pieces of the short form.
+
     Examples
     --------
     >>> expanded(["cls", "networks"], ["mean", "cls", "Vis", "Brain1"])
     ['cls', 'Vis', 'Brain1']
     """
-    rows = [part for part in parts if part not in WHOLE]
-    return [name for part in readout for name in (rows if part == "networks" else (part,))]
+    short = [part for part in parts if is_short(part)]
+    several = {"networks": rows_in(parts), "short": short or ["short"]}
+    return [name for part in readout for name in several.get(part, [part])]
+
+
+def rows_in(parts: Iterable[str]) -> list[str]:
+    """Return those of the parts that are rows of the grid."""
+    return [part for part in parts if part not in WHOLE and not is_short(part)]
 
 
 def parts_in(columns: Iterable[str]) -> tuple[str, ...]:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.cohort.names import EMBEDDING_COLUMN, SCAN, WHOLE, WINDOWS, parts_of
+from model.cohort.names import EMBEDDING_COLUMN, SCAN, WHOLE, WINDOWS, parts_of, rows_in
 from model.cohort.outputs import EmbeddedScan, embedded_scans
 from model.evaluation.vectors import ByLevel, Vectors
 from model.files.tables import read_columns
 from model.networks import NETWORKS
+from model.partition.groups import is_short
 from model.statistics.pairing import EvaluationError, Key, refuse_duplicates
 
 if TYPE_CHECKING:
@@ -177,10 +178,11 @@ def _feature_columns(names: list[str], pattern: str | None, *, where: str) -> di
             )
         return {"features": chosen}
     part = {name: name.rpartition("_")[0] for name in names if EMBEDDING_COLUMN.fullmatch(name)}
-    rows = {row for row in part.values() if row not in WHOLE}
+    rows, short = rows_in(part.values()), [*filter(is_short, part.values())]
+    readouts = {"networks": rows, "mean + cls": WHOLE, "cls": {"cls"}, "short": short}
     found = {
         readout: [name for name in part if part[name] in parts]
-        for readout, parts in {"networks": rows, "mean + cls": WHOLE, "cls": {"cls"}}.items()
+        for readout, parts in readouts.items()
     }
     # Others name columns alike, such as dim_000; an embedding of ours has one of these parts.
     if not {*part.values()} & {*parts_of(NETWORKS)}:

@@ -1,6 +1,6 @@
-"""What is fitted to scans in one pass, without a gradient: whitening of tokens and of parcels.
+"""What is fitted to scans in one pass, without a gradient: whitening, the short form.
 
 Knows shards and the simulator; knows nothing of self-distillation.
 """
 
-__all__ = ("data", "parcels", "settings", "whitening")
+__all__ = ("data", "parcels", "settings", "short", "whitening")

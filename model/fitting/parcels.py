@@ -80,23 +80,31 @@ def fold(tokenizer: NetworkTokenizer, matrix: Tensor) -> None:
     Raises
     ------
     ConfigError
-        The structured convolution filters parcels in different ways: mixing before is not
-        mixing after it.
+        It filters parcels in different ways: mixing before is not mixing after it.
     """
-    structured = tokenizer.structured
-    filters = [*structured.kernels, structured.skip, structured.kernel_norm]
-    if any(not torch.equal(f, f[:, :1].expand_as(f)) for f in filters):
+    foldable = {"dense", "structured"}
+    if not foldable >= set(tokenizer.branches) or not _filters_alike(tokenizer):
         raise ConfigError(
             "a tokenizer filters its parcels in different ways, so that they cannot be whitened "
             "by its weights.",
-            hint='run.init = "high-pass" filters all alike.',
+            hint='run.init = "high-pass" filters all alike in dense and structured convolutions.',
         )
-    dense = tokenizer.dense.weight
-    dense.copy_(torch.einsum("opk,pq->oqk", dense.double(), matrix))
-    # Its features are parcels by heads.
-    mixing = structured.projection.weight
-    by_parcel = mixing.double().view(len(mixing), len(matrix), -1)
-    mixing.copy_(torch.einsum("oph,pq->oqh", by_parcel, matrix).flatten(1))
+    if "dense" in tokenizer.branches:
+        dense = tokenizer.dense.weight
+        dense.copy_(torch.einsum("opk,pq->oqk", dense.double(), matrix))
+    if "structured" in tokenizer.branches:  # its features are parcels by heads
+        mixing = tokenizer.structured.projection.weight
+        by_parcel = mixing.double().view(len(mixing), len(matrix), -1)
+        mixing.copy_(torch.einsum("oph,pq->oqh", by_parcel, matrix).flatten(1))
+
+
+def _filters_alike(tokenizer: NetworkTokenizer) -> bool:
+    """Tell whether the structured convolution, if any, filters all parcels in one way."""
+    if "structured" not in tokenizer.branches:
+        return True
+    conv = tokenizer.structured
+    filters = [*conv.kernels, conv.skip, conv.kernel_norm]
+    return all(torch.equal(f, f[:, :1].expand_as(f)) for f in filters)
 
 
 def inverse_root(covariance: Float64Array, *, shrinkage: float) -> Float64Array:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from model.errors import ConfigError
-from model.files.settings import Share, Strict
+from model.files.settings import Limits, Share, Strict
 
 Weigh = Literal["cohorts", "windows"]
 
@@ -30,6 +30,11 @@ class FitConfig(Strict):
     weights take the mean covariance of people out. Needs ``run.init = "high-pass"``."""
     parcels_shrinkage: Share = 0.1
     """Share of the identity in that covariance."""
+    short: Annotated[int, Limits(0, 64, "from 0 to 64")] = 0
+    """Length of a short form of the scan vector, in dimensions of a token: the directions in which
+    people repeat themselves from session to session; 0: none."""
+    short_shrinkage: Share = 0.3
+    """Share of the mean variance in the variance that what repeats is held against."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

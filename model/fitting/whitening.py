@@ -86,7 +86,7 @@ def whiten(encoder: Encoder, data: FitData, *, shrinkage: float) -> tuple[Encode
     ConfigError
         Fewer windows than dimensions and no shrinkage, or a shrinkage outside 0 to 1.
     """
-    plain = without_whitening(encoder)
+    plain = without_fitted(encoder)
     moments, rows = _all_moments(plain, data)
     null = silent_direction(plain.norm.weight)
     mean, matrix = fit(moments, null, shrinkage=shrinkage)
@@ -98,11 +98,15 @@ def whiten(encoder: Encoder, data: FitData, *, shrinkage: float) -> tuple[Encode
     return whitened, {"shrinkage": shrinkage, "rows": rows}
 
 
-def without_whitening(encoder: Encoder) -> Encoder:
-    """Return the encoder, in eval mode, with its tokens as they are before they are whitened."""
-    if not encoder.spec.whitened:
+def without_fitted(encoder: Encoder, *, whitening: bool = True) -> Encoder:
+    """Return the encoder, in eval mode, as it is before its short form was fitted.
+
+    And, with ``whitening``, before its tokens were whitened.
+    """
+    spec = replace(encoder.spec, short=0, whitened=encoder.spec.whitened and not whitening)
+    if spec == encoder.spec:
         return encoder
-    plain = build_encoder(replace(encoder.spec, whitened=False), seed=0)
+    plain = build_encoder(spec, seed=0)
     weights = encoder.state_dict()
     plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
     return plain.requires_grad_(requires_grad=False).eval()

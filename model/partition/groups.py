@@ -25,6 +25,7 @@ NAME = r"[A-Za-z][A-Za-z0-9]*"
 """Pattern of the names of groups and rows."""
 _RESERVED = ("mean", "cls", "networks")
 """Parts of an embedding that are no rows."""
+_SHORT = re.compile(r"short\d*", re.IGNORECASE)
 _RANGE = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?")
 _EXAMPLE = 'numbers and ranges such as "1-31 201-230"'
 
@@ -54,10 +55,11 @@ class Group(Strict):
         if isinstance(self.parcels, str):
             object.__setattr__(self, "parcels", _columns(self.parcels))
         super().__post_init__()
-        if not re.fullmatch(NAME, self.name) or self.name.lower() in _RESERVED:
+        reserved = self.name.lower() in _RESERVED or is_short(self.name)
+        if not re.fullmatch(NAME, self.name) or reserved:
             raise ConfigError(
                 f"group {self.name!r:.80}: expected a name of letters and digits, a letter first, "
-                f"that is none of {', '.join(_RESERVED)}."
+                f"that is none of {', '.join(_RESERVED)}, short, short1, ..."
             )
         n_parcels = len(parcel_names())
         is_sorted = all(a < b for a, b in pairwise(self.parcels))
@@ -84,6 +86,11 @@ class Group(Strict):
     def to_dict(self) -> dict[str, Any]:
         """Return the group as a card holds it."""
         return super().to_dict() | {"parcels": ranges(self.parcels)}
+
+
+def is_short(part: str) -> bool:
+    """Tell whether a part of an embedding is of its short form, which no group may be called."""
+    return _SHORT.fullmatch(part) is not None
 
 
 def ranges(columns: Sequence[int]) -> str:

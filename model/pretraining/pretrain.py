@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import save_checkpoint
 from model.errors import ConfigError
-from model.fitting.whitening import whiten
+from model.fitting.short import add_short_form
+from model.fitting.whitening import whiten, without_fitted
 from model.partition.groups import differences
 from model.pretraining.adapt import (
     AdaptationError,
@@ -298,16 +299,23 @@ def _tell_source(material: Material, fit: dict[str, Any] | None) -> str:
 
 
 def _finished(encoder: Encoder, material: Material) -> tuple[Encoder, dict[str, Any] | None]:
-    """Whiten an encoder if the run asks for it; also tell what it was fitted to, now or before."""
+    """Fit what the run asks for; also tell what it was fitted to, now or before.
+
+    A short form of the start, which is of other vectors, is dropped.
+    """
     config, data = material.config, material.fit
+    encoder = without_fitted(encoder, whitening=False)
     if data is None:
         inherited = None if material.parent is None else material.parent.own_card().training
         return encoder, (inherited or {}).get("fit")
     told = data.describe()
-    if config.run.whitening is None:
-        return encoder, told
-    whitened, rows = whiten(encoder.cpu().eval(), data, shrinkage=config.run.whitening)
-    return whitened, told | rows
+    if config.run.whitening is not None:
+        encoder, rows = whiten(encoder.cpu().eval(), data, shrinkage=config.run.whitening)
+        told |= rows
+    if data.config.short:
+        encoder, short = add_short_form(encoder.cpu().eval(), data)
+        told |= {"short": short}
+    return encoder, told
 
 
 def describe_training(

@@ -243,12 +243,18 @@ class PretrainConfig(Strict):
             )
         if run.fixed_whitening and not self.encoder.whitened:
             raise ConfigError("run.fixed_whitening: the encoder in run.init is not whitened.")
+        has_short = fit is not None and fit.short
+        if "short" in run.readout and not has_short:
+            raise ConfigError(
+                "run.readout asks for a short form, which is fitted anew in every run.",
+                hint="Set fit.short.",
+            )
         if fit is None:
             return
-        if run.whitening is None and not fit.parcels:
+        if run.whitening is None and not fit.parcels and not fit.short:
             raise ConfigError(
                 "the section [fit] is there, but nothing is to be fitted.",
-                hint="Set run.whitening or fit.parcels, or leave it away.",
+                hint="Set run.whitening, fit.parcels or fit.short, or leave it away.",
             )
         if fit.parcels and run.init != HIGH_PASS:
             raise ConfigError(f'fit.parcels needs run.init = "{HIGH_PASS}", found {run.init!r}.')

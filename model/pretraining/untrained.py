@@ -13,6 +13,7 @@ from model.fitting.data import FitData, open_data, reopen
 from model.fitting.data import FitDataError as FitDataError
 from model.fitting.parcels import whiten_parcels
 from model.fitting.settings import FitConfig
+from model.fitting.short import add_short_form
 from model.fitting.whitening import whiten
 from model.pretraining.settings import HIGH_PASS, UNTRAINED
 from model.simulation.simulate import SimulationConfig
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from model.encoder import Encoder
     from model.pretraining.settings import PretrainConfig
+    from model.spec import EncoderSpec
     from model.tokenizer import NetworkTokenizer, StructuredConv
 
 
@@ -88,8 +90,8 @@ def _subtract_average(conv: StructuredConv) -> None:
 
 
 def untrained(encoder: Encoder, *, seed: int) -> Encoder:
-    """Draw the weights anew; the tokens are not whitened, even if those of the encoder are."""
-    drawn = build_encoder(encoder.spec, seed=seed).eval()
+    """Draw the weights anew, with nothing fitted to them: neither whitening nor a short form."""
+    drawn = build_encoder(replace(encoder.spec, short=0), seed=seed).eval()
     return drawn.to(encoder.cls_token.device)
 
 
@@ -109,8 +111,8 @@ def untrained_whitened(encoder: Encoder, *, seed: int, folders: Sequence[Path] =
     FitDataError
         The encoder was fitted to scans that are in none of them.
     """
-    drawn = build_encoder(replace(encoder.spec, whitened=False), seed=seed).eval()
-    return _whitened_alike(drawn, encoder, fit_of(encoder, folders))
+    drawn = build_encoder(_plain(encoder), seed=seed).eval()
+    return _fitted_alike(drawn, encoder, fit_of(encoder, folders))
 
 
 def before_training(encoder: Encoder, *, folders: Sequence[Path] = ()) -> Encoder | None:
@@ -126,17 +128,24 @@ def before_training(encoder: Encoder, *, folders: Sequence[Path] = ()) -> Encode
     run = _run_settings(encoder)
     if run.get("init") not in UNTRAINED:
         return None
-    drawn = build_encoder(replace(encoder.spec, whitened=False), seed=int(run["seed"])).eval()
+    drawn = build_encoder(_plain(encoder), seed=int(run["seed"])).eval()
     data = fit_of(encoder, folders)
     begin(drawn, run["init"], data)
+    return _fitted_alike(drawn, encoder, data)
+
+
+def _plain(encoder: Encoder) -> EncoderSpec:
+    """Return the architecture without what is fitted."""
+    return replace(encoder.spec, whitened=False, short=0)
+
+
+def _fitted_alike(drawn: Encoder, encoder: Encoder, data: FitData) -> Encoder:
+    """Fit to the drawn weights what the encoder has fitted to its own."""
     if encoder.spec.whitened:
-        return _whitened_alike(drawn, encoder, data)
+        drawn, _ = whiten(drawn, data, shrinkage=shrinkage_of(encoder))
+    if encoder.spec.short:
+        drawn, _ = add_short_form(drawn, data)
     return drawn.to(encoder.cls_token.device)
-
-
-def _whitened_alike(drawn: Encoder, encoder: Encoder, data: FitData) -> Encoder:
-    whitened, _ = whiten(drawn, data, shrinkage=shrinkage_of(encoder))
-    return whitened.to(encoder.cls_token.device)
 
 
 def fit_of(encoder: Encoder, folders: Sequence[Path]) -> FitData:

@@ -331,7 +331,7 @@ def test_records_of_arrays_are_shown_by_shape_and_type(encoder):
     assert repr(embedding) == (
         "ScanEmbedding(cls=float32 (2, 16), tokens=float32 (2, 9, 5, 16), valid=bool (2, 9, 5), "
         "start_s=float64 (2,), valid_fraction=float64 (2,), readout=('mean', 'cls'), "
-        "rows=('Vis', 'SomMot', 'DorsAttn', 'SalVentAttn', 5 more))"
+        "rows=('Vis', 'SomMot', 'DorsAttn', 'SalVentAttn', 5 more), short=None)"
     )
 
 

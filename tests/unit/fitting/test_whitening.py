@@ -17,7 +17,7 @@ from model.encoder import build_encoder
 from model.errors import ConfigError
 from model.fitting.data import open_data
 from model.fitting.settings import FitConfig
-from model.fitting.whitening import Moments, fit, silent_direction, whiten, without_whitening
+from model.fitting.whitening import Moments, fit, silent_direction, whiten, without_fitted
 from model.preprocess import window
 from model.spec import EncoderSpec, InputSpec
 
@@ -47,7 +47,7 @@ def whitened(encoder):
 
 def means_of(encoder, data):
     """(cohorts) of (windows, 9, D) mean tokens, embedded one scan at a time."""
-    plain = without_whitening(encoder)
+    plain = without_fitted(encoder)
     return [
         np.concatenate(
             [

@@ -126,7 +126,7 @@ def _embedding_metadata(result: Embedded) -> dict[str, Any]:
             "mean": "mean over the valid tokens",
             "cls": "summary token",
             **{row: f"mean over the valid tokens of {what}" for row, what in _rows(card)},
-            **{part: "of the short form" for part in _short(embedding)},
+            **dict.fromkeys(_short(embedding), "of the short form"),
         },
         "ScanVector": list(embedding.readout),
         "MissingNetworks": list(embedding.missing_networks),

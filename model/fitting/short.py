@@ -103,7 +103,13 @@ def _directions(
     if size > len(total):
         raise ConfigError(f"fit.short: expected at most {len(total)} numbers, asked for {size}.")
     first = len(total) - size
-    gain, found = eigh(sought, shrunk, subset_by_index=[first, len(total) - 1])
+    try:
+        gain, found = eigh(sought, shrunk, subset_by_index=[first, len(total) - 1])
+    except np.linalg.LinAlgError as err:
+        raise ConfigError(
+            "fit.short: the variances of rows that scans have and lack do not fit together.",
+            hint="A larger fit.short_shrinkage helps, or run.whitening.",
+        ) from err
     gain, found = gain[::-1], found[:, ::-1]
     if gain[-1] <= 1e-6 * gain[0]:
         raise ConfigError(
@@ -163,9 +169,13 @@ class _Sums:
         """Return mean (F,), covariance of windows, and what repeats of it (F, F)."""
         mean = self.first / _divisor(self.n.diagonal(), self.dim)
         middle = self.paired / _divisor(self.n_pairs.diagonal(), self.dim)
-        total = self.second / _divisor(self.n, self.dim) - np.outer(mean, mean)
-        repeated = self.crossed / _divisor(self.n_pairs, self.dim) - np.outer(middle, middle)
-        return mean, total, repeated
+        total = self.second - np.outer(mean, mean) * _spread(self.n, self.dim)
+        repeated = self.crossed - np.outer(middle, middle) * _spread(self.n_pairs, self.dim)
+        return (
+            mean,
+            total / _divisor(_geometric(self.n.diagonal()), self.dim),
+            repeated / _divisor(_geometric(self.n_pairs.diagonal()), self.dim),
+        )
 
 
 def _mean(windows: Float64Array) -> Float64Array:
@@ -189,6 +199,15 @@ def _spread(by_row: Float64Array, dim: int) -> Float64Array:
     for axis in range(by_row.ndim):
         by_row = np.repeat(by_row, dim, axis=axis)
     return by_row
+
+
+def _geometric(counts: Float64Array) -> Float64Array:
+    """(N, N) geometric means of counts (N,).
+
+    In place of the number of scans that have both rows: what two rows share in few scans counts
+    less, and variances stay positive in every direction.
+    """
+    return np.sqrt(np.outer(counts, counts))
 
 
 def _divisor(counts: Float64Array, dim: int) -> Float64Array:
@@ -229,11 +248,15 @@ def _joined(fitted: Iterable[_Sums], *, by_windows: bool) -> tuple[list[Float64A
     n_subjects = 0
     for sums in fitted:
         n_subjects += sums.n_subjects
-        counts = (sums.n.diagonal(), sums.n, sums.n_pairs)
+        counts = (sums.n.diagonal(), sums.n.diagonal(), sums.n_pairs.diagonal())
         weighs = [n if by_windows else (n > 0).astype(np.float64) for n in counts]
-        parts = [m * _spread(w, sums.dim) for m, w in zip(sums.moments(), weighs, strict=True)]
+        mean, *others = zip(sums.moments(), weighs, strict=True)
+        parts = [mean[0] * _spread(mean[1], sums.dim)]
+        parts += [m * _spread(_geometric(w), sums.dim) for m, w in others]
         joined = [a + b for a, b in zip(joined, parts, strict=True)] if joined else parts
         weights = [a + b for a, b in zip(weights, weighs, strict=True)] if weights else weighs
         dim = sums.dim
-    averages = [a / _divisor(w, dim) for a, w in zip(joined, weights, strict=True)]
+    means, *others = zip(joined, weights, strict=True)
+    averages = [means[0] / _divisor(means[1], dim)]
+    averages += [a / _divisor(_geometric(w), dim) for a, w in others]
     return averages, n_subjects

@@ -189,3 +189,15 @@ def test_a_section_without_anything_to_fit_is_refused(start, cohorts):
     overrides = (f"run.init={start}", f"data.shards={cohorts[0]}", "fit.simulated=0.1")
     with pytest.raises(ConfigError, match="nothing is to be fitted"):
         load_config(model.pretraining.pretrain.recipe_path("adapt"), overrides=overrides)
+
+
+def test_a_short_form_is_fitted_last_and_dropped_where_training_goes_on(recipe, cohorts, tmp_path):
+    short = ("fit.short=1", 'run.readout=["short"]')
+    made = load_encoder(run_pretraining(recipe, tmp_path / "short", short))
+    assert made.card.readout == ("short",)
+    assert made.card.training["fit"]["short"]["n_subjects"] > 10
+    readout = 'run.readout=["networks"]'
+    after = distil(tmp_path / "short/checkpoint", cohorts, tmp_path / "on", readout)
+    assert after.short is None
+    with pytest.raises(ConfigError, match=r"Set fit\.short"):
+        distil(tmp_path / "short/checkpoint", cohorts, tmp_path / "other")

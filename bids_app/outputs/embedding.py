@@ -73,6 +73,15 @@ def model_metadata(card: CheckpointCard) -> dict[str, Any]:
     }
 
 
+def parts_metadata(card: CheckpointCard) -> dict[str, str]:
+    """Say what each part of an embedding is, for a sidecar."""
+    return {
+        "mean": "mean over the valid tokens",
+        "cls": "summary token",
+        **{row: f"mean over the valid tokens of {what}" for row, what in _rows(card)},
+    }
+
+
 def scan_table(embedding: ScanEmbedding) -> pd.DataFrame:
     """Return one row: every part averaged over the windows by their share of data."""
     import pandas as pd
@@ -122,12 +131,7 @@ def _embedding_metadata(result: Embedded) -> dict[str, Any]:
     return {
         "Model": model_metadata(card),
         "EmbeddingDimension": int(embedding.cls.shape[1]),
-        "Parts": {
-            "mean": "mean over the valid tokens",
-            "cls": "summary token",
-            **{row: f"mean over the valid tokens of {what}" for row, what in _rows(card)},
-            **dict.fromkeys(_short(embedding), "of the short form"),
-        },
+        "Parts": parts_metadata(card) | dict.fromkeys(_short(embedding), "of the short form"),
         "ScanVector": list(embedding.readout),
         "MissingNetworks": list(embedding.missing_networks),
         "Groups": card.encoder.to_dict().get("groups"),

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_app.files import json_bytes, table_bytes
-from bids_app.outputs.embedding import model_metadata
-from model.cohort.names import WHOLE, embedding_columns, parts_of
+from bids_app.outputs.embedding import model_metadata, parts_metadata
+from model.cohort.names import (
+    GROUP_BLOCKS,
+    GROUP_BLOCKS_ONLY,
+    GROUP_ONLY,
+    WHOLE,
+    embedding_columns,
+    parts_of,
+)
 from model.networks import NETWORKS
 
 if TYPE_CHECKING:
@@ -42,15 +49,20 @@ def event_columns(event: Event) -> dict[str, Any]:
 
 
 def block_table(
-    scan: Mapping[str, str], blocks: Sequence[Block], embedding: ScanEmbedding
+    scan: Mapping[str, str],
+    blocks: Sequence[Block],
+    embedding: ScanEmbedding,
+    *,
+    parts: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Return one row per block of a scan: what it is, then its embedding."""
+    """Return one row per block of a scan: what it is, then its embedding, or its first parts."""
     import pandas as pd
 
     keys = pd.DataFrame([dict(scan) | _block_columns(block) for block in blocks])
-    parts = [embedding.mean, embedding.cls, embedding.networks.reshape(len(blocks), -1)]
-    columns = embedding_columns(embedding.cls.shape[1], parts_of(embedding.rows))
-    return pd.concat([keys, pd.DataFrame(np.concatenate(parts, axis=1), columns=columns)], axis=1)
+    values = [embedding.mean, embedding.cls, embedding.networks.reshape(len(blocks), -1)]
+    columns = embedding_columns(embedding.cls.shape[1], parts or parts_of(embedding.rows))
+    vectors = np.concatenate(values, axis=1)[:, : len(columns)]
+    return pd.concat([keys, pd.DataFrame(vectors, columns=columns)], axis=1)
 
 
 def _block_columns(block: Block) -> dict[str, Any]:
@@ -92,12 +104,14 @@ def block_files(
     """
     import pandas as pd
 
-    stem = output_dir / "group_desc-blocks_embedding"
+    stem = output_dir / GROUP_BLOCKS
     conditions = output_dir / "group_desc-conditions_embedding"
     status = output_dir / "group_desc-blocks_status.tsv"
     metadata = {
         "Model": model_metadata(card),
         "EmbeddingDimension": card.encoder.dim,
+        "Parts": parts_metadata(card),
+        "ScanVector": list(card.readout),
         "Blocks": {**settings, "PatchDuration": card.input.patch_s},
     }
     lost = pd.DataFrame(left_out, columns=None if left_out else ["reason"])
@@ -145,17 +159,45 @@ def network_files(
     """Render the table of scans embedded from a single network or other group, with its JSON."""
     import pandas as pd
 
-    stem = output_dir / f"group_desc-only{name}_embedding"
+    stem = output_dir / f"{GROUP_ONLY}{name}_embedding"
+    table = pd.concat(list(rows), ignore_index=True)
+    return {
+        stem.with_suffix(".tsv"): table_bytes(table),
+        stem.with_suffix(".json"): json_bytes(_alone_metadata("scan", name, card)),
+    }
+
+
+def network_block_files(
+    output_dir: Path,
+    name: str,
+    blocks: pd.DataFrame,
+    settings: Mapping[str, Any],
+    card: CheckpointCard,
+) -> dict[Path, bytes]:
+    """Render the table of blocks embedded from a single network or other group, with its JSON.
+
+    Parameters
+    ----------
+    blocks, settings
+        As of `block_files`.
+    """
+    stem = output_dir / f"{GROUP_BLOCKS_ONLY}{name}_embedding"
+    metadata = _alone_metadata("task block", name, card) | _BLOCK_COLUMNS
+    metadata["Blocks"] = {**settings, "PatchDuration": card.input.patch_s}
+    return {
+        stem.with_suffix(".tsv"): table_bytes(blocks),
+        stem.with_suffix(".json"): json_bytes(metadata),
+    }
+
+
+def _alone_metadata(what: str, name: str, card: CheckpointCard) -> dict[str, Any]:
     kind = "network" if name in NETWORKS else "group"
-    metadata = {
-        "Description": f"Embedding of each scan from {kind} {name} alone: the tokens of all "
+    return {
+        "Description": f"Embedding of each {what} from {kind} {name} alone: the tokens of all "
         f"other {kind}s were replaced by the mask token.",
         kind.capitalize(): name,
         "Parts": {"mean": f"mean over the tokens of {name}", "cls": "summary token"},
+        "ScanVector": list(WHOLE),
         "Model": model_metadata(card),
         "EmbeddingDimension": card.encoder.dim,
-    }
-    return {
-        stem.with_suffix(".tsv"): table_bytes(pd.concat(list(rows), ignore_index=True)),
-        stem.with_suffix(".json"): json_bytes(metadata),
     }

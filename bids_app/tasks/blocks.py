@@ -9,11 +9,19 @@ import pandas as pd
 
 from bids_app.errors import NothingSelectedError, ScanError
 from bids_app.files import write_all
-from bids_app.outputs.task_tables import block_files, block_table, event_columns, identify
+from bids_app.outputs.task_tables import (
+    block_files,
+    block_table,
+    event_columns,
+    identify,
+    network_block_files,
+)
 from bids_app.tasks.events import events_of, find_events, read_events
+from model.cohort.names import WHOLE
 from model.cohort.outputs import embedded_scans, model_series
 from model.errors import SeriesError
 from model.tasks.block_windows import block_windows, find_blocks, merge_events
+from model.tasks.single_networks import embed_single_networks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +29,10 @@ if TYPE_CHECKING:
     from bids_app.embedder import Embedder
     from bids_app.tasks.options import BlockOptions
     from model.cohort.outputs import EmbeddedScan
+
+
+WHOLE_BRAIN = ""
+"""Among the tables of single networks, which have names"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,26 +67,35 @@ def embed_blocks(
         No event gave a block; the message has the first reason.
     """
     files = find_events(bids_dir)
-    tables: list[pd.DataFrame] = []
+    tables: list[dict[str, pd.DataFrame]] = []
     left_out: list[dict[str, Any]] = []
     for scan in embedded_scans(output_dir):
         keys = identify(scan.columns)
         try:
-            table, lost = _embed_scan(scan, files, options, embedder)
+            found, lost = _embed_scan(scan, files, options, embedder)
         except (ScanError, SeriesError) as err:
             left_out.append(keys | {"reason": str(err)})
             continue
         left_out += [keys | row for row in lost]
-        if not table.empty:
-            tables.append(table)
+        if found:
+            tables.append(found)
     if not tables:
         raise NothingSelectedError(
             f"{output_dir}: no event gave a block: {left_out[0]['reason']} (and "
             f"{len(left_out) - 1} more).",
             hint="Are these the events of these scans, and --condition a trial_type of theirs?",
         )
-    blocks = pd.concat(tables, ignore_index=True)
-    paths = write_all(block_files(output_dir, blocks, left_out, _settings(options), embedder.card))
+    kinds = dict.fromkeys(kind for found in tables for kind in found)
+    by_kind = {
+        kind: pd.concat([found[kind] for found in tables if kind in found], ignore_index=True)
+        for kind in kinds
+    }
+    blocks = by_kind.pop(WHOLE_BRAIN)
+    settings = _settings(options)
+    contents = block_files(output_dir, blocks, left_out, settings, embedder.card)
+    for name, table in by_kind.items():
+        contents |= network_block_files(output_dir, name, table, settings, embedder.card)
+    paths = write_all(contents)
     return BlocksSummary(
         paths=paths, n_blocks=len(blocks), n_scans=len(tables), n_left_out=len(left_out)
     )
@@ -82,8 +103,8 @@ def embed_blocks(
 
 def _embed_scan(
     scan: EmbeddedScan, files: list[Path], options: BlockOptions, embedder: Embedder
-) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """Return a row per block, and a row per event without one."""
+) -> tuple[dict[str, pd.DataFrame], list[dict[str, Any]]]:
+    """Return a row per block, of the whole brain and by network; a row per event without one."""
     path = events_of(scan.record.entities, files)
     if path is None:
         raise ScanError("no events file")
@@ -101,11 +122,17 @@ def _embed_scan(
     )
     reasons = [event_columns(one.event) | {"reason": one.reason} for one in lost]
     if not blocks:
-        return pd.DataFrame(), reasons
-    embedding = embedder.embed_windows(
-        block_windows(series, blocks, place=options.place, spec=spec)
-    )
-    return block_table(identify(scan.columns), blocks, embedding), reasons
+        return {}, reasons
+    windows = block_windows(series, blocks, place=options.place, spec=spec)
+    keys = identify(scan.columns)
+    tables = {WHOLE_BRAIN: block_table(keys, blocks, embedder.embed_windows(windows))}
+    if options.networks:
+        alone = embed_single_networks(windows, embedder.encoder, batch_size=embedder.batch_size)
+        tables |= {
+            name: block_table(keys, blocks, embedding, parts=WHOLE)
+            for name, embedding in alone.items()
+        }
+    return tables, reasons
 
 
 def _settings(options: BlockOptions) -> dict[str, Any]:

@@ -57,6 +57,14 @@ class BlockOptions(Strict):
         Option("--condition", "Use only these; repeatable.", metavar="TRIAL_TYPE"),
     ] = ()
     """Trial types that are used; empty: all."""
+    networks: Annotated[
+        bool,
+        Option(
+            "--networks",
+            "Also embed every block from each network alone: a table each, "
+            "group_desc-blocksonly<Network>_embedding.tsv.",
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

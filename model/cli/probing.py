@@ -1,4 +1,4 @@
-"""The commands `semantoks-model probe` and `finetune`: predict a column of a table of people."""
+"""The commands `semantoks-model probe`, `importance` and `finetune`: predict a target."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from model.cli.program import Command, build, options_of
+from model.comparison.options import ImportanceOptions
 from model.errors import SemantoksError
 from model.files.shared_options import CheckpointOptions
 from model.finetuning.options import FINETUNE_PRESETS, FinetuneConfig
@@ -16,6 +17,8 @@ from model.probing.options import PROBE_PRESETS, ProbeConfig, ResultOptions
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+PEOPLE = click.Path(path_type=Path, exists=True, allow_dash=True)
+FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 THERE = click.Path(path_type=Path, exists=True)
 
 
@@ -40,7 +43,7 @@ def _places(command: Any) -> Any:
     """Add the positionals that both commands have."""
     for argument in (
         click.argument("out", type=click.Path(path_type=Path)),
-        click.argument("participants", type=THERE),
+        click.argument("participants", type=PEOPLE),
         click.argument("data", type=THERE),
     ):
         command = argument(command)
@@ -54,10 +57,10 @@ def _places(command: Any) -> Any:
 def probe(data: Path, participants: Path, out: Path, **arguments: Any) -> None:
     """Predict a column of PARTICIPANTS from DATA by a linear probe, and by baselines beside it.
 
-    DATA is an output folder of semantoks (series: all methods), or the table of its group level
-    (embeddings: probe and linear). OUT is a new folder for results.json, results.tsv,
-    predictions.tsv and results.svg; a call that was stopped is continued by the same call.
-    docs/probing.md describes methods and numbers.
+    DATA is an output folder of semantoks (series: all methods), or a table of embeddings in it:
+    of scans, blocks, conditions or single networks (probe and linear). OUT is a new folder for
+    results.json, results.tsv, predictions.tsv and results.svg; a call that was stopped is
+    continued by the same call. docs/probing.md describes methods and numbers.
     """
     from model.probing.probe import run_probe
 
@@ -67,6 +70,27 @@ def probe(data: Path, participants: Path, out: Path, **arguments: Any) -> None:
     failed = [f"{row.method}, {row.split}: {row.reason}" for row in rows if row.status == "failed"]
     if failed:
         raise SemantoksError(f"{len(failed)} fits failed:\n" + "\n".join(failed))
+
+
+@click.command(cls=Command)
+@click.argument("semantoks_dir", type=FOLDER)
+@click.argument("participants", type=PEOPLE)
+@click.argument("out", type=click.Path(path_type=Path))
+@options_of(ProbeConfig, ImportanceOptions, ResultOptions)
+def importance(semantoks_dir: Path, participants: Path, out: Path, **arguments: Any) -> None:
+    """Tell which network predicts a column of PARTICIPANTS best by itself, over a cohort.
+
+    SEMANTOKS_DIR holds the tables of `semantoks importance` and of the group level, or of
+    `semantoks blocks --networks`. All are probed on the same splits. OUT is a new folder for
+    importance.tsv, importance.svg and the results. docs/blocks.md describes it.
+    """
+    from model.comparison.importance import run_importance
+
+    config, options = build(ProbeConfig, arguments), build(ImportanceOptions, arguments)
+    overwrite = build(ResultOptions, arguments).overwrite
+    click.echo(
+        run_importance(semantoks_dir, participants, out, config, options, overwrite=overwrite)
+    )
 
 
 @click.command(cls=Command)

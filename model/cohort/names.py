@@ -33,6 +33,11 @@ SERIES = {"denoised": DENOISED, "model": MODEL}
 GROUP_SCANS = "group_desc-scan_embedding"
 """Name of the table of all embedded scans, without .parquet, .tsv or .json."""
 
+GROUP_BLOCKS = "group_desc-blocks_embedding"
+"""Name of the table of all task blocks, without .tsv or .json."""
+GROUP_ONLY, GROUP_BLOCKS_ONLY = "group_desc-only", "group_desc-blocksonly"
+"""How the names of tables of scans and of blocks from one network alone begin."""
+
 # Columns.
 DROPPED, INTERPOLATED = "dropped", "interpolated"
 """Of `OUTLIERS`: 1 where a frame was left out, or replaced from its neighbours."""

@@ -6,6 +6,7 @@ for the group level and for evaluation, which need no images.
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -139,6 +140,23 @@ class EmbeddedScan:
             found = ", ".join(lacking) or "none"
             raise FileError(path, f"the missing networks, {found}, are not those of its sidecar")
         return values, meta
+
+    def tokens(self) -> FloatArray:
+        """Read the (W, N, K, D) tokens of its windows; NaN where a token saw no data.
+
+        Raises
+        ------
+        OutputsError
+            They are not what was written with the status, or no array of this shape.
+        """
+        ending = f"{names.TOKENS}.npy"
+        with _damaged():
+            path, content = self.file(ending), self.content(ending)
+            with faults_of(path, "not a readable array"):
+                found = np.load(io.BytesIO(content), allow_pickle=False)
+            if found.ndim != 4 or found.dtype != np.float32:
+                raise FileError(path, f"expected 4 axes of float32, found {found.shape}")
+        return np.asarray(found, np.float32)
 
     def _metadata(self, ending: str, needs: Mapping[str, type]) -> dict[str, Any]:
         path, held = self.file(ending), self.content(ending)

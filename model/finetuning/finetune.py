@@ -28,7 +28,7 @@ from model.finetuning.study import open_study
 from model.finetuning.train import Epoch, kept, train
 from model.probing.options import MAIN_METRIC
 from model.probing.protocol import provenance, row_record
-from model.probing.scoring import Row, by_subject, measure_subjects
+from model.probing.scoring import Row, by_key, measure_keys
 from model.probing.summary import (
     cautions,
     figure_svg,
@@ -252,14 +252,14 @@ def _score_saved(folder: Path, study: Study, epochs: list[Epoch], *, device: str
     scores = scores_of(
         predictor, test.windows.values, test.masked, batch_size=study.config.batch_size
     )
-    predicted = by_subject(scores * card.spread + card.offset, test.windows.subjects)
+    predicted = by_key(scores * card.spread + card.offset, test.windows.keys(study.labels))
     return Row(
         method=METHOD,
         split=study.split.name,
         status="ok",
         setting=float(best.epoch),
         validation=best.validation_score,
-        scores=measure_subjects(predicted, study.labels, of="test"),
+        scores=measure_keys(predicted, study.labels, of="test"),
         predictions=predicted,
     )
 

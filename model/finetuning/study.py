@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -18,11 +18,12 @@ from model.probing.features import (
     drop_missing,
     extract,
     find_runs,
+    labelled,
     one_each,
     subject_of,
 )
 from model.probing.methods import make_methods
-from model.probing.protocol import labels_of
+from model.probing.protocol import labels_of_runs
 from model.probing.samples import Samples
 from model.probing.scoring import Row, evaluate, target_scale
 from model.probing.splits import split_of
@@ -43,6 +44,15 @@ if TYPE_CHECKING:
 PROBE_EPOCHS = 50
 
 
+class WholeScan(NamedTuple):
+    """A scan and whose it is."""
+
+    subject: str
+    scan: str
+    series: ParcelSeries
+    """(T, P)"""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Study:
     """Material of a run, and one of its splits."""
@@ -56,8 +66,8 @@ class Study:
     repetition: int
     samples: dict[str, Samples]
     """Crops: ``windows`` (S, P, L), ``masked`` (S, N, K), ``embedded`` (S, F) by the base."""
-    series: tuple[tuple[str, ParcelSeries], ...]
-    """Subject and series (T, P) of every scan, where crops are drawn anew in each epoch"""
+    series: tuple[WholeScan, ...]
+    """Every scan, where crops are drawn anew in each epoch"""
     data_sha256: str
 
     def at(self, repetition: int) -> Study:
@@ -87,7 +97,7 @@ class Study:
         return Crops(
             windows=windows,
             masked=self.samples["masked"].of(subjects).values.astype(bool),
-            targets=(self.labels.of(windows.subjects) - offset) / spread,
+            targets=(self.labels.of(windows.keys(self.labels)) - offset) / spread,
         )
 
     def training_crops(self) -> DrawCrops:
@@ -96,30 +106,28 @@ class Study:
             same = self.crops_of(self.split.train)
             return lambda _generator: same
         chosen = set(self.split.train)
-        scans = [(subject, series) for subject, series in self.series if subject in chosen]
+        scans = [one for one in self.series if one.subject in chosen]
         return partial(self._drawn_crops, scans)
 
-    def _drawn_crops(
-        self, scans: Sequence[tuple[str, ParcelSeries]], generator: torch.Generator
-    ) -> Crops:
+    def _drawn_crops(self, scans: Sequence[WholeScan], generator: torch.Generator) -> Crops:
         """Cut a window (1, P, L) anywhere out of each scan; a short one gives a padded one."""
         spec = self.base.input
         found = []
-        for _, series in scans:
+        for _, _, series in scans:
             spare = series.n_frames - spec.window_samples
             start = int(torch.randint(max(spare, 0) + 1, (1,), generator=generator))
             starts = np.array([start]) if spare > 0 else None
             found.append(window(series, spec, starts=starts))
-        subjects = tuple(subject for subject, _ in scans)
+        windows = Samples(
+            values=np.concatenate([one.values for one in found]),
+            subjects=tuple(one.subject for one in scans),
+            scans=tuple(one.scan for one in scans),
+        )
         offset, spread = self.scale
         return Crops(
-            windows=Samples(
-                values=np.concatenate([one.values for one in found]),
-                subjects=subjects,
-                scans=tuple(f"{subject} {i}" for i, subject in enumerate(subjects)),
-            ),
+            windows=windows,
             masked=np.concatenate([one.token_mask(self.base.encoder.groups) for one in found]),
-            targets=(self.labels.of(subjects) - offset) / spread,
+            targets=(self.labels.of(windows.keys(self.labels)) - offset) / spread,
         )
 
     def probe(self) -> Row:
@@ -150,7 +158,7 @@ def open_study(data: Path, participants: Path, config: FinetuneConfig, encoder: 
             hint="Name the output folder of the participant level.",
         )
     runs = one_each(find_runs(data, entities=config.entities, task_ids=config.task_ids), config)
-    labels = labels_of(participants, config, [subject_of(run) for run in runs])
+    labels = labels_of_runs(participants, config, runs)
     split = split_of(config, labels, repetition=config.repetition)
     base = encoder.own_card()
     readout = config.readout or base.readout
@@ -167,7 +175,7 @@ def open_study(data: Path, participants: Path, config: FinetuneConfig, encoder: 
         return cut.token_mask(base.encoder.groups).astype("float32")
 
     embedded = crop_extractor(encoder, base.input, readout=readout, n_crops=config.n_crops)
-    chosen = [run for run in runs if subject_of(run) in labels.values]
+    chosen = labelled(runs, labels)
     samples, digest = extract(
         chosen,
         {"windows": windows, "masked": masked, "embedded": embedded},
@@ -181,7 +189,8 @@ def open_study(data: Path, participants: Path, config: FinetuneConfig, encoder: 
         repetition=config.repetition,
         samples=samples,
         series=tuple(
-            (subject_of(run), series) for run, series in zip(chosen, whole, strict=False)
+            WholeScan(subject_of(run), run.name, series)
+            for run, series in zip(chosen, whole, strict=False)
         ),
         data_sha256=digest,
     )

@@ -15,7 +15,7 @@ from model.finetuning.predictor import scores_of
 from model.pretraining.layer_rates import parameter_groups
 from model.probing.head import batches, loss_of
 from model.probing.samples import ProbeError
-from model.probing.scoring import by_subject, merit
+from model.probing.scoring import by_key, merit
 from model.series import shown
 from model.views.corruption import ViewsConfig, augment
 
@@ -203,7 +203,7 @@ def _validate(
     scores = scores_of(predictor, crops.windows.values, crops.masked, batch_size=config.batch_size)
     loss = loss_of(torch.from_numpy(scores), _tensor(crops.targets, predictor))
     offset, spread = scale
-    predicted = by_subject(scores * spread + offset, crops.windows.subjects)
+    predicted = by_key(scores * spread + offset, crops.windows.keys(labels))
     score = merit(
         labels.task,
         np.array(list(predicted.values())),

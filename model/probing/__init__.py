@@ -6,6 +6,7 @@ Test subjects are scored once and have no part in anything that is learned; the 
 __all__ = (
     "features",
     "head",
+    "inputs",
     "methods",
     "options",
     "participants",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from model.cohort.outputs import EmbeddedScan
     from model.encoder import Encoder
     from model.probing.options import ProtocolConfig
+    from model.probing.participants import Labels
     from model.series import ParcelSeries, ScanEmbedding, Windows
     from model.spec import InputSpec, ReadoutPart
 
@@ -72,6 +73,13 @@ def one_each(runs: Sequence[EmbeddedScan], config: ProtocolConfig) -> list[Embed
         return list(runs)
     kept = one_of_each([subject_of(run) for run in runs], seed=config.seed)
     return [runs[i] for i in kept]
+
+
+def labelled(runs: Sequence[EmbeddedScan], labels: Labels) -> list[EmbeddedScan]:
+    """Keep the scans that have a label, themselves or by their subject."""
+    return [
+        run for run in runs if (run.name if labels.owners else subject_of(run)) in labels.values
+    ]
 
 
 def subject_of(run: EmbeddedScan) -> str:

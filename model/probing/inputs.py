@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model.cohort.names import (
+    EMBEDDING_COLUMN,
     GROUP_SCANS,
     IDENTIFIERS,
+    ONSET,
+    SCAN,
     SUBJECT,
+    WINDOWS,
     embedding_columns,
     expanded,
     parts_in,
@@ -27,10 +32,12 @@ from model.probing.features import (
     crop_extractor,
     drop_missing,
     extract,
+    labelled,
     subject_of,
 )
 from model.probing.methods import WHITENED
 from model.probing.options import is_wanted
+from model.probing.participants import LabelError
 from model.probing.samples import ProbeError, Samples, one_of_each, refuse_copies
 from model.probing.splits import LeakError
 from model.spec import Size
@@ -56,8 +63,36 @@ class GroupTable:
     """Embeddings of a cohort and the model that made them."""
 
     samples: Samples
+    """A row is a scan of its own here: its name says which one it is"""
     model: dict[str, Any]
-    readout: tuple[ReadoutPart, ...]
+    readout: tuple[str, ...]
+    columns: Mapping[str, Sequence[str]]
+    """What else the table says of each row, as text; empty where it says nothing."""
+
+    def owners(self) -> dict[str, str]:
+        """Say whose each row is."""
+        return dict(zip(self.samples.scans, self.samples.subjects, strict=True))
+
+    def of(self, names: Collection[str]) -> GroupTable:
+        """Keep the rows of some names."""
+        rows = [i for i, name in enumerate(self.samples.scans) if name in names]
+        columns = {key: [values[i] for i in rows] for key, values in self.columns.items()}
+        return replace(self, samples=self.samples.rows(rows), columns=columns)
+
+    def column(self, name: str, *, where: Path) -> dict[str, str]:
+        """Return a column by row.
+
+        Raises
+        ------
+        LabelError
+            There is none of this name.
+        """
+        if name not in self.columns:
+            raise LabelError(
+                f"{where}: no column {name:.60}.",
+                hint=f"Rows have: {', '.join(self.columns)}.",
+            )
+        return dict(zip(self.samples.scans, self.columns[name], strict=True))
 
 
 def read_group_table(
@@ -68,7 +103,10 @@ def read_group_table(
     task_ids: Sequence[str] = (),
     one_each: int | None = None,
 ) -> GroupTable:
-    """Read ``group_desc-scan_embedding.parquet`` or ``.tsv``, with the JSON beside it.
+    """Read a table of embeddings, ``.parquet`` or ``.tsv``, with the JSON beside it.
+
+    Of scans, of task blocks or conditions, of scans seen from one network: whatever the app writes
+    for a cohort.
 
     Parameters
     ----------
@@ -132,10 +170,72 @@ def read_group_table(
     samples = Samples(
         values=values[rows],
         subjects=tuple(str(table[SUBJECT][i]) for i in rows),
-        scans=tuple(names[i] for i in rows),
+        scans=_told_apart([names[i] for i in rows]),
     )
     _refuse_scaled(samples.values, where=path)
-    return GroupTable(samples=samples, model=meta["Model"], readout=parts)
+    others = [name for name in table if EMBEDDING_COLUMN.fullmatch(name) is None]
+    return GroupTable(
+        samples=samples,
+        model=meta["Model"],
+        readout=parts,
+        columns={name: [_text(table[name][i]) for i in rows] for name in others},
+    )
+
+
+def _told_apart(names: Sequence[str]) -> tuple[str, ...]:
+    """Tell the rows of a scan that has several apart, by numbers in their order."""
+    total, seen = Counter(names), Counter[str]()
+    told = []
+    for name in names:
+        seen[name] += 1
+        told.append(name if total[name] == 1 else f"{name} row {seen[name]}")
+    return tuple(told)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or value != value else str(value)
+
+
+def read_windows(
+    runs: Sequence[EmbeddedScan], readout: Sequence[str], *, are_tokens: bool
+) -> GroupTable:
+    """Read what was written of each window of some scans, in place of encoding them anew.
+
+    Parameters
+    ----------
+    readout
+        Parts of the embedding; empty: the scan's default.
+    are_tokens
+        All tokens of each window are read, in place of its embedding.
+
+    Raises
+    ------
+    OutputsError
+        A file is absent or damaged.
+    """
+    values, owners, names, others, meta = [], [], [], [], {}
+    for run in runs:
+        header, table = run.numbers(f"{WINDOWS}.tsv")
+        meta = run.metadata(f"{SCAN}.json", ScanVector=list, EmbeddingDimension=int, Model=dict)
+        if are_tokens:
+            tokens = run.tokens()
+            values.append(tokens.reshape(len(tokens), -1))
+        else:
+            wanted = expanded(readout or meta["ScanVector"], parts_in(header))
+            place = {name: i for i, name in enumerate(header)}
+            columns = embedding_columns(meta["EmbeddingDimension"], wanted)
+            values.append(table[:, [place[name] for name in columns]].astype(np.float32))
+        onsets = table[:, header.index(ONSET)]
+        owners += [subject_of(run)] * len(table)
+        names += [f"{run.name} at {onset:g} s" for onset in onsets]
+        others += [run.columns | {ONSET: f"{onset:g}"} for onset in onsets]
+    known = dict.fromkeys(name for row in others for name in row)
+    return GroupTable(
+        samples=Samples(values=np.concatenate(values), subjects=tuple(owners), scans=tuple(names)),
+        model=meta["Model"],
+        readout=("tokens",) if are_tokens else tuple(readout or meta["ScanVector"]),
+        columns={name: [row.get(name, "") for row in others] for name in known},
+    )
 
 
 def _refuse_scaled(values: FloatArray, *, where: Path) -> None:
@@ -163,8 +263,10 @@ class Features:
 
 
 def table_features(table: GroupTable, labels: Labels) -> Features:
-    """Take the embeddings of a group table, one sample per scan."""
-    samples = table.samples.of(labels.subjects)
+    """Take the embeddings of a table, one sample per row that has a label."""
+    samples = table.samples
+    keys = samples.keys(labels)
+    samples = samples.rows([i for i, key in enumerate(keys) if key in labels.values])
     contents = [row.tobytes() for row in samples.values]
     digest = refuse_copies(zip(samples.subjects, samples.scans, contents, strict=True))
     return _features({"crops": samples}, digest, readout=table.readout, checkpoint=table.model)
@@ -203,7 +305,7 @@ def series_features(
         "fc": lambda: correlations,
         "covariance": lambda: covariance,
     }
-    chosen = [run for run in runs if subject_of(run) in labels.values]
+    chosen = labelled(runs, labels)
     samples, digest = extract(chosen, {k: make() for k, make in extractors.items() if k in kinds})
     checkpoint: dict[str, Any] = {
         "Name": card.name,

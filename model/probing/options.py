@@ -53,6 +53,14 @@ class ProtocolConfig(Strict):
 
     target: TargetOption
     task: Annotated[Task, Option("--kind", "What the target is.", required=True)]
+    target_of: Annotated[
+        Literal["people", "rows"],
+        Option(
+            "--target-of",
+            "Whose the target is: a column of PARTICIPANTS, or one of DATA's own rows, such as "
+            "trial_type or task_id; PARTICIPANTS may then be -.",
+        ),
+    ] = "people"
     shares: Annotated[
         tuple[Positive, Positive, Positive],
         Option("--shares", "Of the subjects, for training, validation and test."),
@@ -118,6 +126,14 @@ class ProtocolConfig(Strict):
 class ProbeConfig(ProtocolConfig):
     """A whole probe; defaults as in the paper's protocol."""
 
+    read: Annotated[
+        Literal["series", "windows", "tokens"],
+        Option(
+            "--read",
+            "Of an output folder: the series, encoded anew; or the windows' embeddings or tokens "
+            "as they were written.",
+        ),
+    ] = "series"
     site: Annotated[
         str | None,
         Option("--site", "Test on each site in turn, train on the others.", metavar="COLUMN"),

@@ -1,9 +1,9 @@
-"""The participants table: one label per subject, and who has none."""
+"""What is predicted: one label per subject, or per row of a table, and who has none."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,7 @@ from model.files.tables import read_cells
 from model.files.write import text_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -32,46 +32,64 @@ class LabelError(SemantoksError):
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """One value per subject."""
+    """One value per subject, or per row where a subject has several, such as task blocks."""
 
     column: str
     task: Task
     classes: tuple[str, ...]
     """In the order of their indices; empty in regression."""
     values: Mapping[str, float]
-    """Class index or number of each subject, sorted by subject."""
+    """Class index or number of each subject, sorted by subject; or of each row, by its name."""
+    owners: Mapping[str, str] = field(default_factory=dict)
+    """Whose each row is; empty where subjects themselves have the labels."""
     without: tuple[str, ...] = ()
-    """Subjects with scans but no label, who were left out."""
+    """Subjects or rows without a label, which were left out."""
 
     @property
     def subjects(self) -> tuple[str, ...]:
         """All subjects with a label, sorted."""
-        return tuple(self.values)
+        return tuple(sorted(set(self.owners.values()) or self.values))
 
-    def of(self, subjects: Sequence[str]) -> npt.NDArray[np.float64]:
-        """(S,) value of each of the subjects."""
-        return np.array([self.values[subject] for subject in subjects])
+    def owner(self, key: str) -> str:
+        """Return whose label it is."""
+        return self.owners.get(key, key)
+
+    def of(self, keys: Sequence[str]) -> npt.NDArray[np.float64]:
+        """(S,) value of each of the subjects, or rows."""
+        return np.array([self.values[key] for key in keys])
+
+    def held_by(self, subjects: Collection[str]) -> dict[str, float]:
+        """Return the labels of some subjects, by key."""
+        chosen = set(subjects)
+        return {key: value for key, value in self.values.items() if self.owner(key) in chosen}
+
+    def counts(self, subjects: Collection[str]) -> list[int]:
+        """(K,) how many of some subjects have a label of each class."""
+        found: list[set[str]] = [set() for _ in self.classes]
+        for key, value in self.held_by(subjects).items():
+            found[int(value)].add(self.owner(key))
+        return [len(people) for people in found]
 
     def permuted(self, groups: Mapping[str, str], rng: np.random.Generator) -> Labels:
-        """Deal the labels out anew, within groups of subjects.
+        """Deal the labels out anew, within groups.
 
         Parameters
         ----------
         groups
-            Of each subject; those who are in none form one.
+            Of each subject or row; those that are in none form one.
         """
         members: dict[str, list[str]] = {}
-        for subject in self.values:
-            members.setdefault(groups.get(subject, ""), []).append(subject)
+        for key in self.values:
+            members.setdefault(groups.get(key, ""), []).append(key)
         values = dict(self.values)
         for group in members.values():
             order = rng.permutation(len(group))
-            values |= {s: self.values[group[i]] for s, i in zip(group, order, strict=True)}
+            values |= {key: self.values[group[i]] for key, i in zip(group, order, strict=True)}
         return replace(self, values=values)
 
     def sha256(self) -> str:
-        """Hash subjects and labels."""
-        return sha256_of(f"{subject}\t{value!r}" for subject, value in self.values.items())
+        """Hash subjects or rows, and labels."""
+        return sha256_of(f"{key}\t{value!r}" for key, value in self.values.items())
 
 
 def sha256_of(lines: Iterable[str]) -> str:
@@ -144,19 +162,70 @@ def read_labels(
             f"{some(without)}.",
             hint="--allow-missing leaves them out.",
         )
-    text = {subject: value for subject, value in text.items() if value}
-    classes = tuple(sorted(set(text.values()))) if task == "classification" else ()
-    values: dict[str, float] = (
-        {subject: classes.index(value) for subject, value in text.items()}
-        if classes
-        else _numbers(text, where=f"{path} column {column}")
-    )
-    if len(set(values.values())) < 2:
+    labels = _labels(text, column, task=task, where=f"{path} column {column}")
+    if len(set(labels.values.values())) < 2:
         raise LabelError(
-            f"{path}: all {len(text)} subjects with scans have {column} "
-            f"{next(iter(text.values()))}: there is nothing to tell apart."
+            f"{path}: all {len(labels.values)} subjects with scans have {column} "
+            f"{next(text[key] for key in labels.values)}: there is nothing to tell apart."
         )
-    return Labels(column=column, task=task, classes=classes, values=values, without=without)
+    return replace(labels, without=without)
+
+
+def row_labels(
+    found: Mapping[str, str],
+    owners: Mapping[str, str],
+    column: str,
+    *,
+    task: Task,
+    allow_missing: bool,
+    where: str,
+) -> Labels:
+    """Take the label of every row from a column beside the features, such as ``trial_type``.
+
+    Parameters
+    ----------
+    found, owners
+        Text and subject of each row, by its name.
+    where
+        What the rows are of, for messages.
+
+    Raises
+    ------
+    LabelError
+        Rows have none (unless ``allow_missing``), a number is expected and text found, or every
+        subject has one and the same in all rows: that is a label of people.
+    """
+    text = {key: "" if value.strip().lower() in MISSING else value.strip()
+            for key, value in found.items()}  # fmt: skip
+    without = tuple(key for key, value in text.items() if not value)
+    if without and (not allow_missing or len(without) == len(text)):
+        raise LabelError(
+            f"{where}: {len(without)} of {len(text)} rows have no {column}: {some(without)}.",
+            hint="--allow-missing leaves them out.",
+        )
+    labels = _labels(text, column, task=task, where=f"{where} column {column}")
+    values: dict[str, set[float]] = {}
+    for key, value in labels.values.items():
+        values.setdefault(owners[key], set()).add(value)
+    if all(len(one) == 1 for one in values.values()):
+        raise LabelError(
+            f"{where}: {column} is the same in all rows of each subject.",
+            hint="Then it is people who have it: put it into the participants table, and leave "
+            "out --target-of rows.",
+        )
+    return replace(labels, owners={key: owners[key] for key in labels.values}, without=without)
+
+
+def _labels(text: Mapping[str, str], column: str, *, task: Task, where: str) -> Labels:
+    """Turn the text that is there into class indices or numbers."""
+    present = {key: value for key, value in text.items() if value}
+    classes = tuple(sorted(set(present.values()))) if task == "classification" else ()
+    values: dict[str, float] = (
+        {key: classes.index(value) for key, value in present.items()}
+        if classes
+        else _numbers(present, where=where)
+    )
+    return Labels(column=column, task=task, classes=classes, values=values)
 
 
 def _numbers(text: Mapping[str, str], *, where: str) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +13,16 @@ from model.checkpoint import load_encoder
 from model.errors import ConfigError, some
 from model.files.write import json_bytes, new_folder
 from model.pretraining.untrained import FitDataError, fit_of
-from model.probing.features import find_runs, one_each, subject_of
-from model.probing.inputs import read_group_table, series_features, table_features
+from model.probing.features import find_runs, one_each
+from model.probing.inputs import (
+    read_group_table,
+    read_windows,
+    series_features,
+    table_features,
+)
 from model.probing.methods import WHITENED, features_of, make_methods
 from model.probing.options import EXTRA_METHODS, MAIN_METRIC, METHODS, TABLE_METHODS
-from model.probing.protocol import labels_of, provenance, row_record
+from model.probing.protocol import labels_of_rows, labels_of_runs, provenance, row_record
 from model.probing.samples import ProbeError
 from model.probing.scoring import Row, evaluate
 from model.probing.splits import exchangeable, make_splits
@@ -32,7 +38,7 @@ from model.probing.unfinished import Clock, Unfinished, refuse_others
 from model.statistics.repetitions import permutation_p
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from model.probing.inputs import Features
@@ -83,7 +89,8 @@ def run_probe(
         Input, labels or splits are not fit for the question; nothing is written.
     """
     refuse_others(out, overwrite=overwrite)
-    labels, splits, features = (_from_folder if data.is_dir() else _from_table)(
+    is_encoded_anew = data.is_dir() and config.read == "series"
+    labels, splits, features = (_from_folder if is_encoded_anew else _from_table)(
         data, participants, config, checkpoint, device
     )
     warnings = cautions(labels, splits)
@@ -99,14 +106,14 @@ def run_probe(
         regress_by=config.regress_by,
     )
     record = provenance(data, participants, config, labels, splits) | features.source
-    pieces = Unfinished(out, _question(record), overwrite=overwrite)
-    rows = _fit_all(methods, labels, splits, pieces)
+    pieces = Unfinished(out, question(record), overwrite=overwrite)
+    rows = fit_all(methods, labels, splits, pieces)
     if all(row.status == "skipped" for row in rows):
         pieces.forget()
         raise ProbeError(
             f"no split can be scored: {some(sorted({f'{r.split}: {r.reason}' for r in rows}))}"
         )
-    null = _permute(methods, labels, splits, config, participants, pieces)
+    null = permute(methods, labels, splits, config, participants, pieces)
     record |= {"warnings": warnings} if warnings else {}
     return _write(out, record, labels, splits, rows, null), rows
 
@@ -116,15 +123,15 @@ def _asked(config: ProbeConfig) -> Sequence[str]:
     return config.methods or [name for name in METHODS if name not in EXTRA_METHODS]
 
 
-def _question(record: dict[str, Any]) -> dict[str, Any]:
+def question(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a row depends on; which rows there are may change from call to call."""
     config = {
         key: value
         for key, value in record["config"].items()
         if key not in ("methods", "repetitions", "permutations")
     }
-    kept = ("labels_sha256", "data_sha256", "checkpoint", "readout", "software")
-    return {"config": config} | {key: record[key] for key in kept}
+    kept = ("labels_sha256", "data_sha256", "checkpoint", "readout", "networks", "software")
+    return {"config": config} | {key: record[key] for key in kept if key in record}
 
 
 def _from_folder(
@@ -132,7 +139,7 @@ def _from_folder(
 ) -> tuple[Labels, list[Split], Features]:
     """Compute what the methods need, once labels and splits are known to hold."""
     runs = one_each(find_runs(data, entities=config.entities, task_ids=config.task_ids), config)
-    labels = labels_of(participants, config, [subject_of(run) for run in runs])
+    labels = labels_of_runs(participants, config, runs)
     splits = make_splits(config, labels, participants)
     encoder = load_encoder(checkpoint, device=device)
     kinds = {features_of(name) for name in _asked(config)}
@@ -163,20 +170,32 @@ def _from_table(
     if wrong or checkpoint is not None:
         raise ConfigError(
             f"{data} holds embeddings: {', '.join(wrong) or '--checkpoint'} would need series.",
-            hint="Name the output folder of the participant level instead.",
+            hint="Name the output folder of the participant level, without --read.",
         )
-    table = read_group_table(
-        data,
-        readout=config.readout,
-        entities=config.entities,
-        task_ids=config.task_ids,
-        one_each=config.seed if config.sessions == "one" else None,
+    if data.is_dir():
+        runs = find_runs(data, entities=config.entities, task_ids=config.task_ids)
+        table = read_windows(
+            one_each(runs, config), config.readout, are_tokens=config.read == "tokens"
+        )
+    else:
+        table = read_group_table(
+            data,
+            readout=config.readout,
+            entities=config.entities,
+            task_ids=config.task_ids,
+            one_each=config.seed if config.sessions == "one" else None,
+        )
+    labels = labels_of_rows(
+        participants,
+        config,
+        table.owners(),
+        partial(table.column, config.target, where=data),
+        where=str(data),
     )
-    labels = labels_of(participants, config, table.samples.subjects)
     return labels, make_splits(config, labels, participants), table_features(table, labels)
 
 
-def _fit_all(
+def fit_all(
     methods: Sequence[Method], labels: Labels, splits: Sequence[Split], pieces: Unfinished
 ) -> list[Row]:
     """Fit every method on every split, or take the row that an earlier call kept."""
@@ -197,7 +216,7 @@ def _fit_all(
     return [found[method.name, split.name] for method in methods for split in splits]
 
 
-def _permute(
+def permute(
     methods: Sequence[Method],
     labels: Labels,
     splits: Sequence[Split],
@@ -249,11 +268,11 @@ def _write(
     null: dict[str, list[float]],
 ) -> str:
     summary, differences = summarize(rows, splits, labels)
-    p_values = _p_values(summary, null, labels)
+    found = p_values(summary, null, labels)
     results = record | {
         "summary": summary,
         "probe_minus_method": differences,
-        "permutation_p": p_values,
+        "permutation_p": found,
         "permuted": {method: scores for method, scores in null.items() if scores},
         "rows": [row_record(row) for row in rows],
     }
@@ -262,10 +281,13 @@ def _write(
         (folder / "results.tsv").write_bytes(rows_tsv(rows, labels.task))
         (folder / "predictions.tsv").write_bytes(predictions_tsv(rows, labels))
         (folder / "results.svg").write_bytes(figure_svg(rows, summary, labels))
-    return text_table(summary, differences, labels.task, p_values=p_values)
+    return text_table(summary, differences, labels.task, p_values=found)
 
 
-def _p_values(summary: Summary, null: dict[str, list[float]], labels: Labels) -> dict[str, float]:
+def p_values(
+    summary: Summary, null: Mapping[str, Sequence[float]], labels: Labels
+) -> dict[str, float]:
+    """Compare each method's mean main metric with that of permutations, if there are any."""
     metric = MAIN_METRIC[labels.task]
     return {
         method: permutation_p(summary[method][metric]["mean"], scores)

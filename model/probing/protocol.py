@@ -11,22 +11,40 @@ import numpy as np
 import sklearn
 import torch
 
+from model.errors import ConfigError
 from model.pretraining.run_folder import git_revision
-from model.probing.participants import read_labels, sha256_of
+from model.probing.features import subject_of
+from model.probing.participants import LabelError, read_labels, row_labels, sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from model.cohort.outputs import EmbeddedScan
     from model.probing.options import ProtocolConfig
     from model.probing.participants import Labels
     from model.probing.scoring import Row
     from model.probing.splits import Split
 
+NOBODY = "-"
+"""In place of a table of people, where rows have the target"""
 _LOG = logging.getLogger(__name__)
 
 
-def labels_of(participants: Path, config: ProtocolConfig, subjects: Sequence[str]) -> Labels:
-    """Read the labels of subjects with scans, and say who has none."""
+def labels_of(participants: Path, config: ProtocolConfig, subjects: Collection[str]) -> Labels:
+    """Read the labels of subjects from the table of people, and say who has none.
+
+    Raises
+    ------
+    ConfigError
+        There is no such table.
+    LabelError
+        As `model.probing.participants.read_labels`.
+    """
+    if str(participants) == NOBODY:
+        raise ConfigError(
+            "the target is looked for in a table of people, and none is given.",
+            hint="Name the table in place of -, or say --target-of rows.",
+        )
     labels = read_labels(
         participants,
         config.target,
@@ -34,9 +52,68 @@ def labels_of(participants: Path, config: ProtocolConfig, subjects: Sequence[str
         subjects=subjects,
         allow_missing=config.allow_missing,
     )
+    return _telling(labels)
+
+
+def labels_of_rows(
+    participants: Path,
+    config: ProtocolConfig,
+    subjects: Mapping[str, str],
+    column: Callable[[], Mapping[str, str]],
+    *,
+    where: str,
+) -> Labels:
+    """Read the labels of rows, or of the subjects whose they are, as the question is.
+
+    Parameters
+    ----------
+    subjects
+        Whose each row is, by its name.
+    column
+        Gives the text of the rows in the target's column; called only if they have it.
+    where
+        What the rows are of, for messages.
+
+    Raises
+    ------
+    ConfigError, LabelError
+        As `labels_of`, and `model.probing.participants.row_labels`.
+    """
+    if config.target_of == "people":
+        return labels_of(participants, config, subjects.values())
+    labels = row_labels(
+        column(),
+        subjects,
+        config.target,
+        task=config.task,
+        allow_missing=config.allow_missing,
+        where=where,
+    )
+    return _telling(labels)
+
+
+def _telling(labels: Labels) -> Labels:
     if labels.without:
-        _LOG.warning("left out, without %s: %s", config.target, ", ".join(labels.without))
+        _LOG.warning("left out, without %s: %s", labels.column, ", ".join(labels.without))
     return labels
+
+
+def labels_of_runs(
+    participants: Path, config: ProtocolConfig, runs: Sequence[EmbeddedScan]
+) -> Labels:
+    """Read the labels of the scans of an output folder; rows are scans, columns their entities."""
+
+    def column() -> dict[str, str]:
+        found = {run.name: run.columns.get(config.target, "") for run in runs}
+        if not any(found.values()):
+            known = sorted({name for run in runs for name in run.columns})
+            raise LabelError(
+                f"no scan has a {config.target}.", hint=f"Scans have: {', '.join(known)}."
+            )
+        return found
+
+    owners = {run.name: subject_of(run) for run in runs}
+    return labels_of_rows(participants, config, owners, column, where="the scans")
 
 
 def provenance(
@@ -53,6 +130,7 @@ def provenance(
         "participants": str(participants),
         "classes": list(labels.classes),
         "n_subjects": len(labels.subjects),
+        **({"n_rows": len(labels.values)} if labels.owners else {}),
         "subjects_sha256": sha256_of(labels.subjects),
         "labels_sha256": labels.sha256(),
         "subjects_without_label": list(labels.without),

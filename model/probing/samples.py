@@ -16,6 +16,8 @@ from model.series import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
+    from model.probing.participants import Labels
+
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -39,12 +41,20 @@ class Samples:
     def of(self, subjects: Collection[str]) -> Samples:
         """Keep the samples of some subjects."""
         chosen = set(subjects)
-        rows = [i for i, subject in enumerate(self.subjects) if subject in chosen]
+        return self.rows([i for i, subject in enumerate(self.subjects) if subject in chosen])
+
+    def rows(self, rows: Sequence[int]) -> Samples:
+        """Keep some samples, by number."""
+        rows = list(rows)
         return Samples(
             values=self.values[rows],
             subjects=tuple(self.subjects[i] for i in rows),
             scans=tuple(self.scans[i] for i in rows),
         )
+
+    def keys(self, labels: Labels) -> tuple[str, ...]:
+        """(S,) name by which each sample has its label: its subject, or its own."""
+        return self.scans if labels.owners else self.subjects
 
     def per_scan(self) -> Samples:
         """Average the samples of each scan."""

@@ -148,7 +148,7 @@ class Row:
     scores: dict[str, float] = field(default_factory=dict)
     """By metric; empty unless ok."""
     predictions: dict[str, list[float]] = field(default_factory=dict)
-    """Score of each class, or the predicted number, by test subject."""
+    """Score of each class, or the predicted number, by test subject or row."""
 
 
 def evaluate(method: Method, labels: Labels, split: Split) -> Row:
@@ -175,9 +175,9 @@ def _evaluate(method: Method, labels: Labels, split: Split) -> Row:
         transforms.append(learn(train))
         train = train.with_values(transforms[-1].apply(train.values))
     offset, spread = target_scale(labels, split)
-    targets = (labels.of(train.subjects) - offset) / spread
+    targets = (labels.of(train.keys(labels)) - offset) / spread
     validation = _transformed(method.samples.of(split.validation), transforms)
-    known = labels.of(validation.subjects)
+    known = labels.of(validation.keys(labels))
     found: list[tuple[float, float, Learned]] = []
     models = method.fit(train, targets, method.settings)
     for setting, model in zip(method.settings, models, strict=True):
@@ -187,14 +187,14 @@ def _evaluate(method: Method, labels: Labels, split: Split) -> Row:
     best, setting, model = max(found, key=lambda entry: entry[0])
     chosen = Learned(apply=model.apply, seen=model.seen | frozenset(split.validation))
     test = _transformed(method.samples.of(split.test), transforms)
-    predicted = by_subject(chosen.on_held_out(test) * spread + offset, test.subjects)
+    predicted = by_key(chosen.on_held_out(test) * spread + offset, test.keys(labels))
     return Row(
         method=method.name,
         split=split.name,
         status="ok",
         setting=setting,
         validation=best,
-        scores=measure_subjects(predicted, labels, of="test"),
+        scores=measure_keys(predicted, labels, of="test"),
         predictions=predicted,
     )
 
@@ -209,23 +209,21 @@ def target_scale(labels: Labels, split: Split) -> tuple[float, float]:
     """Return mean and spread of the training subjects' numbers; 0 and 1 of classes."""
     if labels.classes:
         return 0.0, 1.0
-    values = labels.of(split.train)
+    values = np.array(list(labels.held_by(split.train).values()))
     if np.ptp(values) == 0:
-        raise UndefinedError(f"all {len(values)} training subjects have the same value.")
+        raise UndefinedError(f"all {len(values)} training labels are the same number.")
     return float(values.mean()), float(values.std())
 
 
-def by_subject(
-    scores: npt.NDArray[np.floating], subjects: Sequence[str]
-) -> dict[str, list[float]]:
-    """Average the scores (S, K) of each subject's samples."""
-    means = average(scores, subjects)
-    return dict(zip(dict.fromkeys(subjects), means.tolist(), strict=True))
+def by_key(scores: npt.NDArray[np.floating], keys: Sequence[str]) -> dict[str, list[float]]:
+    """Average the scores (S, K) of each subject's, or row's, samples."""
+    means = average(scores, keys)
+    return dict(zip(dict.fromkeys(keys), means.tolist(), strict=True))
 
 
-def measure_subjects(
+def measure_keys(
     predicted: dict[str, list[float]], labels: Labels, *, of: str
 ) -> dict[str, float]:
-    """Measure the scores of subjects."""
+    """Measure the scores of subjects, or rows."""
     targets = labels.of(tuple(predicted))
     return measure(labels.task, np.array(list(predicted.values())), targets, of=of)

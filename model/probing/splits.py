@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from model.probing.participants import Labels
 
 PARTS = ("train", "validation", "test")
+ATTEMPTS = 100
+"""Draws of subjects, of whom each has rows of some classes, until every part has all"""
 
 
 class SplitError(SemantoksError):
@@ -67,7 +69,7 @@ def draw_split(labels: Labels, shares: tuple[float, float, float], *, seed: int)
     strata = _strata(labels)
     sizes_of = {name: _sizes(len(members), shares) for name, members in strata.items()}
     # A correlation needs two test subjects, a class one; stratification does the rest.
-    least = 1 if labels.classes else 2
+    least = 1 if labels.classes or labels.owners else 2
     few = [f"{name} ({len(strata[name])})" for name, s in sizes_of.items() if min(s) < least]
     if few:
         raise SplitError(
@@ -75,20 +77,40 @@ def draw_split(labels: Labels, shares: tuple[float, float, float], *, seed: int)
             f"with shares {shares}, found fewer of {some(few)}.",
             hint="Merge or leave out rare classes, or take other shares. Numbers are no classes.",
         )
-    parts: list[list[str]] = [[], [], []]
     rng = np.random.default_rng(seed)
-    for name, members in strata.items():
-        sizes = sizes_of[name]
-        order = [members[i] for i in rng.permutation(len(members))]
-        for part, end, size in zip(parts, np.cumsum(sizes), sizes, strict=True):
-            part += order[end - size : end]
-    train, validation, test = (tuple(sorted(part)) for part in parts)
-    return Split(name=f"seed {seed}", train=train, validation=validation, test=test)
+    for _ in range(ATTEMPTS):
+        parts: list[list[str]] = [[], [], []]
+        for name, members in strata.items():
+            sizes = sizes_of[name]
+            order = [members[i] for i in rng.permutation(len(members))]
+            for part, end, size in zip(parts, np.cumsum(sizes), sizes, strict=True):
+                part += order[end - size : end]
+        train, validation, test = (tuple(sorted(part)) for part in parts)
+        split = Split(name=f"seed {seed}", train=train, validation=validation, test=test)
+        if not _lacking(split, labels):
+            return split
+    raise SplitError(
+        f"{split.name}: in {ATTEMPTS} draws no split had every class in every part: "
+        f"{some(_lacking(split, labels))}.",
+        hint="Take other shares, or merge or leave out rare classes.",
+    )
+
+
+def _lacking(split: Split, labels: Labels) -> list[str]:
+    """Say which parts have none of which class."""
+    if not labels.classes:
+        return []
+    return [
+        f"{part} none of class {name}"
+        for part in PARTS
+        for name, n in zip(labels.classes, labels.counts(getattr(split, part)), strict=True)
+        if not n
+    ]
 
 
 def _strata(labels: Labels) -> dict[str, list[str]]:
-    """Subjects by class; in regression all in one."""
-    if not labels.classes:
+    """Subjects by class; all in one in regression, and where a subject has rows of several."""
+    if not labels.classes or labels.owners:
         return {"the cohort": list(labels.subjects)}
     strata: dict[str, list[str]] = {f"class {name}": [] for name in labels.classes}
     names = list(strata)
@@ -172,17 +194,12 @@ def read_split(path: Path, labels: Labels) -> Split:
                 f"{path}: {subject} is in {row['split'] or 'no split'!r}; expected one of {PARTS}."
             )
         parts[row["split"]].append(subject)
-    absent = [subject for subject in table if subject not in labels.values]
+    known = set(labels.subjects)
+    absent = [subject for subject in table if subject not in known]
     if absent:
         raise SplitError(f"{path}: subjects without scan or label: {some(absent)}.")
     split = Split(name=path.name, **{part: tuple(members) for part, members in parts.items()})
-    lacking = [
-        f"{part} none of class {name}"
-        for part in PARTS
-        for index, name in enumerate(labels.classes)
-        if index not in labels.of(parts[part])
-    ]
-    if lacking:
+    if lacking := _lacking(split, labels):
         raise SplitError(
             f"{path}: expected every class in every part, found in {some(lacking)}.",
             hint="Move subjects, or merge or leave out rare classes.",
@@ -216,19 +233,21 @@ def thin(split: Split, labels: Labels, n_train: int | None, *, seed: int) -> Spl
             hint="Lower --train-subjects, or give --shares with more for training.",
         )
     rng = np.random.default_rng(seed)
-    values = labels.of(split.train)
+    is_stratified = bool(labels.classes) and not labels.owners
+    values = labels.of(split.train) if is_stratified else np.zeros(len(split.train))
     # Dealt class by class in turn of their shares, so that any beginning is stratified.
     place = np.empty(len(values))
-    for value in np.unique(values) if labels.classes else [None]:
-        members = np.flatnonzero(values == value) if labels.classes else np.arange(len(values))
+    for value in np.unique(values):
+        members = np.flatnonzero(values == value)
         place[rng.permutation(members)] = (np.arange(len(members)) + 0.5) / len(members)
     kept = sorted(np.argsort(place, kind="stable")[:n_train])
-    if labels.classes and len(np.unique(values[kept])) < len(np.unique(values)):
+    fewer = replace(split, train=tuple(split.train[i] for i in kept))
+    if _lacking(fewer, labels) != _lacking(split, labels):
         raise SplitError(
             f"{split.name}: {n_train} training subjects leave a class without any.",
             hint="Raise --train-subjects, or merge or leave out rare classes.",
         )
-    return replace(split, train=tuple(split.train[i] for i in kept))
+    return fewer
 
 
 def make_splits(config: ProbeConfig, labels: Labels, participants: Path) -> list[Split]:
@@ -270,9 +289,11 @@ def exchangeable(
 ) -> dict[str, str]:
     """Group the subjects whose labels may change places if the labels mean nothing.
 
-    Everybody, if splits are drawn, for that is done anew; within a site that is left out; within
-    a part of a fixed split.
+    Rows within their subject. Everybody, if splits are drawn, for that is done anew; within a
+    site that is left out; within a part of a fixed split.
     """
+    if labels.owners:
+        return dict(labels.owners)
     if config.splits is not None:
         (split,) = splits
         return {s: part for part in PARTS for s in getattr(split, part)}

@@ -42,15 +42,20 @@ METRIC_NAMES = {"balanced_accuracy": "balanced accuracy", "r2": "R²"}
 
 
 def summarize(
-    rows: Sequence[Row], splits: Sequence[Split], labels: Labels
+    rows: Sequence[Row], splits: Sequence[Split], labels: Labels, *, reference: str = REFERENCE
 ) -> tuple[Summary, Summary]:
     """Summarize the rows with scores.
+
+    Parameters
+    ----------
+    reference
+        Method that the others are compared with.
 
     Returns
     -------
     By method and metric: ``n`` splits, ``mean``, ``sd``, and ``low`` and ``high`` of the 95 %
-    interval (`model.statistics.repetitions.interval`). Then the same of the probe's score minus
-    the method's, over the splits where both have one.
+    interval (`model.statistics.repetitions.interval`). Then the same of the reference's score
+    minus the method's, over the splits where both have one.
     """
     scores: dict[str, dict[str, dict[str, float]]] = {}
     for row in rows:
@@ -72,13 +77,11 @@ def summarize(
             own = {s: v[metric] for s, v in by_split.items() if metric in v}
             if own:
                 summary.setdefault(method, {})[metric] = describe(own, bounds, most)
-            reference = scores.get(REFERENCE, {})
+            others = scores.get(reference, {})
             shared = {
-                s: reference[s][metric] - v
-                for s, v in own.items()
-                if metric in reference.get(s, {})
+                s: others[s][metric] - v for s, v in own.items() if metric in others.get(s, {})
             }
-            if shared and method != REFERENCE:
+            if shared and method != reference:
                 differences.setdefault(method, {})[metric] = describe(
                     shared, bounds.of_differences(), math.inf
                 )
@@ -89,8 +92,8 @@ def _answers(splits: Sequence[Split], labels: Labels) -> float:
     """Say how many answers all test subjects together are worth; of numbers nobody knows."""
     if not labels.classes:
         return math.inf
-    tested = labels.of(sorted({subject for split in splits for subject in split.test}))
-    return effective_size([int((tested == k).sum()) for k in range(len(labels.classes))])
+    counts = labels.counts({subject for split in splits for subject in split.test})
+    return effective_size([n for n in counts if n])
 
 
 def cautions(labels: Labels, splits: Sequence[Split]) -> list[str]:
@@ -104,11 +107,7 @@ def cautions(labels: Labels, splits: Sequence[Split]) -> list[str]:
             f"a test set holds {n_tested} subjects: R² and r of so few vary widely. Read the "
             "intervals, and --permutations for a p-value."
         ]
-    counts = [
-        int((labels.of(split.test) == k).sum())
-        for split in splits
-        for k in range(len(labels.classes))
-    ]
+    counts = [n for split in splits for n in labels.counts(split.test)]
     fewest = max(1, min(counts))
     if fewest >= FEW_OF_A_CLASS:
         return []
@@ -121,7 +120,12 @@ def cautions(labels: Labels, splits: Sequence[Split]) -> list[str]:
 
 
 def text_table(
-    summary: Summary, differences: Summary, task: Task, *, p_values: Mapping[str, float]
+    summary: Summary,
+    differences: Summary,
+    task: Task,
+    *,
+    p_values: Mapping[str, float],
+    reference: str = REFERENCE,
 ) -> str:
     """Return one line per method: mean and sd of each metric, intervals of the main one.
 
@@ -129,9 +133,11 @@ def text_table(
     ----------
     p_values
         By method; of those without one none is shown.
+    reference
+        Method that the others were compared with.
     """
     main = MAIN_METRIC[task]
-    header = ["method", "n", *METRICS[task], f"95 % of {main}", f"{REFERENCE} minus it"]
+    header = ["method", "n", *METRICS[task], f"95 % of {main}", f"{reference} minus it"]
     header += ["p"] if p_values else []
     lines = [header]
     for method, metrics in summary.items():
@@ -178,21 +184,27 @@ def rows_tsv(rows: Sequence[Row], task: Task) -> bytes:
 
 
 def predictions_tsv(rows: Sequence[Row], labels: Labels) -> bytes:
-    """Return one line per method, split and test subject: label, prediction, scores."""
+    """Return one line per method, split and test subject or row: label, prediction, scores."""
     outputs = [f"score_{name}" for name in labels.classes]
-    header = ["method", "split", "participant_id", "label", "predicted", *outputs]
+    whose = ["participant_id", *(["row"] if labels.owners else [])]
+    header = ["method", "split", *whose, "label", "predicted", *outputs]
     return tsv_bytes(
         header,
         [
-            [row.method, row.split, subject, *_outcome(labels, subject, scores)]
+            [
+                row.method,
+                row.split,
+                *dict.fromkeys((labels.owner(key), key)),
+                *_outcome(labels, key, scores),
+            ]
             for row in rows
-            for subject, scores in row.predictions.items()
+            for key, scores in row.predictions.items()
         ],
     )
 
 
-def _outcome(labels: Labels, subject: str, scores: list[float]) -> list[Any]:
-    label = labels.values[subject]
+def _outcome(labels: Labels, key: str, scores: list[float]) -> list[Any]:
+    label = labels.values[key]
     if not labels.classes:
         return [label, scores[0]]
     best = max(range(len(scores)), key=scores.__getitem__)
@@ -224,7 +236,8 @@ def figure_svg(rows: Sequence[Row], summary: Summary, labels: Labels) -> bytes:
     axes.set_ylim(len(methods) - 0.4, -0.6)
     axes.set_xlim(right=min(1.02, axes.get_xlim()[1]))
     axes.set_xlabel(METRIC_NAMES[main])
-    axes.set_title(f"{labels.column}, {len(labels.subjects)} subjects", fontsize=10)
+    n_rows = f", {len(labels.values)} rows" if labels.owners else ""
+    axes.set_title(f"{labels.column}, {len(labels.subjects)} subjects{n_rows}", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     handles = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
     figure.legend(

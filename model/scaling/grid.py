@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from model.pretraining.settings import PretrainConfig
 
 Where = Literal["held out", "outputs"]
+_UNREAD = ("target_of", "read", "sessions", "permutations")
+"""Settings of a probe that mean nothing here"""
 START = ("run.n_steps=0",)
 """What a run changes to be its own start: all that is drawn and fitted, and nothing trained."""
 
@@ -165,6 +167,13 @@ def _target(table: dict[str, Any], path: Path, where: str) -> Target:
             f"{where}: methods: expected some of {', '.join(TABLE_METHODS)}, found {wrong}.",
             hint="Each run is compared with its own start; the other controls belong to "
             "semantoks-model probe.",
+        )
+    plain = ProbeConfig(target=probe.target, task=probe.task)
+    unread = [name for name in _UNREAD if getattr(probe, name) != getattr(plain, name)]
+    if unread:
+        raise ConfigError(
+            f"{where}: {', '.join(unread)}: a scaling study has people for targets, all their "
+            "scans and no permutations.",
         )
     participants = real_path(path.parent / str(words["participants"]))
     return Target(of=table["of"], participants=participants, probe=probe)

@@ -60,16 +60,17 @@ def interval(
     from scipy.stats import norm, t
 
     n, mean = len(values), float(np.mean(values))
+    tail = (1 + CONFIDENCE) / 2
     described = {"n": n, "mean": mean}
-    variance = 0.0
-    quantile = float(norm.ppf((1 + CONFIDENCE) / 2))
+    found = [within(mean, 0.0, float(norm.ppf(tail)), bounds=bounds, most=most)]
     if n > 1:
-        agree = np.ptp(values) == 0
-        described["sd"] = 0.0 if agree else float(np.std(values, ddof=1))
+        described["sd"] = 0.0 if np.ptp(values) == 0 else float(np.std(values, ddof=1))
         variance = described["sd"] ** 2 * (1 / n + ratio)
-        quantile = quantile if agree else float(t.ppf((1 + CONFIDENCE) / 2, n - 1))
-    ends = within(mean, variance, quantile, bounds=bounds, most=most)
-    return described if ends is None else described | dict(zip(("low", "high"), ends, strict=True))
+        found.append(within(mean, variance, float(t.ppf(tail, n - 1)), bounds=bounds))
+    ends = [pair for pair in found if pair is not None]
+    if not ends:
+        return described
+    return described | {"low": min(low for low, _ in ends), "high": max(high for _, high in ends)}
 
 
 def within(

@@ -458,9 +458,7 @@ def test_random_crops_are_other_ones_in_each_epoch_and_lie_within_the_scan(cohor
     assert first.windows.values.shape == (len(study.split.train), 457, 100)
     assert set(first.windows.subjects) == set(study.split.train)
     assert not np.array_equal(first.windows.values, second.windows.values)
-    subject, series = study.series[0]
-    if subject not in study.split.train:
-        subject, series = next(one for one in study.series if one[0] in study.split.train)
+    subject, _, series = next(one for one in study.series if one.subject in study.split.train)
     row = first.windows.values[first.windows.subjects.index(subject)]
     starts = [np.array_equal(series.values[i : i + 100].T, row) for i in range(21)]
     assert sum(starts) == 1

@@ -203,14 +203,15 @@ def evaluate(source: Path, out: Path, **arguments: Any) -> None:
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-def scale(config: Path, out: Path) -> None:
+@options_of(DeviceOptions)
+def scale(config: Path, out: Path, device: str) -> None:
     """Train and measure a grid of data sizes and seeds, as the TOML file CONFIG says, into OUT.
 
     A call that was stopped is continued by the same call; rows that failed are tried again.
     """
     from model.scaling.scale import run_scaling
 
-    rows = run_scaling(config, out)
+    rows = run_scaling(config, out, device=device)
     n_failed = sum(row["status"] == "failed" for row in rows)
     click.echo(out / "scaling.tsv")
     if n_failed:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sklearn
 import torch
 
 from model.errors import ConfigError
@@ -148,7 +148,7 @@ def provenance(
         "software": {
             "torch": torch.__version__,
             "numpy": np.__version__,
-            "scikit-learn": sklearn.__version__,
+            "scikit-learn": version("scikit-learn"),
         },
     }
 

@@ -35,7 +35,7 @@ AT_START = ", at the start"
 PLAN_FILE, ROWS_FOLDER, RUNS_FOLDER = "plan.json", "rows", "runs"
 
 
-def run_scaling(config: Path, out: Path) -> list[Row]:
+def run_scaling(config: Path, out: Path, *, device: str = "cpu") -> list[Row]:
     """Train and measure every row that is not done, then fit and draw.
 
     Parameters
@@ -45,6 +45,8 @@ def run_scaling(config: Path, out: Path) -> list[Row]:
     out
         Gets ``plan.json``, ``rows/*.json`` (one per row), ``runs/`` (one pretraining folder per
         row), ``scaling.tsv``, ``scaling.json`` and ``scaling.png``.
+    device
+        Where runs train and their encoders are measured: ``auto``, ``cpu`` or ``cuda``.
 
     Returns
     -------
@@ -65,7 +67,7 @@ def run_scaling(config: Path, out: Path) -> list[Row]:
     write_whole({out / PLAN_FILE: json_bytes(plan.to_dict())})
     for size, seed in to_do:
         _LOG.info("size %d, seed %d", size, seed)
-        row = _run_row(plan, out, measures, size=size, seed=seed)
+        row = _run_row(plan, out, measures, size=size, seed=seed, device=device)
         rows[size, seed] = row | {"subjects_sha256": subjects[size, seed]}
         write_whole({paths[size, seed]: json_bytes(rows[size, seed])})
     in_order = [rows[at] for at in paths]
@@ -94,7 +96,9 @@ def _read_done(path: Path) -> Row | None:
     return row if row["status"] == "done" else None
 
 
-def _run_row(plan: Plan, out: Path, measures: Sequence[Measure], *, size: int, seed: int) -> Row:
+def _run_row(
+    plan: Plan, out: Path, measures: Sequence[Measure], *, size: int, seed: int, device: str
+) -> Row:
     settings = row_settings(size, seed)
     row: Row = {
         "status": "done",
@@ -107,8 +111,9 @@ def _run_row(plan: Plan, out: Path, measures: Sequence[Measure], *, size: int, s
     started = time.monotonic()
     folder = out / RUNS_FOLDER / row_name(size, seed)
     try:
-        start = _encoder(plan, folder.with_name(f"{folder.name}_start"), (*settings, *START))
-        trained = _encoder(plan, folder, settings)
+        begun = folder.with_name(f"{folder.name}_start")
+        start = _encoder(plan, begun, (*settings, *START), device=device)
+        trained = _encoder(plan, folder, settings, device=device)
         scores = {
             name: {measure.name: measure.score(encoder) for measure in measures}
             for name, encoder in (("start", start), ("scores", trained))
@@ -120,13 +125,13 @@ def _run_row(plan: Plan, out: Path, measures: Sequence[Measure], *, size: int, s
     return row | scores | {"seconds": round(time.monotonic() - started, 1)}
 
 
-def _encoder(plan: Plan, folder: Path, settings: tuple[str, ...]) -> Encoder:
+def _encoder(plan: Plan, folder: Path, settings: tuple[str, ...], *, device: str) -> Encoder:
     """Pretrain, or go on where a killed row stopped."""
     try:
-        made = run_pretraining(plan.recipe_path, folder, settings)
+        made = run_pretraining(plan.recipe_path, folder, settings, device=device)
     except AdaptationError:  # all is written; whether it helped is measured here
         made = folder / CHECKPOINT_FOLDER
-    return load_encoder(made)
+    return load_encoder(made, device=device)
 
 
 def subjects_of_rows(plan: Plan) -> dict[tuple[int, int], str]:

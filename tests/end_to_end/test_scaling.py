@@ -92,10 +92,10 @@ def failing(monkeypatch):
     """Make the training of one row fail."""
     real = scaling.run_pretraining
 
-    def fail(recipe, folder, overrides):
+    def fail(recipe, folder, overrides, *, device):
         if overrides == ("run.n_subjects=8", "run.seed=2"):
             raise TrainingError("expected a finite loss, found nan")
-        return real(recipe, folder, overrides)
+        return real(recipe, folder, overrides, device=device)
 
     monkeypatch.setattr(scaling, "run_pretraining", fail)
     return monkeypatch, real
@@ -106,7 +106,8 @@ def rows_of(out):
 
 
 def scale(plan):
-    return CliRunner().invoke(main, ["scale", str(plan), str(plan.parent / "out")])
+    call = ["scale", str(plan), str(plan.parent / "out"), "--device", "cpu"]
+    return CliRunner().invoke(main, call)
 
 
 def test_every_row_has_its_scores_and_says_what_it_was(plan):
@@ -249,10 +250,10 @@ def test_a_failed_row_has_no_score_and_the_others_go_on(plan, failing):
 def test_a_killed_analysis_goes_on_with_the_row_it_was_at(plan, monkeypatch):
     real = scaling.run_pretraining
 
-    def killed(recipe, folder, overrides):
+    def killed(recipe, folder, overrides, *, device):
         if overrides == ("run.n_subjects=16", "run.seed=1"):
             raise KeyboardInterrupt
-        return real(recipe, folder, overrides)
+        return real(recipe, folder, overrides, device=device)
 
     monkeypatch.setattr(scaling, "run_pretraining", killed)
     assert scale(plan).exit_code != 0

@@ -1,4 +1,4 @@
-"""The commands `semantoks-model probe`, `importance` and `finetune`: predict a target."""
+"""The commands `semantoks-model probe`, `average`, `importance`, `finetune`: predict a target."""
 
 from __future__ import annotations
 
@@ -91,6 +91,20 @@ def importance(semantoks_dir: Path, participants: Path, out: Path, **arguments: 
     click.echo(
         run_importance(semantoks_dir, participants, out, config, options, overwrite=overwrite)
     )
+
+
+@click.command(cls=Command)
+@click.argument("results", nargs=-1, required=True, type=FOLDER)
+@click.argument("out", type=click.Path(path_type=Path))
+def average(results: tuple[Path, ...], out: Path) -> None:
+    """Average the RESULTS of `probe` over several checkpoints, split by split, into OUT.
+
+    The checkpoints, such as those of three seeds, were probed on the same people, labels and
+    splits. OUT is a new folder for results.json and results.tsv.
+    """
+    from model.comparison.average import average as average_results
+
+    click.echo(average_results(results, out))
 
 
 @click.command(cls=Command)

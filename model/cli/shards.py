@@ -10,7 +10,7 @@ import click
 
 from model.cli.program import Group, build, options_of
 from model.files.content import real_path
-from model.files.settings import Count, Limits, Option, Share, Strict
+from model.files.settings import Count, Limits, Option, Positive, Share, Strict
 from model.files.shared_options import NormalizationOption, RepetitionTime, SeedOption
 from model.spec import InputSpec
 
@@ -37,10 +37,19 @@ class StoreOptions(Strict):
         ),
     ] = "not stated"
 
+    sampling_s: Annotated[
+        Positive,
+        Option(
+            "--sampling",
+            "Seconds between stored samples: input.tr_s of a recipe that learns from them.",
+            metavar="SECONDS",
+        ),
+    ] = 2.0
+
     @property
     def spec(self) -> InputSpec:
-        """What stored series are like; as the bundled checkpoint takes them."""
-        spec = InputSpec()
+        """What stored series are like; by default as the bundled checkpoint takes them."""
+        spec = InputSpec(tr_s=self.sampling_s)
         return replace(spec, normalization=self.normalization or spec.normalization)
 
 

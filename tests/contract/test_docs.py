@@ -25,6 +25,7 @@ OTHERS = {
     "docker": {"--network", "--read-only"},
     "click": {"--help"},
     "tools/check.sh": {"--fast"},
+    "tools/gpu_train.sh": {"--tiny"},
 }
 """Options of other programs that stand in the text."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from model.errors import ConfigError
 from model.pretraining.batches import draw_batch, draw_pieces
 from model.pretraining.learner import Learner
 from model.pretraining.parallel import Processes
-from model.pretraining.recipes import load_config
+from model.pretraining.recipes import load_config, recipe_path
 from model.pretraining.step import Trainer
 
 TINY = Path(str(files("model").joinpath("data/pretraining"))) / "tiny.toml"
@@ -232,3 +233,29 @@ def test_other_tokens_are_learned_from_alike(overrides):
 def test_tokens_that_cannot_begin_so_are_refused(overrides, message):
     with pytest.raises(ConfigError, match=message):
         config_with(*overrides)
+
+
+PAGE = Path(__file__).resolve().parents[3] / "docs/paper.md"
+SETTING = re.compile(r"`((?:run|encoder|input|views|objective|optimizer|data)\.\w+=[^`]+)`")
+ROWS = [found for line in PAGE.read_text().splitlines() if (found := tuple(SETTING.findall(line)))]
+
+
+def variants(row):
+    """Settings of a row that go together; several values of one key are as many variants."""
+    keys = [setting.partition("=")[0] for setting in row]
+    if len(set(keys)) == len(keys):
+        return [row]
+    return [(setting,) for setting in row]
+
+
+@pytest.mark.parametrize("settings", [v for row in ROWS for v in variants(row)], ids=" ".join)
+def test_every_setting_on_the_page_of_the_paper_is_one_and_changes_the_published_run(settings):
+    published = load_config(recipe_path("published"))
+    changed = load_config(recipe_path("published"), overrides=settings)
+    differing = {
+        f"{section}.{key}"
+        for section, table in changed.to_dict().items()
+        for key, value in table.items()
+        if value != published.to_dict()[section].get(key)
+    }
+    assert differing == {setting.partition("=")[0] for setting in settings}

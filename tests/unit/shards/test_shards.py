@@ -9,8 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from shard_builders import make_shards, noise_scans, write_output
 
+from model.cli.app import main
 from model.cohort.outputs import OutputsError
 from model.preprocess import normalize, resample
 from model.series import ParcelSeries
@@ -248,6 +250,16 @@ def test_the_published_hdf5_gives_sessions_by_subject_without_padding(tmp_path):
     np.testing.assert_allclose(
         scans[0].series.values[:, 403], (row - row.mean()) / row.std(), atol=1e-5
     )
+
+
+def test_series_are_stored_at_the_sampling_that_is_asked_for(tmp_path):
+    write_hdf5(tmp_path / "d.h5")
+    call = ["shards", "hdf5", str(tmp_path / "d.h5"), str(tmp_path / "s"), "--tr", "2.0"]
+    answer = CliRunner().invoke(main, [*call, "--sampling", "0.735"])
+    assert answer.exit_code == 0, answer.output
+    shards = Shards(tmp_path / "s")
+    assert shards.description.tr_s == 0.735
+    assert shards.scans[0].n_frames == 1 + int(149 * 2 / 0.735)
 
 
 def test_an_hdf5_without_cerebellum_has_missing_parcels(tmp_path):

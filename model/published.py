@@ -130,7 +130,7 @@ def _load(path: Path) -> dict[str, Any]:
     with faults_as(CheckpointError), reading(path, "not a readable PyTorch checkpoint"):
         is_mapped = zipfile.is_zipfile(path)
         if is_mapped:
-            _refuse_compressed(path)
+            _check_archive(path)
         try:
             # Mapped where the format allows it: what is not used stays on disk.
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_mapped)
@@ -149,13 +149,23 @@ def _load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _refuse_compressed(path: Path) -> None:
-    """Refuse an archive whose members are packed, as torch writes none: it may be a bomb."""
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that is packed, as torch writes none, and might be a bomb, or damaged.
+
+    Torch never compares the check sums that it writes: a flipped bit is another weight.
+    """
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
-    if packed := [m.filename for m in members if m.compress_type != zipfile.ZIP_STORED]:
-        raise FileError(path, f"expected an archive of torch, found {packed[0]!r:.60} compressed")
-    check_claim(path, sum(m.file_size for m in members), "the checkpoint")
+        packed = [m.filename for m in members if m.compress_type != zipfile.ZIP_STORED]
+        if packed:
+            raise FileError(
+                path, f"expected an archive of torch, found {packed[0]!r:.60} compressed"
+            )
+        check_claim(path, sum(m.file_size for m in members), "the checkpoint")
+        if damaged := archive.testzip():
+            raise FileError(
+                path, f"{damaged!r:.60} is not as it was written: its check sum differs"
+            )
 
 
 def _model_state(content: dict[str, Any], *, path: Path) -> dict[str, Tensor]:

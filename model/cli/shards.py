@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -182,11 +183,15 @@ def split(shards: Path, **arguments: Any) -> None:
 @shards_group.command("check")
 @_SHARDS
 def check(shards: Path) -> None:
-    """Read all of SHARDS and compare it with its hashes."""
+    """Read all of SHARDS and compare it with its hashes, and its lists of subjects with it."""
     from model.shards.stored import Shards
+    from model.shards.subjects import LISTS, read_lists
 
     opened = Shards(shards)
     opened.verify(opened.scans)
+    lists = {name: shards / f"{name}.txt" for name in LISTS}
+    there = {name: path for name, path in lists.items() if os.path.lexists(path)}
+    read_lists(there, {scan.subject for scan in opened.scans})
     description = opened.description
     click.echo(
         f"{description.n_scans} scans of {description.n_subjects} subjects are as they were "

@@ -111,12 +111,12 @@ def faults_as(
     Raises
     ------
     SemantoksError
-        Of this kind.
+        Of this kind. The fault's own hint, if it has one, is the nearer one.
     """
     try:
         yield
     except FileError as fault:
-        raise kind(fault.sentence(where=where, what=what), hint=hint or fault.hint) from fault
+        raise kind(fault.sentence(where=where, what=what), hint=fault.hint or hint) from fault
 
 
 def _words(err: Exception) -> str:

@@ -9,6 +9,7 @@ from faults import CallFault
 from of_calls.dry_runs import dry_run_faults
 from of_calls.files import file_faults
 from of_calls.group import group_faults
+from of_calls.method import method_faults
 from of_calls.options import option_faults
 from of_calls.places import place_faults
 from of_calls.series import series_faults
@@ -31,6 +32,7 @@ _TABLES = (
     group_faults,
     shared_faults,
     series_faults,
+    method_faults,
     sidecar_faults,
     confound_faults,
     image_faults,

@@ -60,7 +60,7 @@ _STRATEGIES = {
     "columns-surrogate": '{"columns": ["\\ud800"]}',
     "list": "[]",
 }
-_CONFIGS: dict[str, str | bytes] = {
+CONFIGS: dict[str, str | bytes] = {
     "empty-key": '= "a"',
     "open-text": 'task-id = ["rest',
     "unknown-key": 'taks-id = ["rest"]',
@@ -174,7 +174,7 @@ def _option_file_faults() -> Iterator[CallFault]:
                 writes=False,
             )
     damages = {k: v for k, v in (NOT_HERE | NO_FILE).items() if k != "null-device"}
-    for value, damage in (damages | {k: put(t) for k, t in _CONFIGS.items()}).items():
+    for value, damage in (damages | {k: put(t) for k, t in CONFIGS.items()}).items():
         yield CallFault(
             name=f"toml/config-file/{value}",
             words=(*PARTICIPANT, "--config-file", "{here}/given.toml"),
@@ -273,9 +273,13 @@ def nothing_was_run(scene: Scene, _: Answer) -> Iterator[str]:
         yield "what the file holds was executed"
 
 
+_WHOLE = ("a-byte-more", "last-byte-cut")
+"""Behind the voxels of an atlas image, which are compared by hash"""
+
+
 def _atlas_faults() -> Iterator[CallFault]:
     files = {
-        "image": "tpl-*/*_dseg.nii.gz", "image-json": "tpl-*/*_dseg.json",
+        "image": "tpl-MNI*/*_dseg.nii.gz", "image-json": "tpl-MNI*/*_dseg.json",
         "table": "atlas-*_dseg.tsv",
     }  # fmt: skip
     for kind, pattern in files.items():
@@ -290,9 +294,9 @@ def _atlas_faults() -> Iterator[CallFault]:
                 words=(*PARTICIPANT, "--atlas", "{here}/atlas"),
                 prepare=lambda scene, p=pattern, d=damage: _atlas(scene, p, d),
                 # Of the image the voxels are compared by hash: what is behind them is none.
-                codes=frozenset({0 if value == "a-byte-more" else 78}),
+                codes=frozenset({0 if value in _WHOLE else 78}),
                 says=("atlas|dseg",),
-                check=None if value == "a-byte-more" else _nothing_embedded,
+                check=_both_embedded if value in _WHOLE else _nothing_embedded,
             )
 
 

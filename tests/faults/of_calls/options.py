@@ -75,9 +75,9 @@ def _calls() -> Iterator[CallFault]:
     cases: dict[str, tuple[tuple[str, ...], int, str]] = {
         "no-words": ((), usage, "BIDS_DIR"),
         "one-word": (("{bids}",), usage, "OUTPUT_DIR"),
-        "no-level": (("{bids}", "{out}"), usage, "participant"),
+        "no-level": (("{bids}", "{out}"), usage, "ANALYSIS_LEVEL"),
         "level-unknown": (("{bids}", "{out}", "session"), 17, "session.*participant"),
-        "level-empty": (("{bids}", "{out}", ""), 17, "participant"),
+        "level-empty": (("{bids}", "{out}", ""), 17, "not one of .participant"),
         "input-nowhere": (("{here}/nowhere", "{out}", *more), no_input, "nowhere: no such folder"),
         "input-empty-name": (("", "{out}", *more), no_input, r"no sub-\* folder"),
         "input-a-file": (

@@ -194,6 +194,17 @@ def test_tensors_that_are_not_all_there_are_refused(published, write, odd, said)
         import_published(write(published | {f"{LIVE}odd": odd}), heads=4)
 
 
+def test_a_flipped_bit_is_found(tmp_path):
+    raw = bytearray(PUBLISHED.read_bytes())
+    for place in (len(raw) // 2, 9 * len(raw) // 10):
+        raw[place] ^= 1
+        path = tmp_path / "flipped.pth"
+        path.write_bytes(raw)
+        with pytest.raises(CheckpointError, match=r"check sum differs|CRC-32"):
+            import_published(path, heads=4)
+        raw[place] ^= 1
+
+
 def test_an_archive_that_torch_does_not_write_is_not_unpacked(tmp_path):
     path = tmp_path / "packed.pth"
     with (

@@ -23,6 +23,8 @@ Tokens = Annotated[int, Limits(1, 1024, "from 1 to 1024")]
 
 NAME = r"[A-Za-z][A-Za-z0-9]*"
 """Pattern of the names of groups and rows."""
+MOST_ROWS = 4096
+"""Of a grid; a card or a table that has more is damaged."""
 _RESERVED = ("mean", "cls", "networks")
 """Parts of an embedding that are no rows."""
 _SHORT = re.compile(r"short\d*", re.IGNORECASE)
@@ -133,10 +135,13 @@ def check_groups(groups: Sequence[Group]) -> None:
     Raises
     ------
     ConfigError
-        There is none, or two rows would have one name.
+        There is none, or more rows than any grid has, or two rows would have one name.
     """
     if not groups:
         raise ConfigError("groups (): expected one or more.")
+    n_rows = sum(group.tokens for group in groups)
+    if n_rows > MOST_ROWS:
+        raise ConfigError(f"groups: expected at most {MOST_ROWS} rows of tokens, found {n_rows}.")
     # Upper and lower case are one on some file systems.
     counted = Counter(row.casefold() for group in groups for row in group.rows)
     twice = sorted({r for g in groups for r in g.rows if counted[r.casefold()] > 1})

@@ -49,6 +49,7 @@ from bids_app.tasks.events import read_events
 from model.checkpoint import load_encoder, read_tensors, stored_tensors
 from model.cohort.outputs import denoised_series, embedded_scans, model_series
 from model.cohort.record import read_record
+from model.encoder import build_encoder
 from model.evaluation.options import SourceOptions
 from model.evaluation.source import read_source
 from model.files.arrays import map_array, read_array
@@ -56,6 +57,8 @@ from model.files.read import read_json, read_text, read_toml
 from model.files.tables import read_cells, read_columns
 from model.finetuning.predictor import HeadCard, load_predictor, make_predictor, save_head
 from model.networks import parcel_names
+from model.partition.named import partition
+from model.partition.table import read_groups
 from model.pretraining.recipes import load_config, load_saved, shipped_recipes
 from model.pretraining.run_folder import read_log
 from model.probing.inputs import read_group_table
@@ -65,7 +68,7 @@ from model.scaling.grid import load_plan
 from model.shards.incoming import scans_of_hdf5
 from model.shards.stored import Shards
 from model.shards.subjects import read_lists
-from model.spec import InputSpec, read_card
+from model.spec import EncoderSpec, InputSpec, read_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -245,6 +248,13 @@ def read_tables(path: Path) -> object:
 
 def card_seeds(folder: Path) -> list[Path]:
     return [_checkpoint(folder) / "card.json"]
+
+
+def scales_seeds(folder: Path) -> list[Path]:
+    """Write a card that holds groups of parcels."""
+    groups = partition(["networks", "brain:2"])
+    spec = EncoderSpec(dim=16, depth=1, heads=2, groups=groups)
+    return [builders.make_checkpoint(folder / "s", build_encoder(spec, seed=1)) / "card.json"]
 
 
 def read_weights(path: Path) -> object:
@@ -452,6 +462,7 @@ _CONFIG = 'task-id = ["rest"]\ntr = 2.0\nhigh-pass = 0.01\nn-cpus = 1\noverwrite
 _TOML = _CONFIG + "[x.y]\nz = {a = [1, 0x1f], b = 1979-05-27}\n"
 _STRATEGY = {"motion": "full", "wm_csf": "basic", "columns": ["csf"], "fd_threshold_mm": 0.5}
 _EVENTS = "onset\tduration\ttrial_type\n0\t10\trest\n12.5\t20\ttask\n"
+_GROUPS = "parcel\tgroup\ttokens\n7Networks_LH_Vis_1\tA\t2\nBuckner_Network7\tB\t1\n"
 _LOG = '{"step": 0, "total": 1.5, "gradient_norm": 2e-3}\n'
 _JSON = '{"a": [1, 2.5e-3, null, true, "x\\u00e9", {"b": {}}], "RepetitionTime": 0.72}'
 _TABLE = 'a\tb c\t"d"\n1\t2.5\tn/a\n-1e-3\t\ttext\n'
@@ -477,6 +488,8 @@ PARSERS = (
     Parser("cohort", cohort_seeds, read_cohort),
     Parser("tables of a scan", scan_table_seeds, read_tables),
     Parser("card", card_seeds, lambda path: read_card(path.parent)),
+    Parser("card of groups", scales_seeds, lambda path: read_card(path.parent)),
+    Parser("partition", texts(a_tsv=_GROUPS, b_csv=_GROUPS.replace("\t", ",")), read_groups),
     Parser("safetensors", weight_seeds, read_weights),
     Parser("pth", published_seeds, lambda path: read_published(path, heads=None)),
     Parser("head", head_seeds, lambda path: load_predictor(path.parent)),

@@ -79,6 +79,7 @@ def test_a_number_of_tokens_that_cannot_be_is_refused(tokens: int) -> None:
     ("groups", "told"),
     [
         ((), "one or more"),
+        (tuple(Group(f"A{i}x", (i,), 1024) for i in range(5)), "at most 4096 rows"),
         ((Group("A", (0,)), Group("a", (1,))), "A, a"),
         ((Group("A1", (0,)), Group("A", (1,), 2)), "A1"),
     ],

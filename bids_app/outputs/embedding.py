@@ -13,7 +13,7 @@ from model.cohort.names import embedding_columns, parts_of
 from model.partition.groups import NETWORK_GROUPS, is_short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pandas as pd
 
@@ -73,12 +73,13 @@ def model_metadata(card: CheckpointCard) -> dict[str, Any]:
     }
 
 
-def parts_metadata(card: CheckpointCard) -> dict[str, str]:
-    """Say what each part of an embedding is, for a sidecar."""
+def parts_metadata(card: CheckpointCard, short: Sequence[str]) -> dict[str, str]:
+    """Say what each part of an embedding is, for a sidecar; the short form's pieces by name."""
     return {
         "mean": "mean over the valid tokens",
         "cls": "summary token",
         **{row: f"mean over the valid tokens of {what}" for row, what in _rows(card)},
+        **dict.fromkeys(short, "of the short form"),
     }
 
 
@@ -99,15 +100,21 @@ def _columns(embedding: ScanEmbedding) -> list[str]:
     return embedding_columns(embedding.cls.shape[1], parts)
 
 
-def windows_table(embedding: ScanEmbedding, window_s: float) -> pd.DataFrame:
-    """Return one row per window: onset and duration (s), valid fraction, then the parts."""
+def vectors(embedding: ScanEmbedding) -> pd.DataFrame:
+    """Return one row per window: every part of its embedding."""
     import pandas as pd
 
     n_windows = len(embedding.cls)
     parts = [embedding.mean, embedding.cls, embedding.networks.reshape(n_windows, -1)]
     if embedding.short is not None:
         parts.append(embedding.short)
-    table = pd.DataFrame(np.concatenate(parts, axis=1), columns=_columns(embedding))
+    return pd.DataFrame(np.concatenate(parts, axis=1), columns=_columns(embedding))
+
+
+def windows_table(embedding: ScanEmbedding, window_s: float) -> pd.DataFrame:
+    """Return one row per window: onset and duration (s), valid fraction, then the parts."""
+    import pandas as pd
+
     onsets = pd.DataFrame(
         {
             names.ONSET: embedding.start_s,
@@ -115,7 +122,7 @@ def windows_table(embedding: ScanEmbedding, window_s: float) -> pd.DataFrame:
             "valid_fraction": embedding.valid_fraction,
         }
     )
-    return pd.concat([onsets, table], axis=1)
+    return pd.concat([onsets, vectors(embedding)], axis=1)
 
 
 def tokens_npy(embedding: ScanEmbedding) -> bytes:
@@ -131,7 +138,7 @@ def _embedding_metadata(result: Embedded) -> dict[str, Any]:
     return {
         "Model": model_metadata(card),
         "EmbeddingDimension": int(embedding.cls.shape[1]),
-        "Parts": parts_metadata(card) | dict.fromkeys(_short(embedding), "of the short form"),
+        "Parts": parts_metadata(card, _short(embedding)),
         "ScanVector": list(embedding.readout),
         "MissingNetworks": list(embedding.missing_networks),
         "Groups": card.encoder.to_dict().get("groups"),
@@ -142,6 +149,11 @@ def _embedding_metadata(result: Embedded) -> dict[str, Any]:
             "ValidFraction": [float(share) for share in embedding.valid_fraction],
         },
     }
+
+
+def short_parts(columns: Iterable[str]) -> list[str]:
+    """Name the pieces of the short form among the columns of a table."""
+    return [part for part in names.parts_in(columns) if is_short(part)]
 
 
 def _short(embedding: ScanEmbedding) -> list[str]:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_app.files import json_bytes, table_bytes
-from bids_app.outputs.embedding import model_metadata, parts_metadata
+from bids_app.outputs.embedding import model_metadata, parts_metadata, short_parts, vectors
 from model.cohort.names import (
     GROUP_BLOCKS,
     GROUP_BLOCKS_ONLY,
     GROUP_ONLY,
     WHOLE,
     embedding_columns,
-    parts_of,
 )
 from model.networks import NETWORKS
 
@@ -55,14 +54,14 @@ def block_table(
     *,
     parts: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Return one row per block of a scan: what it is, then its embedding, or its first parts."""
+    """Return one row per block of a scan: what it is, then its embedding, or parts of it."""
     import pandas as pd
 
     keys = pd.DataFrame([dict(scan) | _block_columns(block) for block in blocks])
-    values = [embedding.mean, embedding.cls, embedding.networks.reshape(len(blocks), -1)]
-    columns = embedding_columns(embedding.cls.shape[1], parts or parts_of(embedding.rows))
-    vectors = np.concatenate(values, axis=1)[:, : len(columns)]
-    return pd.concat([keys, pd.DataFrame(vectors, columns=columns)], axis=1)
+    table = vectors(embedding)
+    if parts is not None:
+        table = table[embedding_columns(embedding.cls.shape[1], parts)]
+    return pd.concat([keys, table], axis=1)
 
 
 def _block_columns(block: Block) -> dict[str, Any]:
@@ -110,7 +109,7 @@ def block_files(
     metadata = {
         "Model": model_metadata(card),
         "EmbeddingDimension": card.encoder.dim,
-        "Parts": parts_metadata(card),
+        "Parts": parts_metadata(card, short_parts(blocks)),
         "ScanVector": list(card.readout),
         "Blocks": {**settings, "PatchDuration": card.input.patch_s},
     }

@@ -162,6 +162,11 @@ def open_study(data: Path, participants: Path, config: FinetuneConfig, encoder: 
     split = split_of(config, labels, repetition=config.repetition)
     base = encoder.own_card()
     readout = config.readout or base.readout
+    if "short" in readout:
+        raise ConfigError(
+            "the short form is fitted to the tokens as they are, and no readout of a training.",
+            hint="Give --readout networks, or mean and cls.",
+        )
 
     whole: list[ParcelSeries] = []
 

@@ -168,6 +168,8 @@ def window_vectors(embedding: ScanEmbedding) -> FloatArray:
         "cls": embedding.cls,
         "networks": embedding.networks.reshape(n_windows, -1),
     }
+    if embedding.short is not None:
+        parts["short"] = embedding.short
     return np.concatenate([parts[part] for part in embedding.readout], axis=1)
 
 

@@ -109,7 +109,7 @@ def block_files(
     metadata = {
         "Model": model_metadata(card),
         "EmbeddingDimension": card.encoder.dim,
-        "Parts": parts_metadata(card, short_parts(blocks)),
+        "Parts": parts_metadata(card, short_parts(map(str, blocks))),
         "ScanVector": list(card.readout),
         "Blocks": {**settings, "PatchDuration": card.input.patch_s},
     }

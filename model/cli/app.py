@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from model.brainmarks.options import ExportOptions
-from model.cli.probing import average, finetune, importance, probe
+from model.cli.probing import average, compare, finetune, importance, probe
 from model.cli.program import EXIT_TERMINATED, Group, build, exit_code_text, options_of
 from model.cli.shards import shards_group
 from model.errors import SemantoksError
@@ -158,6 +158,7 @@ main.add_command(probe)
 main.add_command(average)
 main.add_command(finetune)
 main.add_command(importance)
+main.add_command(compare)
 
 
 def _end_when_told_to(out: Path) -> None:

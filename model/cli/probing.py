@@ -1,4 +1,4 @@
-"""The commands `semantoks-model probe`, `average`, `importance`, `finetune`: predict a target."""
+"""The commands that predict a target, and that compare what was predicted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from model.cli.program import Command, build, options_of
-from model.comparison.options import ImportanceOptions
+from model.comparison.options import CompareOptions, ImportanceOptions
 from model.errors import SemantoksError
 from model.files.shared_options import CheckpointOptions
 from model.finetuning.options import FINETUNE_PRESETS, FinetuneConfig
@@ -105,6 +105,21 @@ def average(results: tuple[Path, ...], out: Path) -> None:
     from model.comparison.average import average as average_results
 
     click.echo(average_results(results, out))
+
+
+@click.command(cls=Command)
+@click.argument("results", nargs=-1, required=True, type=FOLDER)
+@click.argument("out", type=click.Path(path_type=Path))
+@options_of(CompareOptions)
+def compare(results: tuple[Path, ...], out: Path, **arguments: Any) -> None:
+    """Test whether one method is better than others over tasks: Wilcoxon, corrected by Holm.
+
+    RESULTS are folders that `probe` wrote, one for each task. OUT is a new folder for
+    comparison.tsv and comparison.json. docs/probing.md describes it.
+    """
+    from model.comparison.tasks import run_comparison
+
+    click.echo(run_comparison(results, out, build(CompareOptions, arguments)))
 
 
 @click.command(cls=Command)

@@ -3,4 +3,4 @@
 Fits nothing itself but by `model.probing`.
 """
 
-__all__ = ("average", "importance", "options")
+__all__ = ("average", "importance", "options", "tasks")

@@ -14,7 +14,7 @@ from model.files.write import json_bytes, new_folder, tsv_bytes
 from model.probing.inputs import GroupTable, read_group_table, table_features
 from model.probing.methods import make_methods
 from model.probing.options import MAIN_METRIC, TABLE_METHODS
-from model.probing.probe import fit_all, p_values, permute, question
+from model.probing.probe import adjustments, fit_all, p_values, permute, question
 from model.probing.protocol import labels_of_rows, provenance, row_record
 from model.probing.samples import ProbeError
 from model.probing.splits import make_splits
@@ -90,6 +90,7 @@ def run_importance(
     warnings = cautions(labels, splits)
     for warning in warnings:
         _LOG.warning("%s", warning)
+    adjust, _ = adjustments(config, labels, participants)
     methods: list[Method] = []
     sources: dict[str, Any] = {}
     for name, table in tables.items():
@@ -101,6 +102,7 @@ def run_importance(
             epochs=config.epochs,
             seed=config.seed,
             regress_by=config.regress_by,
+            adjust=adjust,
         )
         methods.append(replace(method, name=name))
         sources[name] = features.source

@@ -16,3 +16,22 @@ class ImportanceOptions(Strict):
         Literal["scans", "blocks"],
         Option("--of", "Tables of `semantoks importance`, or of `semantoks blocks --networks`."),
     ] = "scans"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(Strict):
+    """Which methods are compared over tasks."""
+
+    reference: Annotated[
+        str, Option("--reference", "Method that others are compared with.", metavar="NAME")
+    ] = "probe"
+    methods: Annotated[
+        tuple[str, ...],
+        Option("--method", "Others; repeatable. Default: all that there are.", metavar="NAME"),
+    ] = ()
+    against: Annotated[
+        Literal["best", "each"],
+        Option(
+            "--against", "Of the others the best in each task, or each: all are corrected for."
+        ),
+    ] = "best"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.probing.head import RATES, train_probe
-from model.probing.samples import Learned, ProbeError
+from model.probing.options import COVARIATES
+from model.probing.samples import Learned, ProbeError, UndefinedError
+from model.statistics import adjustment
 from model.statistics.connectivity import TangentSpace, fisher_z
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from model.probing.options import RegressBy
     from model.probing.samples import FloatArray, Samples
 
+    Array = npt.NDArray[np.float64]
     Prepare = Callable[[Samples], Learned]
     Fit = Callable[[Samples, npt.NDArray[np.float64], Sequence[float]], list[Learned]]
 
@@ -79,6 +83,56 @@ def learn_tangent(train: Samples) -> Learned:
         return space.vectors(covariances.astype(float)).astype(np.float32)
 
     return Learned(apply=apply, seen=frozenset(train.subjects))
+
+
+def learn_residuals(train: Samples, *, covariates: Mapping[str, Array]) -> Learned:
+    """Learn what covariates (C,) of each subject explain of (S, F) features, to take it out.
+
+    Raises
+    ------
+    ProbeError
+        There are as many covariates as training subjects.
+    """
+    design = np.array([covariates[subject] for subject in train.subjects])
+    n_subjects = len(set(train.subjects))
+    if design.shape[1] + 1 >= n_subjects:
+        raise ProbeError(
+            f"{design.shape[1]} covariates (each value of a group counts) of {n_subjects} "
+            "training subjects explain everything."
+        )
+    take_out = adjustment.learn_residuals(train.values.astype(float), design)
+
+    def apply(values: FloatArray, subjects: Sequence[str]) -> FloatArray:
+        theirs = np.array([covariates[subject] for subject in subjects])
+        return take_out(values.astype(float), theirs).astype(np.float32)
+
+    return Learned(apply=apply, seen=frozenset(train.subjects), by_subject=True)
+
+
+def learn_combat(train: Samples, *, sites: Mapping[str, str]) -> Learned:
+    """Learn ComBat of the training subjects' sites from (S, F) features.
+
+    Raises
+    ------
+    UndefinedError
+        A site has one training sample only; or, when it is applied, none.
+    """
+    theirs = [sites[subject] for subject in train.subjects]
+    few = sorted(site for site, n in Counter(theirs).items() if n < 2)
+    if few:
+        raise UndefinedError(f"one training sample only of {', '.join(few)}: no spread.")
+    if len(set(theirs)) < 2:
+        raise UndefinedError(f"all training subjects are of {theirs[0]}.")
+    take_out = adjustment.learn_combat(train.values.astype(float), theirs)
+
+    def apply(values: FloatArray, subjects: Sequence[str]) -> FloatArray:
+        found = [sites[subject] for subject in subjects]
+        unknown = sorted(set(found) - set(theirs))
+        if unknown:
+            raise UndefinedError(f"no training subject is of {', '.join(unknown)}.")
+        return take_out(values.astype(float), found).astype(np.float32)
+
+    return Learned(apply=apply, seen=frozenset(train.subjects), by_subject=True)
 
 
 def _spanned(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -177,6 +231,7 @@ _RECIPES: dict[str, tuple[str, tuple[Prepare, ...], str]] = {
     "random-whitened-linear": ("random-whitened-scans", (_EACH,), "linear"),
     "fc-svm": ("fc", (_WHOLE,), "svm"),
     "fc-svm-raw": ("fc", (), "svm"),
+    COVARIATES: ("covariates", (_EACH,), "linear"),
     "fisher-linear": ("fisher", (_WHOLE,), "linear"),
     "tangent-linear": ("covariance", (learn_tangent, _WHOLE), "linear"),
 }
@@ -203,6 +258,7 @@ def make_methods(
     epochs: int,
     seed: int,
     regress_by: RegressBy = "r2",
+    adjust: Sequence[Prepare] = (),
 ) -> list[Method]:
     """Set up methods.
 
@@ -219,6 +275,8 @@ def make_methods(
         Of the probe.
     regress_by
         What validation chooses by, of numbers.
+    adjust
+        Transformations of the features of every method, before these are scaled.
     """
     fits: dict[str, tuple[Fit, tuple[float, ...]]] = {
         "probe": (partial(train_probe, n_outputs=n_outputs, epochs=epochs, seed=seed), RATES),
@@ -235,13 +293,18 @@ def make_methods(
             Method(
                 name=name,
                 samples=samples,
-                prepare=prepare,
+                prepare=_adjusted(prepare, () if name == COVARIATES else adjust),
                 fit=function,
                 settings=settings,
                 regress_by=regress_by,
             )
         )
     return methods
+
+
+def _adjusted(prepare: tuple[Prepare, ...], adjust: Sequence[Prepare]) -> tuple[Prepare, ...]:
+    """Put adjustments before the scaling, which is last where there is any."""
+    return (*prepare[:-1], *adjust, *prepare[-1:])
 
 
 def _fisher(fc: Samples) -> Samples:

@@ -37,12 +37,14 @@ METHODS = (
     "fisher-linear",
     "tangent-linear",
     "fc-svm-raw",
+    "covariates-linear",
 )
 """``linear`` is logistic regression or ridge; docs/probing.md describes each."""
 PUBLISHED_METHODS = ("probe", "random-probe", "fc-svm-raw")
 """Those of the paper, and what its probe must be compared with."""
-EXTRA_METHODS = ("fc-svm-raw",)
-"""Those that are fitted only where they are asked for."""
+COVARIATES = "covariates-linear"
+EXTRA_METHODS = ("fc-svm-raw", COVARIATES)
+"""Those that are fitted only where they are asked for, or covariates are given."""
 TABLE_METHODS = ("probe", "linear")
 """Those that need nothing but embeddings."""
 
@@ -139,6 +141,24 @@ class ProbeConfig(ProtocolConfig):
         Option("--site", "Test on each site in turn, train on the others.", metavar="COLUMN"),
     ] = None
     """Column whose values are left out one by one as test set, in place of repetitions."""
+    covariates: Annotated[
+        tuple[str, ...],
+        Option(
+            "--covariate",
+            "Column of PARTICIPANTS that features are residualised by, learned from the training "
+            "subjects of each split; repeatable.",
+            metavar="COLUMN",
+        ),
+    ] = ()
+    harmonize: Annotated[
+        str | None,
+        Option(
+            "--harmonize",
+            "Column of the site whose effect ComBat takes out of the features, learned from the "
+            "training subjects.",
+            metavar="COLUMN",
+        ),
+    ] = None
     repetitions: Annotated[
         Count,
         Option(
@@ -175,6 +195,17 @@ class ProbeConfig(ProtocolConfig):
             raise ConfigError(f"unknown methods {wrong}.", hint=f"Known: {', '.join(METHODS)}.")
         if len(set(self.methods)) < len(self.methods):
             raise ConfigError(f"methods {', '.join(self.methods)}: expected each once.")
+        if len({self.target, *self.covariates}) < 1 + len(self.covariates):
+            raise ConfigError(
+                f"covariates {', '.join(self.covariates)}: expected each once, and not the target."
+            )
+        if COVARIATES in self.methods and not self.covariates:
+            raise ConfigError(f"{COVARIATES} needs --covariate.")
+        if self.harmonize is not None and self.site is not None:
+            raise ConfigError(
+                "ComBat knows nothing of a site that it has not learned from.",
+                hint="Give one of --harmonize and --site.",
+            )
         if self.site is not None and self.splits is not None:
             raise ConfigError(
                 "a fixed split and leaving sites out exclude one another.",

@@ -228,6 +228,48 @@ def _labels(text: Mapping[str, str], column: str, *, task: Task, where: str) -> 
     return Labels(column=column, task=task, classes=classes, values=values)
 
 
+def read_covariates(
+    path: Path, columns: Sequence[str], subjects: Sequence[str]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Read covariates: numbers as they are, anything else as one 0/1 for each value but one.
+
+    Returns
+    -------
+    (C,) by subject.
+
+    Raises
+    ------
+    LabelError
+        Subjects have none, or all the same.
+    """
+    table = read_table(path, columns)
+    parts: list[list[list[float]]] = []
+    for column in columns:
+        text = {subject: table.get(subject, {}).get(column, "") for subject in subjects}
+        without = [subject for subject, value in text.items() if not value]
+        if without:
+            raise LabelError(
+                f"{path}: {len(without)} subjects have no {column}: {some(without)}.",
+                hint="Leave them out of the target's column, with --allow-missing.",
+            )
+        values = sorted(set(text.values()))
+        if len(values) < 2:
+            raise LabelError(f"{path}: all subjects have {column} {values[0]}.")
+        parts.append([_coded(text[subject], values) for subject in subjects])
+    return {
+        subject: np.array([number for part in parts for number in part[i]])
+        for i, subject in enumerate(subjects)
+    }
+
+
+def _coded(value: str, values: Sequence[str]) -> list[float]:
+    try:
+        numbers = [float(one) for one in values]
+    except ValueError:
+        return [float(value == one) for one in values[1:]]
+    return [numbers[values.index(value)]]
+
+
 def _numbers(text: Mapping[str, str], *, where: str) -> dict[str, float]:
     numbers, wrong = {}, []
     for subject, value in text.items():

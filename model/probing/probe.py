@@ -20,12 +20,19 @@ from model.probing.inputs import (
     series_features,
     table_features,
 )
-from model.probing.methods import WHITENED, features_of, make_methods
-from model.probing.options import EXTRA_METHODS, MAIN_METRIC, METHODS, TABLE_METHODS
-from model.probing.protocol import labels_of_rows, labels_of_runs, provenance, row_record
-from model.probing.samples import ProbeError
+from model.probing.methods import (
+    WHITENED,
+    features_of,
+    learn_combat,
+    learn_residuals,
+    make_methods,
+)
+from model.probing.options import COVARIATES, EXTRA_METHODS, MAIN_METRIC, METHODS, TABLE_METHODS
+from model.probing.participants import read_covariates
+from model.probing.protocol import NOBODY, labels_of_rows, labels_of_runs, provenance, row_record
+from model.probing.samples import ProbeError, Samples
 from model.probing.scoring import Row, evaluate
-from model.probing.splits import exchangeable, make_splits
+from model.probing.splits import exchangeable, make_splits, sites_of
 from model.probing.summary import (
     cautions,
     figure_svg,
@@ -42,7 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.probing.inputs import Features
-    from model.probing.methods import Method
+    from model.probing.methods import Method, Prepare
     from model.probing.options import ProbeConfig
     from model.probing.participants import Labels
     from model.probing.splits import Split
@@ -96,14 +103,17 @@ def run_probe(
     warnings = cautions(labels, splits)
     for warning in warnings:
         _LOG.warning("%s", warning)
-    names = [name for name in _asked(config) if features_of(name) in features.samples]
+    adjust, covariates = adjustments(config, labels, participants)
+    samples = features.samples | covariates
+    names = [name for name in _asked(config) if features_of(name) in samples]
     methods = make_methods(
         names,
-        features.samples,
+        samples,
         n_outputs=len(labels.classes) or 1,
         epochs=config.epochs,
         seed=config.seed,
         regress_by=config.regress_by,
+        adjust=adjust,
     )
     record = provenance(data, participants, config, labels, splits) | features.source
     pieces = Unfinished(out, question(record), overwrite=overwrite)
@@ -120,7 +130,50 @@ def run_probe(
 
 def _asked(config: ProbeConfig) -> Sequence[str]:
     """Name the methods that are asked for; without a word, all but some."""
-    return config.methods or [name for name in METHODS if name not in EXTRA_METHODS]
+    return config.methods or [
+        name
+        for name in METHODS
+        if name not in EXTRA_METHODS or (name == COVARIATES and config.covariates)
+    ]
+
+
+def adjustments(
+    config: ProbeConfig, labels: Labels, participants: Path
+) -> tuple[list[Prepare], dict[str, Samples]]:
+    """Read what features are adjusted by, site first.
+
+    Returns
+    -------
+    Transformations, and the covariates (S, C) as features of their own, if subjects are
+    predicted.
+
+    Raises
+    ------
+    LabelError, SplitError
+        Subjects have no site or no covariate.
+    ConfigError
+        There is no table of people.
+    """
+    if not config.covariates and config.harmonize is None:
+        return [], {}
+    if str(participants) == NOBODY:
+        raise ConfigError(
+            "sites and covariates are columns of a table of people, and none is given.",
+            hint="Name the table in place of -.",
+        )
+    adjust: list[Prepare] = []
+    if config.harmonize is not None:
+        sites = sites_of(config.harmonize, labels, participants)
+        adjust.append(partial(learn_combat, sites=sites))
+    if not config.covariates:
+        return adjust, {}
+    people = labels.subjects
+    covariates = read_covariates(participants, config.covariates, people)
+    adjust.append(partial(learn_residuals, covariates=covariates))
+    if labels.owners:
+        return adjust, {}
+    values = np.array([covariates[subject] for subject in people], np.float32)
+    return adjust, {"covariates": Samples(values=values, subjects=people, scans=people)}
 
 
 def question(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,7 +219,7 @@ def _from_table(
 ) -> tuple[Labels, list[Split], Features]:
     """Take the embeddings as they are."""
     del device  # nothing is encoded
-    wrong = sorted(set(config.methods) - set(TABLE_METHODS))
+    wrong = sorted(set(config.methods) - {*TABLE_METHODS, COVARIATES})
     if wrong or checkpoint is not None:
         raise ConfigError(
             f"{data} holds embeddings: {', '.join(wrong) or '--checkpoint'} would need series.",

@@ -25,6 +25,10 @@ class ProbeError(SemantoksError):
     """Features cannot be probed, or a fit did not succeed."""
 
 
+class UndefinedError(ProbeError):
+    """The subjects to be scored do not allow it."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Samples:
     """What is classified: crops, scans or connectivity matrices."""
@@ -97,8 +101,16 @@ def average(values: npt.NDArray[np.floating], keys: Collection[str]) -> npt.NDAr
 class Learned:
     """A transformation or a predictor, with everybody who had a part in it."""
 
-    apply: Callable[[FloatArray], FloatArray]
+    apply: Callable[..., FloatArray]
+    """Takes features (S, ...), and if ``by_subject`` also whose they are (S,)."""
     seen: frozenset[str]
+    by_subject: bool = False
+
+    def on(self, samples: Samples) -> FloatArray:
+        """Apply to samples (S, ...), whoever they are of."""
+        if self.by_subject:
+            return self.apply(samples.values, samples.subjects)
+        return self.apply(samples.values)
 
     def on_held_out(self, samples: Samples) -> FloatArray:
         """Apply to samples (S, ...) of subjects from whom nothing was learned.
@@ -115,7 +127,7 @@ class Learned:
                 f"{some(known)}.",
                 hint="Learn scaling, selection and weights from the training subjects alone.",
             )
-        return self.apply(samples.values)
+        return self.on(samples)
 
 
 def refuse_copies(scans: Iterable[tuple[str, str, bytes]]) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from model.probing.samples import Learned, ProbeError, average
+from model.probing.samples import Learned, ProbeError, UndefinedError, average
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,10 +29,6 @@ METRICS: dict[Task, tuple[str, ...]] = {
 
 
 _LOG = logging.getLogger(__name__)
-
-
-class UndefinedError(ProbeError):
-    """The subjects to be scored do not allow it."""
 
 
 def measure(
@@ -173,7 +169,7 @@ def _evaluate(method: Method, labels: Labels, split: Split) -> Row:
     transforms: list[Learned] = []
     for learn in method.prepare:
         transforms.append(learn(train))
-        train = train.with_values(transforms[-1].apply(train.values))
+        train = train.with_values(transforms[-1].on(train))
     offset, spread = target_scale(labels, split)
     targets = (labels.of(train.keys(labels)) - offset) / spread
     validation = _transformed(method.samples.of(split.validation), transforms)
@@ -185,7 +181,7 @@ def _evaluate(method: Method, labels: Labels, split: Split) -> Row:
         value = merit(labels.task, scores, known, of="validation", regress_by=method.regress_by)
         found.append((value, setting, model))
     best, setting, model = max(found, key=lambda entry: entry[0])
-    chosen = Learned(apply=model.apply, seen=model.seen | frozenset(split.validation))
+    chosen = replace(model, seen=model.seen | frozenset(split.validation))
     test = _transformed(method.samples.of(split.test), transforms)
     predicted = by_key(chosen.on_held_out(test) * spread + offset, test.keys(labels))
     return Row(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from model.pretraining.settings import PretrainConfig
 
 Where = Literal["held out", "outputs"]
-_UNREAD = ("target_of", "read", "sessions", "permutations")
+_UNREAD = ("target_of", "read", "sessions", "permutations", "covariates", "harmonize")
 """Settings of a probe that mean nothing here"""
 START = ("run.n_steps=0",)
 """What a run changes to be its own start: all that is drawn and fitted, and nothing trained."""
@@ -173,7 +173,7 @@ def _target(table: dict[str, Any], path: Path, where: str) -> Target:
     if unread:
         raise ConfigError(
             f"{where}: {', '.join(unread)}: a scaling study has people for targets, all their "
-            "scans and no permutations.",
+            "scans, no covariates and no permutations.",
         )
     participants = real_path(path.parent / str(words["participants"]))
     return Target(of=table["of"], participants=participants, probe=probe)

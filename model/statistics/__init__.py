@@ -3,4 +3,4 @@
 Knows neither files nor encoders.
 """
 
-__all__ = ("bootstrap", "connectivity", "measures", "pairing", "repetitions")
+__all__ = ("adjustment", "bootstrap", "connectivity", "measures", "pairing", "repetitions")

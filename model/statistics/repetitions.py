@@ -135,3 +135,45 @@ def permutation_p(observed: float, null: Sequence[float]) -> float:
     0.25
     """
     return (1 + sum(one >= observed for one in null)) / (1 + len(null))
+
+
+def wilcoxon_p(differences: Sequence[float]) -> float:
+    """Return the two-sided p of the signed-rank test that paired differences are about 0."""
+    from scipy.stats import wilcoxon
+
+    if not np.any(differences):
+        return 1.0
+    return float(wilcoxon(differences).pvalue)
+
+
+def corrected_t_p(differences: Sequence[float], ratio: float) -> float:
+    """Return the two-sided p of Nadeau and Bengio's t-test of paired differences over splits.
+
+    Parameters
+    ----------
+    ratio
+        Test subjects per training subject.
+    """
+    from scipy.stats import t
+
+    n, spread = len(differences), float(np.std(differences, ddof=1))
+    if np.ptp(differences) == 0:
+        return 1.0 if differences[0] == 0 else 0.0
+    statistic = abs(float(np.mean(differences))) / (spread * math.sqrt(1 / n + ratio))
+    return float(2 * t.sf(statistic, n - 1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for their number (Holm 1979), in their order.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        corrected[i] = largest
+    return corrected

@@ -332,6 +332,47 @@ def test_what_is_given_comes_before_the_preset(probe, tmp_path):
     assert (list(content["summary"]), content["readout"]) == (["linear"], ["cls"])
 
 
+def test_covariates_are_taken_out_and_shown_by_themselves(tmp_path, cohort):
+    rows = [line.split("\t") for line in (cohort / "participants.tsv").read_text().splitlines()]
+    # The clinic is the group by another name: nothing of the group is left without it.
+    table = [[*row, {"a": "north", "b": "south"}.get(row[1], "clinic")] for row in rows]
+    people = probe_builders.write_tsv(tmp_path / "p.tsv", table)
+    arguments = ["probe", cohort / "out", people, tmp_path / "out", "--target", "planted"]
+    arguments += ["--kind", "classification", "--repetitions", 2, "--n-crops", 1]
+    arguments += ["--checkpoint", cohort / "checkpoint", "--covariate", "clinic"]
+    arguments += ["--covariate", "number", *only("linear", "covariates-linear")]
+    answer = CliRunner().invoke(main, [str(word) for word in arguments])
+    assert answer.exit_code == 0, answer.output
+    summary = results(tmp_path)["summary"]
+    assert summary["covariates-linear"]["auc"]["mean"] == 1.0
+    assert summary["linear"]["auc"]["mean"] < 0.9
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--covariate", "constant"), "all subjects have constant all"),
+        (("--covariate", "planted"), "not the target"),
+        (("--covariate", "iq"), "no column iq"),
+        (("--harmonize", "site", "--site", "site"), "has not learned from"),
+        (("--method", "covariates-linear"), "needs --covariate"),
+    ],
+)
+def test_wrong_covariates_are_one_clear_error(probe, tmp_path, words, message):
+    answer = probe("planted", *words)
+    assert answer.exit_code in (1, 2)
+    assert message in answer.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sites_are_harmonized_within_splits(probe, tmp_path):
+    pytest.importorskip("combatlearn", reason="combatlearn is not installed")
+    words = ("--harmonize", "site", "--repetitions", 2, "--n-crops", 2)
+    answer = probe("planted", *words, *only("linear", "fisher-linear"))
+    assert answer.exit_code == 0, answer.output
+    assert results(tmp_path)["summary"]["fisher-linear"]["auc"]["mean"] > 0.8
+
+
 def test_series_methods_cannot_be_had_from_a_table(probe, tmp_path):
     path = tmp_path / "group_desc-scan_embedding.parquet"
     path.touch()

@@ -13,9 +13,12 @@ from scipy import stats
 from model.statistics.repetitions import (
     SHARE,
     Bounds,
+    corrected_t_p,
     effective_size,
+    holm,
     interval,
     permutation_p,
+    wilcoxon_p,
     within,
 )
 
@@ -82,3 +85,28 @@ def test_a_rare_class_makes_a_cohort_small():
 def test_the_true_labels_count_among_the_permutations():
     assert permutation_p(1.0, [0.5] * 19) == pytest.approx(0.05)
     assert permutation_p(0.5, [0.5, 0.6]) == 1.0
+
+
+@given(p=st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_between_no_correction_and_bonferroni_s_and_keeps_the_order(p):
+    corrected = holm(p)
+    assert all(a <= b <= min(1, len(p) * a) + 1e-12 for a, b in zip(p, corrected, strict=True))
+    order = np.argsort(p, kind="stable")
+    assert (np.diff(np.array(corrected)[order]) >= 0).all()
+
+
+def test_holm_of_a_known_case():
+    # As R's p.adjust has it.
+    assert holm([0.01, 0.02, 0.03, 0.005]) == pytest.approx([0.03, 0.04, 0.04, 0.02])
+
+
+def test_ten_splits_that_agree_have_the_least_p_there_is():
+    assert wilcoxon_p(np.linspace(0.01, 0.1, 10)) == pytest.approx(2 / 2**10)
+    assert wilcoxon_p([0.0] * 10) == 1.0
+
+
+def test_without_shared_subjects_the_corrected_t_is_student_s():
+    x = [0.1, 0.2, -0.05, 0.15]
+    assert corrected_t_p(x, 0.0) == pytest.approx(stats.ttest_1samp(x, 0).pvalue)
+    assert corrected_t_p(x, 1 / 3) > corrected_t_p(x, 0.0)
+    assert corrected_t_p([0.0, 0.0], 0.3) == 1.0

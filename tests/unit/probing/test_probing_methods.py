@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
+from model.errors import ConfigError
 from model.probing import head
 from model.probing.head import batches, train_probe
 from model.probing.methods import (
     features_of,
     fit_linear,
+    learn_combat,
+    learn_residuals,
     learn_scaling,
     learn_tangent,
     make_methods,
 )
 from model.probing.options import METHODS
 from model.probing.participants import Labels
-from model.probing.samples import Learned, ProbeError, Samples, refuse_copies
-from model.probing.scoring import UndefinedError, evaluate, measure, merit
+from model.probing.samples import (
+    Learned,
+    ProbeError,
+    Samples,
+    UndefinedError,
+    refuse_copies,
+)
+from model.probing.scoring import evaluate, measure, merit
 from model.probing.splits import LeakError, draw_split
 
 N, P = 24, 5
+needs_combat = pytest.mark.skipif(
+    find_spec("combatlearn") is None, reason="combatlearn is not installed"
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -74,6 +87,7 @@ def features(rng, labels):
         "random-whitened-crops": samples(around(6, 3), per_subject=3),
         "fc": samples(fc),
         "covariance": samples(covariances(rng)),
+        "covariates": samples(around(2)),
     }
 
 
@@ -342,6 +356,88 @@ def test_probes_of_all_rates_are_what_autograd_makes_of_the_head(rng, n_outputs)
                 optimizer.step()
         expected = module.eval()(torch.from_numpy(x.values)).detach().numpy()
         np.testing.assert_allclose(ours.apply(x.values), expected, rtol=1e-4, atol=1e-5)
+
+
+# Covariates and sites
+
+
+def test_residuals_have_nothing_to_do_with_the_covariates_they_were_learned_with(rng):
+    age = rng.normal(size=(N, 2))
+    x = samples(age @ rng.normal(size=(2, 4)) + rng.normal(size=(N, 4)))
+    by_subject = dict(zip(x.subjects, age, strict=True))
+    learned = learn_residuals(x, covariates=by_subject)
+    left = learned.on(x)
+    assert np.abs((age - age.mean(axis=0)).T @ left).max() < 1e-4
+    np.testing.assert_allclose(left.mean(axis=0), x.values.mean(axis=0), atol=1e-5)
+
+
+def test_covariates_of_the_tested_do_not_change_what_is_learned(rng):
+    age = rng.normal(size=(N, 1))
+    x = samples(age @ np.ones((1, 3)) + 0.1 * rng.normal(size=(N, 3)))
+    covariates = dict(zip(x.subjects, age, strict=True))
+    train = x.of(subjects()[:16])
+    learned = learn_residuals(train, covariates=covariates)
+    assert learned.seen == set(subjects()[:16])
+    first = learned.on(train)
+    other = covariates | {s: np.array([99.0]) for s in subjects()[16:]}
+    np.testing.assert_array_equal(learn_residuals(train, covariates=other).on(train), first)
+    with pytest.raises(LeakError):
+        learned.on_held_out(train)
+    assert np.abs(learned.on_held_out(x.of(subjects()[16:]))).max() < 1
+
+
+def test_as_many_covariates_as_subjects_are_refused(rng):
+    x = samples(rng.normal(size=(4, 3)))
+    covariates = {s: rng.normal(size=3) for s in x.subjects}
+    with pytest.raises(ProbeError, match=r"3 covariates .* of 4 training subjects"):
+        learn_residuals(x, covariates=covariates)
+
+
+@needs_combat
+def test_combat_takes_the_offset_and_scale_of_a_site_out_of_unseen_people(rng):
+    place = np.arange(N) % 2
+    x = samples(rng.normal(size=(N, 6)) * (1 + 4 * place[:, None]) + 7 * place[:, None])
+    x.values[:, 5] = 0  # as the last dimension of a whitened network
+    sites = {s: "ab"[i % 2] for i, s in enumerate(x.subjects)}
+    learned = learn_combat(x.of(subjects()[:16]), sites=sites)
+    left = learned.on_held_out(x.of(subjects()[16:]))
+    assert np.abs(left[::2].mean() - left[1::2].mean()) < 1.5
+    assert left[1::2, :5].std() < 2 * left[::2, :5].std()
+    assert (left[:, 5] == 0).all()
+
+
+@needs_combat
+def test_a_site_that_nobody_was_trained_on_is_not_harmonized(rng):
+    x = samples(rng.normal(size=(N, 3)))
+    sites = {s: "a" if i < 8 else "b" for i, s in enumerate(x.subjects)} | {subjects()[-1]: "c"}
+    learned = learn_combat(x.of(subjects()[:16]), sites=sites)
+    with pytest.raises(UndefinedError, match="no training subject is of c"):
+        learned.on_held_out(x.of(subjects()[20:]))
+    with pytest.raises(UndefinedError, match="one training sample only of c"):
+        learn_combat(x, sites=sites)
+
+
+def test_without_the_library_harmonization_is_refused_with_the_way_to_it(rng, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "combatlearn", None)
+    x = samples(rng.normal(size=(4, 3)))
+    sites = {s: "ab"[i % 2] for i, s in enumerate(x.subjects)}
+    with pytest.raises(ConfigError, match="needs the library combatlearn"):
+        learn_combat(x, sites=sites)
+
+
+def test_adjustments_come_before_the_scaling_and_after_the_tangent_space(rng):
+    labels = cohort()
+
+    def adjust(train):
+        return train
+
+    names = ("probe", "tangent-linear", "covariates-linear")
+    made = make_methods(
+        names, features(rng, labels), n_outputs=2, epochs=1, seed=0, adjust=[adjust]
+    )
+    assert [m.prepare.index(adjust) for m in made[:2]] == [0, 1]
+    assert len(made[1].prepare) == 3
+    assert adjust not in made[2].prepare
 
 
 def test_every_method_has_its_features(rng):

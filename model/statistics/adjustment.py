@@ -1,0 +1,76 @@
+"""Taking covariates and sites out of features: learned from some people, applied to others."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Array = npt.NDArray[np.float64]
+
+
+def learn_residuals(rows: Array, design: Array) -> Callable[[Array, Array], Array]:
+    """Regress features on covariates, by least squares.
+
+    Parameters
+    ----------
+    rows, design
+        (S, F) features and (S, C) covariates of those to learn from.
+
+    Returns
+    -------
+    What gives the residuals (S, F) of others' features and covariates. The mean of those who
+    were learned from stays, and so does what their covariates do not vary along.
+    """
+    centre = design.mean(axis=0)
+    slopes, *_ = np.linalg.lstsq(design - centre, rows - rows.mean(axis=0), rcond=None)
+    return lambda others, theirs: np.asarray(others - (theirs - centre) @ slopes)
+
+
+def learn_combat(rows: Array, sites: Sequence[str]) -> Callable[[Array, Sequence[str]], Array]:
+    """Learn ComBat (Johnson et al. 2007) by the library combatlearn: mean and scale of sites.
+
+    Parameters
+    ----------
+    rows, sites
+        (S, F) features and (S,) sites of those to learn from, two of each site at least.
+
+    Returns
+    -------
+    What takes the effects of these sites out of others' features (S, F), given their sites.
+
+    Raises
+    ------
+    ConfigError
+        The library is not installed.
+    """
+    try:
+        from combatlearn import ComBat
+    except ImportError as err:
+        raise ConfigError(
+            f"harmonization needs the library combatlearn ({err}).",
+            hint="In the checkout: pip install '.[harmonize]'",
+        ) from err
+    # A feature that does not vary has nothing to be taken out of it, nor a scale.
+    varies = rows.std(axis=0) > 0
+    combat = ComBat(batch=np.asarray(sites), method="johnson")
+
+    def apply(others: Array, theirs: Sequence[str]) -> Array:
+        combat.set_params(batch=np.asarray(theirs))
+        found = others.copy()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            found[:, varies] = np.asarray(combat.transform(others[:, varies]))
+        return found
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of features that hardly vary
+        combat.fit(rows[:, varies])
+    return apply

@@ -301,7 +301,9 @@ def plan_seeds(folder: Path) -> list[Path]:
     plan = folder / "plan.toml"
     plan.write_text(
         f'recipe = "recipe.toml"\nsizes = [{size}, {2 * size}]\nseeds = [0, 1]\n'
-        "[held_out]\nn_subjects = 4\nn_samples = 200\nseed = 3\n"
+        'outputs = "out"\n[held_out]\nn_subjects = 4\nn_samples = 200\nseed = 3\n'
+        '[[probe]]\nof = "outputs"\nparticipants = "people.tsv"\ntarget = "sex"\n'
+        'task = "classification"\nshares = [0.6, 0.2, 0.2]\nrepetitions = 3\n'
     )
     return [plan, folder / "recipe.toml"]
 

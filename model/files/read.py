@@ -162,8 +162,11 @@ def _whole_number(digits: str) -> int:
     return int(digits)
 
 
-def _check_values(path: Path, content: Any, *, key: str) -> None:
-    """Refuse what can be read and cannot be used, anywhere in what a file holds."""
+def _check_values(path: Path, content: Any, *, key: str, nul: bool = True) -> None:
+    """Refuse what can be read and cannot be used, anywhere in what a file holds.
+
+    Scanners leave NUL in names, which concern nobody; no path can hold it (`nul` False).
+    """
     place = f"key {ascii(key)[1:-1]:.60}"
     level, depth = [key, content], 0
     while level:
@@ -174,6 +177,8 @@ def _check_values(path: Path, content: Any, *, key: str) -> None:
             if isinstance(value, str) and not value.isascii() and _HALF.search(value):
                 cause = "text with half of a character (\\ud800 to \\udfff)"
                 raise FileError(path, cause, place=place)
+            if isinstance(value, str) and not nul and "\0" in value:
+                raise FileError(path, "text with a NUL character", place=place)
             if isinstance(value, int) and abs(value) > sys.float_info.max:
                 raise FileError(path, "a whole number that no float holds", place=place)
         within = [value for value in level if isinstance(value, dict | list)]
@@ -198,5 +203,5 @@ def read_toml(path: Path) -> dict[str, Any]:
     with faults_of(path, "not readable as TOML"):
         content = tomllib.loads(text)
     for key, value in content.items():
-        _check_values(path, value, key=key)
+        _check_values(path, value, key=key, nul=False)
     return content

@@ -211,10 +211,16 @@ def block_windows(
 
 
 def _responding(event: Event, response: Response, series: ParcelSeries) -> npt.NDArray[np.intp]:
-    """Return the samples that respond to an event, also those before and after the scan."""
+    """Return the samples that respond to an event, also the next before and after the scan.
+
+    Those further away would tell no more, and a table of events may name any number of seconds.
+    """
     first = int(np.floor((event.onset_s - series.start_s) / series.tr_s))
     length_s = event.duration_s + max(HRF_LENGTH_S, response.delay_s or 0.0)
-    samples = first + np.arange(int(np.ceil(length_s / series.tr_s)) + 2)
+    end = first + int(np.ceil(length_s / series.tr_s)) + 2
+    if end <= 0 or first >= series.n_frames:
+        return np.array([-1 if end <= 0 else series.n_frames])
+    samples = np.arange(max(first, -1), min(end, series.n_frames + 1), dtype=np.intp)
     times_s = series.start_s + series.tr_s * samples.astype(np.float64)
     return samples[response.samples(event, times_s)]
 

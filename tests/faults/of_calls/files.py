@@ -74,6 +74,7 @@ CONFIGS: dict[str, str | bytes] = {
     "digits-5000": "dummy-scans = " + "9" * 5000,
     "beyond-float": "tr = 1e999",
     "date": "tr = 2020-01-01",
+    "nul-in-a-path": 'atlas = "a\\u0000b"',
     "key-twice": "tr = 2.0\ntr = 2.0",
     "deep": "tr = " + "[" * 5000 + "]" * 5000,
     "latin-1": 'task-id = ["zürich"]'.encode("latin-1"),

@@ -95,11 +95,18 @@ def test_the_shorter_of_two_joined_blocks_decides_for_both(series):
 
 
 @pytest.mark.parametrize("construction", CONSTRUCTIONS)
-@pytest.mark.parametrize("onset_s", [-1e9, -20.0, 290.0, 400.0, 1e9])
+@pytest.mark.parametrize("onset_s", [-1e300, -1e9, -20.0, 290.0, 400.0, 1e9, 1e300])
 def test_a_response_that_leaves_the_scan_gives_no_block(series, construction, onset_s):
     found, reasons = samples_of(series, [event(onset_s)], construction=construction)
     assert found == []
     assert reasons == ["its response is not wholly in the scan"]
+
+
+def test_a_block_of_any_length_takes_no_memory_of_that_length(series):
+    first, _ = samples_of(series, [event(30.0, 100.0)])
+    endless, reasons = samples_of(series, [event(30.0, 1e300)])
+    assert endless == first
+    assert reasons == []
 
 
 def test_an_event_shorter_than_a_sample_is_left_out_and_told(series):

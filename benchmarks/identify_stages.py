@@ -6,6 +6,7 @@ standardised over the evaluated set (no labels). Full scan: windows averaged. On
 over all pairs of one window per session. Usage::
 
     python benchmarks/identify_stages.py [--checkpoint FOLDER] [--data FILE.npz]
+        [--fit-shards FOLDER ...]
 """
 
 from __future__ import annotations
@@ -66,10 +67,10 @@ def main() -> None:
             ),
         }
     )
-    plain = replace(spec, whitened=False)
+    plain = replace(spec, whitened=False, short=0)
     encoders = {"random": [build_encoder(plain, seed=s).eval() for s in RANDOM_SEEDS]}
     if trained:
-        encoders |= controls(trained) | {options.checkpoint.name: [trained]}
+        encoders |= controls(trained, options.fit_shards) | {options.checkpoint.name: [trained]}
     for name, alike in encoders.items():
         found = [scores(encode(keys, windows, encoder)) for encoder in alike]
         for part in found[0]:
@@ -84,23 +85,24 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--data", type=Path, default=SERIES)
+    parser.add_argument("--fit-shards", type=Path, nargs="+", default=[])
     return parser.parse_args()
 
 
-def controls(trained: Encoder) -> dict[str, list[Encoder]]:
+def controls(trained: Encoder, folders: list[Path]) -> dict[str, list[Encoder]]:
     """Training and whitening, each without the other."""
-    first = before_training(trained)
+    first = before_training(trained, folders=folders)
     found = {} if first is None else {"before training": [first]}
     if trained.spec.whitened:
         plain = {f"{name}, not whitened": [_plain(encoder)] for name, [encoder] in found.items()}
-        random = [untrained_whitened(trained, seed=s) for s in RANDOM_SEEDS]
+        random = [untrained_whitened(trained, seed=s, folders=folders) for s in RANDOM_SEEDS]
         found |= plain | {"random, whitened": random, "trained, not whitened": [_plain(trained)]}
     return found
 
 
 def _plain(encoder: Encoder) -> Encoder:
     """Leave the whitening away."""
-    plain = Encoder(replace(encoder.spec, whitened=False)).eval()
+    plain = Encoder(replace(encoder.spec, whitened=False, short=0)).eval()
     weights = encoder.state_dict()
     plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
     return plain

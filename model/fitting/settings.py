@@ -9,6 +9,7 @@ from model.errors import ConfigError
 from model.files.settings import Limits, Share, Strict
 
 Weigh = Literal["cohorts", "windows"]
+ShortBy = Literal["repeated", "random"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +32,14 @@ class FitConfig(Strict):
     parcels_shrinkage: Share = 0.1
     """Share of the identity in that covariance."""
     short: Annotated[int, Limits(0, 64, "from 0 to 64")] = 0
-    """Length of a short form of the scan vector, in dimensions of a token: the directions in which
-    people repeat themselves from session to session; 0: none."""
+    """Length of a short form of the scan vector, in dimensions of a token; 0: none."""
+    short_by: ShortBy = "random"
+    """Its directions: orthogonal ``random`` ones, for which whitened tokens are enough, or those
+    in which people repeat themselves from session to session (``repeated``), which dozens of
+    people do not show (docs/pretraining.md)."""
     short_shrinkage: Share = 0.3
-    """Share of the mean variance in the variance that what repeats is held against."""
+    """Of ``repeated`` ones: share of the mean variance in the variance that they are held
+    against."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from model.spec import InputSpec
 
     Float64Array = npt.NDArray[np.float64]
+    Drawn = tuple[Float64Array, Float64Array, dict[str, Any]]
 
 VARIANCE_SHARE = 0.1
 """Weight of all variance beside what repeats: orders directions that hardly repeat in so few
@@ -40,27 +41,54 @@ def add_short_form(encoder: Encoder, data: FitData) -> tuple[Encoder, dict[str, 
     encoder
         As it is to be, in eval mode, on the CPU; not changed. An earlier short form is replaced.
     data
-        Stored cohorts. What repeats is what two sessions of a subject share, or, of a subject
-        with one, windows that do not overlap. Their settings say how long it is.
+        Stored cohorts, if ``fit.short_by`` asks for what repeats: what two sessions of a subject
+        share, or, of a subject with one, windows that do not overlap. Their settings say how long
+        the short form is.
 
     Returns
     -------
-    The encoder, and what was found: the subjects that tell what repeats, and the share of the
-    variance of a window that repeats in each tenth of the directions.
+    The encoder, and what the directions come from: for those that repeat, how many subjects tell,
+    and which share of the variance of a window repeats in each tenth of them.
 
     Raises
     ------
     ConfigError
         There are no stored scans, nobody's data repeat, or fewer directions vary than are asked
-        for.
+        for; or random directions of tokens that are not whitened.
     """
+    n_rows, dim = data.config.short, encoder.spec.dim
+    draw = {"repeated": _repeated, "random": _random}[data.config.short_by]
+    mean, matrix, told = draw(encoder, data, n_rows * dim)
+    made = build_encoder(replace(encoder.spec, short=n_rows), seed=0)
+    made.load_state_dict(
+        without_fitted(encoder, whitening=False).state_dict()
+        | {
+            "short.mean": torch.from_numpy(mean).float().view(-1, dim),
+            "short.matrix": torch.from_numpy(matrix).float().view(-1, dim, n_rows * dim),
+        }
+    )
+    return made.requires_grad_(requires_grad=False).eval(), told
+
+
+def _random(encoder: Encoder, data: FitData, size: int) -> Drawn:
+    """Return orthogonal directions of all rows alike; whitened tokens have mean 0."""
+    n_features = len(encoder.spec.rows) * encoder.spec.dim
+    if not encoder.spec.whitened or size > n_features:
+        raise ConfigError(
+            f"fit.short_by random: expected whitened tokens and at most {n_features} numbers.",
+            hint="Set run.whitening; lower fit.short.",
+        )
+    normal = np.random.default_rng([data.seed, size]).normal(size=(n_features, size))
+    return np.zeros(n_features), np.linalg.qr(normal)[0], {}
+
+
+def _repeated(encoder: Encoder, data: FitData, size: int) -> Drawn:
+    """Return the directions in which people repeat themselves."""
     if not data.cohorts:
         raise ConfigError(
             "fit.short needs stored scans: simulated people repeat themselves in other ways.",
-            hint="Name their folders: fit.shards.",
+            hint='Name their folders: fit.shards. Or fit.short_by = "random".',
         )
-    n_rows, shrinkage = data.config.short, data.config.short_shrinkage
-    size, dim = n_rows * encoder.spec.dim, encoder.spec.dim
     fitted = (_sums(encoder, cohort, data.spec) for cohort in data.cohorts)
     (mean, total, repeated), n_subjects = _joined(
         fitted, by_windows=data.config.weigh == "windows"
@@ -71,23 +99,13 @@ def add_short_form(encoder: Encoder, data: FitData) -> tuple[Encoder, dict[str, 
         )
     known = np.flatnonzero(total.diagonal() > 0)
     block = np.ix_(known, known)
-    directions, share = _directions(repeated[block], total[block], size, shrinkage=shrinkage)
+    directions, share = _directions(
+        repeated[block], total[block], size, shrinkage=data.config.short_shrinkage
+    )
     matrix = np.zeros((len(mean), size))
     matrix[known] = directions
-    made = build_encoder(replace(encoder.spec, short=n_rows), seed=0)
-    made.load_state_dict(
-        without_fitted(encoder, whitening=False).state_dict()
-        | {
-            "short.mean": torch.from_numpy(mean).float().view(-1, dim),
-            "short.matrix": torch.from_numpy(matrix).float().view(-1, dim, size),
-        }
-    )
-    made.requires_grad_(requires_grad=False).eval()
-    told = {
-        "n_subjects": n_subjects,
-        "repeated_share": [round(float(p.mean()), 4) for p in np.array_split(share, 10)],
-    }
-    return made, told
+    tenths = [round(float(part.mean()), 4) for part in np.array_split(share, 10)]
+    return mean, matrix, {"n_subjects": n_subjects, "repeated_share": tenths}
 
 
 def _directions(

@@ -35,7 +35,7 @@ from model.probing.features import (
     labelled,
     subject_of,
 )
-from model.probing.methods import WHITENED
+from model.probing.methods import RANDOM, WHITENED
 from model.probing.options import is_wanted
 from model.probing.participants import LabelError
 from model.probing.samples import ProbeError, Samples, one_of_each, refuse_copies
@@ -298,7 +298,7 @@ def series_features(
 
     extractors: Mapping[str, Callable[[], Extractor]] = {
         "crops": lambda: through(encoder),
-        "random-crops": lambda: through(untrained(encoder, seed=config.seed)),
+        RANDOM: lambda: through(untrained(encoder, seed=config.seed)),
         WHITENED: lambda: through(
             untrained_whitened(encoder, seed=config.seed, folders=config.fit_shards)
         ),

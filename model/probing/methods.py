@@ -36,8 +36,8 @@ RANK_TOLERANCE = 1e-12
 """Share of the largest variance below which a direction is rounding; centring makes one."""
 
 
-WHITENED = "random-whitened-crops"
-"""Features that there are of a whitened checkpoint only"""
+RANDOM, WHITENED = "random-crops", "random-whitened-crops"
+"""Features by random weights; the latter of a whitened checkpoint only"""
 
 
 def learn_scaling(train: Samples, *, standardize: bool) -> Learned:
@@ -225,7 +225,7 @@ _WHOLE = partial(learn_scaling, standardize=False)
 _RECIPES: dict[str, tuple[str, tuple[Prepare, ...], str]] = {
     "probe": ("crops", (), "probe"),
     "linear": ("scans", (_EACH,), "linear"),
-    "random-probe": ("random-crops", (), "probe"),
+    "random-probe": (RANDOM, (), "probe"),
     "random-linear": ("random-scans", (_EACH,), "linear"),
     "random-whitened-probe": (WHITENED, (), "probe"),
     "random-whitened-linear": ("random-whitened-scans", (_EACH,), "linear"),
@@ -242,7 +242,7 @@ def features_of(method: str) -> str:
     """Name the features that a method is fitted to, as they are computed from the series."""
     derived = {
         "scans": "crops",
-        "random-scans": "random-crops",
+        "random-scans": RANDOM,
         "random-whitened-scans": WHITENED,
         "fisher": "fc",
     }

@@ -21,6 +21,7 @@ from model.probing.inputs import (
     table_features,
 )
 from model.probing.methods import (
+    RANDOM,
     WHITENED,
     features_of,
     learn_combat,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from model.encoder import Encoder
     from model.probing.inputs import Features
     from model.probing.methods import Method, Prepare
     from model.probing.options import ProbeConfig
@@ -196,22 +198,30 @@ def _from_folder(
     splits = make_splits(config, labels, participants)
     encoder = load_encoder(checkpoint, device=device)
     kinds = {features_of(name) for name in _asked(config)}
-    if not encoder.spec.whitened and WHITENED in kinds:
-        if config.methods:
-            raise ConfigError(
-                "the checkpoint's tokens are not whitened, so there is no whitened control.",
-                hint="Its control is random-probe and random-linear.",
-            )
-        kinds.remove(WHITENED)
-    if WHITENED in kinds:
-        try:
-            fit_of(encoder, config.fit_shards)
-        except FitDataError as err:
-            if config.methods:
-                raise
-            _LOG.warning("There is no whitened control: %s", err)
-            kinds.remove(WHITENED)
+    for kind, reason in _no_control(encoder, config).items():
+        if kind in kinds and config.methods:
+            raise ConfigError(reason)
+        if kind in kinds:
+            _LOG.warning("Methods by %s are left out: %s", kind, reason)
+        kinds.discard(kind)
     return labels, splits, series_features(runs, labels, encoder, config, kinds=kinds)
+
+
+def _no_control(encoder: Encoder, config: ProbeConfig) -> dict[str, str]:
+    """Say why random weights cannot be compared with, by kind of features."""
+    found = {}
+    if "short" in (config.readout or encoder.own_card().readout):
+        found[RANDOM] = "the readout is a short form, which is fitted, and they are not"
+    if not encoder.spec.whitened:
+        found[WHITENED] = (
+            "the checkpoint's tokens are not whitened, so there is no whitened control"
+        )
+        return found
+    try:
+        fit_of(encoder, config.fit_shards)
+    except FitDataError as err:
+        found[WHITENED] = str(err)
+    return found
 
 
 def _from_table(

@@ -12,6 +12,7 @@ import probe_builders
 import pytest
 import torch
 from click.testing import CliRunner
+from shard_builders import make_shards
 
 from model.checkpoint import load_encoder
 from model.cli.app import main
@@ -392,6 +393,22 @@ def test_a_whitened_checkpoint_has_a_whitened_control(probe, tmp_path, cohort, m
     assert answer.exit_code == 0, answer.output
     assert list(results(tmp_path)["summary"]) == list(control)
     assert results(tmp_path)["checkpoint"]["RandomWhiteningShrinkage"] == 0.3
+
+
+def test_the_control_of_weights_fitted_to_stored_scans_needs_these(probe, tmp_path, cohort):
+    folder = make_shards(tmp_path / "study", 8)
+    config = FitConfig(shards=(str(folder),))
+    data = open_data(config, InputSpec(), simulation=None, seed=0)
+    white, rows = whiten(load_encoder(cohort / "checkpoint"), data, shrinkage=0.3)
+    builders.make_checkpoint(tmp_path / "white", white, fit=data.describe() | rows)
+    words = ("--checkpoint", tmp_path / "white", "--repetitions", 1, "--n-crops", 2)
+    control = only("random-whitened-linear")
+    answer = probe("planted", *words, *control)
+    assert answer.exit_code == 2
+    assert "not at hand: study" in " ".join(answer.output.split())
+    answer = probe("planted", *words, "--fit-shards", folder, *control)
+    assert answer.exit_code == 0, answer.output
+    assert results(tmp_path)["config"]["fit_shards"] == [str(folder)]
 
 
 def test_an_encoder_that_is_not_whitened_has_no_whitened_control(probe):

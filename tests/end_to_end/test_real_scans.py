@@ -192,7 +192,7 @@ def test_a_section_without_anything_to_fit_is_refused(start, cohorts):
 
 
 def test_a_short_form_is_fitted_last_and_dropped_where_training_goes_on(recipe, cohorts, tmp_path):
-    short = ("fit.short=1", 'run.readout=["short"]')
+    short = ("fit.short=1", "fit.short_by=repeated", 'run.readout=["short"]')
     made = load_encoder(run_pretraining(recipe, tmp_path / "short", short))
     assert made.card.readout == ("short",)
     assert made.card.training["fit"]["short"]["n_subjects"] > 10

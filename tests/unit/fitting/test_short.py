@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import builders
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ SPEC = EncoderSpec(dim=16, depth=1, heads=2)
 
 
 def data_of(*folders, **settings):
+    settings = {"short_by": "repeated"} | settings
     config = FitConfig(shards=tuple(map(str, folders)), **settings)
     return open_data(config, InputSpec(), simulation=None, seed=1)
 
@@ -138,6 +141,26 @@ def test_rows_that_no_scan_has_and_rows_that_this_scan_lacks_add_nothing(made, t
     found = embed_series(values, tr_s=2.0, encoder=loaded, readout=("short",))
     assert np.isfinite(found.scan_vector()).all()
     assert np.isfinite(found.filled_vector()).all()
+
+
+def test_random_directions_keep_distances_and_need_no_scans(made):
+    encoder, _, _ = made
+    with pytest.raises(ConfigError, match="expected whitened tokens"):
+        add_short_form(encoder, data_of(short=1, short_by="random"))
+    white = build_encoder(replace(SPEC, whitened=True), seed=0).eval()
+    all_of_it, _ = add_short_form(white, data_of(short=9, short_by="random"))
+    means = torch.randn(5, 9, 16)
+    expected = torch.cdist(means.flatten(1), means.flatten(1))
+    torch.testing.assert_close(torch.cdist(*2 * [all_of_it.short(means)]), expected)
+    one, other = (
+        add_short_form(white, replace(data_of(short=2, short_by="random"), seed=s))[0].short
+        for s in (1, 2)
+    )
+    gram = one.matrix.flatten(0, 1).T @ one.matrix.flatten(0, 1)
+    torch.testing.assert_close(gram, torch.eye(32), atol=1e-5, rtol=0)
+    assert not torch.equal(one.matrix, other.matrix)
+    with pytest.raises(ConfigError, match="at most 144 numbers"):
+        add_short_form(white, data_of(short=10, short_by="random"))
 
 
 def test_what_cannot_be_had_is_refused(made, tmp_path):

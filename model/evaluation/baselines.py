@@ -147,6 +147,8 @@ def random_vectors(
             ]
         if (first := before_training(encoder, folders=folders)) is not None:
             controls[BEFORE] = [first]
+        elif parent := encoder.own_card().training.get("parent"):
+            left_out = [f"{BEFORE} is left out: it began with the checkpoint {parent}"]
     except FitDataError as err:
         left_out = [f"{RANDOM_WHITENED} and {BEFORE} are left out: {err}"]
     windows = [cut(s, encoder) for s in series.values()]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from model.encoder import build_encoder
+from model.errors import ConfigError
 from model.files.settings import from_dict
 from model.fitting.data import FitData, open_data, reopen
 from model.fitting.data import FitDataError as FitDataError
@@ -154,8 +155,17 @@ def fit_of(encoder: Encoder, folders: Sequence[Path]) -> FitData:
     Raises
     ------
     FitDataError
-        They are in none of the folders.
+        They are in none of the folders, or the card does not tell what they are.
     """
+    try:
+        return _open_told(encoder, folders)
+    except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as err:
+        raise FitDataError(f"the card does not tell what the weights were fitted to: {err}") from (
+            err
+        )
+
+
+def _open_told(encoder: Encoder, folders: Sequence[Path]) -> FitData:
     card = encoder.own_card()
     told = _fit_told(encoder)
     settings = from_dict(FitConfig, told.get("settings", {}), where="training.fit of the card")

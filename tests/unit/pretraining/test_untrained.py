@@ -17,6 +17,7 @@ from model.evaluation.baselines import RANDOM_SEEDS, random_vectors
 from model.pretraining.pretrain import run_pretraining
 from model.pretraining.untrained import (
     SHRINKAGE,
+    FitDataError,
     before_training,
     fit_of,
     pass_no_constant,
@@ -150,6 +151,21 @@ def test_a_control_is_left_out_with_a_reason_where_its_scans_are_not_at_hand(fit
     _, members, left_out = random_vectors(series, encoder, folders=[other, folder])
     assert {"random weights, whitened, networks", "before training, networks"} <= set(members)
     assert not left_out
+
+
+@pytest.mark.parametrize("fit", ["x", {"cohorts": []}, {"cohorts": {"a": {}}}, {"settings": 3}])
+def test_a_card_that_tells_its_fit_wrongly_leaves_the_controls_out(tmp_path, fit):
+    with pytest.raises(FitDataError, match="does not tell"):
+        fit_of(saved(tmp_path / "x", fit=fit), [])
+
+
+def test_a_checkpoint_that_began_with_another_has_no_row_of_its_beginning(tmp_path):
+    encoder = saved(tmp_path / "x", parent={"name": "other"}, config={"run": {"init": "bundled"}})
+    values = np.random.default_rng(0).normal(size=(100, 457)).astype(np.float32)
+    series = {Key("a", "1"): ParcelSeries(values=values, tr_s=2.0, unit="robust")}
+    _, members, left_out = random_vectors(series, encoder)
+    assert not any("before" in name for name in members)
+    assert "began with the checkpoint" in left_out[0]
 
 
 def test_a_card_says_that_nothing_was_trained_and_what_was_fitted_to(fitted):

@@ -127,9 +127,13 @@ class Material:
         self.data = describe_data(shards, lists)
         for name, found in lists.items():
             # Held-out subjects may have one session only: what is computed of them says so.
-            n_sessions = self.config.views.n_sessions if name != "test" else 1
+            views = self.config.views
             self.cohorts[name] = Cohort(
-                shards, found.subjects, self.config.input, n_sessions=n_sessions
+                shards,
+                found.subjects,
+                self.config.input,
+                n_sessions=views.n_sessions if name != "test" else 1,
+                all_have=views.pairing == "sessions",
             )
         if self.parent is not None:
             check_size(self.cohorts["test"])

@@ -40,7 +40,10 @@ class Cohort:
     spec
         Length of a crop, sampling and normalization that the data must have.
     n_sessions
-        Sessions that each subject must have: 2 where the views come from two.
+        Sessions that the views come from: two, or one.
+    all_have
+        Whether each subject must have so many; if not, both views of one who has fewer are of
+        one scan.
 
     Raises
     ------
@@ -51,7 +54,13 @@ class Cohort:
     """
 
     def __init__(
-        self, shards: Shards, subjects: Sequence[str], spec: InputSpec, *, n_sessions: int
+        self,
+        shards: Shards,
+        subjects: Sequence[str],
+        spec: InputSpec,
+        *,
+        n_sessions: int,
+        all_have: bool = True,
     ) -> None:
         found = (shards.description.tr_s, shards.description.normalization)
         if found != (spec.tr_s, spec.normalization):
@@ -69,12 +78,12 @@ class Cohort:
                 f"{spec.window_samples} samples: {', '.join(short[:SHOWN])}."
             )
         few = [s for s in self.subjects if len(shards.by_subject[s]) < n_sessions]
-        if few:
+        if few and all_have:
             raise SubjectsError(
                 f"expected {n_sessions} sessions of every subject, {len(few)} of "
                 f"{len(self.subjects)} have fewer: {', '.join(few[:SHOWN])}.",
                 hint="Take them off the lists, or take both views from one scan "
-                "(views.pairing=scan).",
+                "(views.pairing=scan; either: of these only).",
             )
 
     @property
@@ -108,7 +117,7 @@ class Cohort:
         first = _index(uniform[0], len(sessions))
         scan = sessions[first][_index(uniform[1], len(sessions[first]))]
         other = scan
-        if self.n_sessions == 2:
+        if self.n_sessions == 2 and len(sessions) > 1:
             step = 1 + _index(uniform[2], len(sessions) - 1)
             second = sessions[(first + step) % len(sessions)]
             other = second[_index(uniform[3], len(second))]

@@ -13,7 +13,7 @@ from torch import Tensor
 from model.files.settings import NotNegative, Share, Strict
 from model.networks import NETWORKS, expected_correlation, network_columns
 
-Pairing = Literal["scan", "sessions"]
+Pairing = Literal["scan", "sessions", "either"]
 LostParcels = Literal["zeroed", "predicted"]
 N_WAVES = 10
 """Of the shared waves: the longest takes a view, the shortest a tenth of it."""
@@ -24,7 +24,8 @@ class ViewsConfig(Strict):
     """Where the two views come from, and how they are corrupted. Ranges are of uniform draws."""
 
     pairing: Pairing
-    """``scan``: two crops of one scan, as published; ``sessions``: one crop of each of two."""
+    """``scan``: two crops of one scan, as published; ``sessions``: one crop of each of two;
+    ``either``: of two where a subject has them, else of one scan."""
     parcels_zeroed: tuple[Share, Share] = (0.0, 0.1)
     """Share of parcels that are lost: at least one, none where the range ends at 0."""
     lost_parcels: LostParcels = "zeroed"
@@ -41,8 +42,8 @@ class ViewsConfig(Strict):
 
     @property
     def n_sessions(self) -> int:
-        """Sessions that each subject must have."""
-        return 2 if self.pairing == "sessions" else 1
+        """Sessions that the views come from, of subjects that have them."""
+        return 1 if self.pairing == "scan" else 2
 
 
 def draw_views(

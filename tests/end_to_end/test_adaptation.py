@@ -21,6 +21,7 @@ from model.pretraining.batches import describe_batch, draw_batch, draw_held_out
 from model.pretraining.pretrain import run_pretraining
 from model.pretraining.recipes import load_config
 from model.shards.crops import Cohort
+from model.shards.store import write_shards
 from model.shards.stored import ShardError, Shards
 from model.shards.subjects import SubjectsError
 from model.spec import EncoderSpec, InputSpec
@@ -223,6 +224,18 @@ def test_adapting_to_participant_outputs_stores_divides_trains_and_checks(tmp_pa
     assert {p.name: p.read_bytes() for p in start.iterdir()} == before
     lists = [set((out / f"shards/{n}.txt").read_text().split()) for n in ("train", "test")]
     assert not lists[0] & lists[1]
+
+
+def test_whoever_has_one_session_is_paired_within_it_where_either_will_do(tmp_path):
+    scans = [*noise_scans(6)]
+    kept = [s for s in scans if s.session == "ses-1" or s.subject < "sub-03"]
+    write_shards(tmp_path / "s", kept, InputSpec(), made_from="noise")
+    cohort = Cohort(
+        Shards(tmp_path / "s"), SUBJECTS[:6], InputSpec(), n_sessions=2, all_have=False
+    )
+    pairs = cohort.draw_crops(SUBJECTS[:6], generator=torch.Generator().manual_seed(1))
+    same = [a.scan == b.scan for a, b in zip(*pairs, strict=True)]
+    assert same == [False] * 3 + [True] * 3
 
 
 def test_too_few_held_out_subjects_are_refused(tmp_path, start):

@@ -46,8 +46,8 @@ def match(series: CiftiFile, tables: LabelTables) -> LabelArray:
     Raises
     ------
     ScanError
-        A surface has another number of vertices than the atlas', or voxel centres do not fall
-        on those of the atlas.
+        A surface has another number of vertices than the atlas', voxel centres do not fall on
+        those of the atlas, or no place has a parcel.
     """
     labels = np.zeros(len(series.axis), dtype=np.int32)
     listed = dict.fromkeys([*tables.surfaces, *tables.structures], np.zeros(0, dtype=np.int64))
@@ -73,11 +73,20 @@ def match(series: CiftiFile, tables: LabelTables) -> LabelArray:
             labels[rows] = table[part.vertex]
         elif name in tables.structures and part.volume_mask.all():
             labels[rows] = _labels_of_voxels(series, name, part, tables)
+    if not labels.any():
+        raise ScanError(
+            f"{series.path}: none of its {labels.size} grayordinates lies in a parcel.",
+            hint="Is the file in fsLR, as its name says?",
+        )
     return labels
 
 
 def parcellate_grayordinates(
-    series: CiftiFile, atlas: GrayordinateAtlas, *, min_coverage: float
+    series: CiftiFile,
+    atlas: GrayordinateAtlas,
+    *,
+    min_coverage: float,
+    labels: LabelArray | None = None,
 ) -> Parcellated:
     """Average the grayordinates of each parcel that carry signal.
 
@@ -89,6 +98,8 @@ def parcellate_grayordinates(
         Which place belongs to which parcel.
     min_coverage
         Share of a parcel's grayordinates (0 to 1) below which it counts as missing.
+    labels
+        (G,) parcel of each, as `match` finds them; None: find them.
 
     Returns
     -------
@@ -108,12 +119,7 @@ def parcellate_grayordinates(
     Sums are accumulated in float64 over stored values; slope and intercept are applied to the
     means.
     """
-    labels = match(series, atlas.tables)
-    if not labels.any():
-        raise ScanError(
-            f"{series.path}: none of its {labels.size} grayordinates lies in a parcel.",
-            hint="Is the file in fsLR, as its name says?",
-        )
+    labels = match(series, atlas.tables) if labels is None else labels
     found = _stream_finite(series, labels)
     if not found.used.any():
         raise _no_variance(series, int(found.finite.sum()))

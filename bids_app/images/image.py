@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from bids_app.images.cifti import open_cifti
-from bids_app.images.cifti_parcels import parcellate_grayordinates
+from bids_app.images.cifti_parcels import match, parcellate_grayordinates
 from bids_app.images.nifti import check_mask, load_mask, open_nifti
 from bids_app.images.nifti_parcels import check_space, mirror_margin, parcellate
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bids_app.atlas.grayordinates import GrayordinateAtlas
     from bids_app.atlas.installed import InstalledAtlas
+    from bids_app.atlas.labels import LabelArray
     from bids_app.atlas.volumes import VolumeAtlas
     from bids_app.images.cifti import CiftiFile
     from bids_app.images.nifti import NiftiFile
@@ -83,13 +84,15 @@ def open_image(scan: Scan, installed: InstalledAtlas) -> Iterator[Image]:
     if scan.is_cifti:
         series = open_cifti(scan.sources.data)
         with series.stored.stream:
-            yield CiftiImage(file=series, atlas=installed.grayordinates(scan.entities.den))
+            atlas = installed.grayordinates(scan.entities.den)
+            # Before any value is read: a dry run tells what does not fit, too.
+            yield CiftiImage(file=series, atlas=atlas, labels=match(series, atlas.tables))
         return
     volumes = open_nifti(scan.sources.data)
     with volumes.stored.stream:
         check_space(volumes.path, volumes.shape, volumes.affine, space=scan.space)
-        atlas = installed.volume(scan.space, affine=volumes.affine)
-        yield NiftiImage(file=volumes, atlas=atlas, installed=installed)
+        grid = installed.volume(scan.space, affine=volumes.affine)
+        yield NiftiImage(file=volumes, atlas=grid, installed=installed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,6 +143,8 @@ class CiftiImage(_OpenImage):
 
     file: CiftiFile
     atlas: GrayordinateAtlas
+    labels: LabelArray
+    """(G,) parcel of each grayordinate"""
     kind: Literal["CIFTI"] = "CIFTI"
 
     def check_mask(self, mask: Path | None) -> None:
@@ -147,4 +152,6 @@ class CiftiImage(_OpenImage):
 
     def parcels(self, mask: Path | None, *, min_coverage: float) -> Parcellated:  # noqa: ARG002
         """Average the grayordinates of each parcel; all lie in gray matter, whatever the mask."""
-        return parcellate_grayordinates(self.file, self.atlas, min_coverage=min_coverage)
+        return parcellate_grayordinates(
+            self.file, self.atlas, min_coverage=min_coverage, labels=self.labels
+        )

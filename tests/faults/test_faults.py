@@ -9,7 +9,7 @@ import pytest
 from campaign import all_faults, daily_faults, kind_of
 from faults import CallFault
 from playing import play_all
-from scenes import Stage
+from scenes import PARTICIPANT, Stage
 
 _GROUPS: dict[str, list] = defaultdict(list)
 for _fault in daily_faults():
@@ -46,3 +46,16 @@ def test_a_promise_is_more_than_any_exit_code() -> None:
                 assert fault.check, fault.name
             empty = [p for p in fault.says if re.search(p, _SAID_ANYWAY, re.IGNORECASE)]
             assert not empty, fault.name
+
+
+def test_a_dry_run_knows_grayordinates_that_are_not_the_atlas(stage) -> None:
+    (fault,) = [
+        fault
+        for fault in all_faults()
+        if fault.name == "grayordinates/xml/surface-of-another-density"
+    ]
+    scene = stage.scene((), "grayordinates")
+    fault.damage(scene.victim())
+    answer = stage.play((*PARTICIPANT, "--dry-run"), scene)
+    assert answer.code == 1
+    assert re.search(r"failed .*32492 vertices; expected 660", answer.text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,7 @@ class FitData:
 
     def describe(self) -> dict[str, Any]:
         """Tell all that a fit to these scans follows from, for a card; no path."""
-        settings = asdict(self.config) | {"parcels": list(self.config.parcels)}  # as JSON has it
+        settings = json.loads(json.dumps(self.config.to_dict()))  # as a card reads it back
         del settings["shards"]
         return {
             "settings": settings,

@@ -6,10 +6,45 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from model.errors import ConfigError
-from model.files.settings import Limits, Share, Strict
+from model.files.settings import Count, Limits, Positive, Share, Strict
 
 Weigh = Literal["cohorts", "windows"]
 ShortBy = Literal["repeated", "random"]
+Kind = Literal["parcels", "whitened", "components"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture(Strict):
+    """What the first weights of some rows mix, by the mean correlation C of people.
+
+    ``parcels`` as they are; ``whitened``: directions in which ``(1 - s) C + s I`` has variance 1,
+    so that what all people share does not stand out: they tell people apart; ``components``: the
+    first principal components of C, each divided by the root of its standard deviation: they
+    tell what the whole brain does.
+    """
+
+    rows: tuple[str, ...]
+    """Groups, for all of their rows, or single rows."""
+    of: tuple[Kind, ...]
+    """Each is mixed in an equal part of a token's channels."""
+    shrinkage: Share | None = None
+    """s, where parcels are whitened."""
+    n_components: Count | None = None
+    weight: Positive = 1.0
+    """Of these rows among whitened tokens, in which all else has the same variance: what tells
+    states apart need not drown what tells people apart where vectors are compared as they are."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = {"whitened": self.shrinkage, "components": self.n_components}
+        wrong = [kind for kind, value in given.items() if (kind in self.of) != (value is not None)]
+        if wrong or not self.of or not self.rows:
+            of, rows = ", ".join(self.of) or "nothing", ", ".join(self.rows) or "no"
+            raise ConfigError(
+                f"a mixture of {of} in {rows} rows, shrinkage {self.shrinkage}, n_components "
+                f"{self.n_components}: expected rows, what they mix, shrinkage for whitened and "
+                "n_components for components, and neither without."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +61,9 @@ class FitConfig(Strict):
     have in common is what holds in the next; or ``windows``."""
     simulated: Share = 0.0
     """Weight of the simulator beside the stored scans, in rows that they have."""
-    parcels: tuple[str, ...] = ()
-    """Groups, or single rows, whose parcels are whitened before they are mixed: their first
-    weights take the mean covariance of people out. Needs ``run.init = "high-pass"``."""
-    parcels_shrinkage: Share = 0.1
-    """Share of the identity in that covariance."""
+    mixtures: tuple[Mixture, ...] = ()
+    """What the first weights of rows mix; where a row is named twice, the last counts. Needs
+    ``run.init = "high-pass"``."""
     short: Annotated[int, Limits(0, 64, "from 0 to 64")] = 0
     """Length of a short form of the scan vector, in dimensions of a token; 0: none."""
     short_by: ShortBy = "random"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from model.encoder import Encoder
     from model.fitting.data import FitCohort, FitData
+    from model.fitting.settings import Mixture
+    from model.partition.groups import Group
     from model.spec import InputSpec
 
 LEAST_VARIANCE = 1e-6
@@ -72,7 +74,7 @@ def whiten(encoder: Encoder, data: FitData, *, shrinkage: float) -> tuple[Encode
     encoder
         In eval mode, on the CPU; not changed. A whitening that it has is replaced.
     data
-        Scans to fit to.
+        Scans to fit to, and what rows weigh.
     shrinkage
         Share, from 0 to 1, of the mean variance in the variance of each direction: keeps
         directions that hardly vary, or that too few windows show, from being blown up.
@@ -90,12 +92,23 @@ def whiten(encoder: Encoder, data: FitData, *, shrinkage: float) -> tuple[Encode
     moments, rows = _all_moments(plain, data)
     null = silent_direction(plain.norm.weight)
     mean, matrix = fit(moments, null, shrinkage=shrinkage)
+    matrix *= row_weights(plain.spec.groups, data.config.mixtures)[:, None, None]
     whitened = build_encoder(replace(plain.spec, whitened=True), seed=0)
     whitened.load_state_dict(
         plain.state_dict() | {"whitening.mean": mean, "whitening.matrix": matrix}
     )
     whitened.requires_grad_(requires_grad=False).eval()
     return whitened, {"shrinkage": shrinkage, "rows": rows}
+
+
+def row_weights(groups: Sequence[Group], mixtures: Sequence[Mixture]) -> Tensor:
+    """Return what each row (N,) weighs among whitened tokens: 1, where no mixture says otherwise."""
+    weights = [
+        ([1.0] + [m.weight for m in mixtures if {group.name, row} & set(m.rows)])[-1]
+        for group in groups
+        for row in group.rows
+    ]
+    return torch.tensor(weights)
 
 
 def without_fitted(encoder: Encoder, *, whitening: bool = True) -> Encoder:

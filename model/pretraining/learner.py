@@ -194,8 +194,8 @@ class Learner(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(config.run.seed)
             self.student = Branch(config)
-        with_parcels = config.fit is not None and config.fit.parcels
-        begin(self.student.encoder, config.run.init, fit_data(config) if with_parcels else None)
+        with_mixtures = config.fit is not None and config.fit.mixtures
+        begin(self.student.encoder, config.run.init, fit_data(config) if with_mixtures else None)
         if parent is not None:
             self.student.encoder.load_state_dict(parent.state_dict())
         whitening = self.student.encoder.whitening

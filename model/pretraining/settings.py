@@ -27,7 +27,7 @@ from model.pretraining.losses import (
     TtrRate,
 )
 from model.simulation.simulate import SimulationConfig
-from model.spec import PUBLISHED_BRANCHES, EncoderSpec, InputSpec, ReadoutPart
+from model.spec import EncoderSpec, InputSpec, ReadoutPart
 from model.views.corruption import ViewsConfig
 from model.views.masks import PUBLISHED_RATIO, Grid, MaskCounts, MaskKind, check_masks
 
@@ -251,15 +251,19 @@ class PretrainConfig(Strict):
             )
         if fit is None:
             return
-        if run.whitening is None and not fit.parcels and not fit.short:
+        if run.whitening is None and not fit.mixtures and not fit.short:
             raise ConfigError(
                 "the section [fit] is there, but nothing is to be fitted.",
-                hint="Set run.whitening, fit.parcels or fit.short, or leave it away.",
+                hint="Set run.whitening, fit.mixtures or fit.short, or leave it away.",
             )
-        if fit.parcels and run.init != HIGH_PASS:
-            raise ConfigError(f'fit.parcels needs run.init = "{HIGH_PASS}", found {run.init!r}.')
-        if fit.parcels and self.encoder.branches != PUBLISHED_BRANCHES:
-            raise ConfigError("fit.parcels needs a dense and a structured convolution.")
+        if fit.mixtures and run.init != HIGH_PASS:
+            raise ConfigError(f'fit.mixtures needs run.init = "{HIGH_PASS}", found {run.init!r}.')
+        if fit.mixtures and self.encoder.branches != ("structured",):
+            raise ConfigError(
+                "fit.mixtures needs a structured convolution alone, found encoder.branches "
+                f"{', '.join(self.encoder.branches)}.",
+                hint='encoder.branches = ["structured"]',
+            )
         learnt = set() if self.data is None else {self.data.shards, *self.data.more_shards}
         shared = sorted(learnt & set(fit.shards))
         if self.data is not None and shared and not fit.subjects:

@@ -12,7 +12,7 @@ from model.errors import ConfigError
 from model.files.settings import from_dict
 from model.fitting.data import FitData, open_data, reopen
 from model.fitting.data import FitDataError as FitDataError
-from model.fitting.parcels import whiten_parcels
+from model.fitting.mixtures import mix_parcels
 from model.fitting.settings import FitConfig
 from model.fitting.short import add_short_form
 from model.fitting.whitening import whiten
@@ -39,7 +39,7 @@ SHRINKAGE = 0.3
 
 
 def begin(encoder: Encoder, init: str, data: FitData | None = None) -> None:
-    """Make of random weights, in place, those that ``run.init`` and ``fit.parcels`` name.
+    """Make of random weights, in place, those that ``run.init`` and ``fit.mixtures`` name.
 
     Nothing is done for ``random``, nor for a checkpoint, which replaces them.
 
@@ -50,12 +50,12 @@ def begin(encoder: Encoder, init: str, data: FitData | None = None) -> None:
     init
         ``run.init``
     data
-        Scans whose mean covariance is taken out of the parcels of some rows; None: of none.
+        Scans whose mean correlation tells what some rows mix; None: all mix parcels.
     """
     if init == HIGH_PASS:
         pass_no_constant(encoder)
-    if data is not None and data.config.parcels:
-        whiten_parcels(encoder, data)
+    if data is not None and data.config.mixtures:
+        mix_parcels(encoder, data)
 
 
 def fit_data(config: PretrainConfig) -> FitData:
@@ -70,24 +70,25 @@ def fit_data(config: PretrainConfig) -> FitData:
 
 @torch.no_grad()
 def pass_no_constant(encoder: Encoder) -> None:
-    """Turn an encoder's random filters, in place, into random filters without a mean."""
+    """Turn an encoder's random filters, in place, into filters that a constant hardly passes."""
     for tokenizer in cast("Iterable[NetworkTokenizer]", encoder.tokenizers):
-        if "dense" in encoder.spec.branches:
+        if "dense" in tokenizer.branches:
             weight = tokenizer.dense.weight
             weight.copy_(DENSE_GAIN * (weight - weight.mean(dim=-1, keepdim=True)))
-        if "structured" in encoder.spec.branches:
-            _subtract_average(tokenizer.structured)
+        if "structured" in tokenizer.branches:
+            _subtract_average(tokenizer.structured, encoder.spec.patch_samples)
 
 
-def _subtract_average(conv: StructuredConv) -> None:
-    """Make every head the sample minus a random average of those around it, for all parcels."""
-    n_scales = len(conv.kernels)
+def _subtract_average(conv: StructuredConv, n_samples: int) -> None:
+    """Make every head the sample minus the average of those of its patch within reach."""
     for i, kernel in enumerate(conv.kernels):
-        # Undoes the weights of the scales: an average has no strong middle.
-        average = kernel[:, :1].abs() / 2 ** (n_scales - 1 - i)
-        kernel.copy_(-average.expand_as(kernel))
+        kernel.fill_(-1 / 2 ** (len(conv.kernels) - 1 - i))  # undoes the weights of the scales
     conv.fix_norm()
-    conv.skip.copy_(-conv.taps().sum(dim=-1))
+    taps = conv.taps()
+    before, after = (taps.shape[-1] - 1) // 2, taps.shape[-1] // 2
+    places = range(n_samples)
+    n_within = [min(t, before) + 1 + min(n_samples - 1 - t, after) for t in places]
+    conv.skip.copy_(-taps.mean(dim=-1) * sum(n_within) / n_samples)
 
 
 def untrained(encoder: Encoder, *, seed: int) -> Encoder:

@@ -161,9 +161,15 @@ def test_a_run_is_not_resumed_on_other_scans_than_it_was_to_be_fitted_to(recipe,
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("fit.parcels=['Brain']", "run.init=random"), 'needs run.init = "high-pass"'),
+        (
+            ("fit.mixtures=[{rows=['Brain'], of=['whitened'], shrinkage=0.1}]", "run.init=random"),
+            'needs run.init = "high-pass"',
+        ),
         (("run.fixed_whitening=true",), "is not whitened"),
-        (("fit.parcels=['Nowhere']",), "no such group or row: Nowhere"),
+        (
+            ("fit.mixtures=[{rows=['Nowhere'], of=['whitened'], shrinkage=0.1}]",),
+            "no such group or row: Nowhere",
+        ),
         (("fit.simulated=2",), "simulated 2 .expected a finite number from 0 to 1"),
         (("fit.weigh=people",), "weigh 'people'"),
     ],

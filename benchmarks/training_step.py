@@ -61,7 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     config = load_config(
-        recipe_path("bundled"),
+        recipe_path("simulated"),
         overrides=(
             *(RELEASED if options.configuration == "released" else ()),
             f"run.batch_size={options.batch}",

@@ -35,6 +35,8 @@ NEAR_CORRELATION = 0.20
 REACH_PARCELS = 8.0
 """... decaying by e over this distance. Rounded averages over the STAGES development scans
 (docs/robustness.md): .30 at distance 0 and 1, .16 at 15."""
+MEASURED_SHRINKAGE = 0.1
+"""Of the measured correlations, towards none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,12 +118,29 @@ def parcel_places() -> Float64Array:
 
 @cache
 def expected_correlation(network: str) -> Float64Array:
-    """(n, n) correlation that a network's parcels have by their places alone."""
-    place = parcel_places()[network_columns(network)]
-    distance = np.abs(place[:, None] - place[None, :])
-    correlation = NETWORK_CORRELATION + NEAR_CORRELATION * np.exp(-distance / REACH_PARCELS)
+    """(n, n) correlation of a network's parcels, before anything of a scan is known.
+
+    As measured in people, a little shrunk (``model/data/correlation.npz``, docs/robustness.md); of
+    subcortex and cerebellum, of which there are none that may be used, by their places.
+    """
+    measured = _measured_correlation()
+    if network in measured:
+        correlation = (1 - MEASURED_SHRINKAGE) * measured[network]
+    else:
+        place = parcel_places()[network_columns(network)]
+        distance = np.abs(place[:, None] - place[None, :])
+        correlation = NETWORK_CORRELATION + NEAR_CORRELATION * np.exp(-distance / REACH_PARCELS)
     np.fill_diagonal(correlation, 1.0)
     return np.asarray(correlation)
+
+
+@cache
+def _measured_correlation() -> dict[str, Float64Array]:
+    with (
+        files("model").joinpath("data/correlation.npz").open("rb") as stored,
+        np.load(stored) as file,
+    ):
+        return {name: file[name].astype(np.float64) for name in file.files}
 
 
 def predict_missing(
@@ -138,9 +157,9 @@ def predict_missing(
 
     Returns
     -------
-    (T, P) finite series. A guess is smaller than a real series: about a fifth of the variance
-    can be guessed. In networks that count as missing (more than half of their parcels) nothing
-    is guessed and zeros stand, for their tokens are masked.
+    (T, P) finite series. A guess is smaller than a real series: two fifths of the variance can
+    be guessed in cortex. In networks that count as missing (more than half of their parcels)
+    nothing is guessed and zeros stand, for their tokens are masked.
     """
     filled = np.where(missing, 0.0, values.astype(np.float64))
     for network, masked in zip(NETWORKS, missing_networks(missing), strict=True):

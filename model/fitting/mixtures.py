@@ -87,11 +87,11 @@ def directions(correlation: Float64Array, mixture: Mixture) -> list[Float64Array
         raise ConfigError(f"expected {n_components} components, found {n_there} among parcels.")
     large = slice(len(variance) - n_components, None)
     made = {
-        "parcels": lambda: np.eye(len(correlation)),
-        "whitened": lambda: along / np.sqrt(shrunk),
-        "components": lambda: along[:, large] / variance[large] ** COMPONENT_POWER,
+        "parcels": np.eye(len(correlation)),
+        "whitened": along / np.sqrt(np.where(shrunk > 0, shrunk, 1.0)),
+        "components": along[:, large] / variance[large] ** COMPONENT_POWER,
     }
-    found = [made[kind]() for kind in mixture.of]
+    found = [made[kind] for kind in mixture.of]
     return [m * np.sqrt(m.shape[1] / np.trace(m.T @ correlation @ m)) for m in found]
 
 
@@ -120,7 +120,8 @@ def mix(conv: StructuredConv, directions: Sequence[Tensor]) -> None:
         raise ConfigError(f"{len(weight)} channels cannot mix {len(directions)} kinds.")
     for part, along in zip(torch.tensor_split(weight, len(directions)), directions, strict=True):
         drawn = part.double().sum(dim=-1) @ along
-        rows = [torch.linalg.qr(piece.T).Q.T for piece in drawn.split(along.shape[1])]
+        pieces = torch.split(drawn, along.shape[1])
+        rows = [torch.linalg.qr(piece.T).Q.T for piece in pieces]
         part.copy_((torch.cat(rows) @ along.T)[..., None] / heads)
 
 

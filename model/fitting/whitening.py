@@ -102,7 +102,7 @@ def whiten(encoder: Encoder, data: FitData, *, shrinkage: float) -> tuple[Encode
 
 
 def row_weights(groups: Sequence[Group], mixtures: Sequence[Mixture]) -> Tensor:
-    """Return what each row (N,) weighs among whitened tokens: 1, where no mixture says otherwise."""
+    """Return what each row weighs among whitened tokens, (N,): 1 where no mixture tells."""
     weights = [
         ([1.0] + [m.weight for m in mixtures if {group.name, row} & set(m.rows)])[-1]
         for group in groups

@@ -27,7 +27,7 @@ from model.pretraining.losses import (
     TtrRate,
 )
 from model.simulation.simulate import SimulationConfig
-from model.spec import EncoderSpec, InputSpec, ReadoutPart
+from model.spec import PUBLISHED_BRANCHES, EncoderSpec, InputSpec, ReadoutPart
 from model.views.corruption import ViewsConfig
 from model.views.masks import PUBLISHED_RATIO, Grid, MaskCounts, MaskKind, check_masks
 

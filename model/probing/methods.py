@@ -12,7 +12,7 @@ import numpy as np
 
 from model.probing.head import RATES, train_probe
 from model.probing.options import COVARIATES
-from model.probing.samples import Learned, ProbeError, UndefinedError
+from model.probing.samples import Learned, ProbeError, UndefinedError, average
 from model.statistics import adjustment
 from model.statistics.connectivity import TangentSpace, fisher_z
 
@@ -76,8 +76,12 @@ def learn_scaling(train: Samples, *, standardize: bool) -> Learned:
 
 
 def learn_tangent(train: Samples) -> Learned:
-    """Learn the tangent space at the mean of the training covariances (S, P, P)."""
-    space = TangentSpace(train.values.astype(float))
+    """Learn the tangent space at the mean of the training subjects' covariances (S, P, P).
+
+    Each subject counts once: the arithmetic mean of all scans stands for one who has several. What
+    the mean costs grows with its matrices, and sessions would make it no better.
+    """
+    space = TangentSpace(average(train.values.astype(float), train.subjects))
 
     def apply(covariances: FloatArray) -> FloatArray:
         return space.vectors(covariances.astype(float)).astype(np.float32)

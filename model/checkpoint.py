@@ -85,7 +85,7 @@ def load_encoder(
     --------
     >>> encoder = load_encoder()
     >>> encoder.card.name, encoder.card.readout
-    ('semantoks-sim', ('networks',))
+    ('semantoks-fitted', ('networks',))
     >>> encoder.training
     False
     """

@@ -85,7 +85,7 @@ def embed_series(
     >>> embedding.missing_networks
     ('Cerebellum',)
     >>> embedding.scan_vector().shape
-    (2304,)
+    (4096,)
     """
     names = [name for name in getattr(values, "columns", ()) if isinstance(name, str)]
     if names and names != list(parcel_names()):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import save_checkpoint
@@ -40,7 +42,6 @@ from model.shards.subjects import LISTS, first_subjects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from model.encoder import Encoder
     from model.pretraining.settings import DataConfig, PretrainConfig
@@ -334,9 +335,22 @@ def describe_training(
         "objective": objective if config.run.n_steps else "none: nothing was trained",
         **provenance,
         "data": provenance["data"] or _simulated_scans(config),
-        "config": config.to_dict(),
+        "config": _without_places(config.to_dict()),
         "final_losses": {n: round(sum(v) / len(v), 4) for n, v in final.items()},
     }
+
+
+def _without_places(settings: dict[str, Any]) -> dict[str, Any]:
+    """Name folders of shards by their last part: a card travels, and where they lay is private."""
+    settings = json.loads(json.dumps(settings))
+    for section in ("data", "fit"):
+        for key in ("shards", "more_shards"):
+            given = settings.get(section, {}).get(key)
+            if isinstance(given, str):
+                settings[section][key] = Path(given).name
+            elif given:
+                settings[section][key] = [Path(folder).name for folder in given]
+    return settings
 
 
 def _simulated_scans(config: PretrainConfig) -> str:

@@ -34,7 +34,6 @@ from model.checkpoint import load_encoder
 from model.embed import embed_windows
 from model.encoder import Encoder, build_encoder
 from model.evaluation.perturbations import conditions
-from model.networks import NETWORKS
 from model.preprocess import prepare, window
 from model.series import ParcelSeries
 from model.simulation.simulate import SimulationConfig, simulate
@@ -147,18 +146,19 @@ def study(data: Path, kind: str, weights: str, variant: Normalization) -> list[R
 
 
 def embed_all(scans: Scans, encoder: Encoder, variant: Normalization) -> tuple[Array, BoolArray]:
-    """(S, 2, N, D) scan vectors by network, and (S, 2, N) false where a network was masked.
+    """(S, 2, N, D) scan vectors by row, and (S, 2, N) false where a row was masked.
 
-    A masked network is represented by what the encoder predicts there.
+    A masked row is represented by what the encoder predicts there.
     """
     spec = InputSpec(normalization=variant)
+    rows = encoder.spec.rows
     vectors, measured = [], []
     for series in (s for pair in scans for s in pair):
         windows = window(prepare(series, spec), spec)
         embedding = embed_windows(windows, encoder, readout=("networks",))
-        vectors.append(embedding.filled_vector().reshape(len(NETWORKS), -1))
-        measured.append([name not in embedding.missing_networks for name in NETWORKS])
-    shape = (len(scans), 2, len(NETWORKS))
+        vectors.append(embedding.filled_vector().reshape(len(rows), -1))
+        measured.append([name not in embedding.missing_networks for name in rows])
+    shape = (len(scans), 2, len(rows))
     return np.array(vectors, dtype=float).reshape(*shape, -1), np.reshape(measured, shape)
 
 

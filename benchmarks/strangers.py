@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -95,6 +96,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], help="other settings of the recipe")
     parser.add_argument("--recipe-only", action="store_true", help="nothing beside it")
     parser.add_argument("--distil", type=int, default=0, metavar="STEPS")
+    parser.add_argument("--figure", type=Path, help="draw identification and state")
     options = parser.parse_args()
     # Cortical rows are measured, and no scan that is fitted to lacks them: what the simulator
     # stands in for does not enter.
@@ -126,6 +128,8 @@ def main() -> None:
                 for seed in options.seeds
             ]
             show(name, lines[name])
+    if options.figure:
+        draw({name: _mean(results) for name, results in lines.items()}, options.figure)
     rounded = {n: [{k: round(v, 1) for k, v in r.items()} for r in rs] for n, rs in lines.items()}
     print(json.dumps(rounded))
 
@@ -186,18 +190,25 @@ CONNECTIVITY: Mapping[str, Callable[[Array], Array]] = {
 
 
 def tangent(cohorts: Mapping[str, list[Scan]]) -> dict[str, list[Array]]:
-    """Connectivity seen from the mean of the cohort that is looked at, shrunk by a tenth."""
+    """Connectivity seen from the mean of the people that are fitted to, shrunk by a tenth."""
+    known = {name: _mean_of(read(name)) for name in {c for fit in FITS.values() for c in fit}}
+    upper = np.triu_indices(N_CORTEX)
     found = {}
     for name, members in cohorts.items():
-        each = [[np.corrcoef(w.T) for w in scan.windows] for scan in members]
-        mean = np.mean([c for scan in each for c in scan], axis=0)
+        mean = np.mean([known[cohort] for cohort in FITS[name]], axis=0)
         variance, along = np.linalg.eigh(0.9 * mean + 0.1 * np.eye(N_CORTEX))
         root = (along / np.sqrt(variance)) @ along.T
-        upper = np.triu_indices(N_CORTEX)
         found[name] = [
-            np.stack([(root @ c @ root)[upper] for c in scan]).astype(np.float32) for scan in each
+            np.stack([(root @ np.corrcoef(w.T) @ root)[upper] for w in scan.windows]).astype(
+                np.float32
+            )
+            for scan in members
         ]
     return found
+
+
+def _mean_of(members: list[Scan]) -> Array:
+    return np.asarray(np.mean([np.corrcoef(w.T) for s in members for w in s.windows], axis=0))
 
 
 def fitted_vectors(
@@ -327,9 +338,33 @@ def state(scans_: list[Scan], vectors: list[Array]) -> float:
     return 100 * float(balanced_accuracy_score(label, predicted))
 
 
+def _mean(results: list[dict[str, float]]) -> dict[str, float]:
+    return {k: float(np.mean([r[k] for r in results])) for k in results[0]}
+
+
+def draw(lines: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """Draw what each kind of vectors tells of one window: people, by cohort, and states."""
+    names = list(lines)
+    figure = Figure(figsize=(9, 0.45 * len(names) + 1.4), layout="constrained")
+    people, states = figure.subplots(1, 2, sharey=True)
+    ends = [k.removesuffix(" raw") for k in lines[names[0]] if k.endswith("window raw")]
+    place = np.arange(len(names))[::-1]
+    for i, end in enumerate(ends):
+        x = [lines[name][f"{end} raw"] for name in names]
+        people.plot(x, place, "o", color=f"C{i}", label=end.removesuffix(" window"))
+    states.plot([lines[name]["state"] for name in names], place, "ks")
+    states.axvline(lines[names[0]]["state"], color="grey", linewidth=1, linestyle="--")
+    people.set(xlabel="people found from one window, raw, %", yticks=place, yticklabels=names)
+    states.set(xlabel="state of one window, balanced accuracy, %")
+    for axes in (people, states):
+        axes.grid(axis="x", alpha=0.3)
+    figure.legend(*people.get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    figure.savefig(path, dpi=110)
+
+
 def show(name: str, results: list[dict[str, float]]) -> None:
     """Print the mean over seeds, and the state of each."""
-    mean = {k: np.mean([r[k] for r in results]) for k in results[0]}
+    mean = _mean(results)
     for level in ("scan", "window"):
         ends = [k.removesuffix(" raw") for k in mean if k.endswith(f"{level} raw")]
         told = " | ".join(f"{mean[f'{p} raw']:.1f} / {mean[f'{p} std']:.1f}" for p in ends)

@@ -7,7 +7,7 @@ and in torch's default AdamW. With one thread the time is the processor's, witho
 others' programs. Prints a table and one line of JSON; docs/pretraining.md has the conclusions.
 Usage::
 
-    python benchmarks/training_step.py {bundled,released} [--batch N] [--threads N] [--rounds N]
+    python benchmarks/training_step.py {small,released} [--batch N] [--threads N] [--rounds N]
         [--device cuda] [--precision bf16]
 """
 
@@ -52,7 +52,7 @@ RELEASED = ("encoder.dim=768", "encoder.depth=8", "encoder.heads=12")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("configuration", choices=["bundled", "released"])
+    parser.add_argument("configuration", choices=["small", "released"])
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=6)

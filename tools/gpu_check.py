@@ -192,7 +192,7 @@ def killed_and_resumed(device: str) -> Found:
 def speed(device: str) -> Found:
     """Encoder and training step beside the published structure, and the CPU beside the GPU."""
     rows = []
-    for configuration in ("bundled", "released"):
+    for configuration in ("small", "released"):
         for where in dict.fromkeys((device, "cpu")):
             threads = "1" if where != "cpu" else str(min(16, os.cpu_count() or 1))
             common = ["--device", where, "--threads", threads, "--rounds", "3"]

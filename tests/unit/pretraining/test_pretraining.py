@@ -304,7 +304,7 @@ def test_a_recipe_with_a_value_in_place_of_a_section_is_refused(tmp_path):
 
 
 def test_a_recipe_of_no_such_name_is_answered_with_those_there_are():
-    with pytest.raises(ConfigError, match="adapt, bundled, published, tiny"):
+    with pytest.raises(ConfigError, match="adapt, bundled, published, simulated, tiny"):
         load_config(recipe_path("bundeld"))
 
 

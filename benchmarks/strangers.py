@@ -284,7 +284,8 @@ def _embed(scan: Scan, encoder: Encoder) -> Array:
     vectors = []
     for i in range(len(scan.windows)):
         piece = ParcelSeries(values=values[100 * i : 100 * (i + 1)], **kind)
-        rows = embed_windows(window(piece, SPEC), encoder).networks[0]
+        found = embed_windows(window(piece, SPEC), encoder, readout=("networks",))
+        rows = found.networks[0]
         vectors.append(rows[~np.isnan(rows).any(axis=1)].ravel())
     return np.stack(vectors).astype(np.float64)
 

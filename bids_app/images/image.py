@@ -10,6 +10,7 @@ from bids_app.images.cifti import open_cifti
 from bids_app.images.cifti_parcels import match, parcellate_grayordinates
 from bids_app.images.nifti import check_mask, load_mask, open_nifti
 from bids_app.images.nifti_parcels import check_space, mirror_margin, parcellate
+from model.series import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,6 +141,8 @@ class NiftiImage(_OpenImage):
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CiftiImage(_OpenImage):
     """An `Image` of grayordinates."""
+
+    __repr__ = shown
 
     file: CiftiFile
     atlas: GrayordinateAtlas

@@ -23,15 +23,17 @@ class CompareOptions(Strict):
     """Which methods are compared over tasks."""
 
     reference: Annotated[
-        str, Option("--reference", "Method that others are compared with.", metavar="NAME")
+        str, Option("--compared", "Method that others are compared with.", metavar="NAME")
     ] = "probe"
     methods: Annotated[
         tuple[str, ...],
-        Option("--method", "Others; repeatable. Default: all that there are.", metavar="NAME"),
+        Option(
+            "--method",
+            "Such as probe or fc-svm; repeatable. Default: all that there are.",
+            metavar="NAME",
+        ),
     ] = ()
     against: Annotated[
         Literal["best", "each"],
-        Option(
-            "--against", "Of the others the best in each task, or each: all are corrected for."
-        ),
+        Option("--versus", "Of the others the best in each task, or each: all are corrected for."),
     ] = "best"

@@ -116,7 +116,7 @@ def _pairs(folder: Path, options: CompareOptions) -> list[dict[str, Any]]:
         raise ConfigError(
             f"{folder}: expected scores of {options.reference} and of another method; found of "
             f"others: {there}.",
-            hint="--reference names the method that is compared.",
+            hint="--compared names the method that is compared.",
         )
     others = [name for name in options.methods or scores if name != options.reference]
     absent = [name for name in others if name not in scores]

@@ -25,7 +25,7 @@ class FinetuneConfig(ProtocolConfig):
         ),
     ] = 0
     repetitions: Annotated[
-        Count, Option("--repetitions", "Splits, each from the untouched encoder.", metavar="COUNT")
+        Count, Option("--n-splits", "Splits, each from the untouched encoder.", metavar="COUNT")
     ] = 1
     epochs: EpochsOption = 50
     frozen_epochs: Annotated[
@@ -113,7 +113,7 @@ class FinetuneConfig(ProtocolConfig):
             raise ConfigError(f"learning rates {self.learning_rates}: expected each once.")
         if self.splits is not None and (self.repetitions > 1 or self.repetition):
             raise ConfigError(
-                "a fixed split has no repetitions.", hint="Leave out --repetitions or --splits."
+                "a fixed split has no repetitions.", hint="Leave out --n-splits or --splits."
             )
 
 

@@ -3,4 +3,4 @@
 Knows shards and the simulator; knows nothing of self-distillation.
 """
 
-__all__ = ("data", "parcels", "settings", "short", "whitening")
+__all__ = ("data", "mixtures", "settings", "short", "whitening")

@@ -88,7 +88,7 @@ class ProtocolConfig(Strict):
     ] = 8
     sessions: Annotated[
         Literal["all", "one"],
-        Option("--sessions", "All scans of a subject, or one of them, drawn at random."),
+        Option("--scans", "All scans of a subject, or one of them, drawn at random."),
     ] = "all"
     train_subjects: Annotated[
         Count | None,
@@ -171,7 +171,7 @@ class ProbeConfig(ProtocolConfig):
         tuple[str, ...],
         Option(
             "--method",
-            "Such as probe or fc-svm; repeatable. Default: all that the input allows.",
+            "Such as probe or fc-svm; repeatable. Default: all that there are.",
             metavar="NAME",
         ),
     ] = ()
@@ -228,9 +228,7 @@ PROBE_PRESETS = {
 class ResultOptions(Strict):
     """What becomes of a folder that holds results."""
 
-    overwrite: Annotated[
-        bool, Option("--overwrite", "Replace results in OUT, once the new ones are whole.")
-    ] = False
+    overwrite: Annotated[bool, Option("--overwrite", "Redo what is done already.")] = False
 
 
 def is_wanted(

@@ -167,7 +167,10 @@ def test_a_run_is_not_resumed_on_other_scans_than_it_was_to_be_fitted_to(recipe,
         ),
         (("run.fixed_whitening=true",), "is not whitened"),
         (
-            ("fit.mixtures=[{rows=['Nowhere'], of=['whitened'], shrinkage=0.1}]",),
+            (
+                "encoder.branches=['structured']",
+                "fit.mixtures=[{rows=['Nowhere'], of=['whitened'], shrinkage=0.1}]",
+            ),
             "no such group or row: Nowhere",
         ),
         (("fit.simulated=2",), "simulated 2 .expected a finite number from 0 to 1"),

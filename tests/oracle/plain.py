@@ -12,6 +12,10 @@ import math
 
 import numpy as np
 
+ROOT = __file__.rsplit("/", 3)[0]
+MEASURED = dict(np.load(f"{ROOT}/model/data/correlation.npz"))
+"""Mean correlation of the parcels of cortical networks (docs/robustness.md)."""
+
 
 def median(numbers):
     ordered = sorted(float(number) for number in numbers)
@@ -493,6 +497,15 @@ def windows(columns, table):
     return pieces, starts, length
 
 
+def assumed_of(network, members, place):
+    """What parcels of a network have in common: as measured, less a tenth, else by place."""
+    if network not in MEASURED:
+        return lambda a, b: assumed(place, a, b)
+    matrix = MEASURED[network].astype(float)
+    at = {number: i for i, number in enumerate(members)}
+    return lambda a, b: 1.0 if a == b else 0.9 * matrix[at[a], at[b]]
+
+
 def guessed(columns, table):
     """The series with the best linear guess, or zeros, where a parcel is missing."""
     n_samples = len(columns[0])
@@ -508,9 +521,10 @@ def guessed(columns, table):
         there = [number for number in members if not missing[number]]
         if not lost or len(lost) > len(members) / 2:
             continue
-        among = [[assumed(place, a, b) for b in there] for a in there]
+        expected = assumed_of(network, members, place)
+        among = [[expected(a, b) for b in there] for a in there]
         for number in lost:
-            toward = [assumed(place, number, b) for b in there]
+            toward = [expected(number, b) for b in there]
             weights = np.linalg.solve(np.array(among), np.array(toward))
             for sample in range(n_samples):
                 result[number][sample] = math.fsum(

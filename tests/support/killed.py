@@ -103,7 +103,11 @@ def killed_at(step: int, folder: Path, work: Callable[[], Any]) -> bool:
 
 def whole(folder: Path) -> dict[str, bytes]:
     """Return all files but the logs; what is left there under a temporary name is there too."""
-    left = {path.name: path.read_bytes() for path in (folder / "logs").rglob("*.part")}
+    left = {
+        path.name: path.read_bytes()
+        for path in (folder / "logs").rglob("*.part")
+        if path.is_file()
+    }
     return contents(folder) | left
 
 

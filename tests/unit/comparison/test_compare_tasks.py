@@ -66,7 +66,7 @@ def test_the_best_other_method_is_compared_in_each_task_and_tasks_are_corrected_
 
 
 def test_each_method_may_be_compared(compare, tmp_path):
-    answer = compare([write_task(tmp_path / "sex", better=0.1)], "--against", "each")
+    answer = compare([write_task(tmp_path / "sex", better=0.1)], "--versus", "each")
     assert answer.exit_code == 0, answer.output
     table = pd.read_csv(tmp_path / "out" / "comparison.tsv", sep="\t")
     assert table["other"].tolist() == ["fc-svm", "linear"]
@@ -78,7 +78,7 @@ def test_too_few_splits_unknown_methods_and_folders_without_results_are_told(com
     (tmp_path / "empty").mkdir()
     for folders, words, message in (
         ([few], (), "5 splits with probe and fc-svm"),
-        ([few], ("--reference", "magic"), "expected scores of magic"),
+        ([few], ("--compared", "magic"), "expected scores of magic"),
         ([few], ("--method", "magic"), "no scores of magic"),
         ([few, few], (), "called the same"),
         ([tmp_path / "empty"], (), "results.json"),

@@ -397,7 +397,7 @@ def test_a_number_is_learned_in_its_units(cohort, tmp_path):
 @pytest.fixture(scope="module")
 def published(cohort, tmp_path_factory):
     out = tmp_path_factory.mktemp("published") / "run"
-    words = ("--preset", "published", "--epochs", 3, "--repetitions", 2, "--head", "mlp")
+    words = ("--preset", "published", "--epochs", 3, "--n-splits", 2, "--head", "mlp")
     answer = call(cohort, out, *words, rates=(1e-9, 1e-2))
     assert answer.exit_code == 0, answer.output
     return out
@@ -428,7 +428,7 @@ def test_every_repetition_begins_anew_and_leaves_its_weights(published, cohort):
 def test_a_run_that_was_stopped_does_no_repetition_twice(cohort, tmp_path, monkeypatch):
     from model.finetuning import finetune
 
-    words = ("--epochs", 1, "--frozen-epochs", 0, "--repetitions", 2)
+    words = ("--epochs", 1, "--frozen-epochs", 0, "--n-splits", 2)
     fit_ = finetune.fit
     done = []
 

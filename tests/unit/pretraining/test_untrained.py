@@ -113,6 +113,7 @@ whitening = 0.2
 dim = 16
 depth = 1
 heads = 2
+branches = ["structured"]
 [input]
 [simulation]
 [views]
@@ -123,7 +124,7 @@ learning_rate = 0.0
 [fit]
 shards = ["{folder}"]
 simulated = 0.1
-parcels = ["Limbic"]
+mixtures = [{{rows = ["Limbic"], of = ["whitened"], shrinkage = 0.1}}]
 """
 
 

@@ -167,7 +167,12 @@ def _make(folder: Path, undo: contextlib.ExitStack, *, is_folder: bool) -> Path:
         if is_folder:
             path.mkdir(mode=0o700)
         locked = path / _LOCK if is_folder else path
-        handle = os.open(locked, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            handle = os.open(locked, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except (FileExistsError, FileNotFoundError):
+            if not is_folder:
+                raise
+            continue  # not yet locked, it was taken for a leftover
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         if locked.exists():
@@ -201,7 +206,9 @@ def clear_leftovers(folder: Path) -> None:
 
 def _clear(path: Path, *, is_folder: bool, is_local: bool) -> None:
     with contextlib.suppress(OSError), contextlib.ExitStack() as closing:
-        handle = os.open(path / _LOCK if is_folder else path, os.O_RDWR | os.O_NOFOLLOW)
+        # A process that was killed early left a folder without a lock.
+        made, created = (path / _LOCK, os.O_CREAT) if is_folder else (path, 0)
+        handle = os.open(made, os.O_RDWR | os.O_NOFOLLOW | created, 0o666)
         closing.callback(os.close, handle)
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if is_local or time.time() - path.stat().st_mtime > _UNTOUCHED_S:

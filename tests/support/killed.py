@@ -103,11 +103,8 @@ def killed_at(step: int, folder: Path, work: Callable[[], Any]) -> bool:
 
 def whole(folder: Path) -> dict[str, bytes]:
     """Return all files but the logs; what is left there under a temporary name is there too."""
-    left = {
-        path.name: path.read_bytes()
-        for path in (folder / "logs").rglob("*.part")
-        if path.is_file()
-    }
+    found = (folder / "logs").rglob("*.part")
+    left = {path.name: b"" if path.is_dir() else path.read_bytes() for path in found}
     return contents(folder) | left
 
 

@@ -88,6 +88,26 @@ def test_whoever_writes_into_a_folder_clears_it(tmp_path, killed, work) -> None:
     assert not before & set(parts(tmp_path))
 
 
+def test_a_folder_that_was_left_before_it_was_locked_goes(tmp_path, monkeypatch) -> None:
+    folder = tmp_path / f".{write._kernel()}-0123456789ab.part"
+    folder.mkdir()
+    clear_leftovers(tmp_path)
+    assert parts(tmp_path) == []
+    # And one whose process was about to lock it makes another.
+    make, made = os.open, []
+
+    def late(path, *words, **more):
+        if not made:
+            made.append(path)
+            clear_leftovers(tmp_path)
+        return make(path, *words, **more)
+
+    monkeypatch.setattr(os, "open", late)
+    with scratch_folder(tmp_path) as scratch:
+        assert (scratch / "lock").exists()
+    assert parts(tmp_path) == []
+
+
 def test_what_another_kernel_left_is_cleared_after_a_day(tmp_path, killed, monkeypatch) -> None:
     killed()
     monkeypatch.setattr(write, "_kernel", lambda: "0" * 8)

@@ -37,13 +37,12 @@ from sklearn.svm import SVC
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from real_cohorts import COHORTS, SHARED, Source, scans
-from stages import N_CORTEX
 
 import model.fitting.data
 from model.checkpoint import load_encoder
 from model.embed import embed_windows
 from model.fitting.whitening import whiten
-from model.networks import NETWORKS, network_columns
+from model.networks import N_CORTEX, parcels
 from model.preprocess import prepare, window
 from model.pretraining.adapt import AdaptationError
 from model.pretraining.pretrain import run_pretraining
@@ -52,6 +51,7 @@ from model.series import ParcelSeries
 from model.shards.store import write_shards
 from model.shards.stored import Shards
 from model.spec import InputSpec
+from model.statistics.connectivity import correlations, fisher_z
 from model.statistics.measures import identification, standardise
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ def main() -> None:
     parser.add_argument("--distil", type=int, default=0, metavar="STEPS")
     parser.add_argument("--figure", type=Path, help="draw identification and state")
     options = parser.parse_args()
-    # Cortical rows are measured, and no scan that is fitted to lacks them: what the simulator
-    # stands in for does not enter.
+    # Few simulated scans do for subcortex and cerebellum, which none of these cohorts has: of
+    # their rows nothing is measured, of the whole brain's about five of 40 components are theirs.
     model.fitting.data.N_POPULATIONS = 2
     cohorts = {name: read(name) for name in FITS}
     lines: dict[str, list[dict[str, float]]] = {}
@@ -172,16 +172,13 @@ def _cut(subject: str, session: str, series: ParcelSeries) -> Scan:
 
 def edges(values: Array) -> Array:
     """Fisher-z of the correlations of (samples, 400)."""
-    r = np.corrcoef(values.T)[np.triu_indices(N_CORTEX, 1)]
-    return np.arctanh(r.clip(-0.999, 0.999)).astype(np.float32)
+    return fisher_z(correlations(values)).astype(np.float32)
 
 
 def _within() -> npt.NDArray[np.bool_]:
-    network = np.empty(N_CORTEX, dtype=int)
-    for i, name in enumerate(NETWORKS[:7]):
-        network[network_columns(name)] = i
+    network = np.array([parcel.network for parcel in parcels()[:N_CORTEX]])
     first, second = np.triu_indices(N_CORTEX, 1)
-    return network[first] == network[second]
+    return np.asarray(network[first] == network[second])
 
 
 WITHIN = _within()

@@ -259,7 +259,14 @@ def check_sizes(tensors: Mapping[str, Tensor], spec: EncoderSpec, *, where: Path
 def _check_groups(tensors: Mapping[str, Tensor], spec: EncoderSpec, *, where: Path) -> None:
     """Refuse weights of another partition of the parcels."""
     numbers = {key.split(".")[1] for key in tensors if key.startswith("tokenizers.")}
-    found = [_length(tensors, f"tokenizers.{n}.dense.weight", axis=1) for n in range(len(numbers))]
+    names = ("dense.weight", "structured.skip", "depthwise.kernels")
+    found = [
+        next(
+            (n for name in names if (n := _length(tensors, f"tokenizers.{i}.{name}", axis=1))),
+            None,
+        )
+        for i in range(len(numbers))
+    ]
     sizes = [len(group.parcels) for group in spec.groups for _ in range(group.tokens)]
     wrong = [
         f"{row} {size} parcels (the weights have {n})"

@@ -80,7 +80,12 @@ def network_columns(network: str) -> npt.NDArray[np.intp]:
     if network not in NETWORKS:
         msg = f"unknown network {network!r}; one of {', '.join(NETWORKS)}"
         raise ValueError(msg)
-    return np.array([p.index - 1 for p in parcels() if p.network == network], dtype=np.intp)
+    return np.array(_columns(network), dtype=np.intp)
+
+
+@cache
+def _columns(network: str) -> tuple[int, ...]:
+    return tuple(p.index - 1 for p in parcels() if p.network == network)
 
 
 def missing_networks(missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

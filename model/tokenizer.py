@@ -164,8 +164,8 @@ class StructuredConv(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Map (B, n_parcels, samples) to (B, samples, width); zeros beyond a patch's ends."""
-        taps = (self._stretched() / self.kernel_norm).flip(-1)
-        taps = taps + functional.pad(self.skip[..., None], _around(taps.shape[-1]))
+        taps = self.taps().flip(-1)
+        taps = taps + functional.pad(self.skip[..., None], around(taps.shape[-1]))
         filtered = _filter(taps, patches)
         return _mix(filtered, self.projection.weight, self.projection.bias)
 
@@ -196,7 +196,7 @@ _CONVOLUTIONS: dict[str, Callable[[int, int, EncoderSpec], nn.Module]] = {
 }
 
 
-def _around(length: int) -> tuple[int, int]:
+def around(length: int) -> tuple[int, int]:
     """Return how many samples a kernel reaches back, and how many ahead."""
     return (length - 1) // 2, length // 2
 
@@ -209,7 +209,7 @@ def _filter(taps: Tensor, patches: Tensor) -> Tensor:
     """
     # One batched product: on a CPU six times as fast as a grouped convolution.
     n_samples = patches.shape[2]
-    before, after = _around(taps.shape[-1])
+    before, after = around(taps.shape[-1])
     lags = functional.pad(taps, (n_samples - 1 - before, n_samples - 1 - after))
     matrices = lags.unfold(-1, n_samples, 1).flip(-2)  # heads, parcels, t, s
     filtered = torch.bmm(matrices.transpose(0, 1).flatten(1, 2), patches.permute(1, 2, 0))

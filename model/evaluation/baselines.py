@@ -145,9 +145,12 @@ def random_vectors(
             controls[RANDOM_WHITENED] = [
                 untrained_whitened(encoder, seed=seed, folders=folders) for seed in RANDOM_SEEDS
             ]
-        if (first := before_training(encoder, folders=folders)) is not None:
+        told = encoder.own_card().training
+        if told.get("config", {}).get("run", {}).get("n_steps") == 0:
+            left_out = [f"{BEFORE} is left out: nothing was trained"]
+        elif (first := before_training(encoder, folders=folders)) is not None:
             controls[BEFORE] = [first]
-        elif parent := encoder.own_card().training.get("parent"):
+        elif parent := told.get("parent"):
             left_out = [f"{BEFORE} is left out: it began with the checkpoint {parent}"]
     except FitDataError as err:
         left_out = [f"{RANDOM_WHITENED} and {BEFORE} are left out: {err}"]

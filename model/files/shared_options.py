@@ -75,7 +75,7 @@ TargetOption = Annotated[
     str,
     Option(
         "--target",
-        "Column of the participants table to be predicted.",
+        "Column to be predicted: of PARTICIPANTS, or with --target-of rows of DATA.",
         metavar="COLUMN",
         required=True,
     ),

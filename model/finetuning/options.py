@@ -119,9 +119,9 @@ class FinetuneConfig(ProtocolConfig):
 
 _PUBLISHED: dict[str, Any] = {
     "readout": ("mean", "cls"),
-    "sessions": "one",
+    "scans": "one",
     "regress_by": "mae",
-    "repetitions": 10,
+    "n_splits": 10,
     "frozen_epochs": 0,
     "keep": "last",
     "train_crops": "random",

@@ -7,23 +7,26 @@ tells people apart; the large components show what brains do.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from model.errors import ConfigError, some
+from model.errors import ConfigError
+from model.fitting.settings import mixture_of_rows
 from model.networks import parcel_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
 
     from model.encoder import Encoder
     from model.fitting.data import FitCohort, FitData
     from model.fitting.settings import Mixture
+    from model.partition.groups import Group
     from model.tokenizer import NetworkTokenizer, StructuredConv
 
     Float64Array = npt.NDArray[np.float64]
@@ -46,29 +49,18 @@ def mix_parcels(encoder: Encoder, data: FitData) -> None:
         There is no such group or row.
     """
     correlation = mean_correlation(data)
-    for mixture in data.config.mixtures:
-        for tokenizer, columns in _rows(encoder, mixture.rows):
-            own = correlation[np.ix_(columns, columns)]
-            mix(tokenizer.structured, [torch.from_numpy(m) for m in directions(own, mixture)])
-
-
-def _rows(
-    encoder: Encoder, names: Sequence[str]
-) -> Iterator[tuple[NetworkTokenizer, tuple[int, ...]]]:
-    """Yield the tokenizers and the parcels of the rows that are named, singly or by group."""
     groups = encoder.spec.groups
-    known = {name for group in groups for name in (group.name, *group.rows)}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ConfigError(
-            f"fit.mixtures: no such group or row: {some(unknown)}.",
-            hint=f"The encoder has {some(list(encoder.spec.rows))}.",
-        )
-    tokenizers = iter(cast("Iterable[NetworkTokenizer]", encoder.tokenizers))
-    for group in groups:
-        for row, tokenizer in zip(group.rows, tokenizers, strict=False):
-            if {group.name, row} & set(names):
-                yield tokenizer, group.parcels
+    own = cache(lambda group, mixture: directions(_block(correlation, group), mixture))
+    rows = [group for group in groups for _ in group.rows]
+    tokenizers = cast("Iterable[NetworkTokenizer]", encoder.tokenizers)
+    named = mixture_of_rows(groups, data.config.mixtures)
+    for tokenizer, group, mixture in zip(tokenizers, rows, named, strict=True):
+        if mixture is not None:
+            mix(tokenizer.structured, [torch.from_numpy(m) for m in own(group, mixture)])
+
+
+def _block(correlation: Float64Array, group: Group) -> Float64Array:
+    return correlation[np.ix_(group.parcels, group.parcels)]
 
 
 def directions(correlation: Float64Array, mixture: Mixture) -> list[Float64Array]:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from model.errors import ConfigError
+from model.errors import ConfigError, some
 from model.files.settings import Count, Limits, Positive, Share, Strict
+from model.partition.groups import row_names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from model.partition.groups import Group
 
 Weigh = Literal["cohorts", "windows"]
 ShortBy = Literal["repeated", "random"]
@@ -47,6 +53,28 @@ class Mixture(Strict):
             )
 
 
+def mixture_of_rows(groups: Sequence[Group], mixtures: Sequence[Mixture]) -> list[Mixture | None]:
+    """Return for each row of a grid (N,) the last mixture that names it or its group, if any.
+
+    Raises
+    ------
+    ConfigError
+        One names a group or row that there is not.
+    """
+    known = {name for group in groups for name in (group.name, *group.rows)}
+    unknown = [name for mixture in mixtures for name in mixture.rows if name not in known]
+    if unknown:
+        raise ConfigError(
+            f"fit.mixtures: no such group or row: {some(unknown)}.",
+            hint=f"The encoder has {some(list(row_names(groups)))}.",
+        )
+    return [
+        next((m for m in reversed(mixtures) if {group.name, row} & set(m.rows)), None)
+        for group in groups
+        for row in group.rows
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitConfig(Strict):
     """Scans to fit to. Without shards, and in rows that no stored scan has, simulated ones."""
@@ -63,7 +91,7 @@ class FitConfig(Strict):
     """Weight of the simulator beside the stored scans, in rows that they have."""
     mixtures: tuple[Mixture, ...] = ()
     """What the first weights of rows mix; where a row is named twice, the last counts. Needs
-    ``run.init = "high-pass"``."""
+    ``run.init = "centred"``."""
     short: Annotated[int, Limits(0, 64, "from 0 to 64")] = 0
     """Length of a short form of the scan vector, in dimensions of a token; 0: none."""
     short_by: ShortBy = "random"

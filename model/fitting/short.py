@@ -1,4 +1,4 @@
-"""The short form of a scan: few numbers, in the directions in which people repeat themselves."""
+"""The short form of a scan: few numbers, mixtures of all: random, or of what people repeat."""
 
 from __future__ import annotations
 

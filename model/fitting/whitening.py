@@ -13,6 +13,7 @@ from torch import Tensor
 from model.embed import embed_windows
 from model.encoder import build_encoder
 from model.errors import ConfigError
+from model.fitting.settings import mixture_of_rows
 from model.preprocess import window
 from model.series import shown
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from model.encoder import Encoder
     from model.fitting.data import FitCohort, FitData
-    from model.fitting.settings import Mixture
-    from model.partition.groups import Group
     from model.spec import InputSpec
 
 LEAST_VARIANCE = 1e-6
@@ -92,23 +91,14 @@ def whiten(encoder: Encoder, data: FitData, *, shrinkage: float) -> tuple[Encode
     moments, rows = _all_moments(plain, data)
     null = silent_direction(plain.norm.weight)
     mean, matrix = fit(moments, null, shrinkage=shrinkage)
-    matrix *= row_weights(plain.spec.groups, data.config.mixtures)[:, None, None]
+    named = mixture_of_rows(plain.spec.groups, data.config.mixtures)
+    matrix *= torch.tensor([1.0 if m is None else m.weight for m in named])[:, None, None]
     whitened = build_encoder(replace(plain.spec, whitened=True), seed=0)
     whitened.load_state_dict(
         plain.state_dict() | {"whitening.mean": mean, "whitening.matrix": matrix}
     )
     whitened.requires_grad_(requires_grad=False).eval()
     return whitened, {"shrinkage": shrinkage, "rows": rows}
-
-
-def row_weights(groups: Sequence[Group], mixtures: Sequence[Mixture]) -> Tensor:
-    """Return what each row weighs among whitened tokens, (N,): 1 where no mixture tells."""
-    weights = [
-        ([1.0] + [m.weight for m in mixtures if {group.name, row} & set(m.rows)])[-1]
-        for group in groups
-        for row in group.rows
-    ]
-    return torch.tensor(weights)
 
 
 def without_fitted(encoder: Encoder, *, whitening: bool = True) -> Encoder:
@@ -175,7 +165,8 @@ def _all_moments(encoder: Encoder, data: FitData) -> tuple[Moments, dict[str, An
     if data.config.weigh == "windows":
         weights = weights * n_windows
     total = weights.sum(dim=0)
-    simulated = torch.where(total > 0, data.config.simulated, 1.0)
+    share = torch.tensor(data.config.simulated, dtype=torch.float64)
+    simulated = torch.where(total > 0, share, 1.0)
     weights = weights[: len(found)] * (1 - simulated) / total.clamp(min=1)
     if simulated.any():
         found.append(_simulated_moments(encoder, data))

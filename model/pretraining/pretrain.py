@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +33,9 @@ from model.pretraining.run_folder import (
     describe_parent,
     read_log,
 )
-from model.pretraining.settings import UNTRAINED
+from model.pretraining.settings import BUNDLED, UNTRAINED
 from model.pretraining.step import Trainer
-from model.pretraining.untrained import fit_data
+from model.pretraining.untrained import fit_data, with_mixtures_of
 from model.shards.crops import Cohort
 from model.shards.pooled import open_shards
 from model.shards.subjects import LISTS, first_subjects
@@ -175,9 +175,15 @@ def _load_parent(config: PretrainConfig) -> Encoder | None:
             f"{differences(card.encoder.groups, config.encoder.groups)}.",
             hint="Leave encoder.groups away, or start from a checkpoint of that partition.",
         )
-    found, wanted = (each.encoder.to_dict() | each.input.to_dict() for each in (card, config))
+    pairs = (
+        (card.encoder, replace(config.encoder, short=card.encoder.short)),
+        (card.input, config.input),
+    )  # a short form is fitted last, and anew
     others = [
-        f"{k} {found[k]!r}, not {value!r}" for k, value in wanted.items() if found[k] != value
+        f"{field.name} {getattr(has, field.name)!r}, not {getattr(asked, field.name)!r}"
+        for has, asked in pairs
+        for field in fields(has)
+        if getattr(has, field.name) != getattr(asked, field.name)
     ]
     if others:
         raise ConfigError(
@@ -313,6 +319,8 @@ def _finished(encoder: Encoder, material: Material) -> tuple[Encoder, dict[str, 
     if data is None:
         inherited = None if material.parent is None else material.parent.own_card().training
         return encoder, (inherited or {}).get("fit")
+    if material.parent is not None:  # what rows weigh stays as it was
+        data = with_mixtures_of(data, material.parent)
     told = data.describe()
     if config.run.whitening is not None:
         encoder, rows = whiten(encoder.cpu().eval(), data, shrinkage=config.run.whitening)
@@ -343,6 +351,8 @@ def describe_training(
 def _without_places(settings: dict[str, Any]) -> dict[str, Any]:
     """Name folders of shards by their last part: a card travels, and where they lay is private."""
     settings = json.loads(json.dumps(settings))
+    if settings["run"]["init"] not in (*UNTRAINED, BUNDLED):
+        settings["run"]["init"] = f"checkpoint {Path(settings['run']['init']).name}"
     for section in ("data", "fit"):
         for key in ("shards", "more_shards"):
             given = settings.get(section, {}).get(key)

@@ -34,9 +34,12 @@ from model.views.masks import PUBLISHED_RATIO, Grid, MaskCounts, MaskKind, check
 Precision = Literal["fp32", "bf16"]
 TtrAverage = Literal["tokens", "projections"]
 
-RANDOM, HIGH_PASS, BUNDLED = "random", "high-pass", "bundled"
+RANDOM, CENTRED, BUNDLED = "random", "centred", "bundled"
 """Values of ``run.init`` that are no path."""
-UNTRAINED = {RANDOM: "random weights", HIGH_PASS: "random weights with high-pass filters"}
+UNTRAINED = {
+    RANDOM: "random weights",
+    CENTRED: "random weights with filters that subtract the average of a patch",
+}
 """Those that name no checkpoint, and what a card says of them."""
 
 
@@ -66,7 +69,7 @@ class RunConfig(Strict):
     fixed_whitening: bool = False
     """Leave the whitening of the checkpoint in ``init`` out of what is trained."""
     init: str = RANDOM
-    """First weights of the encoder: ``random`` (as published), ``high-pass`` (random too, by
+    """First weights of the encoder: ``random`` (as published), ``centred`` (random too, by
     `model.pretraining.untrained`), ``bundled``, or a checkpoint's path."""
     precision: Precision = "fp32"
     """Of the forward pass; parameters, losses and the optimiser are in fp32 always."""
@@ -217,11 +220,9 @@ class PretrainConfig(Strict):
                 f"({self.input.window_samples})."
             )
         check_masks(self.objective.mask_kind, self.grid)
-        if self.run.init == HIGH_PASS and not set(self.encoder.branches) <= set(
-            PUBLISHED_BRANCHES
-        ):
+        if self.run.init == CENTRED and not set(self.encoder.branches) <= set(PUBLISHED_BRANCHES):
             raise ConfigError(
-                f'run.init "{HIGH_PASS}" is made of {" and ".join(PUBLISHED_BRANCHES)} '
+                f'run.init "{CENTRED}" is made of {" and ".join(PUBLISHED_BRANCHES)} '
                 f"convolutions, found branches {', '.join(self.encoder.branches)}.",
                 hint='run.init = "random"',
             )
@@ -256,8 +257,10 @@ class PretrainConfig(Strict):
                 "the section [fit] is there, but nothing is to be fitted.",
                 hint="Set run.whitening, fit.mixtures or fit.short, or leave it away.",
             )
-        if fit.mixtures and run.init != HIGH_PASS:
-            raise ConfigError(f'fit.mixtures needs run.init = "{HIGH_PASS}", found {run.init!r}.')
+        if run.whitening is None and any(m.weight != 1 for m in fit.mixtures):
+            raise ConfigError("a mixture's weight is of whitened tokens: it needs run.whitening.")
+        if fit.mixtures and run.init != CENTRED:
+            raise ConfigError(f'fit.mixtures needs run.init = "{CENTRED}", found {run.init!r}.')
         if fit.mixtures and self.encoder.branches != ("structured",):
             raise ConfigError(
                 "fit.mixtures needs a structured convolution alone, found encoder.branches "

@@ -16,8 +16,9 @@ from model.fitting.mixtures import mix_parcels
 from model.fitting.settings import FitConfig
 from model.fitting.short import add_short_form
 from model.fitting.whitening import whiten
-from model.pretraining.settings import HIGH_PASS, UNTRAINED
+from model.pretraining.settings import CENTRED, UNTRAINED
 from model.simulation.simulate import SimulationConfig
+from model.tokenizer import around
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -52,7 +53,7 @@ def begin(encoder: Encoder, init: str, data: FitData | None = None) -> None:
     data
         Scans whose mean correlation tells what some rows mix; None: all mix parcels.
     """
-    if init == HIGH_PASS:
+    if init == CENTRED:
         pass_no_constant(encoder)
     if data is not None and data.config.mixtures:
         mix_parcels(encoder, data)
@@ -85,7 +86,7 @@ def _subtract_average(conv: StructuredConv, n_samples: int) -> None:
         kernel.fill_(-1 / 2 ** (len(conv.kernels) - 1 - i))  # undoes the weights of the scales
     conv.fix_norm()
     taps = conv.taps()
-    before, after = (taps.shape[-1] - 1) // 2, taps.shape[-1] // 2
+    before, after = around(taps.shape[-1])
     places = range(n_samples)
     n_within = [min(t, before) + 1 + min(n_samples - 1 - t, after) for t in places]
     conv.skip.copy_(-taps.mean(dim=-1) * sum(n_within) / n_samples)
@@ -180,6 +181,13 @@ def _open_told(encoder: Encoder, folders: Sequence[Path]) -> FitData:
         simulation=simulation,
         seed=int(told.get("seed", _run_settings(encoder).get("seed", 0))),
     )
+
+
+def with_mixtures_of(data: FitData, encoder: Encoder) -> FitData:
+    """Return the scans to fit to, with the mixtures that an encoder's card tells of its rows."""
+    told = _fit_told(encoder).get("settings", {})
+    mixtures = from_dict(FitConfig, told, where="training.fit of the card").mixtures
+    return replace(data, config=replace(data.config, mixtures=mixtures))
 
 
 def shrinkage_of(encoder: Encoder) -> float:

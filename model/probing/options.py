@@ -216,7 +216,7 @@ class ProbeConfig(ProtocolConfig):
 PROBE_PRESETS = {
     "published": {
         "readout": ("mean", "cls"),
-        "sessions": "one",
+        "scans": "one",
         "regress_by": "mae",
         "method": PUBLISHED_METHODS,
     }

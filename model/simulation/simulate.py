@@ -1,4 +1,4 @@
-"""Simulated scans of 457 parcels: the only material this project's own weights are trained on.
+"""Simulated scans of 457 parcels: what weights can be trained on without real scans.
 
 A subject is a pattern of *mixing within networks*: each parcel carries, beside its own source,
 a persistent random mixture of the sources of all parcels of its network, nearby ones a little

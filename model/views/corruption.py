@@ -159,5 +159,5 @@ def _predict_lost(views: Tensor, lost: Tensor) -> Tensor:
 
 @cache
 def _precision(network: str) -> Tensor:
-    """(n, n) inverse of the correlation that a network's parcels have by their places."""
+    """(n, n) inverse of the correlation that a network's parcels have before a scan is known."""
     return torch.from_numpy(np.linalg.inv(expected_correlation(network))).float()

@@ -127,8 +127,8 @@ def check_masks(kind: MaskKind, grid: Grid) -> None:
             f"objective.mask_ratio {list(grid.ratio)} ({grid.counts}) {' and '.join(problems)}: "
             "expected at least one, and not all.",
             hint="Widen the range, or set objective.mask_counts=rounded; as published it is "
-            f"{list(PUBLISHED_RATIO)}. A grid of one row can be masked by "
-            f"objective.mask_kind=patches only; kinds are {', '.join(get_args(MaskKind))}.",
+            f"{list(PUBLISHED_RATIO)}. "
+            f"Kinds are {', '.join(get_args(MaskKind))}.",
         )
 
 

@@ -30,14 +30,6 @@ SUBJECTS = [f"sub-{i:02d}" for i in range(24)]
 FEW = ("run.n_steps=2", "run.batch_size=4")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
     return make_shards(tmp_path_factory.mktemp("data") / "shards", 24)

@@ -59,15 +59,6 @@ DYING = (
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """The processes that are compared with have one thread too."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def start(words, **more):
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | {k: str(v) for k, v in more.items()}
     return subprocess.Popen(

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import probe_builders
 import pytest
-import torch
 from click.testing import CliRunner
 from shard_builders import make_shards
 
@@ -30,14 +29,6 @@ from model.spec import InputSpec
 
 N = 24
 SERIES = ("probe", "linear", "random-probe", "random-linear", "fc-svm", "fisher-linear")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ n_steps = 0
 batch_size = 4
 save_every = 1
 readout = ["networks"]
-init = "high-pass"
+init = "centred"
 whitening = 0.2
 [encoder]
 dim = 16
@@ -132,6 +132,22 @@ def test_whitening_is_fitted_anew_after_the_last_step(start, cohorts, tmp_path):
     assert (after.whitening.matrix[..., -1] == 0).all()
 
 
+def test_what_rows_weigh_stays_when_whitening_is_fitted_anew(recipe, cohorts, tmp_path):
+    weigh = (
+        "encoder.branches=['structured']",
+        "fit.mixtures=[{rows=['Vis'], of=['parcels'], weight=0.25}]",
+    )
+    start = run_pretraining(recipe, tmp_path / "start", weigh)
+    fit = (f"fit.shards={json.dumps([str(cohorts[1])])}", 'fit.subjects="train.txt"')
+    after = distil(start, cohorts, tmp_path / "out", "run.whitening=0.2", *fit)
+    for encoder in (load_encoder(start), after):
+        sizes = encoder.whitening.matrix.norm(dim=(1, 2))
+        assert float(sizes[0] / sizes[1]) == pytest.approx(0.25, rel=0.2)
+    assert after.card.training["fit"]["settings"]["mixtures"][0]["weight"] == 0.25
+    assert after.card.training["config"]["run"]["init"] == "checkpoint checkpoint"
+    assert str(tmp_path) not in str(after.card.training)
+
+
 def test_a_run_that_was_killed_ends_with_the_weights_of_one_that_was_not(start, cohorts, tmp_path):
     def kill(line):
         if line.startswith("step 3"):
@@ -163,7 +179,7 @@ def test_a_run_is_not_resumed_on_other_scans_than_it_was_to_be_fitted_to(recipe,
     [
         (
             ("fit.mixtures=[{rows=['Brain'], of=['whitened'], shrinkage=0.1}]", "run.init=random"),
-            'needs run.init = "high-pass"',
+            'needs run.init = "centred"',
         ),
         (("run.fixed_whitening=true",), "is not whitened"),
         (
@@ -180,6 +196,15 @@ def test_a_run_is_not_resumed_on_other_scans_than_it_was_to_be_fitted_to(recipe,
 def test_a_fit_that_cannot_be_is_refused(recipe, tmp_path, overrides, message):
     with pytest.raises(ConfigError, match=message):
         run_pretraining(recipe, tmp_path / "out", overrides)
+
+
+def test_rows_weigh_nothing_without_whitening(cohorts, tmp_path):
+    text = RECIPE.format(shards=json.dumps([str(c) for c in cohorts]))
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(text.replace("whitening = 0.2\n", ""))
+    mixture = "fit.mixtures=[{rows=['Vis'], of=['parcels'], weight=0.5}]"
+    with pytest.raises(ConfigError, match=r"needs run\.whitening"):
+        load_config(recipe, overrides=("encoder.branches=['structured']", mixture))
 
 
 def test_test_subjects_are_not_fitted_to_unseen(start, cohorts, tmp_path):

@@ -18,6 +18,8 @@ from bids_app.cli.app import main as semantoks
 from model.cli.app import main as semantoks_model
 from model.cli.program import EXIT_CODES
 from model.errors import SemantoksError
+from model.finetuning.options import FINETUNE_PRESETS
+from model.probing.options import PROBE_PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,6 +100,17 @@ def test_the_table_of_exit_codes_is_that_of_help_and_usage_page() -> None:
     for name in ("semantoks", "semantoks-model"):
         listed = " ".join(call(name, "--help").output.split())
         assert all(f"{code} {text}" in listed for code, text in EXIT_CODES.items())
+
+
+@pytest.mark.parametrize(
+    ("command", "presets"),
+    [("probe", PROBE_PRESETS), ("finetune", FINETUNE_PRESETS)],
+)
+def test_a_preset_sets_options_that_there_are(command, presets) -> None:
+    """Of others click says nothing."""
+    known = {o.name for name, o in options() if name == f"semantoks-model {command}"}
+    for values in presets.values():
+        assert values.keys() <= known
 
 
 def test_every_option_has_a_help_text() -> None:

@@ -409,6 +409,7 @@ def test_the_preset_sets_what_is_not_given(published):
     assert (config["keep"], config["frozen_epochs"], config["epochs"]) == ("last", 0, 3)
     assert config["train_crops"] == "random"
     assert config["decay_exempt"]
+    assert config["sessions"] == "one"
 
 
 def test_every_repetition_begins_anew_and_leaves_its_weights(published, cohort):

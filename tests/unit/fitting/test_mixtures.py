@@ -14,7 +14,7 @@ from model.encoder import build_encoder
 from model.errors import ConfigError
 from model.fitting.data import open_data
 from model.fitting.mixtures import directions, mean_correlation, mix, mix_parcels
-from model.fitting.settings import FitConfig, Mixture
+from model.fitting.settings import FitConfig, Mixture, mixture_of_rows
 from model.networks import network_columns
 from model.partition.named import partition
 from model.pretraining.untrained import pass_no_constant
@@ -79,6 +79,21 @@ def test_only_the_rows_that_are_named_change(tmp_path):
     pairs = zip(before.state_dict().items(), after.state_dict().values(), strict=True)
     changed = {name for (name, a), b in pairs if not torch.equal(a, b)}
     assert changed == {"tokenizers.4.structured.projection.weight"}
+
+
+def test_of_two_mixtures_of_a_row_the_last_counts(tmp_path):
+    data = data_of(make_shards(tmp_path / "s", 6))
+    parcels = Mixture(rows=("Vis",), of=("parcels",), weight=0.5)
+
+    def mixed(*mixtures):
+        encoder = high_pass()
+        mix_parcels(encoder, replace(data, config=replace(data.config, mixtures=mixtures)))
+        return encoder.tokenizers[0].structured.projection.weight
+
+    assert torch.equal(mixed(whitened("Vis", "Limbic"), parcels), mixed(parcels))
+    groups = SPEC.groups
+    named = mixture_of_rows(groups, (whitened("Vis", "Limbic"), parcels))
+    assert [None if m is None else m.weight for m in named[:5]] == [0.5, None, None, None, 1.0]
 
 
 def test_a_row_that_there_is_not_is_refused_by_name(tmp_path):

@@ -202,7 +202,7 @@ def test_what_cannot_be_is_refused(override, message):
     "overrides",
     [
         ("encoder.branches=['dense']", "encoder.dense_kernel=20"),
-        ("encoder.branches=['structured']", "run.init=high-pass"),
+        ("encoder.branches=['structured']", "run.init=centred"),
         ("encoder.branches=['dense', 'depthwise']",),
         ("encoder.pooling=max",),
         ("encoder.pooling=attention",),
@@ -224,7 +224,7 @@ def test_other_tokens_are_learned_from_alike(overrides):
     ("overrides", "message"),
     [
         (
-            ("encoder.branches=['dense', 'depthwise']", "run.init=high-pass"),
+            ("encoder.branches=['dense', 'depthwise']", "run.init=centred"),
             "dense and structured",
         ),
         (("encoder.branches=['linear']",), "groups of one parcel each"),

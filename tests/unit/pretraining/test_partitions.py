@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import builders
 import numpy as np
 import pytest
-import torch
 
 from model.checkpoint import load_encoder
 from model.errors import ConfigError
@@ -26,14 +25,6 @@ if TYPE_CHECKING:
 TINY = recipe_path("tiny")
 SCALES = "encoder.groups=['networks', 'brain:7']"
 SHORT = ("run.n_steps=3", "run.save_every=2")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +58,14 @@ def test_a_run_is_not_resumed_with_other_groups(finished) -> None:
         run_pretraining(TINY, finished, (*SHORT, other, "objective.ttr_rate=per_network"))
     with pytest.raises(ConfigError, match="Brain x 7, now the nine networks"):
         run_pretraining(TINY, finished, (*SHORT, "objective.ttr_rate=per_network"))
+
+
+@pytest.mark.parametrize("own", ["structured", "dense"])
+def test_a_start_with_another_tokenizer_is_refused(tmp_path, finished, own) -> None:
+    words = (*SHORT, SCALES, f"run.init={finished / 'checkpoint'}", f"encoder.branches=['{own}']")
+    told = rf"has branches \('dense', 'structured'\), not \('{own}',\) as in the settings"
+    with pytest.raises(ConfigError, match=told):
+        run_pretraining(TINY, tmp_path / "out", words)
 
 
 def test_training_goes_on_from_a_checkpoint_of_the_same_groups_only(tmp_path, finished) -> None:

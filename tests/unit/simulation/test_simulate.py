@@ -17,15 +17,6 @@ SPEC = InputSpec()
 WHOLE = SimulationConfig(cut_probability=0.0)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Tiny batches: on a busy machine threads cost more than they bring."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def draw(config=WHOLE, *, n_subjects=8, n_sessions=2, seed=0):
     """Scans from one seed."""
     generator = torch.Generator().manual_seed(seed)

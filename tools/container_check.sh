@@ -129,7 +129,7 @@ says '^semantoks [0-9]'
 version=$(cat "$scratch/log")
 expect 0 "--help" docker run "${strict[@]}" $image --help
 says 'Exit codes'
-for command in assets demo series blocks importance slurm; do
+for command in assets demo series blocks importance slurm todo; do
     expect 0 "$command --help" docker run "${strict[@]}" $image $command --help
 done
 expect 0 "semantoks-model --help" docker run "${strict[@]}" --entrypoint semantoks-model $image --help

@@ -39,6 +39,7 @@ COMMANDS = {
     "blocks": "Embed the task blocks of scans that are embedded already.",
     "importance": "Embed scans once per network, all other networks masked.",
     "slurm": "Submit a SLURM array over the participants, and the group step after it.",
+    "todo": "Print the participants with scans left to do, for other schedulers.",
 }
 """Commands beside BIDS_DIR OUTPUT_DIR ANALYSIS_LEVEL; each is `main` in the module of its name."""
 
@@ -47,23 +48,12 @@ _OF_ANY_LEVEL = option_names(LogOptions, AcceptedOptions) | {"config_file", "n_c
 """Whoever calls BIDS Apps gives these to each level; the group's needs one CPU."""
 
 
-class Program(Command):
-    """The BIDS App; a first word that is one of `COMMANDS` calls that command instead.
+class ListsCommand(Command):
+    """A command whose list options take ``--flag a b`` as well as ``--flag a --flag b``.
 
-    List options take ``--flag a b`` as well as ``--flag a --flag b``. BIDS Apps are called in
-    the first way, which click refuses by design; the flag is repeated before every further
-    value, up to the next option.
+    BIDS Apps are called in the first way, which click refuses by design; the flag is repeated
+    before every further value, up to the next option.
     """
-
-    def named(
-        self, words: list[str], name: str | None
-    ) -> tuple[click.Command, list[str], str | None]:
-        """Return this command, or the one that is named first."""
-        first = words[0] if words else ""
-        if first not in COMMANDS:
-            return self, words, name
-        command: click.Command = import_module(f"bids_app.cli.{first}").main
-        return command, words[1:], f"{name or 'semantoks'} {first}"
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Rewrite space-separated lists, then parse as click does."""
@@ -98,6 +88,20 @@ class Program(Command):
                 parts.append([word])
                 in_list = word.replace("_", "-") in flags
         return parts
+
+
+class Program(ListsCommand):
+    """The BIDS App; a first word that is one of `COMMANDS` calls that command instead."""
+
+    def named(
+        self, words: list[str], name: str | None
+    ) -> tuple[click.Command, list[str], str | None]:
+        """Return this command, or the one that is named first."""
+        first = words[0] if words else ""
+        if first not in COMMANDS:
+            return self, words, name
+        command: click.Command = import_module(f"bids_app.cli.{first}").main
+        return command, words[1:], f"{name or 'semantoks'} {first}"
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, then the other commands."""

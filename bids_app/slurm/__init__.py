@@ -1,6 +1,6 @@
 """Array jobs of a SLURM cluster over the participants of a study.
 
-Plans what is left to do and writes scripts; never processes a scan.
+Plans tasks and writes scripts; never processes a scan.
 """
 
 __all__ = ("options", "plan", "script")

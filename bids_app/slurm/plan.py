@@ -18,7 +18,7 @@ from bids_app.slurm.script import (
     task_list,
     task_minutes,
 )
-from bids_app.slurm.survey import survey
+from bids_app.survey import survey
 from model.files.content import real_path
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from bids_app.options import RunOptions
     from bids_app.slurm.options import JobOptions
-    from bids_app.slurm.survey import Survey
+    from bids_app.survey import Survey
 
 TASK_CPUS = 4
 """CPUs of a task, where the user's words do not say."""

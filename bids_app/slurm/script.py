@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from bids_app.errors import SchedulerError
 from bids_app.files import write_all
-from bids_app.workers.resources import scan_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from bids_app.survey import Participant
 
 TASK_S = 1800.0
 """Estimated work of a task: neither starting it nor losing it should matter."""
@@ -28,17 +29,6 @@ _MARGIN = 4.0
 _GROUP_S_PER_SCAN = 0.02
 _GROUP_MB = 1000
 _DEFAULT_MAX_ARRAY = 1001
-
-
-@dataclass(frozen=True, kw_only=True)
-class Participant:
-    """A participant with something left to do."""
-
-    label: str
-    seconds: float
-    """Estimated work of one process"""
-    memory_mb: float
-    """Largest estimate among the scans, beside their process"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,15 +128,6 @@ def group_request(n_scans: int, *, sbatch_args: str) -> Request:
     """Return what the group step needs: its memory does not depend on the number of scans."""
     minutes = 10 * math.ceil((_START_S + n_scans * _GROUP_S_PER_SCAN) / 600)
     return Request(n_cpus=1, memory_mb=_GROUP_MB, minutes=minutes, sbatch_args=sbatch_args)
-
-
-def participant_of(label: str, sizes: Sequence[tuple[int, float]]) -> Participant:
-    """Estimate a participant from the file size (bytes) and the memory (MB) of each scan."""
-    return Participant(
-        label=label,
-        seconds=sum(scan_seconds(n_bytes) for n_bytes, _ in sizes),
-        memory_mb=max(memory_mb for _, memory_mb in sizes),
-    )
 
 
 def submit_all(scripts: Mapping[str, str], folder: Path) -> Iterator[str]:

@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from bids_app.slurm.script import (
-    Participant,
     Request,
     array_script,
     cut,
@@ -11,10 +10,14 @@ from bids_app.slurm.script import (
     group_script,
     task_minutes,
 )
+from bids_app.survey import Participant
 
 
 def people(n: int, *, seconds: float = 60.0) -> list[Participant]:
-    return [Participant(label=f"{i:03d}", seconds=seconds, memory_mb=100.0) for i in range(n)]
+    return [
+        Participant(label=f"{i:03d}", n_scans=1, seconds=seconds, memory_mb=100.0)
+        for i in range(n)
+    ]
 
 
 def test_every_participant_is_in_one_task_in_order() -> None:

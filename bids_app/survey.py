@@ -18,16 +18,16 @@ from bids_app.participant import (
     open_pipeline,
     study_space,
 )
-from bids_app.slurm.script import Participant, participant_of
 from bids_app.workers.resources import (
     REPORT_MB,
     file_size,
     process_memory_mb,
     scan_memory_mb,
+    scan_seconds,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from bids_app.inputs.discovery import Discovery
@@ -39,6 +39,21 @@ _AT_ONCE = 500
 """Participants that are looked up together: pybids keeps all their file names in memory."""
 _MARGIN = 1.25
 """Requested over estimated memory."""
+_START_S = 5.0
+"""From the call of the program to its first scan, where its files are in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Participant:
+    """A participant with something left to do."""
+
+    label: str
+    n_scans: int
+    """Those that are left"""
+    seconds: float
+    """Estimated work of one process"""
+    memory_mb: float
+    """Largest estimate among the scans, beside their process"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +69,36 @@ class Survey:
     space: str | None
     """The one that was decided on for all; None: the tasks are to look for themselves"""
 
-    def task_memory_mb(self, n_cpus: int) -> int:
-        """Return the memory to ask for: the largest scan in each process, with a margin."""
-        scan_mb = max(REPORT_MB, *(one.memory_mb for one in self.to_do))
+    def task_memory_mb(self, n_cpus: int, some: Sequence[Participant] | None = None) -> int:
+        """Return the memory to ask for: the largest scan in each process, with a margin.
+
+        Parameters
+        ----------
+        n_cpus
+            Processes of the task.
+        some
+            Its participants; None: any of those with something left to do.
+        """
+        scan_mb = max(REPORT_MB, *(one.memory_mb for one in some or self.to_do))
         needed_mb = self.process_mb + n_cpus * (self.process_mb + scan_mb)
         return 100 * math.ceil(_MARGIN * needed_mb / 100)
+
+    def lines(self, n_cpus: int) -> Iterator[str]:
+        """Yield a line for each participant with something left to do, as a job of its own.
+
+        Parameters
+        ----------
+        n_cpus
+            CPUs of a job; of them no more are used than the participant has scans.
+
+        Yields
+        ------
+        Label, seconds and the memory to ask for in MB, with tabs between.
+        """
+        for one in self.to_do:
+            n = min(n_cpus, one.n_scans)
+            seconds = math.ceil(_START_S + one.seconds / n)
+            yield f"{one.label}\t{seconds}\t{self.task_memory_mb(n, [one])}"
 
 
 def survey(options: RunOptions, *, atlas_needed: bool) -> Survey:
@@ -134,3 +174,13 @@ def _is_done(scan: Scan, pipeline: Pipeline | None, options: RunOptions) -> bool
     if pipeline is None or options.overwrite:
         return False
     return earlier_outcome(scan, pipeline, options.output_dir) is not None
+
+
+def participant_of(label: str, sizes: Sequence[tuple[int, float]]) -> Participant:
+    """Estimate a participant from the file size (bytes) and the memory (MB) of each scan."""
+    return Participant(
+        label=label,
+        n_scans=len(sizes),
+        seconds=sum(scan_seconds(n_bytes) for n_bytes, _ in sizes),
+        memory_mb=max(memory_mb for _, memory_mb in sizes),
+    )

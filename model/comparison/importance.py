@@ -16,7 +16,7 @@ from model.probing.methods import make_methods
 from model.probing.options import MAIN_METRIC, TABLE_METHODS
 from model.probing.probe import adjustments, fit_all, p_values, permute, question
 from model.probing.protocol import labels_of_rows, provenance, row_record
-from model.probing.samples import ProbeError
+from model.probing.samples import ProbeError, one_of_each
 from model.probing.splits import make_splits
 from model.probing.summary import (
     METRIC_NAMES,
@@ -77,7 +77,7 @@ def run_importance(
     """
     refuse_others(out, overwrite=overwrite)
     kind = _method(config)
-    tables = _common_rows(_read_tables(folder, config, options))
+    tables = _one_each(_common_rows(_read_tables(folder, config, options)), config)
     whole = tables[WHOLE]
     labels = labels_of_rows(
         participants,
@@ -109,7 +109,8 @@ def run_importance(
     record = provenance(folder, participants, config, labels, splits)
     record |= {"fit": kind, "of": options.of, "networks": sources}
     record |= {"warnings": warnings} if warnings else {}
-    pieces = Unfinished(out, question(record) | {"of": options.of}, overwrite=overwrite)
+    asked = question(record) | {"of": options.of, "fit": kind}
+    pieces = Unfinished(out, asked, overwrite=overwrite)
     rows = fit_all(methods, labels, splits, pieces)
     if not any(row.scores for row in rows):
         pieces.forget()
@@ -168,11 +169,7 @@ def _read_tables(
         )
     tables = {
         name: read_group_table(
-            path,
-            readout=(),
-            entities=config.entities,
-            task_ids=config.task_ids,
-            one_each=config.seed if config.sessions == "one" else None,
+            path, readout=(), entities=config.entities, task_ids=config.task_ids
         )
         for name, path in {**paths, WHOLE: found[0]}.items()
     }
@@ -194,6 +191,16 @@ def _common_rows(tables: Mapping[str, GroupTable]) -> dict[str, GroupTable]:
             "%d of %d rows lack a network and are left out.", n_rows - len(common), n_rows
         )
     return {name: table.of(common) for name, table in tables.items()}
+
+
+def _one_each(tables: Mapping[str, GroupTable], config: ProbeConfig) -> dict[str, GroupTable]:
+    """Keep one row of each subject, the same in every table, if that is what is asked for."""
+    if config.sessions == "all":
+        return dict(tables)
+    samples = tables[WHOLE].samples
+    drawn = one_of_each(samples.subjects, seed=config.seed)
+    kept = {samples.scans[i] for i in drawn}
+    return {name: table.of(kept) for name, table in tables.items()}
 
 
 def ranked(summary: Summary, labels: Labels) -> list[str]:

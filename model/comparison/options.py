@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from model.errors import ConfigError
 from model.files.settings import Option, Strict
 
 
@@ -37,3 +38,13 @@ class CompareOptions(Strict):
         Literal["best", "each"],
         Option("--versus", "Of the others the best in each task, or each: all are corrected for."),
     ] = "best"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(set(self.methods)) < len(self.methods):
+            raise ConfigError(f"methods {', '.join(self.methods)}: expected each once.")
+        if self.methods == (self.reference,):
+            raise ConfigError(
+                f"methods {self.reference}: it is the one that others are compared with.",
+                hint="Give --method of another, or --compared.",
+            )

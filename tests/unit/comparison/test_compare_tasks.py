@@ -80,6 +80,8 @@ def test_too_few_splits_unknown_methods_and_folders_without_results_are_told(com
         ([few], (), "5 splits with probe and fc-svm"),
         ([few], ("--compared", "magic"), "expected scores of magic"),
         ([few], ("--method", "magic"), "no scores of magic"),
+        ([few], ("--method", "probe"), "the one that others are compared with"),
+        ([few], ("--method", "linear", "--method", "linear"), "expected each once"),
         ([few, few], (), "called the same"),
         ([tmp_path / "empty"], (), "results.json"),
     ):

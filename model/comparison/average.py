@@ -13,26 +13,24 @@ from model.probing.options import MAIN_METRIC
 from model.probing.protocol import row_record
 from model.probing.samples import ProbeError
 from model.probing.scoring import METRICS, Row
-from model.probing.summary import BOUNDS, rows_tsv, text_table
-from model.statistics.repetitions import interval
+from model.probing.summary import REFERENCE, by_method, rows_tsv, summarize, text_table
+from model.probing.unfinished import RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from model.probing.options import Task
-    from model.probing.summary import Summary
 
     Record = dict[str, Any]
 
-RESULTS = "results.json"
-REFERENCE = "probe"
 _OF_NO_MATTER = ("methods", "permutations")
 """Settings that change which scores there are, and no score."""
 _NEEDS = {
     "config": dict,
     "splits": list[dict[str, Any]],
     "labels_sha256": str,
+    "answers": dict[str, float],
     "checkpoint": dict,
     "rows": list[dict[str, Any]],
 }
@@ -72,8 +70,8 @@ def average(folders: Sequence[Path], out: Path) -> str:
     if all(row.status != "ok" for row in rows):
         raise ProbeError("no method was scored for all encoders.")
     ratios = {split["name"]: split["n_test"] / split["n_train"] for split in first["splits"]}
-    summary = _summarize(rows, ratios, task)
-    differences = _differences(rows, ratios, task)
+    answers = _fewest([record["answers"] for record in records.values()])
+    summary, differences = summarize(rows, task, ratios=ratios, answers=answers)
     content = {key: first[key] for key in first if key not in ("rows", "summary", "checkpoint")}
     for key in ("permutation_p", "permuted", "warnings"):
         content.pop(key, None)
@@ -82,6 +80,7 @@ def average(folders: Sequence[Path], out: Path) -> str:
             {"results": str(folder), "checkpoint": record["checkpoint"]}
             for folder, record in records.items()
         ],
+        "answers": answers,
         "summary": summary,
         "sd_over_encoders": _over_encoders(list(records.values()), rows, task),
         "probe_minus_method": differences,
@@ -98,16 +97,16 @@ def _refuse_unlike(records: Mapping[Path, Record]) -> None:
     seen: dict[str, Path] = {}
     questions = {}
     for folder, record in records.items():
-        weights = str(record["checkpoint"])
+        weights = record["checkpoint"].get("WeightsSHA256")
+        if not isinstance(weights, str):
+            raise ConfigError(f"{folder / RESULTS}: does not tell the hash of the weights.")
         if weights in seen:
             raise ConfigError(
                 f"{seen[weights]} and {folder} are of one encoder.",
                 hint="Name results of different checkpoints, such as those of other seeds.",
             )
         seen[weights] = folder
-        config = {
-            k: v for k, v in record["config"].items() if k not in ("methods", "permutations")
-        }
+        config = {k: v for k, v in record["config"].items() if k not in _OF_NO_MATTER}
         splits = [split["sha256"] for split in record["splits"]]
         questions[folder] = config | {"labels": record["labels_sha256"], "splits": splits}
     (first, question), *others = questions.items()
@@ -120,6 +119,12 @@ def _refuse_unlike(records: Mapping[Path, Record]) -> None:
                 f"{some(differing)}.",
                 hint="Probe each checkpoint with the same data, participants and options.",
             )
+
+
+def _fewest(answers: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return each method's fewest answers: an average is of the splits that all have."""
+    shared = [name for name in answers[0] if all(name in each for each in answers)]
+    return {name: min(each[name] for each in answers) for name in shared}
 
 
 def _scored(record: Record) -> dict[tuple[str, str], dict[str, float]]:
@@ -144,52 +149,10 @@ def _averaged(records: Sequence[Record], task: Task) -> list[Row]:
     return rows
 
 
-def _by_method(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
-    """Scores by method, then split."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for row in rows:
-        if row.scores:
-            found.setdefault(row.method, {})[row.split] = row.scores
-    return found
-
-
-def _summarize(rows: Sequence[Row], ratios: Mapping[str, float], task: Task) -> Summary:
-    summary: Summary = {}
-    for method, by_split in _by_method(rows).items():
-        for metric in METRICS[task]:
-            own = {split: v[metric] for split, v in by_split.items() if metric in v}
-            if own:
-                ratio = float(np.mean([ratios[split] for split in own]))
-                summary.setdefault(method, {})[metric] = interval(
-                    list(own.values()), ratio, bounds=BOUNDS[metric]
-                )
-    return summary
-
-
-def _differences(rows: Sequence[Row], ratios: Mapping[str, float], task: Task) -> Summary:
-    """Summarize the probe's score minus each other method's."""
-    scores = _by_method(rows)
-    reference = scores.pop(REFERENCE, {})
-    differences: Summary = {}
-    for method, by_split in scores.items():
-        for metric in METRICS[task]:
-            apart = {
-                split: reference[split][metric] - v[metric]
-                for split, v in by_split.items()
-                if metric in v and metric in reference.get(split, {})
-            }
-            if apart:
-                ratio = float(np.mean([ratios[split] for split in apart]))
-                differences.setdefault(method, {})[metric] = interval(
-                    list(apart.values()), ratio, bounds=BOUNDS[metric].of_differences()
-                )
-    return differences
-
-
 def _over_encoders(records: Sequence[Record], rows: Sequence[Row], task: Task) -> dict[str, float]:
     """Spread, over encoders, of each method's mean main metric over the splits averaged."""
     found: dict[str, float] = {}
-    for method, by_split in _by_method(rows).items():
+    for method, by_split in by_method(rows).items():
         means = [
             np.mean([_scored(record)[method, split][MAIN_METRIC[task]] for split in by_split])
             for record in records

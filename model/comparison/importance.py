@@ -20,8 +20,10 @@ from model.probing.samples import ProbeError, one_of_each
 from model.probing.splits import make_splits
 from model.probing.summary import (
     METRIC_NAMES,
+    answers_of,
     cautions,
     predictions_tsv,
+    ratios_of,
     rows_tsv,
     summarize,
     text_table,
@@ -116,8 +118,12 @@ def run_importance(
         pieces.forget()
         raise ProbeError(f"no network could be scored, such as for: {rows[0].reason}")
     null = permute(methods, labels, splits, config, participants, pieces)
-    summary, differences = summarize(rows, splits, labels, reference=WHOLE)
+    answers = answers_of(rows, splits, labels)
+    summary, differences = summarize(
+        rows, labels.task, ratios=ratios_of(splits), answers=answers, reference=WHOLE
+    )
     found = p_values(summary, null, labels)
+    record["answers"] = answers
     record |= {"summary": summary, "all_minus_network": differences, "permutation_p": found}
     record["rows"] = [row_record(row) for row in rows]
     order = ranked(summary, labels)

@@ -30,9 +30,11 @@ from model.probing.options import MAIN_METRIC
 from model.probing.protocol import provenance, row_record
 from model.probing.scoring import Row, by_key, measure_keys
 from model.probing.summary import (
+    answers_of,
     cautions,
     figure_svg,
     predictions_tsv,
+    ratios_of,
     summarize,
     text_table,
 )
@@ -147,7 +149,9 @@ def _gather(
     labels, found = studies[0].labels, [pieces.get(_name(one)) for one in studies]
     rows = [Row(**row) for piece in found for row in piece["rows"]]
     rows.sort(key=lambda row: row.method == METHOD)
-    summary, differences = summarize(rows, [one.split for one in studies], labels)
+    splits = [one.split for one in studies]
+    record["answers"] = answers = answers_of(rows, splits, labels)
+    summary, differences = summarize(rows, labels.task, ratios=ratios_of(splits), answers=answers)
     record["summary"], record["probe_minus_method"] = summary, differences
     record["rows"] = [row_record(row) for row in rows]
     checkpoints = [piece["checkpoint"] for piece in found]

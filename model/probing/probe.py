@@ -35,9 +35,11 @@ from model.probing.samples import ProbeError, Samples
 from model.probing.scoring import Row, evaluate
 from model.probing.splits import exchangeable, make_splits, sites_of
 from model.probing.summary import (
+    answers_of,
     cautions,
     figure_svg,
     predictions_tsv,
+    ratios_of,
     rows_tsv,
     summarize,
     text_table,
@@ -330,9 +332,11 @@ def _write(
     rows: list[Row],
     null: dict[str, list[float]],
 ) -> str:
-    summary, differences = summarize(rows, splits, labels)
+    answers = answers_of(rows, splits, labels)
+    summary, differences = summarize(rows, labels.task, ratios=ratios_of(splits), answers=answers)
     found = p_values(summary, null, labels)
     results = record | {
+        "answers": answers,
         "summary": summary,
         "probe_minus_method": differences,
         "permutation_p": found,

@@ -42,12 +42,22 @@ METRIC_NAMES = {"balanced_accuracy": "balanced accuracy", "r2": "R²"}
 
 
 def summarize(
-    rows: Sequence[Row], splits: Sequence[Split], labels: Labels, *, reference: str = REFERENCE
+    rows: Sequence[Row],
+    task: Task,
+    *,
+    ratios: Mapping[str, float],
+    answers: Mapping[str, float],
+    reference: str = REFERENCE,
 ) -> tuple[Summary, Summary]:
     """Summarize the rows with scores.
 
     Parameters
     ----------
+    ratios
+        Test subjects per training subject of each split, as `ratios_of` them.
+    answers
+        How many each method's test subjects are worth, as `answers_of` them; where nothing is
+        said nobody knows.
     reference
         Method that the others are compared with.
 
@@ -57,22 +67,17 @@ def summarize(
     interval (`model.statistics.repetitions.interval`). Then the same of the reference's score
     minus the method's, over the splits where both have one.
     """
-    scores: dict[str, dict[str, dict[str, float]]] = {}
-    for row in rows:
-        if row.scores:
-            scores.setdefault(row.method, {})[row.split] = row.scores
-    by_name = {split.name: split for split in splits}
+    scores = by_method(rows)
 
     def describe(values: dict[str, float], bounds: Bounds, most: float) -> dict[str, float]:
-        chosen = [by_name[name] for name in values]
-        ratio = float(np.mean([len(split.test) / len(split.train) for split in chosen]))
+        ratio = float(np.mean([ratios[name] for name in values]))
         return interval(list(values.values()), ratio, bounds=bounds, most=most)
 
     summary: Summary = {}
     differences: Summary = {}
     for method, by_split in scores.items():
-        most = _answers([by_name[name] for name in by_split], labels)
-        for metric in METRICS[labels.task]:
+        most = answers.get(method, math.inf)
+        for metric in METRICS[task]:
             bounds = BOUNDS[metric]
             own = {s: v[metric] for s, v in by_split.items() if metric in v}
             if own:
@@ -88,12 +93,33 @@ def summarize(
     return summary, differences
 
 
-def _answers(splits: Sequence[Split], labels: Labels) -> float:
-    """Say how many answers all test subjects together are worth; of numbers nobody knows."""
+def by_method(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the scores that there are by method, then split."""
+    scores: dict[str, dict[str, dict[str, float]]] = {}
+    for row in rows:
+        if row.scores:
+            scores.setdefault(row.method, {})[row.split] = row.scores
+    return scores
+
+
+def ratios_of(splits: Sequence[Split]) -> dict[str, float]:
+    """Return the test subjects per training subject of each split, by its name."""
+    return {split.name: len(split.test) / len(split.train) for split in splits}
+
+
+def answers_of(rows: Sequence[Row], splits: Sequence[Split], labels: Labels) -> dict[str, float]:
+    """Say how many answers the test subjects of each method's scored splits are worth together.
+
+    Of numbers nobody knows: nothing is said.
+    """
     if not labels.classes:
-        return math.inf
-    counts = labels.counts({subject for split in splits for subject in split.test})
-    return effective_size([n for n in counts if n])
+        return {}
+    tested = {split.name: split.test for split in splits}
+    found = {}
+    for method, scores in by_method(rows).items():
+        counts = labels.counts({subject for name in scores for subject in tested[name]})
+        found[method] = effective_size([n for n in counts if n])
+    return found
 
 
 def cautions(labels: Labels, splits: Sequence[Split]) -> list[str]:

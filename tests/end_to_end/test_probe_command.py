@@ -128,6 +128,8 @@ def test_results_say_how_they_came_about(probe, tmp_path, cohort):
     card = json.loads((cohort / "checkpoint" / "card.json").read_text())
     assert content["checkpoint"]["WeightsSHA256"] == card["weights_sha256"]
     assert content["config"]["seed"] == 7
+    # Two or three of each class are tested in each of two splits.
+    assert 4 <= content["answers"]["linear"] <= N
     assert [split["name"] for split in content["splits"]] == ["seed 7", "seed 8"]
     assert {len(content[key]) for key in ("subjects_sha256", "labels_sha256", "data_sha256")} == {
         64

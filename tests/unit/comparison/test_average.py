@@ -31,6 +31,7 @@ def write(folder, weights, scores, **changed):
         "config": {"target": "sex", "task": "classification", "methods": list(scores)},
         "splits": SPLITS,
         "labels_sha256": "l",
+        "answers": dict.fromkeys(scores, 12),
         "checkpoint": {"WeightsSHA256": weights},
         "rows": rows,
         "permuted": {"probe": [0.5]},
@@ -93,6 +94,8 @@ def test_a_split_that_one_encoder_has_no_score_of_is_left_out_and_told(three, tm
         ({"splits": [SPLITS[0], SPLITS[1], SPLITS[2] | {"sha256": "x"}]}, "differ in splits"),
         ({"config": {"target": "age", "task": "classification"}}, "differ in target"),
         ({"checkpoint": {"WeightsSHA256": "w0"}}, "of one encoder"),
+        ({"checkpoint": {"WeightsSHA256": "w0", "Name": "by another name"}}, "of one encoder"),
+        ({"checkpoint": {"Name": "no weights"}}, "hash of the weights"),
     ],
 )
 def test_other_questions_and_the_same_encoder_are_refused(three, tmp_path, changed, message):
@@ -101,6 +104,22 @@ def test_other_questions_and_the_same_encoder_are_refused(three, tmp_path, chang
     with pytest.raises(ConfigError, match=message):
         average([three[0], other], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_splits_that_agree_are_no_more_people_than_there_are(three, tmp_path):
+    scores = {"probe": [0.75, 0.75, 0.75], "fc-svm": [0.5, 0.6, 0.7]}
+    agreeing = [write(tmp_path / f"x{i}", f"x{i}", scores) for i in range(2)]
+    fewer = write(tmp_path / "y", "y", scores, answers={"probe": 4, "fc-svm": 12})
+    average(agreeing, tmp_path / "out")
+    average([*agreeing, fewer], tmp_path / "of-fewer")
+    found, wider = (
+        results_of(tmp_path / name)["summary"]["probe"]["balanced_accuracy"]
+        for name in ("out", "of-fewer")
+    )
+    assert found["sd"] == 0
+    # Wilson's interval of 9 of 12, and that of 3 of 4.
+    assert (found["low"], found["high"]) == pytest.approx((0.468, 0.911), abs=1e-3)
+    assert (wider["low"], wider["high"]) == pytest.approx((0.301, 0.954), abs=1e-3)
 
 
 def test_nothing_scored_for_all_is_an_error(three, tmp_path):

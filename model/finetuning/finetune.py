@@ -118,9 +118,9 @@ def run_finetune(
 def _question(record: dict[str, Any], encoder: Encoder) -> dict[str, Any]:
     """Return what a repetition depends on; how many there are may change from call to call."""
     config = {k: v for k, v in record["config"].items() if not k.startswith("repetition")}
-    kept = ("labels_sha256", "data_sha256", "readout", "software")
+    kept = ("labels_sha256", "data_sha256", "splits_table_sha256", "readout", "software")
     weights = {"base": encoder.own_card().weights_sha256}
-    return {"config": config} | weights | {key: record[key] for key in kept}
+    return config | weights | {key: record[key] for key in kept if key in record}
 
 
 def _name(study: Study) -> str:

@@ -48,7 +48,7 @@ from model.probing.unfinished import Clock, Unfinished, refuse_others
 from model.statistics.repetitions import permutation_p
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from model.encoder import Encoder
@@ -60,6 +60,9 @@ if TYPE_CHECKING:
     from model.probing.summary import Summary
 
 _LOG = logging.getLogger(__name__)
+
+_MORE_OR_FEWER = ("methods", "repetitions", "permutations")
+"""Settings that change which rows there are, and none of them."""
 
 
 def run_probe(
@@ -182,13 +185,13 @@ def adjustments(
 
 def question(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a row depends on; which rows there are may change from call to call."""
-    config = {
-        key: value
-        for key, value in record["config"].items()
-        if key not in ("methods", "repetitions", "permutations")
-    }
-    kept = ("labels_sha256", "data_sha256", "checkpoint", "readout", "networks", "software")
-    return {"config": config} | {key: record[key] for key in kept if key in record}
+    config = record["config"]
+    kept = ["labels_sha256", "data_sha256", "splits_table_sha256"]
+    kept += ["checkpoint", "readout", "networks", "software"]
+    if config["covariates"] or config["harmonize"] or config["site"]:
+        kept.append("participants_sha256")
+    asked = {k: v for k, v in config.items() if k not in _MORE_OR_FEWER}
+    return asked | {key: record[key] for key in kept if key in record}
 
 
 def _from_folder(
@@ -200,20 +203,21 @@ def _from_folder(
     splits = make_splits(config, labels, participants)
     encoder = load_encoder(checkpoint, device=device)
     kinds = {features_of(name) for name in _asked(config)}
-    for kind, reason in _no_control(encoder, config).items():
-        if kind in kinds and config.methods:
+    for kind, reason in _no_control(encoder, config, kinds).items():
+        if config.methods:
             raise ConfigError(reason)
-        if kind in kinds:
-            _LOG.warning("Methods by %s are left out: %s", kind, reason)
+        _LOG.warning("Methods by %s are left out: %s", kind, reason)
         kinds.discard(kind)
     return labels, splits, series_features(runs, labels, encoder, config, kinds=kinds)
 
 
-def _no_control(encoder: Encoder, config: ProbeConfig) -> dict[str, str]:
-    """Say why random weights cannot be compared with, by kind of features."""
+def _no_control(encoder: Encoder, config: ProbeConfig, kinds: Collection[str]) -> dict[str, str]:
+    """Say why random weights cannot be compared with, by those kinds of features asked for."""
     found = {}
-    if "short" in (config.readout or encoder.own_card().readout):
+    if RANDOM in kinds and "short" in (config.readout or encoder.own_card().readout):
         found[RANDOM] = "the readout is a short form, which is fitted, and they are not"
+    if WHITENED not in kinds:  # whose scans are then not looked for either
+        return found
     if not encoder.spec.whitened:
         found[WHITENED] = (
             "the checkpoint's tokens are not whitened, so there is no whitened control"

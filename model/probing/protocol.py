@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from model.errors import ConfigError
+from model.files.write import file_sha256
 from model.pretraining.run_folder import git_revision
 from model.probing.features import subject_of
 from model.probing.participants import LabelError, read_labels, row_labels, sha256_of
@@ -128,6 +129,7 @@ def provenance(
         "config": {name: _plain(value) for name, value in asdict(config).items()},
         "data": str(data),
         "participants": str(participants),
+        **_tables_sha256(participants, config),
         "classes": list(labels.classes),
         "n_subjects": len(labels.subjects),
         **({"n_rows": len(labels.values)} if labels.owners else {}),
@@ -151,6 +153,14 @@ def provenance(
             "scikit-learn": version("scikit-learn"),
         },
     }
+
+
+def _tables_sha256(participants: Path, config: ProtocolConfig) -> dict[str, str]:
+    """Hash the tables that were read beside the data."""
+    tables = {} if config.splits is None else {"splits_table_sha256": config.splits}
+    if str(participants) != NOBODY and participants.is_file():
+        tables["participants_sha256"] = participants
+    return {name: file_sha256(path) for name, path in tables.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -282,7 +282,7 @@ def test_a_call_that_was_stopped_goes_on_and_ends_with_the_same_bytes(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["unfinished"]
     other = probe("planted", *words, "--seed", 9)
     assert other.exit_code == 2
-    assert "differs in config" in other.output
+    assert "differs in seed" in other.output
     fitted.clear()
     fitted += ["room for one more"] * 2
     assert probe("planted", *words).exit_code != 0  # stopped again, in the permutations
@@ -342,6 +342,62 @@ def test_covariates_are_taken_out_and_shown_by_themselves(tmp_path, cohort):
     assert summary["linear"]["auc"]["mean"] < 0.9
 
 
+def test_a_stopped_call_does_not_go_on_when_covariates_have_changed(tmp_path, cohort, monkeypatch):
+    people = tmp_path / "p.tsv"
+    people.write_text((cohort / "participants.tsv").read_text())
+
+    def call(*words):
+        arguments = ["probe", cohort / "out", people, tmp_path / "out", "--target", "planted"]
+        arguments += ["--kind", "classification", "--repetitions", 1, "--n-crops", 1]
+        arguments += ["--checkpoint", cohort / "checkpoint", *only("linear"), *words]
+        return CliRunner().invoke(main, [str(word) for word in arguments])
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("model.probing.probe.permute", stopped)
+        assert call("--covariate", "number").exit_code != 0
+    table = pd.read_csv(people, sep="\t")
+    table.loc[0, "number"] += 1
+    table.to_csv(people, sep="\t", index=False)
+    other = call("--covariate", "number")
+    assert other.exit_code == 2
+    assert "differs in participants_sha256" in other.output
+    # Where nothing but the labels is read of the table, only these matter.
+    with monkeypatch.context() as patched:
+        patched.setattr("model.probing.probe.permute", stopped)
+        assert call("--overwrite").exit_code != 0
+    people.write_text((cohort / "participants.tsv").read_text())
+    assert call().exit_code == 0
+
+
+def test_a_stopped_call_does_not_go_on_when_the_table_of_splits_has_changed(
+    probe, tmp_path, monkeypatch
+):
+    parts = ["train"] * 12 + ["validation"] * 6 + ["test"] * 6
+
+    def write_splits(parts):
+        rows = [(f"sub-{i:02d}", part) for i, part in enumerate(parts)]
+        probe_builders.write_tsv(tmp_path / "s.tsv", [("participant_id", "split"), *rows])
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    words = ("--splits", tmp_path / "s.tsv", "--n-crops", 1, *only("linear"))
+    write_splits(parts)
+    with monkeypatch.context() as patched:
+        patched.setattr("model.probing.probe.permute", stopped)
+        assert probe("planted", *words).exit_code != 0
+    write_splits(parts[::-1])
+    other = probe("planted", *words)
+    assert other.exit_code == 2
+    assert "differs in splits_table_sha256" in other.output
+    write_splits(parts)
+    answer = probe("planted", *words)
+    assert answer.exit_code == 0, answer.output
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -388,14 +444,21 @@ def test_a_whitened_checkpoint_has_a_whitened_control(probe, tmp_path, cohort, m
     assert results(tmp_path)["checkpoint"]["RandomWhiteningShrinkage"] == 0.3
 
 
-def test_the_control_of_weights_fitted_to_stored_scans_needs_these(probe, tmp_path, cohort):
+def test_the_control_of_weights_fitted_to_stored_scans_needs_these(
+    probe, tmp_path, cohort, monkeypatch
+):
     folder = make_shards(tmp_path / "study", 8)
     config = FitConfig(shards=(str(folder),))
     data = open_data(config, InputSpec(), simulation=None, seed=0)
     white, rows = whiten(load_encoder(cohort / "checkpoint"), data, shrinkage=0.3)
     builders.make_checkpoint(tmp_path / "white", white, fit=data.describe() | rows)
     words = ("--checkpoint", tmp_path / "white", "--repetitions", 1, "--n-crops", 2)
+    with monkeypatch.context() as patched:  # nobody looks for them where it is not asked for
+        patched.setattr("model.probing.probe.fit_of", None)
+        answer = probe("planted", *words, "--fit-shards", folder, *only("linear"))
+        assert answer.exit_code == 0, answer.output
     control = only("random-whitened-linear")
+    words = (*words, "--overwrite")
     answer = probe("planted", *words, *control)
     assert answer.exit_code == 2
     assert "not at hand: study" in " ".join(answer.output.split())

@@ -106,7 +106,7 @@ def test_other_questions_and_the_same_encoder_are_refused(three, tmp_path, chang
     assert not (tmp_path / "out").exists()
 
 
-def test_splits_that_agree_are_no_more_people_than_there_are(three, tmp_path):
+def test_splits_that_agree_are_no_more_people_than_there_are(tmp_path):
     scores = {"probe": [0.75, 0.75, 0.75], "fc-svm": [0.5, 0.6, 0.7]}
     agreeing = [write(tmp_path / f"x{i}", f"x{i}", scores) for i in range(2)]
     fewer = write(tmp_path / "y", "y", scores, answers={"probe": 4, "fc-svm": 12})

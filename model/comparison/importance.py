@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from model.cohort.names import GROUP_BLOCKS, GROUP_BLOCKS_ONLY, GROUP_ONLY, GROUP_SCANS
 from model.errors import ConfigError
-from model.files.figures import svg_bytes
 from model.files.write import json_bytes, new_folder, tsv_bytes
 from model.probing.inputs import GroupTable, read_group_table, table_features
 from model.probing.methods import make_methods
@@ -19,9 +18,10 @@ from model.probing.protocol import labels_of_rows, provenance, row_record
 from model.probing.samples import ProbeError, one_of_each
 from model.probing.splits import make_splits
 from model.probing.summary import (
-    METRIC_NAMES,
     answers_of,
     cautions,
+    finish,
+    knowing_nothing,
     predictions_tsv,
     ratios_of,
     rows_tsv,
@@ -225,7 +225,7 @@ def importance_tsv(
 
     The share is of what all together tell above knowing nothing; none where that is nothing.
     """
-    metric, nothing = MAIN_METRIC[labels.task], _nothing(labels)
+    metric, nothing = MAIN_METRIC[labels.task], knowing_nothing(labels)
     above = summary[WHOLE][metric]["mean"] - nothing if WHOLE in summary else 0.0
     header = ["network", "n_splits", metric, "sd", "low", "high", "share_of_all", "all_minus_it"]
     lines = []
@@ -252,30 +252,14 @@ def importance_svg(summary: Summary, p: Mapping[str, float], labels: Labels) -> 
         axes.axvline(numbers["mean"], color=WHOLE_COLOUR, label=WHOLE)
         if "low" in numbers:
             axes.axvspan(numbers["low"], numbers["high"], color=WHOLE_COLOUR, alpha=0.12, lw=0)
-    said = "chance" if labels.classes else "the mean of all, guessed for each"
-    axes.axvline(_nothing(labels), color="0.4", linestyle=":", linewidth=1, label=said)
     for y, name in enumerate(order):
         numbers = summary[name][metric]
         if "low" in numbers:
             ends = [numbers["low"], numbers["high"]]
             axes.plot(ends, [y, y], color=COLOUR, linewidth=2, label="95 % interval")
         axes.plot(numbers["mean"], y, "D", color=COLOUR, label="one network alone")
-    axes.set_yticks(range(len(order)), [_label(name, p) for name in order])
-    axes.set_ylim(len(order) - 0.4, -0.6)
-    axes.set_xlabel(METRIC_NAMES[metric])
-    n_rows = f", {len(labels.values)} rows" if labels.owners else ""
-    axes.set_title(f"{labels.column}, {len(labels.subjects)} subjects{n_rows}", fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
-    handles = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
-    figure.legend(
-        handles.values(), handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9
-    )
-    return svg_bytes(figure)
+    return finish(figure, axes, labels, [_label(name, p) for name in order])
 
 
 def _label(name: str, p: Mapping[str, float]) -> str:
     return f"{name} (p {p[name]:.2g})" if name in p else name
-
-
-def _nothing(labels: Labels) -> float:
-    return 1 / len(labels.classes) if labels.classes else 0.0

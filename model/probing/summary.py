@@ -16,6 +16,9 @@ from model.statistics.repetitions import SHARE, Bounds, effective_size, interval
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from model.probing.options import Task
     from model.probing.participants import Labels
     from model.probing.scoring import Row
@@ -245,9 +248,6 @@ def figure_svg(rows: Sequence[Row], summary: Summary, labels: Labels) -> bytes:
     methods = list(summary)
     figure = Figure(figsize=(6.4, 1.4 + 0.4 * len(methods)), layout="constrained")
     axes = figure.subplots()
-    knowing_nothing = 1 / len(labels.classes) if labels.classes else 0.0
-    said = "chance" if labels.classes else "the mean of all, guessed for each"
-    axes.axvline(knowing_nothing, color="0.4", linestyle=":", linewidth=1, label=said)
     for y, method in enumerate(methods):
         values = [r.scores[main] for r in rows if r.method == method and main in r.scores]
         # Side by side: splits often have the same score.
@@ -258,10 +258,24 @@ def figure_svg(rows: Sequence[Row], summary: Summary, labels: Labels) -> bytes:
             ends = [numbers["low"], numbers["high"]]
             axes.plot(ends, [y, y], color=COLOUR, linewidth=2, label="95 % interval")
         axes.plot(numbers["mean"], y, "D", color=COLOUR, markersize=6, label="mean")
-    axes.set_yticks(range(len(methods)), methods)
-    axes.set_ylim(len(methods) - 0.4, -0.6)
+    return finish(figure, axes, labels, methods)
+
+
+def knowing_nothing(labels: Labels) -> float:
+    """Return the main metric of who knows nothing of anybody."""
+    return 1 / len(labels.classes) if labels.classes else 0.0
+
+
+def finish(figure: Figure, axes: Axes, labels: Labels, rows: Sequence[str]) -> bytes:
+    """Name the rows of a figure of the main metric, from above, and mark knowing nothing."""
+    said = "chance" if labels.classes else "the mean of all, guessed for each"
+    axes.axvline(
+        knowing_nothing(labels), color="0.4", linestyle=":", linewidth=1, zorder=1, label=said
+    )
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(right=min(1.02, axes.get_xlim()[1]))
-    axes.set_xlabel(METRIC_NAMES[main])
+    axes.set_xlabel(METRIC_NAMES[MAIN_METRIC[labels.task]])
     n_rows = f", {len(labels.values)} rows" if labels.owners else ""
     axes.set_title(f"{labels.column}, {len(labels.subjects)} subjects{n_rows}", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)

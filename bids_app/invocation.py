@@ -25,12 +25,12 @@ from bids_app.outputs.status import (
     write_outcome,
 )
 from bids_app.report.page import is_current, participants_to_report, write_report
-from bids_app.report.style import font_folder
 from bids_app.workers.processes import Limits, Lost, Processes
 from bids_app.workers.progress import Progress
 from bids_app.workers.resources import REPORT_MB, file_size, process_memory_mb, scan_memory_mb
 from model import interrupts
 from model.errors import CheckpointError, SemantoksError
+from model.figures.style import font_folder
 from model.files.write import text_bytes
 
 if TYPE_CHECKING:

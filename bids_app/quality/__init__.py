@@ -3,4 +3,4 @@
 Reads and writes no file. Flags warn, they never exclude.
 """
 
-__all__ = ("checks",)
+__all__ = ("checks", "measures")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bids_app.quality.measures import BY_KEY, GOOD_COVERAGE, MANY_PARCELS, MEASURES, ORDER
 from model.networks import N_CORTEX, N_SUBCORTEX, NETWORKS, missing_networks, parcel_names, parcels
 
 if TYPE_CHECKING:
@@ -37,16 +38,12 @@ _SCHAEFER_17 = ((24, 35, 26, 23, 12, 28, 52), (23, 35, 26, 28, 12, 33, 43))
 
 
 BoolArray = npt.NDArray[np.bool_]
-GOOD_COVERAGE = 0.8
-"""Parcels below are counted."""
 CONSTANT = 1e-4
 """Spread over magnitude below which a parcel is constant; the least of 22,400 real ones: 9e-4."""
 MEAN_LIMITS = (0.03, 4.0)
 """Mean over the median of the parcels' means: beyond, one parcel is enough."""
 LOW_MEAN = 0.3
 """The same ratio: below is dropout in a few parcels, a fault in many."""
-MANY_PARCELS = 0.1
-"""Share of the parcels from which on they are many."""
 MIN_SAMPLES = 60
 """With fewer samples, correlations do not tell a wrong order (120 s at the model's rate)."""
 DIGITS = 6
@@ -171,98 +168,6 @@ def _unit(values: Float64Array) -> Float64Array:
     return unit
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limit:
-    """A bound of one number, and what to say beyond it."""
-
-    code: str
-    key: str
-    text: str
-    """For `str.format` with the value and the limit"""
-    above: float = np.inf
-    below: float = -np.inf
-
-    def exceeded(self, numbers: Mapping[str, Any]) -> str:
-        """Return the text if the number is known and out of bounds, else an empty one."""
-        value = numbers.get(self.key)
-        if value is None or self.below <= value <= self.above:
-            return ""
-        limit = self.above if value > self.above else self.below
-        return self.text.format(value=value, limit=limit)
-
-
-LIMITS = (
-    Limit(
-        code="short_scan",
-        key="duration",
-        below=200.0,
-        text="{value:.0f} s of data, less than a window of {limit:g} s",
-    ),
-    Limit(
-        code="high_motion",
-        key="mean_fd",
-        above=0.5,
-        text="mean framewise displacement {value:.2f} mm, above {limit:g} mm",
-    ),
-    Limit(
-        code="high_motion",
-        key="max_fd",
-        above=5.0,
-        text="largest framewise displacement {value:.1f} mm, above {limit:g} mm",
-    ),
-    Limit(
-        code="many_interpolated",
-        key="interpolated_fraction",
-        above=0.2,
-        text="{value:.0%} of the frames were interpolated, more than {limit:.0%}",
-    ),
-    Limit(
-        code="few_degrees_of_freedom",
-        key="degrees_of_freedom",
-        below=20,
-        text="{value} degrees of freedom are left after denoising, fewer than {limit}",
-    ),
-    Limit(
-        code="low_tsnr",
-        key="tsnr",
-        below=20.0,
-        text="median temporal signal-to-noise ratio of the parcels {value:.1f}, below {limit:g}",
-    ),
-    Limit(
-        code="mirrored",
-        key="mirror_margin",
-        below=-0.002,
-        text="the brain mask holds less of the atlas than of its mirror image ({value:.1%}): are "
-        "left and right where the header says?",
-    ),
-    Limit(
-        code="constant_parcels",
-        key="n_constant_parcels",
-        above=0,
-        text="{value} parcels are constant to rounding",
-    ),
-    Limit(
-        code="implausible_parcels",
-        key="n_implausible_parcels",
-        above=0,
-        text="{value} parcels have a mean far from the others', or repeat another parcel",
-    ),
-)
-_HOMOTOPIC = Limit(
-    code="wrong_order",
-    key="homotopic_correlation",
-    below=0.06,
-    text="correlation of mirror parcels {value:.2f}, below {limit:g}: are the parcels in order?",
-)
-_CONTRAST = Limit(
-    code="wrong_order",
-    key="network_contrast",
-    below=0.03,
-    text="correlation within networks minus between {value:.2f}, below {limit:g}: are the "
-    "parcels in order?",
-)
-
-
 def coverage_numbers(
     fraction: FloatArray, *, missing: BoolArray, in_atlas: BoolArray
 ) -> dict[str, Any]:
@@ -365,7 +270,8 @@ def flags(
     -------
     Text by code; empty for a scan without remark.
     """
-    found = [(limit.code, limit.exceeded(numbers)) for limit in LIMITS]
+    told_alone = [one for one in MEASURES if one.text and one.key not in ORDER]
+    found = [(one.flag, one.exceeded(numbers)) for one in told_alone]
     found.append(("frames_without_signal", without_signal))
     found.append(("low_coverage", _coverage_text(numbers, missing, in_atlas)))
     if n_samples >= MIN_SAMPLES:
@@ -412,7 +318,7 @@ def _coverage_text(numbers: Mapping[str, Any], missing: BoolArray, in_atlas: Boo
 
 
 def _order_text(numbers: Mapping[str, Any]) -> str:
-    texts = [limit.exceeded(numbers) for limit in (_HOMOTOPIC, _CONTRAST)]
+    texts = [BY_KEY[key].exceeded(numbers) for key in ORDER]
     best = numbers.get("best_order", MODEL_ORDER)
     if best != MODEL_ORDER:
         texts.append(f"networks fit better in the order {best} than in the model's")

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bids_app.report.style import (
+from bids_app.report.style import INK
+from model.figures.style import (
     BORDER,
     DROPPED,
-    INK,
     LEVELS,
-    MISSING,
+    MISSING_LINE,
     NETWORK_COLOURS,
     OUTLIER,
+    hatch_missing,
     palette,
 )
 from model.networks import NETWORKS, network_columns
@@ -195,7 +196,7 @@ def coverage(share: FloatArray, used: BoolArray, *, minimum: float) -> Figure:
         part, kept = np.nan_to_num(share[columns]), used[columns]
         colour = NETWORK_COLOURS[network]
         axes.barh(row, part.mean(), height=0.72, color=colour, alpha=0.22)
-        for places, ink, width in ((part[kept], colour, 1.1), (part[~kept], MISSING, 1.6)):
+        for places, ink, width in ((part[kept], colour, 1.1), (part[~kept], MISSING_LINE, 1.6)):
             # One line for all ticks, interrupted in between.
             x = np.column_stack([places, places, np.full(places.size, np.nan)]).ravel()
             y = np.tile([row - 0.36, row + 0.36, np.nan], places.size)
@@ -311,6 +312,8 @@ def _matrix(
 ) -> AxesImage:
     """Fill axes with (rows, columns) in colours, one cell per value."""
     low, high = limits
+    if not np.isfinite(values).all():
+        hatch_missing(axes)
     return axes.imshow(
         values, cmap=palette(colours), vmin=low, vmax=high, aspect="auto", **options
     )

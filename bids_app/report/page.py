@@ -24,6 +24,7 @@ from bids_app.outputs.scan_tables import read_scan_tables
 from bids_app.outputs.status import read_status
 from bids_app.report import figures, style
 from model.cohort.names import STATUS
+from model.figures import style as model_style
 from model.files.faults import FileError
 from model.files.write import stamp, text_bytes
 from model.networks import parcel_names
@@ -243,7 +244,7 @@ def _templates() -> Environment:
     )
     templates.globals |= {
         "figures": figures,
-        "colours": style,
+        "colours": model_style,
         "references": _references(),
         "version": __version__,
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.cohort.names import GROUP_BLOCKS, GROUP_BLOCKS_ONLY, GROUP_ONLY, GROUP_SCANS
 from model.errors import ConfigError
+from model.figures import style
 from model.files.write import json_bytes, new_folder, tsv_bytes
 from model.probing.inputs import GroupTable, read_group_table, table_features
 from model.probing.methods import make_methods
@@ -44,7 +45,7 @@ _LOG = logging.getLogger(__name__)
 
 WHOLE = "all together"
 _ENDING = "_embedding"
-COLOUR, WHOLE_COLOUR = "#1f5fa8", "#b3541e"
+COLOUR, WHOLE_COLOUR = style.SERIES[:2]
 
 
 def run_importance(
@@ -253,12 +254,13 @@ def importance_svg(summary: Summary, p: Mapping[str, float], labels: Labels) -> 
         if "low" in numbers:
             axes.axvspan(numbers["low"], numbers["high"], color=WHOLE_COLOUR, alpha=0.12, lw=0)
     for y, name in enumerate(order):
-        numbers = summary[name][metric]
+        numbers, colour = summary[name][metric], style.NETWORK_COLOURS.get(name, COLOUR)
         if "low" in numbers:
             ends = [numbers["low"], numbers["high"]]
-            axes.plot(ends, [y, y], color=COLOUR, linewidth=2, label="95 % interval")
-        axes.plot(numbers["mean"], y, "D", color=COLOUR, label="one network alone")
-    return finish(figure, axes, labels, [_label(name, p) for name in order])
+            axes.plot(ends, [y, y], color=colour, linewidth=2, label="95 % interval")
+        axes.plot(numbers["mean"], y, "D", color=colour, label="one network alone")
+    scores = [summary[name][metric]["mean"] for name in order]
+    return finish(figure, axes, labels, [_label(name, p) for name in order], scores)
 
 
 def _label(name: str, p: Mapping[str, float]) -> str:

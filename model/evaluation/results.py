@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from matplotlib.figure import Figure
 
 from model.evaluation.compare import Measurement
-from model.files.figures import png_bytes
+from model.figures import style
+from model.figures.render import described, png_bytes
 from model.files.write import json_bytes, tsv_bytes, write_whole
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from model.evaluation.robustness import Displacement
 
 
-COLOURS = {"raw": "#d9822b", "standardised": "#1f5fa8"}
+COLOURS = {"raw": style.SERIES[1], "standardised": style.SERIES[0]}
 IDENTIFICATION = "identification"
 
 
@@ -31,7 +32,7 @@ TITLES: dict[Measure, str] = {
     "centred": "the same, mean over scans removed",
     "identified": "identified in the other session, %",
 }
-COLOUR = "#1f5fa8"
+COLOUR = style.SERIES[0]
 
 
 def write_report(found: Sequence[Measurement], settings: dict[str, Any], out: Path) -> list[Path]:
@@ -99,7 +100,10 @@ def draw(found: Sequence[Measurement]) -> bytes:
     axes[0].set_ylim(len(names) - 0.4, -0.6)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    return png_bytes(figure)
+    alt = described(
+        "Share of scans whose person is found among all, with intervals", f"{len(names)} methods"
+    )
+    return png_bytes(figure, alt=alt)
 
 
 def _panel(ax: Axes, chosen: Sequence[Measurement], names: list[str]) -> None:
@@ -112,9 +116,9 @@ def _panel(ax: Axes, chosen: Sequence[Measurement], names: list[str]) -> None:
         label = {"raw": "raw", "standardised": "features standardised"}[scaling]
         ax.plot([f.value for f in of_scaling], y, "o", color=colour, markersize=4.5, label=label)
     chance = next(f.chance for f in chosen if f.chance is not None)
-    ax.axvline(chance, color="#333333", linewidth=0.8, linestyle=":", label="chance")
+    ax.axvline(chance, color=style.QUIET, linewidth=0.8, linestyle=":", label="chance")
     ax.set_xlim(-2, 102)
-    ax.grid(axis="x", color="#e5e5e5", linewidth=0.8)
+    ax.grid(axis="x", color=style.GRID, linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
 
@@ -140,7 +144,10 @@ def draw_robustness(rows: Sequence[Displacement]) -> bytes:
         ax.set_xlim(min(0.0, ax.get_xlim()[0]), 1.02)
     axes[-1].set_xlim(-2, 102)
     figure.supxlabel("mean and 95 % interval over subjects", fontsize=9)
-    return png_bytes(figure)
+    alt = described(
+        "How far each disturbance moves embeddings, with intervals", f"{len(rows)} disturbances"
+    )
+    return png_bytes(figure, alt=alt)
 
 
 def _robustness_panel(ax: Axes, rows: Sequence[Displacement], measure: Measure) -> None:
@@ -154,8 +161,8 @@ def _robustness_panel(ax: Axes, rows: Sequence[Displacement], measure: Measure) 
             ax.plot(value[i - 1 : i + 1], (i - 1, i), color=COLOUR, linewidth=0.8, alpha=0.5)
     for i in range(1, len(rows)):
         if rows[i].family != rows[i - 1].family:
-            ax.axhline(i - 0.5, color="#cccccc", linewidth=0.8)
-    ax.grid(axis="x", color="#e5e5e5", linewidth=0.8)
+            ax.axhline(i - 0.5, color=style.LINE, linewidth=0.8)
+    ax.grid(axis="x", color=style.GRID, linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
 

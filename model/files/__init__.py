@@ -9,7 +9,6 @@ __all__ = (
     "cells",
     "content",
     "faults",
-    "figures",
     "read",
     "settings",
     "shared_options",

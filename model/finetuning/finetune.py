@@ -12,7 +12,8 @@ import torch
 
 from model.checkpoint import load_encoder, save_checkpoint
 from model.errors import ConfigError
-from model.files.figures import svg_bytes
+from model.figures import style
+from model.figures.render import described, svg_bytes
 from model.files.write import json_bytes, new_folder, tsv_bytes
 from model.finetuning.predictor import (
     CHECKPOINT_FOLDER,
@@ -315,12 +316,17 @@ def curves_svg(epochs: Sequence[Epoch], study: Study) -> bytes:
     figure = Figure(figsize=(6.4, 2.6), layout="constrained")
     losses, scores = figure.subplots(1, 2)
     number = [epoch.epoch for epoch in epochs]
-    losses.plot(number, [epoch.train_loss for epoch in epochs], label="training")
-    losses.plot(number, [epoch.validation_loss for epoch in epochs], label="validation")
+    losses.plot(
+        number, [epoch.train_loss for epoch in epochs], label="training", color=style.BEFORE
+    )
+    losses.plot(
+        number, [epoch.validation_loss for epoch in epochs], label="validation", color=style.AFTER
+    )
     losses.set(xlabel="epoch", ylabel="loss")
     losses.legend(frameon=False)
-    scores.plot(number, [epoch.validation_score for epoch in epochs], color="C1")
+    scores.plot(number, [epoch.validation_score for epoch in epochs], color=style.SERIES[1])
     scores.set(xlabel="epoch", ylabel=f"validation {metric}")
     for axes in (losses, scores):
-        axes.axvline(kept(epochs, study.config).epoch, color="0.6", linestyle=":")
-    return svg_bytes(figure)
+        axes.axvline(kept(epochs, study.config).epoch, color=style.QUIET, linestyle=":")
+    alt = described("Losses and validation score by epoch", f"{len(epochs)} epochs")
+    return svg_bytes(figure, alt=alt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from model.figures import style
 from model.pretraining.batches import describe_batch, draw_held_out, stream_batches
 from model.pretraining.run_folder import (
     Log,
@@ -65,6 +66,7 @@ def draw_curves(rows: Sequence[dict[str, float]], folder: Path) -> None:
     figure.subplots_adjust(left=0.05, right=0.98, bottom=0.08, top=0.93, wspace=0.25, hspace=0.4)
     axes = figure.subplots(2, 4).ravel()
     for ax, (title, names) in zip(axes, PANELS.items(), strict=False):
+        ax.set_prop_cycle(color=style.SERIES)
         for name in names:
             points = [(row["step"], row[name]) for row in rows if name in row]
             if points:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.files.figures import svg_bytes
+from model.figures import style
+from model.figures.render import described, svg_bytes
 from model.files.write import tsv_bytes
 from model.probing.options import MAIN_METRIC
 from model.probing.scoring import METRICS
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 REFERENCE = "probe"
 
 
-COLOUR = "#1f5fa8"
+COLOUR = style.SERIES[0]
 SPREAD = 0.4
 """Over which the dots of a method are spread, in rows"""
 FEW_OF_A_CLASS, FEW_NUMBERS = 10, 20
@@ -252,13 +253,14 @@ def figure_svg(rows: Sequence[Row], summary: Summary, labels: Labels) -> bytes:
         values = [r.scores[main] for r in rows if r.method == method and main in r.scores]
         # Side by side: splits often have the same score.
         beside = [y + SPREAD * (i / max(1, len(values) - 1) - 0.5) for i in range(len(values))]
-        axes.plot(values, beside, "o", color="0.7", markersize=3.5, label="one split")
+        axes.plot(values, beside, "o", color=style.LINE, markersize=3.5, label="one split")
         numbers = summary[method][main]
         if "low" in numbers:
             ends = [numbers["low"], numbers["high"]]
             axes.plot(ends, [y, y], color=COLOUR, linewidth=2, label="95 % interval")
         axes.plot(numbers["mean"], y, "D", color=COLOUR, markersize=6, label="mean")
-    return finish(figure, axes, labels, methods)
+    scores = [summary[method][main]["mean"] for method in methods]
+    return finish(figure, axes, labels, methods, scores)
 
 
 def knowing_nothing(labels: Labels) -> float:
@@ -266,11 +268,22 @@ def knowing_nothing(labels: Labels) -> float:
     return 1 / len(labels.classes) if labels.classes else 0.0
 
 
-def finish(figure: Figure, axes: Axes, labels: Labels, rows: Sequence[str]) -> bytes:
+def finish(
+    figure: Figure,
+    axes: Axes,
+    labels: Labels,
+    rows: Sequence[str],
+    scores: Sequence[float],
+) -> bytes:
     """Name the rows of a figure of the main metric, from above, and mark knowing nothing."""
     said = "chance" if labels.classes else "the mean of all, guessed for each"
     axes.axvline(
-        knowing_nothing(labels), color="0.4", linestyle=":", linewidth=1, zorder=1, label=said
+        knowing_nothing(labels),
+        color=style.QUIET,
+        linestyle=":",
+        linewidth=1,
+        zorder=1,
+        label=said,
     )
     axes.set_yticks(range(len(rows)), rows)
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -283,4 +296,6 @@ def finish(figure: Figure, axes: Axes, labels: Labels, rows: Sequence[str]) -> b
     figure.legend(
         handles.values(), handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9
     )
-    return svg_bytes(figure)
+    each = (f"{row} {score:.2f}" for row, score in zip(rows, scores, strict=True))
+    alt = described(f"{METRIC_NAMES[MAIN_METRIC[labels.task]]}, predicting {labels.column}", *each)
+    return svg_bytes(figure, alt=alt)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from model.files.figures import png_bytes
+from model.figures import style
+from model.figures.render import described, png_bytes
 from model.statistics.bootstrap import percentiles
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ DRAWN = {
     "linear, r2": "ridge regression, R2",
 }
 """What is drawn, of what was measured; the table has the rest. The full scan saturates."""
-COLOURS = ("#1f5fa8", "#d9822b")
+COLOURS = style.SERIES[:2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +120,7 @@ def draw(
         drawn = [score for score in DRAWN if (name, score) in gains]
         for score, colour in zip(drawn, COLOURS, strict=False):
             _curve(ax, gains[name, score], laws[name, score], label=DRAWN[score], colour=colour)
-        ax.axhline(0, color="#333333", linewidth=0.8, linestyle=":")
+        ax.axhline(0, color=style.QUIET, linewidth=0.8, linestyle=":")
         ax.set(
             xscale="log",
             xlabel="pretraining subjects",
@@ -129,10 +130,11 @@ def draw(
         ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
         ax.minorticks_off()
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False, fontsize=9)
-        ax.grid(axis="y", color="#e5e5e5", linewidth=0.8)
+        ax.grid(axis="y", color=style.GRID, linewidth=0.8)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("gain over the own start, points")
-    return png_bytes(figure)
+    alt = described("Gain of pretraining by the number of subjects", *data)
+    return png_bytes(figure, alt=alt)
 
 
 def _curve(ax: Axes, gains: Gains, law: Law | None, *, label: str, colour: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bids_app.report import figures, style
+from model.figures import style as shared
 from model.networks import NETWORKS, network_columns
 
 if TYPE_CHECKING:
@@ -38,7 +39,14 @@ def pixels(figure: Figure) -> np.ndarray:
     """Decode the first matrix of a figure to (rows, columns, 3)."""
     from PIL import Image
 
-    return np.asarray(Image.open(io.BytesIO(pictures(figure)[0])).convert("RGB"))
+    shown = Image.open(io.BytesIO(pictures(figure)[0])).convert("RGBA")
+    return np.asarray(shown)[..., :3]
+
+
+def alphas(figure: Figure) -> np.ndarray:
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(pictures(figure)[0])).convert("RGBA"))[..., 3]
 
 
 def test_a_carpet_shows_each_value_in_its_grey_and_missing_parcels_in_their_colour() -> None:
@@ -46,7 +54,7 @@ def test_a_carpet_shows_each_value_in_its_grey_and_missing_parcels_in_their_colo
     values[:, 0] = np.nan  # the first parcel is the first line: visual, left
     shown = pixels(figures.carpet(values, end_s=64, **CARPET))
     assert shown.shape == (N_PARCELS, 32, 3)
-    assert {tuple(pixel) for pixel in shown[0]} == {tuple(bytes.fromhex(style.MISSING[1:]))}
+    assert (alphas(figures.carpet(values, end_s=64, **CARPET))[0] == 0).all()  # the hatch behind
     levels = np.rint(shown[1:, :, 0] * (31 / 255))
     np.testing.assert_array_equal(levels, np.tile(np.arange(32), (456, 1)))
     assert (shown[1:] == shown[1:, :, :1]).all()
@@ -77,19 +85,24 @@ def test_colours_of_a_matrix_are_kept_to_the_last_bit_in_a_png_with_a_table() ->
     figure = figures.connectivity(values)
     image = figure.axes[0].images[0]
     expected = image.to_rgba(image.get_array(), bytes=True)[..., :3]
-    np.testing.assert_array_equal(pixels(figure), expected)
+    there = image.to_rgba(image.get_array(), bytes=True)[..., 3] > 0
+    np.testing.assert_array_equal(pixels(figure)[there], expected[there])
 
 
-def test_missing_values_have_a_colour_that_no_palette_holds() -> None:
+def test_missing_values_are_clear_and_hatched_behind_and_others_are_not() -> None:
+    values = np.random.default_rng(0).normal(size=(60, N_PARCELS))
+    whole = style.inline_svg(figures.connectivity(values), name="x", alt="x")
+    values[:, CEREBELLUM] = np.nan
+    gaps = style.inline_svg(figures.connectivity(values), name="x", alt="x")
+    assert "<pattern" not in whole
+    assert "<pattern" in gaps
     for name in ("gray", "RdBu_r", "Blues"):
-        colours = style.palette(name)(np.arange(style.LEVELS), bytes=True)[:, :3].astype(int)
-        missing = np.array(list(bytes.fromhex(style.MISSING[1:])))
-        assert np.abs(colours - missing).max(axis=1).min() > 60, name
+        assert shared.palette(name)(np.nan)[3] == 0
 
 
 def test_every_network_has_a_colour_of_its_own() -> None:
-    assert tuple(style.NETWORK_COLOURS) == NETWORKS
-    assert len(set(style.NETWORK_COLOURS.values())) == len(NETWORKS)
+    assert tuple(shared.NETWORK_COLOURS) == NETWORKS
+    assert len(set(shared.NETWORK_COLOURS.values())) == len(NETWORKS)
 
 
 def test_coverage_marks_parcels_that_are_missing_and_counts_the_others() -> None:
@@ -97,7 +110,7 @@ def test_coverage_marks_parcels_that_are_missing_and_counts_the_others() -> None
     share[CEREBELLUM[:3]], used[CEREBELLUM[:3]] = 0.1, False
     svg = style.inline_svg(figures.coverage(share, used, minimum=0.5), name="x", alt="x")
     assert f">{len(CEREBELLUM) - 3} of {len(CEREBELLUM)}</text>" in svg
-    assert style.MISSING in svg
+    assert shared.MISSING_LINE in svg
 
 
 def test_a_description_cannot_inject_markup_and_names_keep_identifiers_apart() -> None:

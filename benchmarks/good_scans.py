@@ -1,0 +1,133 @@
+"""Ranges of the quality numbers in real scans: what `bids_app.quality.measures` calls usual.
+
+Order of the parcels and windows: STAGES (14 people twice in two denoisings, 18 once) and ds000220
+(12 people twice), cortex alone, through the bundled weights. Motion, and what the default
+strategy makes of it: confounds of fMRIPrep as published, ds005165 (BMD, resting runs, 23.2.0) and
+ds001499 (BOLD5000, 1.1.x; motion only). Usage::
+
+    python benchmarks/good_scans.py
+
+Data: $SEMANTOKS_TEST_DATA, or ../shared/data beside the checkout.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tarfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from real_cohorts import COHORTS, as_series
+from stages import SHARED
+
+from bids_app.quality.checks import motion_numbers, order_numbers
+from bids_app.report.figures import token_distance, window_similarity
+from bids_app.signal.confounds import from_table
+from bids_app.signal.denoise import plan_projection
+from bids_app.signal.strategy import load_strategy
+from model.checkpoint import load_encoder
+from model.embed import embed_residual
+
+TREES = {
+    "ds005165": "ds005165_BMD_fmriprep-23.2.0_rest",
+    "ds001499": "ds001499_BOLD5000_fmriprep-1.1.x_T1wonly",
+}
+OLD = {"FramewiseDisplacement": "framewise_displacement", "stdDVARS": "std_dvars"}
+SETS = ("stages", "stages-8phys", "ds000220")
+
+Numbers = dict[str, list[float]]
+
+
+def main() -> None:
+    found: dict[str, Numbers] = {}
+    encoder = load_encoder()
+    for name in SETS:
+        found[name] = of_series(name, encoder)
+        tell(name, found[name])
+    for name, tree in TREES.items():
+        found[name] = of_confounds(SHARED / "fmriprep_trees" / f"{tree}.tar.gz")
+        tell(name, found[name])
+    together: Numbers = defaultdict(list)
+    for numbers in found.values():
+        for key, values in numbers.items():
+            together[key] += values
+    tell("together", together)
+
+
+def of_series(name: str, encoder: Any) -> Numbers:
+    """Numbers of a set of parcel series."""
+    source, numbers = COHORTS[name], defaultdict(list)
+    for path in source.files:
+        with np.load(SHARED / "timeseries" / path) as file:
+            for key in sorted(file.files):
+                series = as_series(file[key].astype(np.float64), source)
+                embedded = embed_residual(series, encoder)
+                add(numbers, order_numbers(embedded.series.values))
+                numbers["duration"].append(series.n_frames * series.tr_s)
+                tokens = np.where(
+                    embedded.embedding.valid[..., None], embedded.embedding.tokens, np.nan
+                )
+                similar = window_similarity(tokens)
+                numbers["window_similarity"] += similar[np.triu_indices(len(similar), 1)].tolist()
+                numbers["token_distance"].append(float(np.nanmedian(token_distance(tokens))))
+    return numbers
+
+
+def of_confounds(path: Path) -> Numbers:
+    """Motion in the confounds of a tree, and what is left where they are complete."""
+    numbers, strategy = defaultdict(list), load_strategy("default")
+    with tarfile.open(path) as tree:
+        members = {member.name: member for member in tree.getmembers()}
+        for name in sorted(members):
+            if not name.endswith(".tsv") or "confounds" not in name:
+                continue
+            table = pd.read_csv(io.BytesIO(tree.extractfile(members[name]).read()), sep="\t")
+            table = table.rename(columns=OLD)
+            fd, dvars = (table[key].to_numpy(float) for key in OLD.values())
+            add(numbers, motion_numbers(fd, dvars))
+            if "csf" not in table:
+                continue
+            scan = from_table(table, {}, strategy, dummy_scans=None, where=name)
+            tr_s = repetition_time(tree, members, name)
+            left = plan_projection(
+                scan, n_frames=len(table), tr_s=tr_s, high_pass_hz=0.01, low_pass_hz=0.1
+            )
+            numbers["degrees_of_freedom"].append(left.dof)
+            numbers["interpolated_fraction"].append(float((~scan.kept[scan.n_dummy :]).mean()))
+            numbers["duration"].append((len(table) - scan.n_dummy) * tr_s)
+    return numbers
+
+
+def repetition_time(tree: tarfile.TarFile, members: dict[str, Any], name: str) -> float:
+    """Repetition time (s) in a sidecar of the same run's BOLD image."""
+    stem = name.split("_desc-confounds")[0]
+    for other in sorted(members):
+        if other.startswith(stem) and other.endswith("_bold.json"):
+            meta = json.loads(tree.extractfile(members[other]).read())
+            if "RepetitionTime" in meta:
+                return float(meta["RepetitionTime"])
+    raise SystemExit(f"no repetition time beside {name}")
+
+
+def add(numbers: Numbers, found: dict[str, Any]) -> None:
+    for key, value in found.items():
+        if isinstance(value, float | int):
+            numbers[key].append(value)
+
+
+def tell(name: str, numbers: Numbers) -> None:
+    for key, values in numbers.items():
+        ends = np.percentile(values, [0, 5, 50, 95, 100])
+        print(name, key, len(values), *[f"{end:.4g}" for end in ends], sep="\t", flush=True)
+
+
+if __name__ == "__main__":
+    main()

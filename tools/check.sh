@@ -18,7 +18,7 @@ if $fast; then
 		assert json.loads(distribution("semantoks").read_text("direct_url.json"))["dir_info"]["editable"]
 		THERE
 else
-    python -m pip install --quiet -c constraints.txt '.[test]'
+    python -m pip install --quiet -c constraints.txt '.[test,docs]'
 fi
 ruff format --check .
 ruff check .
@@ -27,6 +27,7 @@ mypy
 lint-imports
 bosh validate descriptor.json
 bosh validate --bids descriptor.json
+if ! $fast; then bash tools/docs.sh; fi
 if $fast; then
     python -m pytest -n 2 tests/unit
 else

@@ -22,6 +22,7 @@ OTHERS = {
     "fMRIPrep": {"--anat-only", "--cifti-output", "--echo-idx", "--level", "--output-spaces"},
     "xcp_d": {"--output-type"},
     "sbatch": {"--dependency"},
+    "GNU parallel": {"--sshlogin"},
     "docker": {"--network", "--read-only"},
     "click": {"--help"},
     "tools/check.sh": {"--fast"},

@@ -139,7 +139,7 @@ def test_the_task_of_an_array_takes_its_own_line(tmp_path, shell) -> None:
     results = tmp_path / "out"
     (tmp_path / "todo.tsv").write_text("01\t9\t900\n02\t9\t900\n")
     for name in ("PBS_ARRAY_INDEX", "SGE_TASK_ID", "LSB_JOBINDEX"):
-        shell(f"export {name}=2\n{recipe('#!/bin/bash')}", data.root, results)
+        shell(f"export program=semantoks {name}=2\n{recipe('#!/bin/bash')}", data.root, results)
         assert [path.name for path in sorted(results.glob("sub-*/"))] == ["sub-02"]
 
 

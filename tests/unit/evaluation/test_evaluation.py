@@ -19,7 +19,7 @@ from model.evaluation.compare import Resampling, measurements
 from model.evaluation.leakage import motion_r2, site_accuracy
 from model.evaluation.vectors import Vectors, one_below_other, side_by_side
 from model.statistics.bootstrap import mean_interval, resample
-from model.statistics.connectivity import TangentSpace, shrunk_covariance
+from model.statistics.connectivity import TangentSpace, geometric_mean, shrunk_covariance
 from model.statistics.measures import (
     alpha_req,
     identification,
@@ -286,6 +286,26 @@ def test_tangent_vectors_are_zero_at_the_reference_and_keep_distances_when_parce
     mixing = rng.normal(size=(6, 6))
     plain, mixed = tangent(covariances), tangent([mixing @ c @ mixing.T for c in covariances])
     np.testing.assert_allclose(plain @ plain.T, mixed @ mixed.T, atol=1e-6)
+
+
+def test_geometric_mean_is_that_of_numbers_and_of_nilearn_where_it_gets_there():
+    from nilearn.connectome.connectivity_matrices import _geometric_mean
+
+    rng = np.random.default_rng(0)
+    numbers = np.array([[1e-6, 1.0], [1.0, 2.0], [1e4, 3.0]])
+    expected = np.exp(np.log(numbers).mean(axis=0))
+    found = geometric_mean([np.diag(one) for one in numbers])
+    np.testing.assert_allclose(found, np.diag(expected), rtol=1e-5)
+    mixing = rng.normal(size=(90, 90))  # with 120 samples: conditions of 1e4 and more
+    scans = [shrunk_covariance(rng.normal(size=(120, 90)) @ mixing) for _ in range(7)]
+    theirs = _geometric_mean(scans, max_iter=1000, tol=1e-9)
+    ours = geometric_mean(scans)
+    assert np.linalg.norm(ours - theirs) < 1e-4 * np.linalg.norm(theirs)
+
+
+def test_a_covariance_that_is_not_positive_definite_has_no_mean():
+    with pytest.raises(np.linalg.LinAlgError, match="positive definite"):
+        geometric_mean([np.diag([1.0, 3.0]), np.diag([1.0, -1.0])])
 
 
 def test_connectivity_leaves_out_parcels_that_any_piece_lacks():

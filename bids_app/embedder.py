@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_app.errors import OptionsError, ScanExcludedError
 from model.errors import TooShortError
+from model.files.home import checkpoint_place
 from model.spec import bundled_folder, read_card
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from model.encoder import Encoder
     from model.series import EmbeddedSeries, ParcelSeries, ScanEmbedding, Windows
-    from model.spec import CheckpointCard, Normalization
+    from model.spec import CheckpointCard, InputSpec, Normalization
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ def open_embedder(checkpoint: Path | None, *, device: str, batch_size: int) -> E
         The checkpoint is absent, damaged, or for another atlas.
     """
     _check_device(device)
-    path = checkpoint or bundled_folder()
+    path = checkpoint_place(checkpoint) if checkpoint else bundled_folder()
     if path.suffix not in {".pth", ".pt"}:
         card = read_card(path)
         embedder = Embedder(checkpoint=path, card=card, device=device, batch_size=batch_size)
@@ -151,6 +152,21 @@ def _open_published(path: Path, *, device: str, batch_size: int) -> Embedder:
 
     card = import_published(path, heads=None).own_card()
     return Embedder(checkpoint=path, card=card, device=device, batch_size=batch_size)
+
+
+def import_weights(
+    path: Path, folder: Path, *, heads: int | None, contract: InputSpec, **changes: str
+) -> CheckpointCard:
+    """Convert a published ``.pth`` into a folder (`model.checkpoint.convert_published`).
+
+    Raises
+    ------
+    CheckpointError
+        The file is no such checkpoint, takes other input, or the folder cannot be written.
+    """
+    from model.checkpoint import convert_published
+
+    return convert_published(path, folder, heads=heads, contract=contract, **changes)
 
 
 def names_gpu(device: str) -> bool:

@@ -48,6 +48,12 @@ class AtlasError(AppError):
     exit_code = 78
 
 
+class WeightsError(AppError):
+    """Weights cannot be fetched, or are not those that they should be."""
+
+    exit_code = 78
+
+
 class WorkerError(AppError):
     """Processes that should share the work cannot be started."""
 

@@ -16,6 +16,7 @@ from safetensors import safe_open
 from model.encoder import Encoder, build_encoder, check_sizes, misfits
 from model.errors import CheckpointError, ConfigError, some
 from model.files.faults import FileError, faults_as, reading
+from model.files.home import checkpoint_place
 from model.files.write import file_sha256, new_folder
 from model.published import read_published
 from model.spec import (
@@ -65,8 +66,9 @@ def load_encoder(
     Parameters
     ----------
     path
-        A checkpoint's folder, or a published ``.pth``, which is converted in memory; None:
-        the checkpoint that comes with the package.
+        A checkpoint's folder; the name of one that ``semantoks assets`` installed; or a
+        published ``.pth``, which is converted in memory. None: the one that comes with the
+        package.
     device
         Where to put it: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``, a GPU if there is one.
     heads
@@ -90,12 +92,13 @@ def load_encoder(
     False
     """
     chosen = _device(device)
-    if path is not None and Path(path).suffix in {".pth", ".pt"}:
-        encoder = import_published(Path(path), heads=heads)
+    path = None if path is None else checkpoint_place(Path(path))
+    if path is not None and path.suffix in {".pth", ".pt"}:
+        encoder = import_published(path, heads=heads)
     elif heads is not None:
         raise CheckpointError(f"{path}: heads are given, but a card says how many there are.")
     else:
-        folder = bundled_folder() if path is None else Path(path)
+        folder = bundled_folder() if path is None else path
         if card is None:
             card = read_card(folder)
         else:
@@ -200,6 +203,52 @@ def import_published(path: Path, *, heads: int | None, name: str | None = None) 
     }
     encoder.card = _card(encoder, fields)
     return encoder
+
+
+def convert_published(
+    path: Path,
+    folder: Path,
+    *,
+    heads: int | None,
+    contract: InputSpec | None = None,
+    **changes: str,
+) -> CheckpointCard:
+    """Convert a checkpoint of the published training code into a folder (`save_checkpoint`).
+
+    Parameters
+    ----------
+    path, heads
+        As for `import_published`.
+    folder
+        Where to write.
+    contract
+        What the weights must take for input; None: whatever they do.
+    **changes
+        Texts of the card that are known better than the file can tell, such as ``source``.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is no such checkpoint, takes other input, or the folder cannot be written.
+    """
+    encoder = import_published(path, heads=heads)
+    card = encoder.own_card()
+    if contract is not None and card.input != contract:
+        raise CheckpointError(
+            f"{path}: the weights take other input than they should: expected {contract}, found "
+            f"{card.input}."
+        )
+    fields: CardFields = {
+        "name": changes.get("name", card.name),
+        "version": card.version,
+        "input": card.input,
+        "readout": card.readout,
+        "source": changes.get("source", card.source),
+        "licence": changes.get("licence", card.licence),
+        "training": card.training,
+        "dropped_keys": card.dropped_keys,
+    }
+    return save_checkpoint(folder, encoder, **fields)
 
 
 def stored_tensors(weights: Path) -> dict[str, Tensor]:

@@ -42,6 +42,9 @@ _DEAD = re.compile(
 _MULTIPLIER = 2.0
 """Ratio of the structured convolution's scale weights; our forward path has it built in."""
 
+PATCH_SAMPLES = 20
+"""Of the published model"""
+
 _DEEPEST = 20
 """Levels of a configuration in which the number of heads is looked for"""
 _TOKENIZER = "network_tokenizers.schaefer400."
@@ -114,7 +117,8 @@ def read_published(path: Path, *, heads: int | None) -> PublishedWeights:
     _check_variant(live, path=path)
     if heads is None:
         heads = _configured_heads(content.get("config"))
-    spec = _spec(live, heads=heads, path=path)
+    spec = _spec(live, heads=heads, patch_samples=_configured_patch(content), path=path)
+    _check_window(content, spec, path=path)
     _take_constants(live, spec=spec, path=path)
     epoch = content.get("epoch")
     return PublishedWeights(
@@ -273,8 +277,34 @@ def _configured_heads(config: object, *, depth: int = 0) -> int | None:
     return None
 
 
-def _spec(live: dict[str, Tensor], *, heads: int | None, path: Path) -> EncoderSpec:
-    """Tell the architecture from shapes; heads leave no trace in them."""
+def _configured_patch(content: dict[str, Any]) -> int:
+    """Return the samples of a patch, which leave no trace in shapes; as published, if not told."""
+    found = _of_data(content, "patch_size")
+    return PATCH_SAMPLES if found is None else found
+
+
+def _check_window(content: dict[str, Any], spec: EncoderSpec, *, path: Path) -> None:
+    """Refuse a file whose configuration trained on windows of another number of patches."""
+    window = _of_data(content, "target_signal_length")
+    if window is not None and window // spec.patch_samples != spec.n_patches:
+        raise CheckpointError(
+            f"{path}: its configuration has windows of {window} samples in patches of "
+            f"{spec.patch_samples}, its weights are for {spec.n_patches} patches."
+        )
+
+
+def _of_data(content: dict[str, Any], key: str) -> int | None:
+    """Return a number of samples in the part ``data`` of the configuration."""
+    config = content.get("config")
+    data = config.get("data") if isinstance(config, dict) else None
+    found = data.get(key) if isinstance(data, dict) else None
+    return found if isinstance(found, int) and found > 0 else None
+
+
+def _spec(
+    live: dict[str, Tensor], *, heads: int | None, patch_samples: int, path: Path
+) -> EncoderSpec:
+    """Tell the architecture from shapes; heads and length of a patch leave no trace in them."""
     kernels = [k for k in live if k.startswith(f"{_TOKENIZER}0.branches.1.slconv.kernel_list.")]
 
     def size(key: str, axis: int) -> int:
@@ -287,6 +317,7 @@ def _spec(live: dict[str, Tensor], *, heads: int | None, path: Path) -> EncoderS
         raise CheckpointError(f"{path}: the teacher lacks kernels or channels.")
     sizes: dict[str, Any] = {
         "dim": dim,
+        "patch_samples": patch_samples,
         "depth": len({k.split(".")[2] for k in live if ".transformer_blocks." in k}),
         "mlp_ratio": size(f"{_TRANSFORMER}transformer_blocks.0.mlp.0.weight", 0) // dim,
         "n_patches": size(f"{_TRANSFORMER}temporal_pos_embedding", 0),

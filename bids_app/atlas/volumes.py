@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +24,14 @@ from bids_app.atlas.spaces import FSLR, atlas_key, preference
 from bids_app.errors import AtlasError
 from model.errors import some
 from model.files.faults import faults_as, reading
+from model.files.home import semantoks_home
 from model.files.read import read_json
 from model.networks import parcel_names, parcels
 from model.series import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -52,18 +52,13 @@ def atlas_home() -> Path:
     AtlasError
         There is no home folder to look in.
     """
-    if chosen := os.environ.get("SEMANTOKS_HOME"):
-        return Path(chosen) / "atlas"
-    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not cache.is_absolute():
-        try:
-            cache = Path.home() / ".cache"
-        except RuntimeError as err:
-            raise AtlasError(
-                "no folder for the atlas: the user has no home folder.",
-                hint="Set SEMANTOKS_HOME, or name the atlas with --atlas.",
-            ) from err
-    return cache / "semantoks" / "atlas"
+    home = semantoks_home()
+    if home is None:
+        raise AtlasError(
+            "no folder for the atlas: the user has no home folder.",
+            hint="Set SEMANTOKS_HOME, or name the atlas with --atlas.",
+        )
+    return home / "atlas"
 
 
 def available_spaces(folder: Path) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 EXIT_LEVEL = 17
 
 COMMANDS = {
-    "assets": "Install and list the atlas that semantoks needs.",
+    "assets": "Install, list and verify the atlas that semantoks needs, and other weights.",
     "demo": "Simulate scans with a known truth, run semantoks on them, compare.",
     "series": "Embed parcel series (TSV, CSV, NPY, NPZ, HDF5) that other programs made.",
     "blocks": "Embed the task blocks of scans that are embedded already.",

@@ -58,24 +58,11 @@ def import_checkpoint(pth: Path, out_folder: Path, heads: int | None) -> None:
     Nothing in PTH is executed. Only the teacher encoder is kept; what is dropped is listed by
     name in the card.
     """
-    from model.checkpoint import import_published, save_checkpoint
+    from model.checkpoint import convert_published
     from model.files.write import refuse_occupied
 
     refuse_occupied(out_folder)
-    encoder = import_published(pth, heads=heads)
-    card = encoder.own_card()
-    save_checkpoint(
-        out_folder,
-        encoder,
-        name=card.name,
-        version=card.version,
-        input=card.input,
-        readout=card.readout,
-        source=card.source,
-        licence=card.licence,
-        training=card.training,
-        dropped_keys=card.dropped_keys,
-    )
+    card = convert_published(pth, out_folder, heads=heads)
     click.echo(out_folder)
     click.echo(f"{len(card.dropped_keys)} keys or parts dropped; see its card.json.", err=True)
 

@@ -32,6 +32,7 @@ from click.core import ParameterSource
 from model import __version__, interrupts
 from model.errors import ConfigError, SemantoksError, some
 from model.files.content import real_path
+from model.files.home import checkpoint_place
 from model.files.settings import Option, fits, in_words, without_options
 
 if TYPE_CHECKING:
@@ -70,6 +71,14 @@ _SETTINGS: dict[str, Any] = {
 
 class FieldOption(click.Option):
     """An option that stands for a field of a settings class."""
+
+
+class CheckpointPath(click.Path):
+    """A path, or the name of an installed checkpoint, which becomes its path."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        return checkpoint_place(Path(os.fsdecode(super().convert(value, param, ctx))))
 
 
 def options_of(*classes: type) -> Decorator:
@@ -208,6 +217,8 @@ def _click_type(option: Option, kind: Any) -> Any:
         return click.Choice([*option.choices])
     if get_origin(kind) is Literal:
         return click.Choice(get_args(kind))
+    if option.path == "checkpoint":
+        return CheckpointPath(path_type=Path)
     if option.path or kind is Path:
         file, folder = option.path != "folder", option.path != "file"
         exists = bool(option.path)

@@ -62,8 +62,9 @@ class Option:
     """What the field is where the flag is given; None: what follows the flag."""
     choices: Iterable[str] = ()
     """Of a field whose type does not name them."""
-    path: Literal["", "any", "file", "folder"] = ""
-    """What a path must lead to; empty: it need not exist, or is no path."""
+    path: Literal["", "any", "file", "folder", "checkpoint"] = ""
+    """What a path must lead to; empty: it need not exist, or is no path. A checkpoint is a path,
+    or the name of an installed one."""
     read: Callable[[Any], Any] | None = None
     """Makes the field's value of the words; may raise a `SemantoksError` that names the flag."""
     required: bool = False

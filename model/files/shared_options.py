@@ -20,8 +20,10 @@ CheckpointOption = Annotated[
     Path | None,
     Option(
         "--checkpoint",
-        "Folder with weights and card, or a published .pth. Default: the bundled one.",
-        metavar="PATH",
+        "Folder with weights and card, a published .pth, or the name of what 'semantoks assets "
+        "checkpoint' installed. Default: the bundled one.",
+        metavar="PATH|NAME",
+        path="checkpoint",
     ),
 ]
 """None: the bundled one."""

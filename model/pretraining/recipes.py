@@ -12,6 +12,7 @@ from model.checkpoint import load_encoder
 from model.errors import ConfigError
 from model.files.content import real_path
 from model.files.faults import faults_as
+from model.files.home import checkpoint_place
 from model.files.read import read_json, read_toml
 from model.files.settings import from_dict
 from model.fitting.settings import FitConfig
@@ -130,7 +131,7 @@ def _resolve(table: dict[str, Any], key: str, *, unless: tuple[str, ...] = ()) -
     if isinstance(found, list) and all(isinstance(path, str) for path in found):
         table[key] = [str(real_path(Path(path))) for path in found]
     elif isinstance(found, str) and found not in unless:
-        table[key] = str(real_path(Path(found)))
+        table[key] = str(real_path(checkpoint_place(Path(found))))
 
 
 def _from_tables(tables: dict[str, Any], *, where: Path) -> PretrainConfig:

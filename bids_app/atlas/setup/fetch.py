@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 from bids_app.atlas.setup.origins import TEMPLATEFLOW
 from bids_app.errors import AtlasError
-from model.files.faults import faults_as, reading
+from model.files.content import not_fetched
+from model.files.faults import FETCH, faults_as, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from typing import BinaryIO
 
     from bids_app.atlas.setup.origins import Source
 
 GZIP_MAGIC = b"\x1f\x8b"
 TIMEOUT_S = 60
-LARGEST_BYTES = 1 << 26
-"""No file of a repository is nearly as large; a server that sends more sends something else."""
+LARGEST_BYTES = 1 << 28
+"""No file is as large; a server that sends more sends something else."""
 LARGEST_UNPACKED = 1 << 28
 
 
@@ -56,26 +57,39 @@ def read_from_folder(
     """
     wanted = {source.name: source for source in (*sources, *further)}
     paths: dict[str, list[Path]] = {name: [] for name in wanted}
+    hollow: dict[str, list[Path]] = {name: [] for name in wanted}
     for root, _, names in os.walk(folder):
         for name in names:
             path = Path(root) / name
-            if name.removesuffix(".gz") in wanted and not _is_stub(path):
-                paths[name.removesuffix(".gz")].append(path)
+            if name.removesuffix(".gz") in wanted:
+                whole_or_not = hollow if is_hollow(path) else paths
+                whole_or_not[name.removesuffix(".gz")].append(path)
     if missing := [source for source in sources if not paths[source.name]]:
-        raise AtlasError(
-            f"{folder}: {len(missing)} source files are not below this folder (as .nii or "
-            f".nii.gz): {', '.join(source.name for source in missing)}.",
-            hint="Their addresses:\n  " + "\n  ".join(source.url for source in missing),
-        )
+        raise _missing(folder, missing, hollow)
     for source in further:
         cached = templateflow_home() / source.path
-        if not paths[source.name] and cached.is_file() and not _is_stub(cached):
+        if not paths[source.name] and cached.is_file() and not is_hollow(cached):
             paths[source.name].append(cached)
     contents = {}
     for name, found in paths.items():
         for path in sorted(found):  # all are verified: two of one name must be one file
             contents[wanted[name]] = _verified(wanted[name], path)
     return contents
+
+
+def _missing(
+    folder: Path, missing: Collection[Source], hollow: Mapping[str, Collection[Path]]
+) -> AtlasError:
+    names = ", ".join(source.name for source in missing)
+    addresses = "\n  ".join(source.url for source in missing)
+    hint = f"Their addresses:\n  {addresses}"
+    if there := [str(path) for source in missing for path in sorted(hollow[source.name])]:
+        hint = f"Without content, so not taken for files: {', '.join(there)}. {FETCH}? {hint}"
+    return AtlasError(
+        f"{folder}: {len(missing)} source files are not below this folder (as .nii or "
+        f".nii.gz): {names}.",
+        hint=hint,
+    )
 
 
 def templateflow_home() -> Path:
@@ -86,17 +100,24 @@ def templateflow_home() -> Path:
 
 
 def download(
-    sources: Iterable[Source], *, opener: Callable[[str], BinaryIO] | None = None
+    sources: Iterable[Source],
+    *,
+    mirror: str | None = None,
+    opener: Callable[[str], BinaryIO] | None = None,
 ) -> dict[Source, bytes]:
-    """Fetch files from their pinned addresses and verify them.
+    """Fetch files from their pinned addresses, or a mirror, and verify them.
 
     Those of TemplateFlow come through its client, which keeps them in its folder for all
-    programs, and takes those that are there; of the others nothing is kept on disk.
+    programs, and takes those that are there; where there is no writing to that folder, and of
+    all others, nothing is kept on disk.
 
     Parameters
     ----------
     sources
         What to fetch.
+    mirror
+        Address of a folder that has all of them side by side, by their names as published;
+        None: each comes from its own place.
     opener
         Opens an address for reading; None: over https, with a time limit.
 
@@ -111,20 +132,26 @@ def download(
     """
     open_url = opener or _open_https
     return {
-        source: _from_templateflow(source)
-        if source.origin is TEMPLATEFLOW
-        else _from_repository(source, open_url)
+        source: _from_templateflow(source, open_url)
+        if source.origin is TEMPLATEFLOW and mirror is None
+        else _from_address(source, _address(source, mirror), open_url)
         for source in sources
     }
 
 
-def _from_repository(source: Source, open_url: Callable[[str], BinaryIO]) -> bytes:
+def _address(source: Source, mirror: str | None) -> str:
+    if mirror is None:
+        return source.url
+    return f"{mirror.rstrip('/')}/{source.path.rpartition('/')[2]}"
+
+
+def _from_address(source: Source, url: str, open_url: Callable[[str], BinaryIO]) -> bytes:
     try:
-        with open_url(source.url) as response:
+        with open_url(url) as response:
             stored = response.read(LARGEST_BYTES)
     except Exception as err:  # the network's, whatever it is
-        raise _unreachable(source, err) from err
-    return _check(source, stored, where=source.url)
+        raise _unreachable(url, err) from err
+    return _check(source, stored, where=url)
 
 
 def _open_https(url: str) -> BinaryIO:
@@ -139,9 +166,11 @@ def _open_https(url: str) -> BinaryIO:
     return response
 
 
-def _from_templateflow(source: Source) -> bytes:
+def _from_templateflow(source: Source, open_url: Callable[[str], BinaryIO]) -> bytes:
     path = templateflow_home() / source.path
-    there = path.is_file() and not _is_stub(path)
+    there = path.is_file() and not is_hollow(path)
+    if not there and not _is_writable(path.parent):
+        return _from_address(source, source.url, open_url)
     try:
         if not there:
             _ask_templateflow(source)
@@ -150,6 +179,12 @@ def _from_templateflow(source: Source) -> bytes:
         if not there and path.is_file():
             path.write_bytes(b"")  # TemplateFlow's own sign for: not fetched yet
         raise
+
+
+def _is_writable(folder: Path) -> bool:
+    """Tell whether a folder can be written to, or made."""
+    place = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    return os.access(place, os.W_OK)
 
 
 def _ask_templateflow(source: Source) -> None:
@@ -161,7 +196,7 @@ def _ask_templateflow(source: Source) -> None:
         kind = {key: entities[key] for key in ("template", "suffix", "extension")}
         client.get(**kind, **asked)
     except Exception as err:  # the client's, whatever it is
-        raise _unreachable(source, err) from err
+        raise _unreachable(source.url, err) from err
 
 
 @cache
@@ -176,17 +211,21 @@ def _templateflow_client(home: Path, address: str) -> Any:
     return TemplateFlowClient(root=home, s3_root=address, timeout=TIMEOUT_S)
 
 
-def _unreachable(source: Source, err: Exception) -> AtlasError:
+def _unreachable(url: str, err: Exception) -> AtlasError:
     return AtlasError(
-        f"{source.url}: cannot be fetched ({err}).",
+        f"{url}: cannot be fetched ({err}).",
         hint="Without internet: fetch the files elsewhere, put them into a folder, and "
         "run: semantoks assets atlas --from FOLDER. docs/atlas.md lists their addresses.",
     )
 
 
-def _is_stub(path: Path) -> bool:
-    """Tell whether this is an empty file, TemplateFlow's stand-in for one not fetched."""
-    return path.is_file() and not path.stat().st_size
+def is_hollow(path: Path) -> bool:
+    """Tell whether there is a name without content.
+
+    That is an empty file, TemplateFlow's skeleton of one that was not fetched, or what git-annex
+    and git-lfs put in its place.
+    """
+    return bool(not_fetched(path)) or (path.is_file() and not path.stat().st_size)
 
 
 def _verified(source: Source, path: Path) -> bytes:

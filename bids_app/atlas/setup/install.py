@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_app.atlas.setup.build_grayordinates import build_grayordinate_atlas, grayordinate_files
@@ -14,7 +15,6 @@ from bids_app.files import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
-    from pathlib import Path
 
     from bids_app.atlas.setup.build_grayordinates import GrayordinateImage
     from bids_app.atlas.setup.build_volumes import VolumeImage
@@ -41,7 +41,7 @@ class Installation:
 
 
 def install_atlas(
-    target: Path, spaces: Collection[str], *, folder: Path | None, minimal: bool
+    target: Path, spaces: Collection[str], *, origin: Path | str | None, minimal: bool
 ) -> Installation:
     """Build the atlases of some spaces and write them.
 
@@ -51,8 +51,9 @@ def install_atlas(
         Folder of the atlas, such as `bids_app.atlas.volumes.atlas_home`.
     spaces
         Of `bids_app.atlas.spaces.SPACES`.
-    folder
-        Where the sources lie; None: they are fetched from the internet.
+    origin
+        Folder where the sources lie, or the address of a mirror; None: they are fetched from
+        where they were published.
     minimal
         Leave out what needs files of TemplateFlow.
 
@@ -66,9 +67,9 @@ def install_atlas(
     needed = _of_all(sources_of, spaces)
     further = [] if minimal else _of_all(further_sources_of, spaces)
     contents = (
-        download(dict.fromkeys([*needed, *further]))
-        if folder is None
-        else read_from_folder(folder, needed, further=further)
+        read_from_folder(origin, needed, further=further)
+        if isinstance(origin, Path)
+        else download(dict.fromkeys([*needed, *further]), mirror=origin)
     )
     volumes = [
         build_volume_atlas(space, resolution, contents)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bids_app.atlas.spaces import FSLR
+from bids_app.atlas.spaces import FSLR, SPACES
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -227,3 +227,9 @@ def further_sources_of(space: str) -> list[Source]:
 def is_complete(space: str, found: Collection[Source]) -> bool:
     """Tell whether all files that complete the atlas of a space are there."""
     return set(further_sources_of(space)) <= set(found)
+
+
+def all_sources() -> list[Source]:
+    """Return every file that an atlas of ours is made of, each once."""
+    files = [f for space in SPACES for f in (*sources_of(space), *further_sources_of(space))]
+    return list(dict.fromkeys(files))

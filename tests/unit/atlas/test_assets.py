@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
+import io
 import json
 import subprocess
 import sys
 from types import SimpleNamespace
 from urllib.error import URLError
 
+import builders
 import nibabel as nib
 import numpy as np
 import pytest
@@ -27,7 +30,7 @@ from itk_builders import composite
 from bids_app.atlas.installed import InstalledAtlas
 from bids_app.atlas.setup import fetch as atlas_fetch
 from bids_app.atlas.setup import origins
-from bids_app.atlas.setup.origins import sources_of
+from bids_app.atlas.setup.origins import all_sources, sources_of
 from bids_app.atlas.volumes import (
     available_spaces,
     installed_images,
@@ -195,17 +198,108 @@ def test_home_that_cannot_be_written_ends_with_73(tmp_path, source_folder):
     assert "cannot be written" in result.stderr
 
 
-def test_info_lists_and_verifies(tmp_path, source_folder):
+def test_verify_names_what_is_damaged_and_tells_of_all(tmp_path, source_folder):
     home = tmp_path / "home"
-    assert "No atlas in" in run("info", "--home", home).stdout
+    nothing = run("verify", "--home", home)
+    assert nothing.exit_code == 78
+    assert "no atlas and no checkpoint in" in nothing.stderr
     run("atlas", "--from", source_folder, "--home", home)
-    result = run("info", "--home", home)
+    builders.make_checkpoint(home / "checkpoints/tiny")
+    result = run("verify", "--home", home)
     assert result.exit_code == 0
     assert "MNI152NLin6Asym 1 mm: 457 parcels" in result.stdout
     assert "fsLR 91k: 457 parcels" in result.stdout
+    assert "checkpoint tiny: " in result.stdout
     image = installed_images(home / "atlas")[0]
     image.write_bytes(image.read_bytes()[:100])
-    assert run("info", "--home", home).exit_code == 78
+    damage(home / "checkpoints/tiny/weights.safetensors")
+    result = run("verify", "--home", home)
+    assert result.exit_code == 78
+    assert result.stderr.count("DAMAGED") == 2
+    assert "2 of 6 assets in" in result.stderr
+    assert "fsLR 91k: 457 parcels" in result.stdout
+
+
+def damage(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_list_has_every_address_with_its_hash(tmp_path, source_folder):
+    home = tmp_path / "home"
+    empty = run("list", "--home", home)
+    assert empty.exit_code == 0
+    assert "Nothing is installed in" in empty.stdout
+    assert not home.exists()
+    run("atlas", "--from", source_folder, "--home", home)
+    builders.make_checkpoint(home / "checkpoints/tiny")
+    lines = run("list", "--home", home).stdout.splitlines()
+    assert "  atlas       MNI152NLin6Asym: 457 parcels" in lines
+    assert "  checkpoint  tiny" in lines
+    for source in all_sources():
+        (line,) = (line for line in lines if line.endswith(f"\t{source.url}"))
+        assert line.startswith(f"{source.sha256}\t{source.name}")
+    assert sum("huggingface.co/SamGijsen/Brain-Semantoks" in line for line in lines) == 3
+    addresses = run("list", "--addresses").stdout.split()
+    assert addresses == [source.url for source in all_sources()]
+
+
+def test_the_names_of_files_tell_them_apart_where_they_lie_side_by_side():
+    names = [source.path.rpartition("/")[2] for source in all_sources()]
+    assert len(names) == len(set(names)) == 13
+
+
+def test_a_mirror_has_all_files_under_one_address(tmp_path, complete_folder, monkeypatch):
+    asked = []
+
+    def opened(url):
+        asked.append(url)
+        name = url.removeprefix("http://mirror.example/atlases/")
+        return io.BytesIO((complete_folder / name.removesuffix(".gz")).read_bytes())
+
+    monkeypatch.setattr(atlas_fetch, "_open_https", opened)
+    mirror = "http://mirror.example/atlases/"
+    result = run("atlas", "--from", mirror, "--home", tmp_path / "home")
+    assert result.exit_code == 0, result.output
+    assert available_spaces(tmp_path / "home/atlas") == (LIN6, GRAY, "fsLR_den-170k", LIN2009)
+    assert len(asked) == len(all_sources())
+    assert any(url.endswith("_xfm.h5") for url in asked)
+    (complete_folder / "atl-Buckner7_space-MNI_dseg.nii").write_bytes(b"<html>please log in")
+    result = run("atlas", "--from", mirror, "--home", tmp_path / "other")
+    assert result.exit_code == 78
+    assert "mirror.example/atlases/atl-Buckner7_space-MNI_dseg.nii: not the file" in result.stderr
+
+
+def test_files_as_they_are_published_are_found_and_skeletons_are_none(tmp_path, complete_folder):
+    """Clones of the repositories, and TemplateFlow's folder, with what stands for other files."""
+    clones = tmp_path / "clones"
+    for source in all_sources():
+        place = clones / source.origin.name.split()[0] / source.path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        content = (complete_folder / source.name).read_bytes()
+        place.write_bytes(gzip.compress(content) if place.suffix == ".gz" else content)
+    buckner = clones / "Buckner-7/Buckner_2011/atl-Buckner7_space-MNI_dseg.nii"
+    buckner.with_name("atl-Buckner7_space-SUIT_dseg.nii").write_bytes(b"in another space")
+    archive = tmp_path / "clones/annexed/atl-Buckner7_space-MNI_dseg.nii"
+    archive.parent.mkdir()
+    archive.symlink_to("../.git/annex/objects/MD5E-s1--0.nii")
+    (archive.parent / "tpl-fsLR_hemi-L_den-32k_sphere.surf.gii").touch()
+    result = run("atlas", "--from", clones, "--home", tmp_path / "home")
+    assert result.exit_code == 0, result.output
+    assert "fsLR 170k: 457 parcels" in result.stdout
+    sphere = clones / "TemplateFlow/tpl-fsLR/tpl-fsLR_hemi-L_den-32k_sphere.surf.gii"
+    sphere.write_bytes(b"")
+    result = run("atlas", "--from", clones, "--home", tmp_path / "less")
+    assert result.exit_code == 0, result.output
+    assert "left out: tpl-fsLR_hemi-L_den-32k_sphere.surf.gii" in result.stdout
+    buckner.write_bytes(b"/annex/objects/MD5E-s37--5f.nii\n")
+    result = run("atlas", "--from", clones, "--home", tmp_path / "none")
+    assert result.exit_code == 78
+    assert "1 source files are not below this folder" in result.stderr
+    assert f"Without content, so not taken for files: {buckner}, {archive}" in result.stderr
+    assert "datalad get" in result.stderr
+    assert not (tmp_path / "none").exists()
 
 
 def test_without_internet_the_way_out_is_told(tmp_path, monkeypatch):

@@ -110,6 +110,17 @@ def test_heads_are_taken_from_the_file_s_configuration(published, write):
     assert load_encoder(path).spec.heads == 4
 
 
+def test_the_length_of_a_patch_is_taken_from_the_file_s_configuration(published, write):
+    data = {"patch_size": 10, "target_signal_length": 50}
+    encoder = import_published(write(published, config={"data": data}), heads=4)
+    taken = encoder.own_card().input
+    assert (taken.patch_samples, taken.window_samples) == (10, 50)
+    with pytest.raises(CheckpointError, match="windows of 100 samples in patches of 10"):
+        import_published(
+            write(published, config={"data": data | {"target_signal_length": 100}}), heads=4
+        )
+
+
 def test_heads_are_64_channels_wide_where_that_divides():
     """As published: 768 channels, 12 heads."""
     live = {
@@ -119,7 +130,7 @@ def test_heads_are_64_channels_wide_where_that_divides():
         "network_tokenizers.schaefer400.0.branches.0.weight": torch.zeros(384, 61, 3),
         "network_tokenizers.schaefer400.0.branches.1.slconv.kernel_list.0": torch.zeros(7, 61, 4),
     }
-    spec = model.published._spec(live, heads=None, path=Path("x.pth"))
+    spec = model.published._spec(live, heads=None, patch_samples=20, path=Path("x.pth"))
     assert spec == EncoderSpec(depth=1, sg_scales=1)
 
 

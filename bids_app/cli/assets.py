@@ -1,4 +1,4 @@
-"""`semantoks assets`: install and list what the app needs beside the package."""
+"""`semantoks assets`: install, list and verify what the app needs beside the package."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def atlas(
 @click.option(
     "--heads",
     type=click.IntRange(min=1),
-    help="Attention heads, of a file that does not tell; those of the paper do.",
+    help="Attention heads, if the file does not tell.",
 )
 @click.option(
     "--accept-licence",
@@ -159,7 +159,7 @@ def checkpoint(
 
     Source, hash and licence position are shown, and consent is asked for. A download that was
     cut off goes on with the same command; a file with another hash is removed. What the weights
-    can be expected to do is on docs/published.md.
+    can be expected to do is on docs/howto/published_weights.md.
     """
     from bids_app.errors import OptionsError
     from bids_app.weights.install import install_weights, installed, make_offer

@@ -51,7 +51,9 @@ def info(checkpoint: Path | None) -> None:
 @main.command("import-checkpoint")
 @click.argument("pth", type=click.Path(path_type=Path))
 @click.argument("out_folder", type=click.Path(path_type=Path))
-@click.option("--heads", type=click.IntRange(min=1), help="Attention heads, if PTH does not tell.")
+@click.option(
+    "--heads", type=click.IntRange(min=1), help="Attention heads, if the file does not tell."
+)
 def import_checkpoint(pth: Path, out_folder: Path, heads: int | None) -> None:
     """Convert the published checkpoint PTH to OUT_FOLDER (card.json, weights.safetensors).
 

@@ -13,6 +13,7 @@ import click
 import pytest
 
 from bids_app import __version__
+from bids_app.atlas.setup.origins import all_sources
 from bids_app.cli.app import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,7 +84,7 @@ def test_command_lines_have_known_and_all_required_options(document, programs) -
 def check_words(words: list[str], programs: dict[str, click.Command], line: str) -> None:
     words = words[: words.index("--")] if "--" in words else words
     command = next(programs[name] for n in (3, 2, 1) if (name := " ".join(words[:n])) in programs)
-    used = {flag for word in words for flag in re.findall(r"--[a-z][a-z-]*", word)}
+    used = {flag for word in words for flag in re.findall(r"--[a-z][a-z0-9-]*", word)}
     assert used <= {flag for option in options(command) for flag in option.opts}, line
     missing = [o.name for o in options(command) if o.required and not used & set(o.opts)]
     assert not missing, line
@@ -95,7 +96,7 @@ def test_options_in_the_text_exist(document, programs) -> None:
         pytest.skip("options of docker and apptainer")
     ours = {f for c in programs.values() for o in options(c) for f in o.opts + o.secondary_opts}
     benchmarks = "".join(path.read_text() for path in ROOT.glob("benchmarks/*.py"))
-    known = ours.union(*OTHERS.values(), re.findall(r"--[a-z][a-z-]*", benchmarks))
+    known = ours.union(*OTHERS.values(), re.findall(r"--[a-z][a-z0-9-]*", benchmarks))
     prose = "".join(document.read_text().split("```")[::2])
     quoted = " ".join(re.findall(r"`([^`\n]+)`", prose))
     assert set(re.findall(r"(?<!\S)--[a-z][\w-]*", quoted)) <= known
@@ -141,3 +142,20 @@ def test_the_model_card_has_the_version_of_the_weights() -> None:
 
 def test_the_citation_has_the_version_of_the_package() -> None:
     assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_the_table_of_addresses_is_that_of_the_code() -> None:
+    table = re.findall(
+        r"^\| `(\S+)` \| `(\w{64})` \| <(\S+)> \|$", (ROOT / "docs/atlas.md").read_text(), re.M
+    )
+    pinned = [(s.path.rpartition("/")[2], s.sha256, s.url) for s in all_sources()]
+    assert table == pinned
+
+
+def test_the_papers_numbers_are_those_of_its_own_page() -> None:
+    """Two pages name them; a slip of the pen would be a claim about other people's work."""
+    page = (ROOT / "docs/howto/published_weights.md").read_text()
+    paper = (ROOT / "docs/paper.md").read_text()
+    for number in ("52.72", "50.68"):
+        assert number in page
+        assert number in paper

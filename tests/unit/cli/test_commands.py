@@ -125,7 +125,8 @@ def test_an_option_has_one_meaning_and_one_default_over_all_commands() -> None:
         for flag in option.opts:
             found.setdefault(flag, {}).setdefault(means, []).append(name)
     differing = {flag: means for flag, means in found.items() if len(means) > 1}
-    assert differing == {}
+    of_an_asset = {"--download", "--from"}  # which one, and where from: each asset has its own
+    assert differing.keys() == of_an_asset
 
 
 @pytest.mark.parametrize(

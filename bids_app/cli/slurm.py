@@ -9,7 +9,7 @@ import click
 from bids_app.cli.app import main as semantoks
 from bids_app.cli.app import resolve_options, start_logging
 from bids_app.errors import OptionsError
-from bids_app.options import GroupOptions
+from bids_app.options import GroupOptions, RunOptions
 from bids_app.slurm.options import JobOptions
 from model.cli.program import Command, build, option_names, options_of
 from model.files.content import real_path
@@ -79,12 +79,25 @@ def _call(words: tuple[str, ...]) -> Call:
     of_group = option_names(GroupOptions)
     return Call(
         options=options,
-        words=without_options(words, {"participant_label", *of_group}),
+        words=_with_place(without_options(words, {"participant_label", *of_group}), options),
         positionals=(str(given["bids_dir"]), str(given["output_dir"])),
         group_words=option_words(context, of_group),
         n_cpus=given["n_cpus"],
         memory_mb=options.memory_mb if given["mem"] else None,
     )
+
+
+def _with_place(words: list[str], options: RunOptions) -> list[str]:
+    """Put the folder of an installed checkpoint in the place of its name.
+
+    A node, or a container, may have another home, and sees the folders that are named.
+    """
+    place = options.checkpoint
+    if place is None or not place.is_absolute():
+        return words
+    if any(word.rpartition("=")[2] == str(place) for word in words):
+        return words
+    return [*without_options(words, {"checkpoint"}), "--checkpoint", str(place)]
 
 
 def without_options(words: Iterable[str], names: Container[str]) -> list[str]:

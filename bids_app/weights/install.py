@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from bids_app.embedder import import_weights
-from bids_app.errors import OptionsError, WeightsError
+from bids_app.errors import OptionsError, OutputError, WeightsError
 from bids_app.weights.hub import HUB, REPOSITORY, ask_hub, library
 from bids_app.weights.transfer import fetch
 from model.files.faults import faults_as, reading
@@ -166,6 +167,7 @@ def install_weights(offer: Offer, checkpoints: Path, *, heads: int | None) -> Ch
         There is no writing to the folder.
     """
     name = checkpoint_folder(offer.weights)
+    _check_writable(checkpoints)
     if not re.match(r"https?://", offer.place):
         path = Path(offer.place)
         with faults_as(WeightsError), reading(path):
@@ -186,6 +188,18 @@ def install_weights(offer: Offer, checkpoints: Path, *, heads: int | None) -> Ch
         return _imported(offer, part, checkpoints / name, heads=heads)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as err:
+        raise OutputError(
+            f"{folder}: cannot be written ({err.strerror}).",
+            hint="Name another place by --home or SEMANTOKS_HOME.",
+        ) from err
 
 
 def _imported(offer: Offer, path: Path, folder: Path, *, heads: int | None) -> CheckpointCard:

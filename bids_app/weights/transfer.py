@@ -10,7 +10,7 @@ import fcntl
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from bids_app.errors import OutputError, WeightsError
+from bids_app.errors import WeightsError
 from model.files.write import file_sha256
 
 if TYPE_CHECKING:
@@ -47,8 +47,6 @@ def fetch(
     WeightsError
         The address cannot be reached, or the connection was lost: what came stays, for the next
         call. Or the file is another one: it is removed.
-    OutputError
-        There is no writing to the place.
     """
     with _opened(part) as file:
         if not _is(part, sha256, n_bytes=n_bytes):
@@ -129,15 +127,7 @@ def _emptied(file: BinaryIO) -> int:
 @contextlib.contextmanager
 def _opened(part: Path) -> Iterator[BinaryIO]:
     """Open a file at its end, for this process alone."""
-    try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        file = part.open("ab")
-    except OSError as err:
-        raise OutputError(
-            f"{part.parent}: cannot be written ({err.strerror}).",
-            hint="Name another folder by --home or SEMANTOKS_HOME.",
-        ) from err
-    with file:
+    with part.open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as err:

@@ -9,6 +9,7 @@ __all__ = (
     "cells",
     "content",
     "faults",
+    "home",
     "read",
     "settings",
     "shared_options",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,24 @@ def test_a_container_sees_the_files_that_options_name(tmp_path, slurm, atlas, ch
         assert f"-B {path}:{path}:ro" in line
     assert f"-B {tmp_path / 'out'}:{tmp_path / 'out'} " in line
     assert "group.sh" not in answer.output
+
+
+def test_an_installed_checkpoint_is_named_by_its_place(
+    tmp_path, atlas, checkpoint, monkeypatch
+) -> None:
+    """A container has another home; what it does not see it cannot use."""
+    data = builders.make_dataset(tmp_path / "in")
+    place = tmp_path / "home/checkpoints/published"
+    shutil.copytree(checkpoint, place)
+    monkeypatch.setenv("SEMANTOKS_HOME", str(tmp_path / "home"))
+    words = ["slurm", "--dry-run", "--no-group", "--image", checkpoint / "card.json", "--"]
+    words += [data.root, tmp_path / "out", "participant", "--checkpoint", "published"]
+    answer = CliRunner().invoke(main, [str(word) for word in [*words, "--atlas", atlas]])
+    assert answer.exit_code == 0, answer.output
+    script = scripts(answer.output)["array.sh"]
+    assert f"-B {place}:{place}:ro" in script
+    assert f" --checkpoint {place} " in script
+    assert "--checkpoint published" not in script
 
 
 def test_a_gpu_is_the_nodes_and_is_handed_to_a_container(tmp_path, slurm, checkpoint) -> None:

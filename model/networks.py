@@ -34,7 +34,7 @@ NEAR_CORRELATION = 0.20
 """... and more between near ones, ..."""
 REACH_PARCELS = 8.0
 """... decaying by e over this distance. Rounded averages over the STAGES development scans
-(docs/robustness.md): .30 at distance 0 and 1, .16 at 15."""
+(docs/preprocessing.md): .30 at distance 0 and 1, .16 at 15."""
 MEASURED_SHRINKAGE = 0.1
 """Of the measured correlations, towards none."""
 
@@ -125,8 +125,8 @@ def parcel_places() -> Float64Array:
 def expected_correlation(network: str) -> Float64Array:
     """(n, n) correlation of a network's parcels, before anything of a scan is known.
 
-    As measured in people, a little shrunk (``model/data/correlation.npz``, docs/robustness.md); of
-    subcortex and cerebellum, of which there are none that may be used, by their places.
+    As measured in people, a little shrunk (``model/data/correlation.npz``); of subcortex and
+    cerebellum, of which there are none that may be used, by their places: docs/preprocessing.md.
     """
     measured = _measured_correlation()
     if network in measured:

@@ -221,7 +221,7 @@ def _check_variant(live: dict[str, Tensor], *, path: Path) -> None:
             f"{len(NETWORKS)} networks ({', '.join(NETWORKS)}), found {len(sizes)} group(s), of "
             f"{shown} parcels.",
             hint="The file does not say which parcels these are. Such a partition is trained here "
-            "with a recipe whose encoder has groups (docs/encoder.md).",
+            "with a recipe whose encoder has groups (docs/partitions.md).",
         )
     _check_branches(found[atlas], path=path)
     expected = {network: len(network_columns(network)) for network in NETWORKS}

@@ -14,7 +14,7 @@ import numpy as np
 
 ROOT = __file__.rsplit("/", 3)[0]
 MEASURED = dict(np.load(f"{ROOT}/model/data/correlation.npz"))
-"""Mean correlation of the parcels of cortical networks (docs/robustness.md)."""
+"""Mean correlation of the parcels of cortical networks (docs/preprocessing.md)."""
 
 
 def median(numbers):

@@ -174,6 +174,10 @@ class GroupOptions(Strict):
         SplitBy | None,
         Option("--split-by", "Group level: write one table of each space, instead of one of all."),
     ] = None
+    umap: Annotated[
+        bool,
+        Option("--umap", "Group level: a map by UMAP in group.html too (semantoks[umap])."),
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +245,11 @@ class InvocationOptions(EncoderOptions):
     reports: Annotated[
         Reports,
         Option("--reports-only", "Write the reports of what is done already.", value="only"),
-        Option("--no-reports", "Write no reports; --reports-only makes them later.", value="none"),
+        Option(
+            "--no-reports",
+            "Write no reports (at group level: no group.html); --reports-only makes them later.",
+            value="none",
+        ),
     ] = "with"
     overwrite: Annotated[bool, Option("--overwrite --force", "Redo what is done already.")] = False
     stop_on_first_crash: Annotated[

@@ -44,7 +44,9 @@ COMMANDS = {
 """Commands beside BIDS_DIR OUTPUT_DIR ANALYSIS_LEVEL; each is `main` in the module of its name."""
 
 
-_OF_ANY_LEVEL = option_names(LogOptions, AcceptedOptions) | {"config_file", "n_cpus", "mem"}
+_OF_ANY_LEVEL = option_names(LogOptions, AcceptedOptions) | {
+    "config_file", "n_cpus", "mem", "no_reports",
+}  # fmt: skip
 """Whoever calls BIDS Apps gives these to each level; the group's needs one CPU."""
 
 
@@ -239,7 +241,13 @@ def _export_group(arguments: Mapping[str, Any]) -> int:
 
     options = build(GroupOptions, arguments)
     output_dir = arguments["output_dir"]
-    export = export_group(output_dir, tsv=options.tsv, split_by=options.split_by)
+    export = export_group(
+        output_dir,
+        tsv=options.tsv,
+        split_by=options.split_by,
+        page=not arguments["no_reports"],
+        umap=options.umap,
+    )
     for path in export.paths:
         click.echo(path)
     return 1 if export.n_damaged else 0

@@ -7,10 +7,12 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from bids_app.cohort_page.maps import refuse_without_umap
 from bids_app.errors import AppError, InputError, NothingSelectedError, OptionsError
 from bids_app.files import replacing, write_bytes
 from bids_app.group.cohort import Cohort
 from bids_app.group.differences import differences
+from bids_app.group.page import write_page
 from bids_app.group.table import write_embedding_table, write_status_table, write_tsv
 from bids_app.outputs.group import (
     GROUP_STATUS,
@@ -18,7 +20,7 @@ from bids_app.outputs.group import (
     describe_status_table,
     table_name,
 )
-from bids_app.outputs.paths import find_statuses
+from bids_app.outputs.paths import find_statuses, relative_text
 from model.cohort.names import SCAN, STATUSES
 from model.files.cells import writable
 from model.files.write import Digest, file_sha256, stamp
@@ -52,6 +54,8 @@ def export_group(
     tsv: bool = False,
     split_by: SplitBy | None = None,
     into: Path | None = None,
+    page: bool = False,
+    umap: bool = False,
 ) -> Export:
     """Write the cohort's scan embeddings and the status of every scan.
 
@@ -68,6 +72,10 @@ def export_group(
         Write one table for each space instead of one.
     into
         Folder for what is written, if not the output folder.
+    page
+        Also write ``group.html``, of all scans, whatever becomes of the tables.
+    umap
+        With a map by UMAP, which is an extra.
 
     Returns
     -------
@@ -90,6 +98,8 @@ def export_group(
             f"{output_dir}: no participant outputs ({STATUSES}) found.",
             hint="Run the participant level first, with the same output folder.",
         )
+    if umap:
+        refuse_without_umap()
     target, damaged = into or output_dir, list[str]()
     with Cohort.read(output_dir, scratch=target) as cohort:
         status = target / f"{GROUP_STATUS}.tsv"
@@ -107,8 +117,16 @@ def export_group(
                 )
             ]
             _tell_old(target, tables)
+        except AppError as err:
+            if page:
+                write_page(
+                    cohort, target, {}, with_umap=umap, note=relative_text(str(err), output_dir)
+                )
+            raise
         finally:
             _tell(damaged, cohort, status)
+        if page:
+            paths += write_page(cohort, target, tables, with_umap=umap)
     return Export([*paths, status, status.with_suffix(".json")], len(damaged))
 
 

@@ -119,15 +119,18 @@ def read_scans(output_dir: Path, participant: str) -> tuple[ReportScan, ...]:
             hint="Run the participant level for this participant first.",
         )
     records = [read_status(path) for path in paths]
-    labels = _labels([record.entities for record in records])
+    labels = scan_labels([record.entities for record in records])
     return tuple(
         _read_scan(path, record, label, output_dir)
         for path, record, label in zip(paths, records, labels, strict=True)
     )
 
 
-def _labels(entities: list[Mapping[str, str]]) -> list[str]:
-    """Name scans by their entities; by space and resolution only where it takes them."""
+def scan_labels(entities: list[Mapping[str, str]]) -> list[str]:
+    """Name the scans of a participant by their entities, as the anchors of the page do.
+
+    By space and resolution only where it takes them.
+    """
     short = [_label(scan, without=("sub", *_RENDERING)) for scan in entities]
     return [
         _label(scan, without=("sub", "desc")) if short.count(label) > 1 else label

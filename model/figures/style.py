@@ -36,6 +36,19 @@ NETWORK_COLOURS = {
 
 SERIES = ("#1f5fa8", "#d9822b", "#009e73", "#cc79a7")
 """What several curves or marks take, in this order: dark to light in print, apart in colour."""
+CATEGORIES = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#7d5ba6",
+    "#8a6d1d",
+)
+"""Groups of scans, such as sites, by marks of different shapes: Okabe and Ito's, and two more."""
+STEPS = ("#440154", "#443983", "#31688e", "#21918c", "#35b779", "#90d743", "#fde725")
+"""A number in seven steps: matplotlib's viridis."""
 BEFORE, AFTER = "#8c959f", SERIES[0]
 """A thing before and after something was done to it."""
 OUTLIER, DROPPED = "#d55e00", "#7d8590"

@@ -1,0 +1,104 @@
+"""The scans of a cohort, as its page wants them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import numpy as np
+
+from bids_app.cohort_page.page import write_cohort_page
+from bids_app.cohort_page.scans import Embedded, PageScan
+from bids_app.outputs.group import DAMAGED
+from bids_app.outputs.paths import report_path
+from bids_app.report.page import scan_labels
+from model.cohort.names import expanded, identifiers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from bids_app.group.cohort import Cohort, Kind
+    from bids_app.outputs.group import CohortScan
+    from model.series import FloatArray
+
+
+def write_page(
+    cohort: Cohort,
+    target: Path,
+    tables: Mapping[str, Kind],
+    *,
+    with_umap: bool = False,
+    note: str = "",
+) -> list[Path]:
+    """Write the page of a cohort.
+
+    Parameters
+    ----------
+    target
+        Folder that it lies in, beside the pages of participants.
+    tables
+        Tables of embeddings that were written, each with the kind of its scans.
+    note
+        Why there is none, if there is none.
+
+    Returns
+    -------
+    The page; nothing where there are too many scans for one.
+    """
+    scans = list(cohort.scans())
+    pages = _addresses(scans, target)
+    place = {_key(scan.record.entities): number for number, scan in enumerate(scans)}
+    embedded = [_embedded(cohort, name, kind, place) for name, kind in tables.items()]
+    shown = [_page_scan(scan, page) for scan, page in zip(scans, pages, strict=True)]
+    page = write_cohort_page(target, shown, embedded, with_umap=with_umap, note=note)
+    return [page] if page else []
+
+
+def _page_scan(scan: CohortScan, page: str) -> PageScan:
+    record, problem = scan
+    qc = {} if problem else dict(record.qc)
+    flags = qc.pop("flags", {})
+    return PageScan(
+        identifiers=identifiers(record.entities),
+        status=DAMAGED if problem else record.status,
+        reason=problem or record.reason,
+        numbers=qc,
+        flags=flags if isinstance(flags, dict) else {},
+        known={},
+        page=page,
+    )
+
+
+def _embedded(cohort: Cohort, name: str, kind: Kind, place: Mapping[str, int]) -> Embedded:
+    """Gather the scan vectors of a table: the parts that the checkpoint reads out."""
+    said, parts = json.loads(cohort.kinds[kind].model)
+    wanted = expanded(said["ScanVector"], parts)
+    rows: list[FloatArray] = []
+    places: list[int] = []
+    for scan, values in cohort.embeddings(kind):
+        by_part = values.reshape(len(parts), -1)
+        rows.append(by_part[[parts.index(part) for part in wanted]].ravel())
+        places.append(place[_key(scan.record.entities)])
+    vectors = np.stack(rows) if rows else np.empty((0, 0), np.float32)
+    return Embedded(table=name, space=kind.space, places=tuple(places), vectors=vectors)
+
+
+def _key(entities: Mapping[str, str]) -> str:
+    return json.dumps(entities, sort_keys=True)
+
+
+def _addresses(scans: Sequence[CohortScan], target: Path) -> list[str]:
+    """Return where each scan stands in its participant's page; empty where there is no page."""
+    people: dict[str, list[int]] = {}
+    for number, scan in enumerate(scans):
+        people.setdefault(scan.record.entities["sub"], []).append(number)
+    found = [""] * len(scans)
+    for person, numbers in people.items():
+        page = report_path(target, person)
+        if page.is_file():
+            labels = scan_labels([scans[number].record.entities for number in numbers])
+            for number, label in zip(numbers, labels, strict=True):
+                found[number] = f"{quote(page.name)}#{quote(label)}"
+    return found

@@ -266,7 +266,8 @@ def read_card(folder: Path) -> CheckpointCard:
     if absent:
         raise CheckpointError(
             f"{folder}: not a checkpoint, without {' and '.join(absent)}.",
-            hint=f"A checkpoint is a folder with {CARD} and {WEIGHTS}, or a published .pth.",
+            hint=f"A checkpoint is a folder with {CARD} and {WEIGHTS}, a published .pth, or the "
+            "name of one that is installed ('semantoks assets list' has them).",
         )
     card = CheckpointCard.load(folder / CARD)
     if card.parcels_sha256 != parcels_sha256():

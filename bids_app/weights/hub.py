@@ -5,6 +5,7 @@ The only module that needs ``huggingface_hub``.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,7 @@ class HubFile:
     revision: str
     """The commit"""
     sha256: str
-    n_bytes: int
+    n_bytes: int | None
     licence: str | None
     """As the repository states it; None: it states none"""
 
@@ -88,26 +89,36 @@ def ask_hub(weights: str, *, revision: str | None, endpoint: str | None) -> HubF
         The hub cannot be asked, or has no such file, or tells no hash of it.
     """
     hub = library()
+    asked = revision or BRANCH
     try:
         api = hub.HfApi(endpoint=endpoint)
-        found = api.model_info(REPOSITORY, revision=revision or BRANCH, files_metadata=True)
+        found = api.model_info(REPOSITORY, revision=asked, files_metadata=True)
+        where = f"{api.endpoint}/{REPOSITORY}, revision {found.sha}"
+        file = _the_file(found.siblings or [], FOLDERS[weights], where=where)
+        n_bytes, sha256 = (file.lfs.size, file.lfs.sha256) if file.lfs else (None, None)
+        if sha256 is None:  # a mirror may tell it with the file alone
+            url = hub.hf_hub_url(
+                REPOSITORY, file.rfilename, revision=found.sha, endpoint=api.endpoint
+            )
+            told = hub.get_hf_file_metadata(url)
+            n_bytes, sha256 = told.size, told.etag
+    except WeightsError:
+        raise
     except Exception as err:  # the client's or the network's, whatever it is
-        place = f"{endpoint or HUB}/{REPOSITORY}, revision {revision or BRANCH}"
         raise WeightsError(
-            f"{place}: the model hub cannot be asked ({_first_line(err)}).",
+            f"{endpoint or HUB}/{REPOSITORY}, revision {asked}: the model hub cannot be asked "
+            f"({_first_line(err)}).",
             hint="Without internet: fetch the file elsewhere and give it by --from FILE --sha256 "
             "HASH, with the hash that the hub's page of the file shows.",
         ) from err
-    where = f"{api.endpoint}/{REPOSITORY}, revision {found.sha}"
-    file = _the_file(found.siblings or [], FOLDERS[weights], where=where)
-    if not found.sha or file.lfs is None:
+    if not (found.sha and re.fullmatch(r"[0-9a-f]{64}", sha256 or "")):
         raise WeightsError(f"{where}: tells no commit, or no sha256 of {file.rfilename}.")
     return HubFile(
         endpoint=str(api.endpoint),
         path=file.rfilename,
         revision=found.sha,
-        sha256=file.lfs.sha256,
-        n_bytes=file.lfs.size,
+        sha256=str(sha256),
+        n_bytes=n_bytes,
         licence=_licence(found),
     )
 

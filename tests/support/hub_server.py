@@ -30,10 +30,14 @@ class Hub:
     """In place of a file"""
     without_ranges: bool = False
     without_hashes: bool = False
+    """In the list of files"""
+    without_etags: bool = False
+    """Beside a file"""
     revisions: dict[str, str] = field(default_factory=lambda: {"main": COMMIT})
     asked: list[str] = field(default_factory=list)
     ranges: list[str | None] = field(default_factory=list)
     authorized: list[str | None] = field(default_factory=list)
+    authorized_elsewhere: list[str | None] = field(default_factory=list)
     address: str = ""
 
     def info(self, revision: str) -> dict[str, Any]:
@@ -72,19 +76,29 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._answer(json.dumps(self.hub.info(commit)).encode())
                 return
         elif found := re.fullmatch(rf"/{REPOSITORY}/resolve/({COMMIT})/(.+)", path):
-            # As the hub does: the content lies elsewhere.
+            # As the hub does: the content lies on another host.
             self.hub.authorized.append(self.headers["Authorization"])
             self.send_response(302)
-            self.send_header("Location", f"/elsewhere/{found[2]}")
+            host = self.hub.address.replace("127.0.0.1", "localhost")
+            self.send_header("Location", f"{host}/elsewhere/{found[2]}")
+            self.send_header("X-Repo-Commit", found[1])
+            content = self.hub.files.get(found[2])
+            if content is not None and not self.hub.without_etags:
+                self.send_header("X-Linked-ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+                self.send_header("X-Linked-Size", str(len(content)))
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
         elif path.startswith("/elsewhere/") and path[11:] in self.hub.files:
+            self.hub.authorized_elsewhere.append(self.headers["Authorization"])
             self._send(self.hub.sent or self.hub.files[path[11:]])
             return
         self.send_response(404)
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def _answer(self, content: bytes) -> None:
         self.send_response(200)
@@ -94,6 +108,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _send(self, content: bytes) -> None:
+        if self.command == "HEAD":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            return
         asked = self.headers["Range"]
         self.hub.ranges.append(asked)
         start = 0

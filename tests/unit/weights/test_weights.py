@@ -240,11 +240,13 @@ def test_a_file_of_the_right_hash_that_is_no_checkpoint_leaves_nothing(home, hub
 
 
 @needs_hub
-def test_a_hub_that_tells_no_hash_is_refused(hub) -> None:
-    hub.without_hashes = True
+def test_a_hash_that_stands_beside_the_file_alone_will_do_and_none_will_not(hub) -> None:
+    hub.without_hashes = hub.without_etags = True
     answer = fetch(hub)
     assert answer.exit_code == 78
     assert "no sha256 of" in answer.stderr
+    hub.without_etags = False
+    assert fetch(hub).exit_code == 0
 
 
 @needs_hub
@@ -264,6 +266,7 @@ def test_the_endpoint_of_the_environment_is_the_hub(hub, monkeypatch) -> None:
     assert answer.exit_code == 0, answer.output
     assert "hf_secret" not in answer.output
     assert hub.authorized == ["Bearer hf_secret"]
+    assert hub.authorized_elsewhere == [None]
 
 
 @needs_hub

@@ -17,6 +17,8 @@ from model.files.settings import Count, CountOrZero, Option, Positive, Share, St
 from model.files.shared_options import CheckpointOptions, NormalizationOption, RepetitionTime
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bids_app.signal.strategy import Strategy
     from model.spec import CheckpointCard
 
@@ -356,3 +358,20 @@ def settings_hash(settings: dict[str, Any], *, length: int = 16) -> str:
     from model.files.write import text_sha256
 
     return text_sha256(json.dumps(settings, sort_keys=True))[:length]
+
+
+def departures(signal: SignalOptions, card: "CheckpointCard") -> "Iterator[str]":
+    """Tell what the user asks for that differs from what the weights were made of."""
+    taken = card.input
+    asked = (signal.high_pass_hz, signal.low_pass_hz)
+    if asked != taken.band_hz:
+        low, high = ("none" if edge is None else f"{edge:g}" for edge in asked)
+        yield (
+            f"--high-pass {low} --low-pass {high}: the weights of {card.name} are of series from "
+            f"{taken.band_hz[0]:g} to {taken.band_hz[1]:g} Hz"
+        )
+    if signal.normalization not in (None, taken.normalization):
+        yield (
+            f"--normalization {signal.normalization}: the weights of {card.name} are of series "
+            f"that were normalized as {taken.normalization}"
+        )

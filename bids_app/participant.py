@@ -21,7 +21,7 @@ from bids_app.inputs.given_tr import given_tr, without_scan
 from bids_app.inputs.locate import locate_derivative
 from bids_app.inputs.study_space import decide_space
 from bids_app.invocation import report_scans, run_scans
-from bids_app.options import scan_settings, settings_hash
+from bids_app.options import departures, scan_settings, settings_hash
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.derivatives import ScanResult, scan_files
 from bids_app.outputs.paths import output_folder, refuse_links_out, spaces_in
@@ -110,6 +110,8 @@ def prepare(options: RunOptions, derivative: Path, discovery: Discovery) -> Pipe
         log.warning("sub-%s: no scan to process: %s", participant, reasons)
     for given in without_scan(options.signal.trs_by_label, discovery.scans):
         log.warning("--tr-for %s: no scan has these labels", given)
+    for words in departures(options.signal, pipeline.embedder.card):
+        log.warning("%s", words)
     for words in discovery.lost:
         log.error("%s", words)
     return pipeline

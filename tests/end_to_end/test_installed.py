@@ -149,3 +149,19 @@ def test_the_file_of_options_of_a_run_names_the_place(home, tmp_path, monkeypatc
     assert call(*words, "--checkpoint", "published").exit_code == 0
     (file,) = (tmp_path / "out/logs").glob("*/*.toml")
     assert f'checkpoint = "{home}/checkpoints/published"' in file.read_text()
+
+
+def test_what_departs_from_the_input_of_the_weights_is_told(home, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("SEMANTOKS_HOME", str(home))
+    data = builders.make_dataset(tmp_path / "in")
+    words = (data.root, tmp_path / "out", "participant", "--no-reports", "--n-cpus", 1)
+    words = (*words, "--checkpoint", "published")
+    answer = call(*words)
+    assert answer.exit_code == 0
+    assert "are of series" not in answer.stderr
+    answer = call(*words, "--low-pass", "none", "--normalization", "robust")
+    assert answer.exit_code == 0
+    assert "--high-pass 0.01 --low-pass none: the weights of published are of" in answer.stderr
+    assert "of series from 0.01 to 0.1 Hz" in answer.stderr
+    assert "--normalization robust: the weights of published are of" in answer.stderr
+    assert "normalized as zscore" in answer.stderr

@@ -35,9 +35,10 @@ EXPORT = """
 import json, resource, sys, time
 from pathlib import Path
 from bids_app.group.export import export_group
+from bids_app.options import GroupOptions
 loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 begun = time.perf_counter(), time.process_time()
-export_group(Path(sys.argv[1]), tsv="--tsv" in sys.argv)
+export_group(Path(sys.argv[1]), GroupOptions(tsv="--tsv" in sys.argv))
 print(json.dumps({
     "seconds": time.perf_counter() - begun[0], "cpu_seconds": time.process_time() - begun[1],
     "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,

@@ -180,6 +180,26 @@ class GroupOptions(Strict):
         bool,
         Option("--umap", "Group level: a map by UMAP in group.html too (semantoks[umap])."),
     ] = False
+    participants: Annotated[
+        Path | None,
+        Option(
+            "--participants",
+            "Table with participant_id and columns about people, such as participants.tsv.",
+            metavar="FILE",
+            path="any",
+        ),
+    ] = None
+    """Joined to the tables, from the file or the ``participants.tsv`` of a dataset's folder"""
+    sessions: Annotated[
+        Path | None,
+        Option(
+            "--sessions-table",
+            "Group level: join columns of sessions: a table with participant_id and session_id, "
+            "or a dataset's folder with sub-*/sub-*_sessions.tsv.",
+            metavar="FILE|FOLDER",
+            path="any",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

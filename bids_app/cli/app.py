@@ -240,14 +240,8 @@ def _export_group(arguments: Mapping[str, Any]) -> int:
     from bids_app.group.export import export_group
 
     options = build(GroupOptions, arguments)
-    output_dir = arguments["output_dir"]
-    export = export_group(
-        output_dir,
-        tsv=options.tsv,
-        split_by=options.split_by,
-        page=not arguments["no_reports"],
-        umap=options.umap,
-    )
+    page = not arguments["no_reports"]
+    export = export_group(arguments["output_dir"], options, page=page)
     for path in export.paths:
         click.echo(path)
     return 1 if export.n_damaged else 0

@@ -123,5 +123,6 @@ def option_words(context: click.Context, names: Container[str]) -> list[str]:
     for option in context.command.params:
         value = context.params.get(option.name or "")
         if option.name in names and value not in (None, False, ()):
-            words += [option.opts[0]] if value is True else [option.opts[0], str(value)]
+            values = value if isinstance(value, tuple) else () if value is True else (value,)
+            words += [option.opts[0], *map(str, values)]
     return words

@@ -13,19 +13,27 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bids_app.errors import OutputError
+from bids_app.group.phenotypes import Phenotypes, who_is
 from bids_app.group.table import Columns
-from bids_app.outputs.group import CohortScan, refuse_other_columns, shared, status_row
+from bids_app.outputs.group import (
+    CONFIGURATION,
+    CohortScan,
+    refuse_other_columns,
+    shared,
+    status_row,
+)
 from bids_app.outputs.paths import find_statuses
-from model.cohort.names import STATUS
+from model.cohort.names import STATUS, identifiers
 from model.cohort.outputs import EmbeddedScan, read_records
-from model.cohort.record import ScanRecord
+from model.cohort.record import ScanRecord, read_record
 from model.files.faults import FileError, faults_as
-from model.files.write import scratch_file
+from model.files.write import scratch_file, text_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from bids_app.group.phenotypes import Who
     from model.series import FloatArray
 
 
@@ -43,7 +51,7 @@ class Alike:
 
     said: Mapping[str, Any]
     """Settings, as the first scan's sidecar has them"""
-    columns: Columns = field(default_factory=Columns)
+    columns: Columns
     models: Counter[str] = field(default_factory=Counter)
     """What sidecars must say alike and the embedding's parts in their order, as JSON, with the
     number of scans that do"""
@@ -60,7 +68,7 @@ class Alike:
 
 
 class Listing:
-    """Which statuses there were, without keeping their names."""
+    """Which statuses, or other texts, there were, without keeping them."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -73,8 +81,8 @@ class Listing:
             listing.note(path.relative_to(folder))
         return listing
 
-    def note(self, path: Path) -> None:
-        """Take in the next one, relative to the output folder."""
+    def note(self, path: Path | str) -> None:
+        """Take in the next one, relative to the output folder, or a text."""
         self._hash.update(os.fsencode(path) + b"\0")
 
     @property
@@ -93,6 +101,10 @@ class _Line(NamedTuple):
     """Empty: it has no embedding."""
     size: int
     """Numbers of its embedding"""
+    place: str
+    """Of its status, below the output folder"""
+    mark: str
+    """What tells its status from one that is written meanwhile"""
 
 
 @dataclass(kw_only=True)
@@ -102,14 +114,27 @@ class Cohort:
     output_dir: Path
     lines: IO[bytes]
     numbers: IO[bytes]
-    columns: Columns = field(default_factory=Columns)
+    known: Phenotypes
+    """Columns about people and sessions that are joined"""
+    needs: tuple[str, ...] = ()
+    columns: Columns
+    who: set[Who] = field(default_factory=set)
     kinds: dict[Kind, Alike] = field(default_factory=dict)
     listing: Listing = field(default_factory=Listing)
+    content: Listing = field(default_factory=Listing)
+    """All that tables can say of the scans"""
     n_scans: int = 0
 
     @classmethod
     @contextlib.contextmanager
-    def read(cls, output_dir: Path, *, scratch: Path) -> Iterator[Cohort]:
+    def read(
+        cls,
+        output_dir: Path,
+        *,
+        scratch: Path,
+        known: Phenotypes | None = None,
+        needs: tuple[str, ...] = (),
+    ) -> Iterator[Cohort]:
         """Read and check status and embedding of every scan, in the order of paths.
 
         What cannot be believed has a problem, and stops nothing.
@@ -118,9 +143,16 @@ class Cohort:
         ----------
         scratch
             Folder for temporary files, as large as the tables will be.
+        known
+            Columns about people and sessions that are joined.
+        needs
+            Endings of further files of each scan that will be read, and must be as they were
+            written.
 
         Raises
         ------
+        OptionsError
+            Columns that are joined have names that scans' own have, or are of nobody here.
         OutputError
             There is no room for the temporary files.
         """
@@ -129,10 +161,16 @@ class Cohort:
             scratch_file(scratch) as lines,
             scratch_file(scratch) as numbers,
         ):
-            cohort = cls(output_dir=output_dir, lines=lines, numbers=numbers)
+            known = known or Phenotypes()
+            columns = Columns(last=(*known.columns, CONFIGURATION))
+            cohort = cls(
+                output_dir=output_dir, lines=lines, numbers=numbers, known=known, needs=needs,
+                columns=columns,
+            )  # fmt: skip
             for path, found in read_records(output_dir, find_statuses(output_dir)):
                 cohort.listing.note(path.relative_to(output_dir))
                 cohort._take(path, found)
+            known.tell(cohort.who)
             yield cohort
 
     def scans(self) -> Iterator[CohortScan]:
@@ -149,6 +187,23 @@ class Cohort:
             if line.kind == kind and scan.embedded:
                 yield scan, np.frombuffer(content, np.float32)
 
+    def files(self, kind: Kind) -> Iterator[tuple[CohortScan, EmbeddedScan]]:
+        """Yield the embedded scans of a kind, each with what reads its files; one at a time.
+
+        Raises
+        ------
+        FileError
+            A scan was made anew after the cohort was read.
+        """
+        for line in self._waiting():
+            scan = self._scan(line)
+            if line.kind == kind and scan.embedded:
+                path = self.output_dir / os.fsdecode(bytes.fromhex(line.place))
+                record = read_record(path)
+                if _mark(record) != line.mark:
+                    raise FileError(path, "was written anew meanwhile", hint="Call once more.")
+                yield scan, EmbeddedScan(status_path=path, record=record)
+
     def _waiting(self) -> Iterator[_Line]:
         self.lines.seek(0)
         for text in self.lines:
@@ -159,38 +214,58 @@ class Cohort:
         problem = line.problem
         if line.kind and line.model != self.kinds[line.kind].model:
             problem = "its sidecar names another model than others of the same settings"
-        return CohortScan(ScanRecord.from_json(line.record), problem)
+        return self._known_of(CohortScan(ScanRecord.from_json(line.record), problem))
+
+    def _known_of(self, scan: CohortScan) -> CohortScan:
+        return scan._replace(known=self.known.of(identifiers(scan.record.entities)))
 
     def _take(self, path: Path, found: ScanRecord | FileError) -> None:
         kind, model, values = None, "", np.empty(0, np.float32)
         if isinstance(found, FileError):
             scan = CohortScan(_unread(path), self._problem(found))
         else:
+            self.known.refuse_collisions(found.qc)
             try:
                 refuse_other_columns(path, found)
                 if found.status == "embedded":
-                    values, meta = EmbeddedScan(status_path=path, record=found).embedding()
+                    embedded = EmbeddedScan(status_path=path, record=found)
+                    values, meta = embedded.embedding()
+                    for ending in self.needs:
+                        embedded.content(ending)
                     kind = Kind(found.entities.get("space", ""), found.settings)
                     model = json.dumps([shared(meta), list(meta["Parts"])], sort_keys=True)
                 scan = CohortScan(found)
             except FileError as fault:
                 scan = CohortScan(found, self._problem(fault))
+        scan = self._known_of(scan)
         row = status_row(scan)
         if kind:
-            alike = self.kinds.setdefault(kind, Alike(said=meta.get("Settings", {})))
+            new = Alike(said=meta.get("Settings", {}), columns=Columns(last=self.columns.last))
+            alike = self.kinds.setdefault(kind, new)
             alike.models[model] += 1
             alike.columns.note(row, embedded=True)
         self.columns.note(row, embedded=kind is not None)
         self.n_scans += 1
+        self.who.add(who_is(row))
+        place, mark = path.relative_to(self.output_dir), _mark(scan.record)
+        self.content.note(place)
+        self.content.note(json.dumps([mark, scan.problem, model, scan.known]))
         # What the tables do not say stays behind: half of the file.
         kept = replace(scan.record, inputs={}, outputs={})
-        line = _Line(kept.as_json(), scan.problem, kind, model, values.size)
+        line = _Line(
+            kept.as_json(), scan.problem, kind, model, values.size, os.fsencode(place).hex(), mark
+        )
         self.lines.write(json.dumps(line).encode() + b"\n")
         self.numbers.write(values.tobytes())
 
     def _problem(self, fault: FileError) -> str:
         where = fault.path.relative_to(self.output_dir).as_posix()
         return fault.sentence(where=where)
+
+
+def _mark(record: ScanRecord) -> str:
+    """Tell a status from others; of inputs that were fetched again it says the same."""
+    return text_sha256(json.dumps(replace(record, inputs={}).as_json(), sort_keys=True))
 
 
 def _unread(path: Path) -> ScanRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections import Counter
@@ -13,7 +14,9 @@ from bids_app.files import replacing, write_bytes
 from bids_app.group.cohort import Cohort
 from bids_app.group.differences import differences
 from bids_app.group.page import write_page
+from bids_app.group.phenotypes import read_phenotypes
 from bids_app.group.table import write_embedding_table, write_status_table, write_tsv
+from bids_app.options import GroupOptions
 from bids_app.outputs.group import (
     GROUP_STATUS,
     describe_scan_table,
@@ -23,6 +26,8 @@ from bids_app.outputs.group import (
 from bids_app.outputs.paths import find_statuses, relative_text
 from model.cohort.names import SCAN, STATUSES
 from model.files.cells import writable
+from model.files.faults import FileError
+from model.files.read import read_json
 from model.files.write import Digest, file_sha256, stamp
 
 if TYPE_CHECKING:
@@ -50,12 +55,10 @@ class Export(NamedTuple):
 
 def export_group(
     output_dir: Path,
+    options: GroupOptions | None = None,
     *,
-    tsv: bool = False,
-    split_by: SplitBy | None = None,
     into: Path | None = None,
     page: bool = False,
-    umap: bool = False,
 ) -> Export:
     """Write the cohort's scan embeddings and the status of every scan.
 
@@ -66,16 +69,12 @@ def export_group(
     ----------
     output_dir
         Folder that participant level wrote; images are not needed any more.
-    tsv
-        Also write the embeddings as text. A text table that is there is kept up to date.
-    split_by
-        Write one table for each space instead of one.
+    options
+        What is written. A text table that is there is kept up to date.
     into
         Folder for what is written, if not the output folder.
     page
         Also write ``group.html``, of all scans, whatever becomes of the tables.
-    umap
-        With a map by UMAP, which is an extra.
 
     Returns
     -------
@@ -98,35 +97,45 @@ def export_group(
             f"{output_dir}: no participant outputs ({STATUSES}) found.",
             hint="Run the participant level first, with the same output folder.",
         )
-    if umap:
+    options = options or GroupOptions()
+    if options.umap:
         refuse_without_umap()
+    known = read_phenotypes(options.participants, options.sessions)
     target, damaged = into or output_dir, list[str]()
-    with Cohort.read(output_dir, scratch=target) as cohort:
+    with Cohort.read(output_dir, scratch=target, known=known) as cohort:
         status = target / f"{GROUP_STATUS}.tsv"
         with replacing(status) as new:
             write_status_table(_noting(cohort.scans(), damaged), cohort.columns, new)
-        write_bytes(status.with_suffix(".json"), describe_status_table())
+        write_bytes(status.with_suffix(".json"), describe_status_table(known.described()))
         try:
-            tables = _tables(cohort, split_by)
+            tables = _tables(cohort, options.split_by)
             _refuse_nothing(cohort, damaged, status)
             paths = [
                 path
                 for name, kind in tables.items()
                 for path in _write(
-                    target / f"{name}.parquet", cohort, kind, tsv=tsv, n_damaged=len(damaged)
+                    target / f"{name}.parquet",
+                    cohort,
+                    kind,
+                    tsv=options.tsv,
+                    n_damaged=len(damaged),
                 )
             ]
             _tell_old(target, tables)
         except AppError as err:
             if page:
                 write_page(
-                    cohort, target, {}, with_umap=umap, note=relative_text(str(err), output_dir)
+                    cohort,
+                    target,
+                    {},
+                    with_umap=options.umap,
+                    note=relative_text(str(err), output_dir),
                 )
             raise
         finally:
             _tell(damaged, cohort, status)
         if page:
-            paths += write_page(cohort, target, tables, with_umap=umap)
+            paths += write_page(cohort, target, tables, with_umap=options.umap)
     return Export([*paths, status, status.with_suffix(".json")], len(damaged))
 
 
@@ -188,6 +197,17 @@ def _tell_old(target: Path, tables: Iterable[str]) -> None:
         log.warning("%s is of an earlier call, and not brought up to date by this one.", name)
 
 
+def _tell_unjoined(sidecar: Path, cohort: Cohort) -> None:
+    """Say that columns which an earlier call joined are gone, which nobody may have meant."""
+    with contextlib.suppress(FileError):
+        files = read_json(sidecar).get("Participants", {}).get("Files", {})
+        if files and not cohort.known.files:
+            log.warning(
+                "%s had columns of %s, which are not joined this time: --participants joins them.",
+                sidecar.stem, ", ".join(files),
+            )  # fmt: skip
+
+
 def _refuse_nothing(cohort: Cohort, damaged: list[str], status: Path) -> None:
     if cohort.kinds:
         return
@@ -208,6 +228,7 @@ def _write(table: Path, cohort: Cohort, kind: Kind, *, tsv: bool, n_damaged: int
     said, parts = json.loads(alike.model)
     with replacing(table) as new:
         write_embedding_table(cohort.embeddings(kind), alike.columns, parts, new)
+    _tell_unjoined(sidecar, cohort)
     written = [table]
     if tsv or text.exists():
         with replacing(text) as new:
@@ -220,6 +241,7 @@ def _write(table: Path, cohort: Cohort, kind: Kind, *, tsv: bool, n_damaged: int
         n_damaged=n_damaged,
         listing=cohort.listing.sha256,
         tables=tables,
+        known=cohort.known.described(),
     )
     log.info("%s: %d scans", table.name, alike.n_scans)
     return [*written, write_bytes(sidecar, described)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,9 +13,11 @@ import pandas as pd
 from bids_app.errors import InputError, NothingSelectedError
 from bids_app.group.cohort import Listing
 from bids_app.group.export import export_group
+from bids_app.group.phenotypes import read_phenotypes, who_is
+from bids_app.options import GroupOptions
 from bids_app.outputs.group import table_name
 from bids_app.outputs.paths import find_statuses
-from model.cohort.names import embedding_columns, expanded, parts_in
+from model.cohort.names import SESSION, SUBJECT, embedding_columns, expanded, parts_in
 from model.files.faults import FileError, faults_as, faults_of, reading
 from model.files.read import read_json
 from model.files.write import file_sha256, stamp
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    from bids_app.group.phenotypes import Phenotypes
+
+log = logging.getLogger(__name__)
+
 
 class Embeddings(NamedTuple):
     """Two tables with one row per scan, in the same order."""
@@ -30,7 +38,7 @@ class Embeddings(NamedTuple):
     X: pd.DataFrame
     """(scans, F) float32, NaN where a network is missing; columns such as ``Vis_000``"""
     table: pd.DataFrame
-    """(scans, columns) identifiers and quality numbers, as in the group table"""
+    """(scans, columns) identifiers, quality numbers and what was joined, as in the group table"""
 
 
 def load_embeddings(
@@ -38,6 +46,8 @@ def load_embeddings(
     *,
     parts: Sequence[str] | None = None,
     space: str | None = None,
+    participants: str | os.PathLike[str] | None = None,
+    sessions: str | os.PathLike[str] | None = None,
 ) -> Embeddings:
     """Load the scan vectors of an output folder, with identifiers and quality numbers.
 
@@ -52,6 +62,12 @@ def load_embeddings(
         grid), or single networks or other rows. None: the checkpoint's default scan vector.
     space
         Only scans in this space, of a folder that holds several.
+    participants
+        ``participants.tsv``, or the folder of a dataset that has one: its columns are joined to
+        ``table``, in place of those that the group level joined.
+    sessions
+        A table with ``participant_id`` and ``session_id``, or the folder of a dataset with
+        ``sub-*/sub-*_sessions.tsv``: likewise.
 
     Returns
     -------
@@ -63,7 +79,8 @@ def load_embeddings(
     InputError
         The folder holds no outputs, or nothing but a table that is damaged or was edited.
     OptionsError
-        Scans were made with different settings or weights: they must not be mixed.
+        Scans were made with different settings or weights: they must not be mixed. Or the table
+        of participants names nobody here, somebody twice, or columns as ours are called.
     NothingSelectedError
         No scan was embedded, or none in this space.
     ValueError
@@ -84,17 +101,48 @@ def load_embeddings(
         cross_val_score(model, X, y, groups=table["participant_id"], cv=GroupKFold())
     """
     folder, name = Path(output_dir), f"{table_name(space)}.parquet"
+    known = read_phenotypes(
+        *(None if path is None else Path(path) for path in (participants, sessions))
+    )
     with faults_as(InputError):
         if _is_current(folder / name):
-            return _split(folder / name, parts)
+            return _joined(folder / name, parts, known)
+        _tell_unjoined(folder / name, known)
         with TemporaryDirectory(prefix="semantoks-") as scratch:
-            export = export_group(folder, into=Path(scratch), split_by="space" if space else None)
+            options = GroupOptions(split_by="space" if space else None)
+            export = export_group(folder, options, into=Path(scratch))
             if not Path(scratch, name).exists():
                 made = [path.stem for path in export.paths if path.suffix == ".parquet"]
                 raise NothingSelectedError(
                     f"{folder}: no scan in space {space}.", hint=f"There are {', '.join(made)}."
                 )
-            return _split(Path(scratch, name), parts)
+            return _joined(Path(scratch, name), parts, known)
+
+
+def _joined(path: Path, parts: Sequence[str] | None, known: Phenotypes) -> Embeddings:
+    """Read a table, and join columns about people and sessions in place of those it has."""
+    found = _split(path, parts)
+    if not known.files:
+        return found
+    old = _sidecar(path).get("Participants", {}).get("Columns", [])
+    table = found.table.drop(columns=old)
+    known.refuse_collisions([*table.columns])
+    keys = [name for name in (SUBJECT, SESSION) if name in table.columns]
+    rows = table[keys].to_dict("records")
+    known.tell({who_is(row) for row in rows})
+    columns = pd.DataFrame([known.of(row) for row in rows], columns=[*known.columns])
+    return found._replace(table=pd.concat([table, columns.set_index(table.index)], axis=1))
+
+
+def _tell_unjoined(table: Path, known: Phenotypes) -> None:
+    """Say that a table which is not read any more had columns that this call does not join."""
+    with contextlib.suppress(FileError):
+        said = _sidecar(table).get("Participants")
+        if said and not known.files:
+            log.warning(
+                "%s is older than the scans and is not read; it has columns of %s, which "
+                "participants= joins.", table.stem, ", ".join(said["Files"]),
+            )  # fmt: skip
 
 
 def _is_current(table: Path) -> bool:

@@ -57,7 +57,7 @@ def write_page(
 
 
 def _page_scan(scan: CohortScan, page: str) -> PageScan:
-    record, problem = scan
+    record, problem = scan.record, scan.problem
     qc = {} if problem else dict(record.qc)
     flags = qc.pop("flags", {})
     return PageScan(
@@ -66,7 +66,7 @@ def _page_scan(scan: CohortScan, page: str) -> PageScan:
         reason=problem or record.reason,
         numbers=qc,
         flags=flags if isinstance(flags, dict) else {},
-        known={},
+        known=dict(scan.known),
         page=page,
     )
 

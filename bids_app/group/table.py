@@ -32,6 +32,8 @@ _WIDEST = 2**53
 class Columns:
     """Names and kinds of the columns that scans have: identifiers and quality numbers."""
 
+    last: tuple[str, ...] = (CONFIGURATION,)
+    """Those that stand last, whatever a later scan brings"""
     kinds: dict[str, set[type]] = field(default_factory=dict)
     of_embedded: set[str] = field(default_factory=set)
 
@@ -48,7 +50,8 @@ class Columns:
     def names(self) -> list[str]:
         """Return all columns, the identifying ones first."""
         first = [name for name in FIRST if name in self.kinds]
-        return first + [name for name in self.kinds if name not in first]
+        last = [name for name in self.last if name in self.kinds]
+        return first + [n for n in self.kinds if n not in first and n not in last] + last
 
     def keys(self) -> list[str]:
         """Return those that stand before an embedding."""
@@ -89,7 +92,6 @@ def write_embedding_table(
     schema = pa.schema(
         [
             *map(columns.field, columns.keys()),
-            pa.field(CONFIGURATION, pa.string()),
             *(pa.field(name, pa.float32()) for name in numbers),
         ]
     )
@@ -107,7 +109,7 @@ def write_embedding_table(
 
 def _row_group(scans: list[CohortScan], values: FloatArray, schema: pa.Schema) -> pa.Table:
     n_keys = len(schema) - values.shape[1]
-    records = [status_row(e) | {CONFIGURATION: e.record.configuration} for e in scans]
+    records = [*map(status_row, scans)]
     arrays = [
         pa.array([_as_kind(record.get(key.name), key.type) for record in records], key.type)
         for key in list(schema)[:n_keys]

@@ -24,6 +24,10 @@ CONFIGURATION = "configuration_hash"
 # Echo, part and density follow: where they stand is as old as they are.
 FIRST = (*names.IDENTIFIERS[:10], "status", "reason")
 """Columns that come first, whatever the first scan happened to have."""
+OF_WINDOW = ("window", "window_onset", "window_duration", "valid_fraction")
+"""Columns of a table of windows that say which window of its scan a row is of"""
+OF_TOKEN = ("network", "patch", "patch_onset")
+"""Columns of a table of tokens that say which token of its window a row is of"""
 _SHARED = ("Model", "EmbeddingDimension", "Parts", "ScanVector", "Atlas", "SoftwareVersion")
 """Keys that a group table takes from the sidecars of its scans."""
 
@@ -34,6 +38,8 @@ class CohortScan(NamedTuple):
     record: ScanRecord
     problem: str = ""
     """Why its status or embedding cannot be believed; empty: they can."""
+    known: Mapping[str, Any] = {}
+    """What tables of participants and sessions say, by column; None: nothing"""
 
     @property
     def embedded(self) -> bool:
@@ -48,7 +54,7 @@ def table_name(space: str | None) -> str:
 
 def status_row(scan: CohortScan) -> dict[str, Any]:
     """Flatten a status to one row of the group tables; None where there is nothing to say."""
-    record, problem = scan
+    record, problem = scan.record, scan.problem
     row: dict[str, Any] = {**names.identifiers(record.entities)}
     row["status"] = DAMAGED if problem else record.status
     row["reason"] = problem or record.reason or None
@@ -56,7 +62,8 @@ def status_row(scan: CohortScan) -> dict[str, Any]:
     for key, value in {} if problem else record.qc.items():
         text = ",".join(value) if isinstance(value, list | dict) else value
         row[key] = None if text == "" else text
-    return row | {"source": record.source or None}
+    row["source"] = record.source or None
+    return {**row, **scan.known, CONFIGURATION: record.configuration or None}
 
 
 def refuse_other_columns(path: Path, record: ScanRecord) -> None:
@@ -67,7 +74,7 @@ def refuse_other_columns(path: Path, record: ScanRecord) -> None:
     FileError
         Names one.
     """
-    taken = {*names.identifiers(record.entities), *FIRST, CONFIGURATION, "source"}
+    taken = {*names.identifiers(record.entities), *_NO_MEASURES}
     for key in record.qc:
         if key in taken or names.EMBEDDING_COLUMN.fullmatch(key):
             raise FileError(path, "is the name of another column", place=f"key QC, {key:.60}")
@@ -78,9 +85,9 @@ def shared(sidecar: Mapping[str, Any]) -> dict[str, Any]:
     return {key: sidecar.get(key) for key in _SHARED}
 
 
-def describe_status_table() -> bytes:
-    """Return the sidecar of the table of all scans."""
-    return json_bytes(_COLUMNS)
+def describe_status_table(known: Mapping[str, Any]) -> bytes:
+    """Return the sidecar of the table of all scans, given what is said of joined columns."""
+    return json_bytes({**known, **_COLUMNS})
 
 
 def describe_scan_table(
@@ -90,6 +97,7 @@ def describe_scan_table(
     n_damaged: int,
     listing: str,
     tables: Mapping[str, Digest],
+    known: Mapping[str, Any],
 ) -> bytes:
     """Return the sidecar of a table of embeddings.
 
@@ -103,9 +111,12 @@ def describe_scan_table(
         Hash of the names of all statuses that were read.
     tables
         Size and hash of the table by name, once for each of its forms.
+    known
+        What is said of joined columns.
     """
     return json_bytes(
         {
+            **known,
             "Description": "One row per embedded run: identifiers, quality numbers, then the scan "
             "embedding (columns as in the runs' own tables). n/a: no signal in that network.",
             "NumberOfRuns": n_scans,
@@ -119,6 +130,11 @@ def describe_scan_table(
 
 
 _COLUMNS = {
+    CONFIGURATION: {
+        "Description": "Hash of the settings and weights that made the scan's numbers, then of "
+        "the voxels of the atlas."
+    },
+    "source": {"Description": "BIDS URI of the image or series that the scan was made from."},
     "status": {
         "Levels": {
             "embedded": "all outputs are there",
@@ -172,3 +188,6 @@ _COLUMNS = {
     },
     "flags": {"Description": "What to look at before using the run; docs/quality.md."},
 }
+_NO_MEASURES = frozenset({*FIRST, CONFIGURATION, "source", *OF_WINDOW, *OF_TOKEN})
+RESERVED = frozenset({*names.IDENTIFIERS, *_NO_MEASURES, *_COLUMNS})
+"""Names of columns that are ours, in whichever table"""

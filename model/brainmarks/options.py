@@ -21,7 +21,7 @@ class ExportOptions(Strict):
         Path,
         Option(
             "--participants",
-            "Table with participant_id and the target.",
+            "Table with participant_id and columns about people, such as participants.tsv.",
             path="file",
             required=True,
         ),

@@ -14,6 +14,7 @@ import pytest
 
 from bids_app.errors import AppError, OutputError
 from bids_app.group.export import export_group
+from bids_app.options import GroupOptions
 from model.cohort.outputs import OutputsError, embedded_scans
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def test_a_name_that_is_no_text_and_a_formula_break_no_table(out) -> None:
     folder.mkdir(parents=True)
     (folder / f"sub-\udcff_task-+1_{STATUS}").write_text("{}")
     outputs.write_run(out, "04", seed=4, Source="=cmd|' /C calc'!A0", Status="failed", Reason="@a")
-    assert export_group(out, tsv=True).n_damaged == 1
+    assert export_group(out, GroupOptions(tsv=True)).n_damaged == 1
     lines = (out / "group_status.tsv").read_text().splitlines()
     assert len(lines) == 7
     assert not [cell for line in lines for cell in line.split("\t") if cell[0] in "=+-@"]

@@ -13,6 +13,7 @@ import pytest
 
 from bids_app.group import table as group_table
 from bids_app.group.export import export_group
+from bids_app.options import GroupOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ def exported(out: Path) -> dict[str, bytes]:
 
 
 def test_a_second_export_gives_the_same_bytes(out) -> None:
-    export_group(out, tsv=True)
+    export_group(out, GroupOptions(tsv=True))
     before = exported(out)
     export_group(out)
     assert exported(out) == before
@@ -80,7 +81,7 @@ def test_row_groups_hold_what_one_piece_would(out, monkeypatch) -> None:
 
 def test_numbers_keep_their_kind_and_missing_ones_are_missing(out) -> None:
     outputs.write_run(out, "07", seed=7, QC={"tr": 2, "flags": {"short": "x", "odd": "y"}})
-    export_group(out, tsv=True)
+    export_group(out, GroupOptions(tsv=True))
     found = table(out)
     assert found["n_volumes"].isna().tolist() == [False] * 7 + [True]
     assert found["tr"].dtype == np.float64
@@ -97,7 +98,7 @@ def test_a_text_table_that_is_there_is_kept_up_to_date(out) -> None:
     export_group(out)
     text = out / "group_desc-scan_embedding.tsv"
     assert not text.exists()
-    export_group(out, tsv=True)
+    export_group(out, GroupOptions(tsv=True))
     assert len(text.read_text().splitlines()) == 8
     outputs.write_run(out, "08", seed=8)
     assert text in export_group(out).paths

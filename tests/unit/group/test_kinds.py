@@ -12,6 +12,7 @@ import pytest
 from bids_app.errors import NothingSelectedError, OptionsError
 from bids_app.group.differences import differences
 from bids_app.group.export import export_group
+from bids_app.options import GroupOptions
 from semantoks import load_embeddings
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ def test_there_can_be_one_table_of_each_space(out, caplog) -> None:
         export_group(out)
     expected = "space (--space): MNI152NLin6Asym (3 scans), fsLR (1 scan)"
     assert expected in str(caught.value)
-    names = [path.name for path in export_group(out, split_by="space", tsv=True).paths]
+    names = [
+        path.name for path in export_group(out, GroupOptions(split_by="space", tsv=True)).paths
+    ]
     assert names == [
         *(
             f"group_space-{s}_desc-scan_embedding.{e}"
@@ -99,7 +102,7 @@ def test_a_space_that_is_mixed_itself_is_refused_when_split(out) -> None:
     in_space(out, "04", "fsLR", settings="b")
     write(out, "05", settings="c", strategy={"name": "none"})
     with pytest.raises(OptionsError, match="denoising strategy"):
-        export_group(out, split_by="space")
+        export_group(out, GroupOptions(split_by="space"))
 
 
 def test_python_takes_one_space_of_several(out) -> None:
@@ -108,7 +111,7 @@ def test_python_takes_one_space_of_several(out) -> None:
         load_embeddings(out)
     for _ in range(2):
         assert load_embeddings(out, space="fsLR").table["participant_id"].tolist() == ["sub-04"]
-        export_group(out, split_by="space")
+        export_group(out, GroupOptions(split_by="space"))
     with pytest.raises(NothingSelectedError, match="no scan in space T1w"):
         load_embeddings(out, space="T1w")
 

@@ -26,6 +26,7 @@ OTHERS = {
     "GNU parallel": {"--sshlogin"},
     "docker": {"--network", "--read-only"},
     "click": {"--help"},
+    "pip": {"--no-index", "--find-links"},
     "tools/check.sh": {"--fast"},
     "tools/gpu_train.sh": {"--tiny"},
 }

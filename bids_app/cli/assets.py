@@ -301,10 +301,16 @@ def _checkpoints(home: Path) -> list[Path]:
 
 def _installed_lines(home: Path) -> list[str]:
     from bids_app.atlas.volumes import parcels_by_space
+    from model.files.home import CHECKPOINTS
 
     spaces = parcels_by_space(home / "atlas")
     lines = [f"  atlas       {space}: {n} parcels" for space, n in spaces.items()]
     lines += [f"  checkpoint  {folder.name}" for folder in _checkpoints(home)]
+    for path in sorted((home / CHECKPOINTS).glob(".*.incomplete")):
+        n_bytes = path.stat().st_size
+        lines.append(
+            f"  cut off     {path}, {n_bytes:,} bytes: the same --download goes on from there"
+        )
     if not lines:
         return [f"Nothing is installed in {home}."]
     return [f"Installed in {home}:", *lines]

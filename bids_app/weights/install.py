@@ -12,6 +12,7 @@ from bids_app.embedder import import_weights
 from bids_app.errors import OptionsError, OutputError, WeightsError
 from bids_app.weights.hub import HUB, REPOSITORY, ask_hub, library
 from bids_app.weights.transfer import fetch
+from model.errors import SemantoksError
 from model.files.faults import faults_as, reading
 from model.files.home import checkpoint_folder
 from model.files.write import file_sha256
@@ -185,9 +186,12 @@ def install_weights(offer: Offer, checkpoints: Path, *, heads: int | None) -> Ch
         headers = library().utils.build_hf_headers()
     fetch(offer.place, part, sha256=offer.sha256, n_bytes=offer.n_bytes, headers=headers)
     try:
-        return _imported(offer, part, checkpoints / name, heads=heads)
-    finally:
+        card = _imported(offer, part, checkpoints / name, heads=heads)
+    except SemantoksError:  # after Ctrl-C it stays, and is not fetched again
         part.unlink(missing_ok=True)
+        raise
+    part.unlink(missing_ok=True)
+    return card
 
 
 def _check_writable(folder: Path) -> None:

@@ -26,6 +26,8 @@ class Hub:
     licence: str | None = None
     cut_after: int | None = None
     """Bytes after which a connection breaks"""
+    pause_after: int | None = None
+    """Bytes after which a connection falls silent"""
     sent: bytes | None = None
     """In place of a file"""
     without_ranges: bool = False
@@ -39,6 +41,7 @@ class Hub:
     authorized: list[str | None] = field(default_factory=list)
     authorized_elsewhere: list[str | None] = field(default_factory=list)
     address: str = ""
+    stop: threading.Event = field(default_factory=threading.Event)
 
     def info(self, revision: str) -> dict[str, Any]:
         def sibling(name: str, content: bytes) -> dict[str, Any]:
@@ -130,6 +133,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         end = None if self.hub.cut_after is None else start + self.hub.cut_after
+        if self.hub.pause_after is not None:
+            self.wfile.write(content[start : start + self.hub.pause_after])
+            self.wfile.flush()
+            self.hub.stop.wait(30)
+            self.close_connection = True
+            return
         self.wfile.write(content[start:end])
         if end is not None and end < len(content):
             self.wfile.flush()
@@ -149,5 +158,6 @@ def serve(hub: Hub) -> Iterator[Hub]:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield hub
+        hub.stop.set()
         server.shutdown()
         thread.join()

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import builtins
 import hashlib
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import hub_server
@@ -178,9 +182,33 @@ def test_a_call_goes_on_where_an_earlier_one_lost_the_connection(home, hub, pth)
     assert answer.exit_code == 78
     assert "300,000 bytes of it are kept" in answer.stderr
     assert part.read_bytes() == content[:300_000]
+    listed = CliRunner().invoke(main, ["list"])
+    assert f"cut off     {part}, 300,000 bytes" in listed.stdout
     hub.cut_after, hub.ranges = None, []
     assert fetch(hub).exit_code == 0
     assert hub.ranges == ["bytes=300000-"]
+    assert left(home) == ["published"]
+
+
+@needs_hub
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_download_that_was_ended_goes_on(home, hub, pth, number) -> None:
+    hub.pause_after = 1_000_000
+    words = ["checkpoint", "--download", "published", "--from", hub.address, "--accept-licence"]
+    call = [sys.executable, "-m", "bids_app", "assets", *words]
+    part = home / f"checkpoints/.{sha256(pth)}.incomplete"
+    with subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        until = time.monotonic() + 60
+        while not (part.is_file() and part.stat().st_size > 900_000):
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        process.send_signal(number)
+        assert process.wait(30) == (143 if number == signal.SIGTERM else -number)
+    n_kept = part.stat().st_size
+    hub.pause_after, hub.ranges = None, []
+    assert fetch(hub).exit_code == 0
+    assert hub.ranges == [f"bytes={n_kept}-"]
     assert left(home) == ["published"]
 
 

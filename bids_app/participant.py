@@ -35,6 +35,7 @@ from bids_app.outputs.status import (
 )
 from bids_app.signal.confounds import load_confounds
 from bids_app.signal.denoise import denoise, plan_projection
+from bids_app.signal.effect import effect_of
 from bids_app.signal.lost import bridged, check_lost, frames_without_signal, leave_out
 from bids_app.signal.timing import repetition_time, start_time
 from model.despike import despike
@@ -415,6 +416,13 @@ def embed_scan(scan: Scan, image: Image, pipeline: Pipeline, *, configuration: s
         confounds=confounds,
         despiked_fraction=despiked_fraction,
         cleaned=cleaned,
+        effect=effect_of(
+            extracted.values,
+            values,
+            cleaned,
+            fd_mm=confounds.fd_mm if confounds else None,
+            tr_s=tr_s,
+        ),
         denoised=denoised,
         model_series=embedded.series,
         embedding=embedded.embedding,

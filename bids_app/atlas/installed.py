@@ -88,6 +88,12 @@ class InstalledAtlas:
         images = list(installed_volumes(self.folder).get(space, {}).values())
         return self._volume(images[0]) if len(images) == 1 else None
 
+    def coarsest(self) -> VolumeAtlas | None:
+        """Return the smallest volume image of any space, for pictures; None: there is none."""
+        found = installed_volumes(self.folder).values()
+        images = {grid: path for images in found for grid, path in images.items()}
+        return self._volume(images[max(images)]) if images else None
+
     def labels(
         self, atlas: VolumeAtlas, shape: tuple[int, int, int], affine: Affine
     ) -> LabelArray:

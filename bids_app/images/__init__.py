@@ -3,4 +3,4 @@
 Lies above the atlas, since an image gives its parcels; knows nothing of confounds and outputs.
 """
 
-__all__ = ("image", "nifti", "parcels", "stream")
+__all__ = ("image", "nifti", "parcels", "slices", "stream")

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from bids_app.errors import AtlasError
 from bids_app.images.cifti import open_cifti
 from bids_app.images.cifti_parcels import match, parcellate_grayordinates
 from bids_app.images.nifti import check_mask, load_mask, open_nifti
 from bids_app.images.nifti_parcels import check_space, mirror_margin, parcellate
+from bids_app.images.slices import Slices, slices_of, slices_of_labels, surface_labels
 from model.series import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import numpy as np
+    import numpy.typing as npt
+
     from bids_app.atlas.grayordinates import GrayordinateAtlas
     from bids_app.atlas.installed import InstalledAtlas
-    from bids_app.atlas.labels import LabelArray
+    from bids_app.atlas.labels import Affine, LabelArray
     from bids_app.atlas.volumes import VolumeAtlas
     from bids_app.images.cifti import CiftiFile
     from bids_app.images.nifti import NiftiFile
@@ -87,7 +94,8 @@ def open_image(scan: Scan, installed: InstalledAtlas) -> Iterator[Image]:
         with series.stored.stream:
             atlas = installed.grayordinates(scan.entities.den)
             # Before any value is read: a dry run tells what does not fit, too.
-            yield CiftiImage(file=series, atlas=atlas, labels=match(series, atlas.tables))
+            labels = match(series, atlas.tables)
+            yield CiftiImage(file=series, atlas=atlas, labels=labels, installed=installed)
         return
     volumes = open_nifti(scan.sources.data)
     with volumes.stored.stream:
@@ -133,9 +141,9 @@ class NiftiImage(_OpenImage):
         labels = self.installed.labels(atlas, file.shape, file.affine)
         inside = None if mask is None else load_mask(mask, file)
         found = parcellate(file, labels, inside, absent=atlas.absent, min_coverage=min_coverage)
-        if inside is None:
-            return found
-        return replace(found, mirror_margin=mirror_margin(atlas, inside, file.affine))
+        if inside is not None:
+            found = replace(found, mirror_margin=mirror_margin(atlas, inside, file.affine))
+        return replace(found, mean_image=None, slices=_slices(found, inside, file.affine, atlas))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -148,6 +156,7 @@ class CiftiImage(_OpenImage):
     atlas: GrayordinateAtlas
     labels: LabelArray
     """(G,) parcel of each grayordinate"""
+    installed: InstalledAtlas
     kind: Literal["CIFTI"] = "CIFTI"
 
     def check_mask(self, mask: Path | None) -> None:
@@ -155,6 +164,27 @@ class CiftiImage(_OpenImage):
 
     def parcels(self, mask: Path | None, *, min_coverage: float) -> Parcellated:  # noqa: ARG002
         """Average the grayordinates of each parcel; all lie in gray matter, whatever the mask."""
-        return parcellate_grayordinates(
+        found = parcellate_grayordinates(
             self.file, self.atlas, min_coverage=min_coverage, labels=self.labels
         )
+        tables = self.atlas.tables
+        below = slices_of_labels(tables.labels, tables.affine)
+        return replace(found, slices=Slices(labels=below, surface=_surface(self.installed)))
+
+
+def _slices(
+    found: Parcellated, mask: npt.NDArray[np.bool_] | None, affine: Affine, atlas: VolumeAtlas
+) -> Slices:
+    assert found.mean_image is not None  # noqa: S101 volumes always have one
+    return slices_of(
+        found.mean_image, mask, affine, labels=atlas.labels, labels_affine=atlas.affine
+    )
+
+
+@lru_cache(maxsize=1)
+def _surface(installed: InstalledAtlas) -> npt.NDArray[np.uint16] | None:
+    """(2, vertices) parcels on fsaverage5; None: no volume of the atlas is there to look in."""
+    with contextlib.suppress(AtlasError):  # told where a scan needs that image
+        atlas = installed.coarsest()
+        return None if atlas is None else surface_labels(atlas.labels, atlas.affine)
+    return None

@@ -31,6 +31,7 @@ from bids_app.images.parcels import (
     volumes_not_finite,
     within_reach,
 )
+from bids_app.images.slices import MeanImage
 from model.networks import parcel_names
 
 if TYPE_CHECKING:
@@ -160,6 +161,8 @@ class _Pass:
     """(T,) voxels that are NaN or infinite"""
     blank: npt.NDArray[np.float64]
     """(T,) share of the voxels that vary which are zero; 1 where a volume was skipped"""
+    mean: npt.NDArray[np.float32]
+    """(all voxels,) mean of some volumes, in the order of the file"""
 
 
 def parcellate(
@@ -242,6 +245,9 @@ def parcellate(
         mask_source="derived" if mask is None else "file",
         n_nonfinite_voxels=in_mask.flat.size - finite.flat.size,
         blank=found.blank,
+        mean_image=image.stored.header.scaled(found.mean)
+        .astype(np.float32)
+        .reshape(image.shape, order="F"),
     )
 
 
@@ -314,12 +320,13 @@ def _stream(image: NiftiFile, voxels: _Voxels, skipped: BoolArray) -> _Pass:
     finite = np.ones(voxels.flat.size, dtype=bool)
     n_bad = np.zeros(image.n_frames, dtype=np.int64)
     every, zero = sampling(voxels.flat.size), image.stored.header.stored_zero
-    n_filled = np.zeros(image.n_frames, dtype=np.int64)
+    n_filled, mean = np.zeros(image.n_frames, dtype=np.int64), MeanImage(image.shape, skipped)
     # A NaN is meant to spread into its parcel's sum: that is how it is noticed.
     with np.errstate(invalid="ignore", over="ignore"):
         for t, number, block in blocks(image):
             if skipped[t]:
                 continue
+            mean.add(t, block, at=number * per_block)
             part = parts[number]
             stored = block.take(part.place)
             if t == begin:
@@ -350,7 +357,9 @@ def _stream(image: NiftiFile, voxels: _Voxels, skipped: BoolArray) -> _Pass:
         )
         sums -= without_signal
     sums[skipped] = 0
-    return _Pass(sums=sums, varies=varies, finite=finite, n_bad=n_bad, blank=blank)
+    return _Pass(
+        sums=sums, varies=varies, finite=finite, n_bad=n_bad, blank=blank, mean=mean.values
+    )
 
 
 def _n_other_than(zero: float, stored: npt.NDArray[Any]) -> int:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from bids_app.images.slices import Slices
+
 MaskSource = Literal["file", "derived", "grayordinates"]
 IntArray = npt.NDArray[np.int64]
 
@@ -66,6 +68,10 @@ class Parcellated:
     that it was left out instead of them: there, `values` mean nothing"""
     mirror_margin: float | None = None
     """`bids_app.images.nifti_parcels.mirror_margin`; None where there is no mask file"""
+    mean_image: npt.NDArray[np.float32] | None = None
+    """(X, Y, Z) mean of some volumes, as stored; None: grayordinates have none"""
+    slices: Slices | None = None
+    """What a picture of the scan needs; None until the image adds it"""
 
     __repr__ = shown
 

@@ -12,6 +12,7 @@ __all__ = (
     "embedding",
     "group",
     "paths",
+    "pictures",
     "scan_tables",
     "status",
     "task_tables",

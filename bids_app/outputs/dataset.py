@@ -33,12 +33,14 @@ logs
 *_embedding.*
 *_outliers.*
 *_status.*
+*_quality.*
 **/figures
 """
 
 DESCRIPTIONS = {
     "denoised": "Parcel series after confound regression and filtering, native repetition time",
     "model": "Parcel series as the encoder saw them: 2.0 s, normalized per parcel and scan",
+    "pictures": "What the figures of the report are drawn from",
     "scan": "Embedding of the whole scan",
     "windows": "Embedding of each window",
     "tokens": "Tokens of each window: networks by patches of 40 s",

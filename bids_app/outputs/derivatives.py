@@ -17,6 +17,7 @@ from bids_app.images.parcels import NOT_IN_ATLAS
 from bids_app.options import scan_settings
 from bids_app.outputs.embedding import embedding_files
 from bids_app.outputs.paths import output_path
+from bids_app.outputs.pictures import PICTURES_METADATA, pictures_npz
 from bids_app.quality import checks as qc
 from bids_app.signal.lost import lost_text
 from model.cohort import names
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from bids_app.options import SignalOptions
     from bids_app.signal.confounds import Confounds
     from bids_app.signal.denoise import Denoised
+    from bids_app.signal.effect import Effect
     from bids_app.signal.strategy import Strategy
     from model.series import ParcelSeries, ScanEmbedding
     from model.spec import CheckpointCard
@@ -56,6 +58,7 @@ class ScanResult:
     despiked_fraction: float | None
     """Share of the values that were bridged as spikes; None: not looked for."""
     cleaned: Denoised
+    effect: Effect
     denoised: ParcelSeries
     model_series: ParcelSeries
     embedding: ScanEmbedding
@@ -155,6 +158,8 @@ def scan_files(result: ScanResult, output_dir: Path) -> dict[Path, bytes]:
         **embedding_files(result, common, settings=result.settings),
         f"{names.OUTLIERS}.tsv": table_bytes(outliers_table(result)),
         f"{names.OUTLIERS}.json": json_bytes(common | _outliers_metadata(result)),
+        f"{names.PICTURES}.npz": pictures_npz(result.extracted, result.effect),
+        f"{names.PICTURES}.json": json_bytes(common | PICTURES_METADATA),
     }
     return {
         output_path(output_dir, scan.entities, ending): content

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_app.files import read_table
+from bids_app.outputs.pictures import read_pictures
 from model.cohort import names
 from model.files.arrays import read_array
 from model.files.faults import FileError, reading
@@ -19,6 +20,8 @@ from model.series import shown
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from bids_app.outputs.pictures import Pictures
 
 Metadata = NewType("Metadata", dict[str, Any])
 """A sidecar: open-ended JSON, keys as in docs/outputs.md."""
@@ -51,6 +54,7 @@ class Extraction:
     """(T, P) at the scan's own repetition time; NaN columns are missing parcels."""
     denoised_meta: Metadata
     motion: Motion
+    pictures: Pictures
 
     __repr__ = shown
 
@@ -130,6 +134,7 @@ def _read_extraction(named: Callable[[str], Path]) -> Extraction:
         motion=_read_motion(
             named(f"{names.OUTLIERS}.tsv"), _read_json(named(f"{names.OUTLIERS}.json"))
         ),
+        pictures=read_pictures(named(f"{names.PICTURES}.npz")),
     )
 
 

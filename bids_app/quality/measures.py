@@ -25,6 +25,13 @@ WORDS: dict[Judgement, str] = {
 }
 """What a judgement is called where it is shown; a colour never stands alone."""
 
+OUTCOMES = {
+    "embedded": ("processed", "series, tokens and embedding are there"),
+    "excluded": ("left out", "too little usable data, deliberately not embedded"),
+    "failed": ("error", "something is wrong with its files; tried again by the next call"),
+}
+"""The status of a scan: what it is called, and what it means."""
+
 GOOD_COVERAGE = 0.8
 """Share of a parcel's voxels; parcels below are counted."""
 MANY_PARCELS = 0.1

@@ -1,7 +1,7 @@
 """One page per participant: what became of each scan, drawn from the tables beside it.
 
-The page is one file that loads nothing, holds no script, and has the same bytes for the same
-tables. Words and order of it are in ``templates``.
+The page holds no script and loads nothing but its figures, which lie beside the scans; same
+tables, same bytes. Words and order of it are in ``templates``.
 """
 
 from __future__ import annotations
@@ -10,22 +10,27 @@ import logging
 import re
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import PackageNotFoundError, metadata
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import numpy as np
 
 from bids_app import __version__
+from bids_app.atlas.volumes import ATLAS_LABEL
 from bids_app.errors import InputError
-from bids_app.files import write_bytes
+from bids_app.files import withdraw, write_all
 from bids_app.outputs.paths import relative_text, report_path, statuses_below
 from bids_app.outputs.scan_tables import read_scan_tables
 from bids_app.outputs.status import read_status
-from bids_app.report import figures, style
+from bids_app.quality import measures
+from bids_app.report import brain, effect, figures
 from model.cohort.names import STATUS
-from model.figures import style as model_style
+from model.figures import style
+from model.figures.render import described, svg_bytes
 from model.files.faults import FileError
+from model.files.read import read_text
 from model.files.write import stamp, text_bytes
 from model.networks import parcel_names
 from model.series import shown
@@ -36,19 +41,20 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
     from markupsafe import Markup
+    from matplotlib.figure import Figure
 
     from bids_app.outputs.scan_tables import ScanTables
     from model.cohort.record import ScanRecord
 
 log = logging.getLogger(__name__)
 
-LOW_COVERAGE = 0.75
-"""Parcels that are used although they lost more than a quarter are named."""
 # Entities that say how a scan was written, not which scan it is.
 _RENDERING = ("space", "res", "den", "desc")
 
 
 _REFERENCE = re.compile(r"(doi:|arXiv:)([^\s;]*[^\s;.,)])")
+_FIGURE = re.compile(r'<img src="([^"]+)"')
+_SUFFIX = "bold.svg"
 _SPACE = re.compile(r"\s+")
 _ADDRESS = {"doi:": "https://doi.org/", "arXiv:": "https://arxiv.org/abs/"}
 
@@ -64,6 +70,8 @@ class ReportScan:
     tables: ScanTables | None
     files: dict[str, str]
     """Address of each output from the page, by name."""
+    stem: str
+    """What the names of its files begin with"""
     problem: str = ""
     """Why an embedded scan has no tables: a file that is gone or damaged."""
 
@@ -93,12 +101,38 @@ class ReportScan:
                 found.setdefault(reason or "no reason given", []).append(name)
         return dict(sorted(found.items()))
 
+    def numbers(self) -> list[tuple[measures.Measure, float, measures.Judgement]]:
+        """Return each quality number that is known, with what is to be thought of it."""
+        known = [(one, self.qc[one.key]) for one in measures.MEASURES if one.key in self.qc]
+        return [(one, value, one.judge(value, flags=self.flags)) for one, value in known]
+
+    def notes(self) -> list[str]:
+        """Say what a reader must know and no flag says."""
+        if self.tables is None:
+            return []
+        coverage, embedding = self.tables.coverage_meta, self.tables.tokens_meta
+        notes, said = [], self.flags.get("low_coverage", "")
+        if gone := [name for name in embedding["MissingNetworks"] if name not in said]:
+            notes.append(
+                f"Networks without signal: {', '.join(gone)}. Their tokens are masked and their "
+                "embeddings n/a."
+            )
+        if n_bad := coverage.get("NonFiniteVoxels"):
+            notes.append(f"{n_bad} voxels that are not finite were left out.")
+        shortest = min(embedding["Windows"]["ValidFraction"])
+        if shortest < 1 and "short_scan" not in self.flags:
+            notes.append(
+                f"{1 - shortest:.0%} of the last window of {embedding['Windows']['Length']:g} s "
+                "is padding, masked for the encoder."
+            )
+        return notes
+
     def low_coverage(self) -> list[str]:
-        """Name the parcels that are used although they lost more than a quarter, worst first."""
+        """Name the parcels that are used although they lost many voxels, worst first."""
         if self.tables is None:
             return []
         share = self.tables.coverage
-        low = np.flatnonzero(self.tables.used & (share < LOW_COVERAGE))
+        low = np.flatnonzero(self.tables.used & (share < measures.GOOD_COVERAGE))
         worst_first = low[np.argsort(share[low], kind="stable")]
         return [f"{parcel_names()[parcel]} ({share[parcel]:.0%})" for parcel in worst_first]
 
@@ -156,18 +190,22 @@ def _read_scan(path: Path, record: ScanRecord, label: str, output_dir: Path) -> 
         record=record,
         tables=tables,
         files={name: quote(str(folder / name)) for name in record.outputs},
+        stem=path.name.removesuffix(f"_{STATUS}"),
         problem=problem,
     )
 
 
 def is_current(output_dir: Path, participant: str) -> bool:
-    """Tell whether the report of a participant is there and no scan of theirs ended after it."""
+    """Tell whether a participant's page and figures are there and no scan ended after them."""
     path = report_path(output_dir, participant)
     if not path.exists():
         return False
     statuses = statuses_below(output_dir / f"sub-{participant}")
     try:
-        return all(stamp(status).mtime_ns <= stamp(path).mtime_ns for status in statuses)
+        shown = _FIGURE.findall(read_text(path))
+        return all((output_dir / unquote(address)).exists() for address in shown) and all(
+            stamp(status).mtime_ns <= stamp(path).mtime_ns for status in statuses
+        )
     except FileError:  # told when the page is made
         return False
 
@@ -210,7 +248,8 @@ def participants_to_report(
 def write_report(output_dir: Path, participant: str) -> Path:
     """Write ``sub-<label>.html`` into the output folder, from what stands below ``sub-<label>``.
 
-    All scans that have a status are shown, whichever invocation made them.
+    All scans that have a status are shown, whichever invocation made them. Figures lie in
+    ``sub-<label>/figures``; those of scans that are gone are removed.
 
     Parameters
     ----------
@@ -227,10 +266,37 @@ def write_report(output_dir: Path, participant: str) -> Path:
         The page cannot be written.
     """
     scans = read_scans(output_dir, participant)
+    gallery = Gallery(participant)
     with style.figure_style():
         page = _templates().get_template("page.html")
-        html = page.render(participant=f"sub-{participant}", scans=scans)
-    return write_bytes(report_path(output_dir, participant), text_bytes(html))
+        html = page.render(participant=f"sub-{participant}", scans=scans, gallery=gallery)
+    path = report_path(output_dir, participant)
+    drawn = {output_dir / place: content for place, content in gallery.contents.items()}
+    write_all({**drawn, path: text_bytes(html)})
+    for old in gallery.found(output_dir):
+        if old not in drawn:
+            withdraw(old)
+    return path
+
+
+class Gallery:
+    """The figures of a page: drawn while it is, and written with it."""
+
+    def __init__(self, participant: str) -> None:
+        """Start without any."""
+        self._folder = f"sub-{participant}/figures"
+        self.contents: dict[str, bytes] = {}
+        """Bytes by place below the output folder"""
+
+    def add(self, scan: ReportScan, name: str, figure: Figure, *, alt: str) -> str:
+        """Take a figure in; return its address from the page."""
+        place = f"{self._folder}/{scan.stem}_desc-{name}_{_SUFFIX}"
+        self.contents[place] = svg_bytes(figure, alt=alt)
+        return quote(place)
+
+    def found(self, output_dir: Path) -> list[Path]:
+        """Return the figures that any call left."""
+        return sorted((output_dir / self._folder).glob(f"*_atlas-{ATLAS_LABEL}_*desc-*_{_SUFFIX}"))
 
 
 @cache
@@ -247,12 +313,16 @@ def _templates() -> Environment:
     )
     templates.globals |= {
         "figures": figures,
-        "colours": model_style,
+        "brain": brain,
+        "effect": effect,
+        "colours": style,
+        "measures": measures,
+        "described": described,
+        "documentation": _documentation(),
         "references": _references(),
         "version": __version__,
     }
     templates.filters |= {
-        "svg": _svg,
         "number": lambda value, form: format(value, form),
         "grouped": _grouped,
         "cited": _cited,
@@ -260,11 +330,14 @@ def _templates() -> Environment:
     return templates
 
 
-def _svg(figure: Any, *, name: str, alt: str) -> Markup:
-    from markupsafe import Markup
-
-    # What a scan is called is drawn into no figure; `inline_svg` escapes the rest.
-    return Markup(style.inline_svg(figure, name=name, alt=alt))  # noqa: S704
+def _documentation() -> str:
+    """Return the address of the documentation, as the package names it; empty if it has none."""
+    try:
+        named = metadata("semantoks").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        named = []
+    places = dict(one.split(", ", 1) for one in named if ", " in one)
+    return places.get("Documentation", "").rstrip("/")
 
 
 def _grouped(

@@ -3,4 +3,4 @@
 Reads what fMRIPrep wrote beside an image; never opens one, and writes nothing.
 """
 
-__all__ = ("confounds", "denoise", "lost", "strategy", "timing")
+__all__ = ("confounds", "denoise", "effect", "lost", "strategy", "timing")

@@ -46,6 +46,9 @@ class Denoised:
     high_pass_hz: float | None
     low_pass_hz: float | None
     """As applied; None where the scan's Nyquist frequency makes the filter void."""
+    variance: FloatArray
+    """(3, P) where the variance of each parcel over the kept frames went, in shares: outside the
+    band, explained by the regressors, left. NaN for missing parcels."""
 
     __repr__ = shown
 
@@ -136,13 +139,17 @@ def denoise(
     present = ~np.isnan(series).any(axis=0)
     filled = _interpolate(series[:, present], kept)
     residual = band.apply(filled)
+    powers = [_power(without_trend(filled), kept), _power(residual, kept)]
     residual[kept] -= basis @ (basis.T @ residual[kept])
+    powers.append(_power(residual, kept))
     residual = _interpolate(residual, kept)
     vanished = residual.std(axis=0) <= NOTHING_LEFT * np.abs(filled).max(axis=0, initial=0)
     residual[:, vanished] = np.nan
 
     result = np.full(series.shape, np.nan)
     result[:, present] = residual
+    variance = np.full((len(powers), series.shape[1]), np.nan)
+    variance[:, present] = _shares(powers)
     return Denoised(
         values=result,
         kept=kept.copy(),
@@ -151,6 +158,7 @@ def denoise(
         dof=plan.dof,
         high_pass_hz=band.high_pass_hz,
         low_pass_hz=band.low_pass_hz,
+        variance=variance,
     )
 
 
@@ -276,6 +284,30 @@ def _too_few(dof: int, kept: BoolArray, rank: int, band: _Band) -> ScanExcludedE
         f"{MIN_DEGREES_OF_FREEDOM}.",
         hint="A --denoise-strategy with fewer regressors or a wider band leaves more.",
     )
+
+
+def without_trend(series: FloatArray) -> FloatArray:
+    """Take mean and linear trend out of the columns of (T, N)."""
+    time = np.arange(len(series)) - (len(series) - 1) / 2
+    centred = series - series.mean(axis=0)
+    straight: FloatArray = centred - np.outer(time, time @ centred / (time @ time))
+    return straight
+
+
+def _power(series: FloatArray, kept: BoolArray) -> FloatArray:
+    """(N,) sums of squares over the kept frames of (T, N)."""
+    power: FloatArray = np.einsum("tn,tn->n", series[kept], series[kept])
+    return power
+
+
+def _shares(powers: list[FloatArray]) -> FloatArray:
+    """(3, N) shares of all power: what each step took, and what is left at the end."""
+    total, in_band, left = powers
+    steps = np.stack([np.maximum(total - in_band, 0), np.maximum(in_band - left, 0), left])
+    whole = steps.sum(axis=0)
+    shares: FloatArray = np.full_like(steps, np.nan)
+    np.divide(steps, whole, out=shares, where=whole > 0)
+    return shares
 
 
 def _interpolate(series: FloatArray, kept: BoolArray) -> FloatArray:

@@ -19,11 +19,12 @@ STATUS = "status.json"
 STATUSES = f"sub-*/**/*_{STATUS}"
 """Where the statuses lie below an output folder."""
 
-# Tables and arrays of a scan by the ending of their names, without .tsv, .npy or .json.
+# Tables and arrays of a scan by the ending of their names, without .tsv, .npy, .npz or .json.
 DENOISED = "desc-denoised_timeseries"
 MODEL = "desc-model_timeseries"
 COVERAGE = "coverage"
 OUTLIERS = "outliers"
+PICTURES = "desc-pictures_quality"
 SCAN = "desc-scan_embedding"
 WINDOWS = "desc-windows_embedding"
 TOKENS = "desc-tokens_embedding"

@@ -112,11 +112,11 @@ def hatch_missing(axes: Axes) -> None:
     axes.patch.set(facecolor=MISSING, edgecolor=MISSING_LINE, hatch=MISSING_HATCH, linewidth=0)
 
 
-def palette(name: str) -> Colormap:
+def palette(name: str, levels: int = LEVELS) -> Colormap:
     """Return a colour map of matplotlib in few levels, clear where a value is NaN."""
     import matplotlib as mpl
 
-    return mpl.colormaps[name].resampled(LEVELS).with_extremes(bad=(0, 0, 0, 0))
+    return mpl.colormaps[name].resampled(levels).with_extremes(bad=(0, 0, 0, 0))
 
 
 @contextlib.contextmanager

@@ -16,9 +16,10 @@ from model.networks import parcel_names
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Judgement = Literal["good", "unusual", "flagged", "unknown"]
+Judgement = Literal["good", "within", "unusual", "flagged", "unknown"]
 WORDS: dict[Judgement, str] = {
     "good": "as in good scans",
+    "within": "within the limit",
     "unusual": "unusual",
     "flagged": "beyond the limit",
     "unknown": "",
@@ -102,7 +103,7 @@ class Measure:
         if self.usual is None:
             return ""
         low, high = self.shown(self.usual.low), self.shown(self.usual.high)
-        return low if low == high else f"{low} to {high}"
+        return high if low == high else f"{low.removesuffix(self.unit).rstrip()} to {high}"
 
     def shown(self, value: float) -> str:
         """Write a value with its unit."""
@@ -133,14 +134,14 @@ class Measure:
         if beyond and (not self.flag or self.flag in flags):
             return "flagged"
         if self.usual is None:
-            return "good" if self.limit is not None and not beyond else "unknown"
+            return "within" if self.limit is not None and not beyond else "unknown"
         worse = value > self.usual.high if self.better == "low" else value < self.usual.low
         return "unusual" if worse else "good"
 
 
 _SERIES = "98 scans of STAGES and ds000220, cortex alone"
 _MOTION = "230 scans of ds005165 and ds001499, fMRIPrep's confounds"
-_DENOISED = "50 resting scans of ds005165, default strategy"
+_DENOISED = "50 resting scans of 6 minutes of ds005165, default strategy"
 _LEVELS = "56 scans of STAGES"
 
 MEASURES = (

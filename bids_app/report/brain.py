@@ -35,8 +35,8 @@ BoolArray = npt.NDArray[np.bool_]
 Picture = npt.NDArray[np.uint8]
 
 ORDER = ("axial", "coronal", "sagittal")
-GREYS = 24
-"""Shades of the image"""
+GREYS, FEW_GREYS = 20, 8
+"""Shades of the image, and of it behind something else"""
 NO_IMAGE = "#24384f"
 """Where the image ends and the template goes on"""
 MASK = "#ffffff"
@@ -77,7 +77,7 @@ def coverage_slices(slices: Slices, share: FloatArray, used: BoolArray) -> Figur
     """Colour each parcel on the same slices by the share of its voxels that carry signal."""
     figure, tops = _rows()
     for plane, top in tops.items():
-        picture, labels = _grey(slices, plane), _montage(slices.labels[plane])
+        picture, labels = _grey(slices, plane, FEW_GREYS), _montage(slices.labels[plane])
         _fill(picture, labels, _share_colours(share), used)
         _draw_row(figure, plane, picture, top)
     _share_bar(figure, left=WIDTH - 60, top=24, height=150)
@@ -162,13 +162,14 @@ def _montage(stack: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return row.repeat(2, axis=0).repeat(2, axis=1)
 
 
-def _grey(slices: Slices, plane: str) -> Picture:
+def _grey(slices: Slices, plane: str, n_shades: int = GREYS) -> Picture:
     """(rows, columns, 3) the mean image in few shades; black where there is none of it."""
     if slices.grey is None:
         empty = _montage(np.zeros_like(slices.labels[plane], dtype=np.uint8))
         return np.zeros((*empty.shape, 3), dtype=np.uint8)
     stored = _montage(slices.grey[plane]).astype(float)
-    shade = np.rint(np.rint((stored - 1) / 254 * (GREYS - 1)) * 255 / (GREYS - 1))
+    steps = n_shades - 1
+    shade = np.rint(np.rint((stored - 1) / 254 * steps) * 255 / steps)
     picture = np.repeat(np.clip(shade, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
     picture[stored == 0] = _rgb(NO_IMAGE)
     return picture

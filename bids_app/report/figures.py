@@ -42,7 +42,7 @@ FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
 MAX_COLUMNS = 300
 """Columns of a carpet: more would be finer than it is drawn."""
-CONNECTIVITY_LEVELS = 17
+CONNECTIVITY_LEVELS = 13
 """Of a large matrix of correlations; an odd number has a white for none"""
 CARPET_LEVELS = 16
 """Shades of a carpet: more make its PNG larger, and are not told apart"""

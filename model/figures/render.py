@@ -60,6 +60,7 @@ def svg_bytes(figure: Figure, *, alt: str) -> bytes:
     svg = svg.replace(head, named, 1)
     svg = re.sub(r'<!--.*?-->| transform="rotate\(-0 [^"]*"', "", svg, flags=re.S)
     svg = re.sub(r'(?<=<g) id="[^"]*"| id="image[^"]*"|(?<=\n) +', "", svg)
+    svg = re.sub(r"(?<=\d\.\d\d)\d+", "", svg)  # a hundredth of a point is enough
     svg = re.sub(r"(?<=base64,)[^\"]+", lambda picture: indexed(picture[0]), svg)
     return svg.encode()
 

@@ -176,14 +176,15 @@ def _grey(slices: Slices, plane: str, n_shades: int = GREYS) -> Picture:
 
 
 def _fill(
-    picture: Picture, labels: npt.NDArray[np.generic], colours: Picture, used: BoolArray
+    picture: Picture, labels: npt.NDArray[np.integer[Any]], colours: Picture, used: BoolArray
 ) -> None:
     """Colour parcels in a picture (rows, columns, 3): missing ones hatched, edges darker."""
     inside = labels > 0
     picture[inside] = colours[labels[inside] - 1]
     gone = np.concatenate([[False], ~used])[labels]
     rows, columns = np.indices(labels.shape)
-    stripes = np.where(((rows + columns) % 8 < 2)[..., None], _rgb(MISSING_LINE), _rgb(MISSING))
+    lined: BoolArray = np.asarray((rows + columns) % 8 < 2)
+    stripes = np.where(lined[..., None], _rgb(MISSING_LINE), _rgb(MISSING))
     picture[gone] = stripes[gone]
     edge = _edges(labels)
     picture[edge] = (picture[edge] * 0.7).astype(np.uint8)
@@ -194,7 +195,7 @@ def _edges(values: npt.NDArray[Any]) -> BoolArray:
     edge = np.zeros(values.shape, dtype=bool)
     for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
         edge |= values != np.roll(values, step, axis=axis)
-    return edge & (values != 0)
+    return np.asarray(edge & (values != 0))
 
 
 @cache

@@ -121,7 +121,7 @@ def _draw_correlations(axes: Axes, found: FloatArray) -> None:
         axes.set(xticks=[], yticks=[])
         return
     reach = max(0.3, np.ceil(10 * float(np.abs(found[:, known]).max())) / 10)
-    bins = np.linspace(-reach, reach, 41)
+    bins = np.linspace(-reach, reach, 41).tolist()
     for values, colour, name in zip(found, (BEFORE, AFTER), ("before", "after"), strict=True):
         mean = float(np.abs(values[known]).mean())
         axes.hist(
@@ -159,7 +159,7 @@ def shares_of(variance: FloatArray) -> tuple[float, float, float]:
 def _standardized(values: FloatArray) -> FloatArray:
     """Centre the columns of (T, P) and scale them to unit variance."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (values - values.mean(axis=0)) / values.std(axis=0)
+        return np.asarray((values - values.mean(axis=0)) / values.std(axis=0))
 
 
 def _paired(lines: FloatArray) -> FloatArray:

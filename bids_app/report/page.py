@@ -336,7 +336,7 @@ def _documentation() -> str:
         named = metadata("semantoks").get_all("Project-URL") or []
     except PackageNotFoundError:
         named = []
-    places = dict(one.split(", ", 1) for one in named if ", " in one)
+    places: dict[str, str] = dict(one.split(", ", 1) for one in named if ", " in one)
     return places.get("Documentation", "").rstrip("/")
 
 

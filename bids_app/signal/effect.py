@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -107,9 +107,9 @@ def _spectra(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """(F,) frequencies and (2, F) median power of (T, P) series in one unit, neighbours joined."""
     taper = np.hanning(len(after))[:, None]
-    powers = [
-        np.abs(np.fft.rfft(taper * without_trend(one), axis=0)) ** 2 for one in (before, after)
-    ]
+    ends: list[npt.NDArray[Any]] = [before.astype(float), after.astype(float)]
+    straight = [without_trend(one) for one in ends]
+    powers = [np.abs(np.fft.rfft(taper * one, axis=0)) ** 2 for one in straight]
     total = np.maximum(powers[0].sum(axis=0), np.finfo(float).tiny)
     medians = np.stack([np.median(power / total, axis=1) for power in powers])
     frequency = np.fft.rfftfreq(len(after), tr_s)

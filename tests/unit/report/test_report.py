@@ -10,12 +10,14 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from bids_app.errors import InputError
 from bids_app.images.parcels import Coverage, Parcellated
+from bids_app.images.slices import Slices, slices_of
 from bids_app.inputs.entities import Entities
 from bids_app.inputs.scan import Scan, Sources
 from bids_app.options import SignalOptions
@@ -23,6 +25,7 @@ from bids_app.outputs.derivatives import ScanResult, scan_files
 from bids_app.outputs.status import status_path, write_outcome
 from bids_app.report.page import is_current, participants_to_report, write_report
 from bids_app.signal.denoise import Denoised
+from bids_app.signal.effect import effect_of
 from bids_app.signal.strategy import Strategy
 from model.networks import network_columns, parcel_names
 from model.series import ParcelSeries, ScanEmbedding
@@ -35,6 +38,10 @@ if TYPE_CHECKING:
 
 N_PARCELS = 457
 CEREBELLUM = network_columns("Cerebellum")
+FIGURES = (
+    "brain", "carpet", "connectivity", "coverage", "coveragemap", "denoising", "embedding",
+    "input",
+)  # fmt: skip
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
@@ -47,6 +54,16 @@ def make_scan(root: Path, *, task: str, space: str = "MNI152NLin6Asym") -> Scan:
         sources=Sources(data=bold),
         root=root / "in",
     )
+
+
+def make_slices() -> Slices:
+    """Cut a ball out of noise, with two parcels and a mask that lacks half of the second."""
+    grid = np.indices((91, 109, 91))
+    ball = ((grid - np.array([45, 54, 45])[:, None, None, None]) ** 2).sum(axis=0) < 40**2
+    labels = np.where(ball, np.where(grid[0] < 45, 1, 2), 0)
+    affine = np.array([[2.0, 0, 0, -90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1]])
+    mean = np.random.default_rng(0).uniform(50, 100, ball.shape) * ball
+    return slices_of(mean, ball & (grid[0] < 65), affine, labels=labels, labels_affine=affine)
 
 
 def make_result(
@@ -66,6 +83,19 @@ def make_result(
     values[:, gone] = np.nan
     model_values = rng.normal(size=(50, N_PARCELS))
     model_values[:, gone] = np.nan
+    raw = 1000 + np.concatenate([values[:2], values])
+    variance = np.full((3, N_PARCELS), 1 / 3)
+    cleaned = Denoised(
+        values=values,
+        kept=kept,
+        n_dropped_start=2,
+        regressor_names=("trans_x", "csf"),
+        dof=40,
+        high_pass_hz=0.01,
+        low_pass_hz=0.1,
+        variance=variance,
+    )
+    fd_mm = np.r_[np.nan, rng.gamma(2, 0.1, n_volumes - 1)]
     valid = np.ones((n_windows, 9, 5), dtype=bool)
     valid[-1, :, 3:] = False
     valid[:, 8] &= not gone[CEREBELLUM].all()
@@ -77,7 +107,7 @@ def make_result(
         ),
         tr_source="header",
         extracted=Parcellated(
-            values=values,
+            values=raw,
             coverage=Coverage(
                 n_voxels_atlas=np.full(N_PARCELS, 20),
                 n_voxels_used=used,
@@ -87,25 +117,19 @@ def make_result(
             mask_source=mask_source,
             n_nonfinite_voxels=3,
             blank=np.zeros(n_volumes),
+            slices=make_slices(),
         ),
         lost=np.full(n_volumes, ""),
         confounds=SimpleNamespace(
             kept=np.r_[True, True, kept],
-            fd_mm=np.r_[np.nan, rng.gamma(2, 0.1, n_volumes - 1)],
+            fd_mm=fd_mm,
             std_dvars=np.full(n_volumes, np.nan),
             outlier_reasons=("",) * n_volumes,
             computed=(),
         ),
         despiked_fraction=0.001,
-        cleaned=Denoised(
-            values=values,
-            kept=kept,
-            n_dropped_start=2,
-            regressor_names=("trans_x", "csf"),
-            dof=40,
-            high_pass_hz=0.01,
-            low_pass_hz=0.1,
-        ),
+        cleaned=cleaned,
+        effect=effect_of(raw, raw, cleaned, fd_mm=fd_mm, tr_s=tr_s),
         denoised=ParcelSeries(
             values=values, tr_s=tr_s, unit="residual", start_s=2 * tr_s, kept=kept
         ),
@@ -209,15 +233,75 @@ def test_the_page_stands_in_the_root_named_after_the_participant(output, page) -
     assert [p.name for p in output.iterdir() if p.is_file()] == ["sub-01.html"]
 
 
-def test_the_page_loads_nothing(page) -> None:
+def test_the_page_loads_nothing_but_its_figures(output, page) -> None:
     tags = Tags(page)
-    assert not {"script", "link", "iframe", "object", "embed"} & {tag for tag, _ in tags.found}
-    assert not tags.values("src")
+    assert not {"script", "link", "iframe", "object", "embed", "svg"} & {t for t, _ in tags.found}
     assert not re.search(r"@import|url\((?!#)", page)
-    pictures = [attrs["href"] for tag, attrs in tags.found if tag == "image"]
-    assert len(pictures) == 22
-    assert all(picture.startswith("data:image/png;base64,") for picture in pictures)
+    pictures = [attrs["src"] for tag, attrs in tags.found if tag == "img"]
+    assert len(pictures) == 2 * len(FIGURES)
+    assert sorted(tags.values("src")) == sorted(pictures)
+    for address in pictures:
+        assert address.startswith("sub-01/figures/sub-01_task-")
+        svg = (output / address).read_text(encoding="utf-8")
+        assert not re.search(r"<script|<foreignObject|xlink:href=\"(?!data:|#)", svg)
     assert any("default-src 'none'" in content for content in tags.values("content"))
+
+
+def test_every_figure_is_a_whole_file_that_a_click_enlarges(output, page) -> None:
+    found = sorted((output / "sub-01" / "figures").iterdir())
+    assert [path.name for path in found] == sorted(
+        f"sub-01_task-{task}_space-MNI152NLin6Asym_atlas-Semantoks457_desc-{name}_bold.svg"
+        for task in ("movie", "rest")
+        for name in FIGURES
+    )
+    tags = Tags(page)
+    for tag, attrs in tags.found:
+        if tag == "img":
+            assert attrs["alt"]
+            assert attrs["src"] in tags.values("href")
+    for path in found:
+        ours = ElementTree.parse(path)  # noqa: S314 written above
+        assert ours.getroot().find("{*}title").text
+
+
+def test_figures_of_scans_that_are_gone_are_removed_and_others_stay(output, tmp_path) -> None:
+    shutil.copytree(output / "sub-01", tmp_path / "sub-01")
+    write_report(tmp_path, "01")
+    figures = tmp_path / "sub-01" / "figures"
+    (figures / "mine.svg").write_text("of the user")
+    for path in (tmp_path / "sub-01" / "func").glob("*task-movie*"):
+        path.unlink()
+    write_report(tmp_path, "01")
+    left = {path.name for path in figures.iterdir()}
+    assert "mine.svg" in left
+    assert len(left) == 1 + len(FIGURES)
+    assert not any("task-movie" in name for name in left)
+
+
+def test_a_page_without_one_of_its_figures_is_not_current(output, tmp_path) -> None:
+    shutil.copytree(output / "sub-01", tmp_path / "sub-01")
+    write_report(tmp_path, "01")
+    assert is_current(tmp_path, "01")
+    next((tmp_path / "sub-01" / "figures").iterdir()).unlink()
+    assert not is_current(tmp_path, "01")
+
+
+def test_an_interrupted_report_leaves_the_page_that_was_there(output, tmp_path, monkeypatch):
+    shutil.copytree(output / "sub-01", tmp_path / "sub-01")
+    before = write_report(tmp_path, "01").read_bytes()
+
+    def interrupted(*_: object, **__: object) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bids_app.report.page.svg_bytes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_report(tmp_path, "01")
+    assert (tmp_path / "sub-01.html").read_bytes() == before
+
+
+def test_ten_scans_take_less_than_5_mb(output, page) -> None:
+    n_bytes = sum(path.stat().st_size for path in (output / "sub-01" / "figures").iterdir())
+    assert 5 * (n_bytes + len(page.encode())) < 5e6  # two scans here
 
 
 def test_every_section_and_every_scan_is_there_once_and_linked(page) -> None:
@@ -231,8 +315,8 @@ def test_every_section_and_every_scan_is_there_once_and_linked(page) -> None:
 
 
 def test_an_embedded_scan_has_all_its_figures(page) -> None:
-    titles = ("Denoised parcels", "Model input", "Coverage", "Functional connectivity")
-    for title in (*titles, "Embedding", "Settings"):
+    titles = ("Brain and atlas", "Coverage", "Before and after denoising", "Model input")
+    for title in (*titles, "Functional connectivity", "Embedding", "Settings"):
         assert page.count(f"<h3>{title}</h3>") == 2, title
 
 
@@ -240,21 +324,16 @@ def test_language_title_and_alternative_texts_are_given(page) -> None:
     tags = Tags(page)
     assert ("html", {"lang": "en"}) in tags.found
     assert "<title>sub-01 | semantoks</title>" in page
-    figures = [attrs for tag, attrs in tags.found if tag == "svg"]
-    assert len(figures) == 10
-    assert all(attrs.get("role") == "img" and attrs.get("aria-label") for attrs in figures)
-
-
-def test_figures_take_their_colours_from_the_page(page) -> None:
-    assert "currentColor" in page
-    assert "var(--line)" in page
+    figures = [attrs["alt"] for tag, attrs in tags.found if tag == "img"]
+    assert all(figures)
+    assert any("of the atlas on these slices lies outside" in alt for alt in figures)
 
 
 def test_the_summary_counts_and_lists_scans(page) -> None:
     summary = section(page, "Summary")
-    assert "<b>2</b>embedded" in summary
-    assert "<b>1</b>excluded" in summary
-    assert "<b>1</b>failed" in summary
+    assert "<b>2</b>processed" in summary
+    assert "<b>1</b>left out" in summary
+    assert "<b>1</b>error" in summary
     assert "too short: 8 frames" in summary
     assert ">Cerebellum</td>" in summary
     assert ">1.9</td>" in summary  # 57 of 60 volumes of 2 s
@@ -263,32 +342,36 @@ def test_the_summary_counts_and_lists_scans(page) -> None:
 def test_reasons_of_failures_are_shown_as_text(page) -> None:
     assert "gzip ends early &lt;script&gt;" in section(page, "Errors")
     assert ATTACK not in page
-    assert "<img" not in page
+    assert "onerror=alert(2)>" not in page
+    assert page.index('<section id="Errors">') < page.index('<section id="Summary">')
 
 
 def test_a_scan_without_a_network_says_so(page) -> None:
     scan = scan_section(page, "task-movie")
-    assert "Networks without signal: Cerebellum" in scan
+    assert scan.split("</ul>")[0].count("Cerebellum") == 1  # said once, in one box
     assert "7 missing: outside the field of view" in scan
     assert f"<li>{parcel_names()[CEREBELLUM[0]]}</li>" in scan
-    assert "No brain mask was found: it was derived" in scan
-    assert "40% of it is padding" in scan
+    assert scan.count("no brain mask was found; it was derived") == 1
 
 
 def test_flags_stand_in_the_summary_and_with_their_text_on_top_of_the_scan(page) -> None:
     assert "derived mask" in section(page, "Summary")
-    assert "<b>2</b>flagged" in page
+    assert "<b>2</b>to look at" in page
     scan = scan_section(page, "task-movie")
-    flags = scan.split('aria-label="Flags"')[1].split("</ul>")[0]
+    flags = scan.split('aria-label="Look at this first"')[1].split("</ul>")[0]
     assert "<b>derived mask:</b> no brain mask was found" in flags
     assert "Cerebellum" in flags
-    assert scan.index('aria-label="Flags"') < scan.index("<h3>Denoised parcels</h3>")
+    assert scan.index('aria-label="Look at this first"') < scan.index("<h3>Quality</h3>")
 
 
 def test_quality_numbers_are_listed_and_unknown_ones_left_out(page) -> None:
     assert page.count("<h3>Quality</h3>") == 2
-    assert "<dt>correlation of mirror parcels</dt>" in page
-    assert "standardized DVARS, mean" not in page
+    row = scan_section(page, "task-rest").split(">left and right alike</a>")[1].split("</tr>")[0]
+    assert "below 0.06" in row
+    assert "0.22 to 0.42" in row
+    assert any(word in row for word in ("as in good scans", "unusual", "beyond the limit"))
+    assert "#number-mean_std_dvars" not in scan_section(page, "task-rest")
+    assert "change of the image" in section(page, "Numbers")  # explained all the same
 
 
 def test_a_scan_of_an_earlier_version_without_flags_is_still_shown(tmp_path) -> None:
@@ -298,12 +381,14 @@ def test_a_scan_of_an_earlier_version_without_flags_is_still_shown(tmp_path) -> 
     del record["QC"]["flags"]
     path.write_text(json.dumps(record))
     page = write_report(tmp_path, "01").read_text(encoding="utf-8")
-    assert "<b>0</b>flagged" in page
-    assert 'aria-label="Flags"' not in page
+    assert "<b>0</b>to look at" in page
+    assert "<b>derived mask:</b>" not in page
 
 
-def test_unknown_traces_are_named_as_unknown(page) -> None:
-    assert "not in the confounds" in page
+def test_unknown_traces_are_named_as_unknown(output, page) -> None:
+    svgs = (output / "sub-01" / "figures").glob("*_desc-carpet_bold.svg")
+    assert page
+    assert all("not in the confounds" in path.read_text(encoding="utf-8") for path in svgs)
 
 
 def test_methods_hold_the_numbers_used(page) -> None:
@@ -325,7 +410,7 @@ def test_about_names_checkpoint_and_configuration(page) -> None:
 def test_no_errors_are_reported_as_none(tmp_path) -> None:
     write_unembedded(tmp_path, make_scan(tmp_path, task="short"), "excluded", "too short")
     page = write_report(tmp_path, "01").read_text(encoding="utf-8")
-    assert section(page, "Errors").strip().endswith("<p>None.</p>")
+    assert "None: no scan was stopped by an error." in section(page, "Errors")
     assert "No scan was embedded." in section(page, "Methods")
 
 
@@ -338,7 +423,7 @@ def test_labels_in_a_status_cannot_inject_markup(tmp_path) -> None:
     record["Outputs"] = {name: {"Size": 1, "SHA256": 64 * "0"}}
     path.write_text(json.dumps(record))
     tags = Tags(write_report(tmp_path, "01").read_text(encoding="utf-8"))
-    assert not {"img", "script"} & {tag for tag, _ in tags.found}
+    assert not {"img", "script"} & {tag for tag, _ in tags.found}  # no scan has figures
     assert not tags.values("onerror")
     assert not [
         link for link in tags.values("href") if not link.startswith(("#", "sub-01/", "https://"))
@@ -369,7 +454,7 @@ def test_a_lost_table_is_reported_and_the_page_still_written(output, tmp_path) -
         table.unlink()
     page = write_report(tmp_path, "01").read_text(encoding="utf-8")
     assert "coverage.tsv" in section(page, "Errors")
-    assert "<b>2</b>embedded" in page
+    assert "<b>2</b>processed" in page
 
 
 def test_a_participant_without_scans_is_a_clear_error(tmp_path) -> None:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from bids_app.report.figures import (
     correlation,
     network_means,
-    thin,
     token_distance,
     window_similarity,
 )
+from bids_app.signal.effect import thin
 from model.networks import network_columns
 
 N_PARCELS = 457

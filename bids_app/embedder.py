@@ -52,7 +52,7 @@ class Embedder:
         device = self.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-            log.info("--device auto: using %s", device)
+            log.debug("--device auto: using %s", device)
         return load_encoder(self.checkpoint, device=device, card=self.card)
 
     def check_length(self, name: str, *, n_frames: int, tr_s: float) -> None:

@@ -26,12 +26,12 @@ from bids_app.outputs.status import (
 )
 from bids_app.report.page import is_current, participants_to_report, write_report
 from bids_app.workers.processes import Limits, Lost, Processes
-from bids_app.workers.progress import Progress
 from bids_app.workers.resources import REPORT_MB, file_size, process_memory_mb, scan_memory_mb
 from model import interrupts
 from model.errors import CheckpointError, SemantoksError
 from model.figures.style import font_folder
 from model.files.write import text_bytes
+from model.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 _TABLE_EVERY_S = 10.0
 """The table of outcomes is written anew each time: not for each of a hundred thousand."""
+_READING = 0.9
+"""Share of a scan's time in which its image is read"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,10 @@ def run_scans(
         table_due_s = time.monotonic()
         try:
             with _progress(scans, to_do) as progress:
-                for scan, answer in processes.map(work, to_do, needed_mb=_needed_mb):
+                answers = processes.map(
+                    work, to_do, needed_mb=_needed_mb, watch=partial(_watch, progress)
+                )
+                for scan, answer in answers:
                     outcome = (
                         _lost(scan, answer, output_dir) if isinstance(answer, Lost) else answer
                     )
@@ -167,7 +172,10 @@ def _earlier_outcomes(
     scans: Sequence[Scan], earlier: Callable[[Scan], ScanOutcome | None]
 ) -> dict[str, ScanOutcome]:
     outcomes = {scan.name: found for scan in scans if (found := _earlier(scan, earlier))}
-    log.info("%d of %d scans were done earlier", len(outcomes), len(scans))
+    log.info(
+        "%d scans: %d done earlier, %d to do",
+        len(scans), len(outcomes), len(scans) - len(outcomes),
+    )  # fmt: skip
     return outcomes
 
 
@@ -198,6 +206,11 @@ def _tell(progress: Progress, outcome: ScanOutcome) -> None:
     line = f"{outcome.scan.name}: {outcome.status} {outcome.reason}".rstrip()
     size = file_size(outcome.scan.sources.data)
     progress.tell(line, size=size, failed=outcome.status == "failed")
+
+
+def _watch(progress: Progress, at_work: Sequence[tuple[Scan, float]]) -> None:
+    size = sum(share * file_size(scan.sources.data) for scan, share in at_work)
+    progress.at_work(_READING * size)
 
 
 def _write_table(
@@ -237,6 +250,8 @@ def _write_reports(
     work = partial(_report, output_dir, log_dir)
     answers = processes.map(work, deque(participants), needed_mb=lambda _: REPORT_MB)
     broken = []
+    if participants:
+        log.info("writing reports of %d participants", len(participants))
     with Progress(n_items=len(participants), size=len(participants)) as progress:
         for label, answer in answers:
             problem = answer.reason if isinstance(answer, Lost) else answer

@@ -6,6 +6,7 @@ import logging
 import sys
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
+_TIME = "%Y-%m-%d %H:%M:%S"
 _OURS = ("bids_app", "model")
 
 Levels = dict[str, int]
@@ -26,6 +27,6 @@ def current_levels() -> Levels:
 
 def set_up_logging(levels: Levels) -> None:
     """Send log lines of these levels to stderr."""
-    logging.basicConfig(stream=sys.stderr, format=_FORMAT, force=True)
+    logging.basicConfig(stream=sys.stderr, format=_FORMAT, datefmt=_TIME, force=True)
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)

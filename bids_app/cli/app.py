@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bids_app.cli.preview import aligned, counts, dry_run_lines, explained_lines
+from bids_app.cli.preview import counts, dry_run_lines, explained_lines
 from bids_app.errors import OptionsError
 from bids_app.options import AcceptedOptions, GroupOptions, LogOptions, RunOptions
 from bids_app.workers.resources import available_cpus, available_memory_mb
@@ -23,6 +23,7 @@ from model.cli.program import (
     option_names,
     options_of,
 )
+from model.files.cells import aligned
 from model.files.content import real_path
 
 if TYPE_CHECKING:
@@ -231,9 +232,13 @@ def granted() -> dict[str, Any]:
 
 
 def outcome_lines(outcomes: Sequence[ScanOutcome]) -> str:
-    """Return one line per scan, then how many ended in which way."""
-    rows = [(o.status, "now" if o.fresh else "earlier", o.scan.name, o.reason) for o in outcomes]
-    return "\n".join([*aligned(rows), counts(o.status for o in outcomes)])
+    """Return a line for each scan that was not embedded, then how many ended in which way.
+
+    All of them, with what was done earlier, stand in the log folder's ``status.tsv``.
+    """
+    rows = [(o.status, o.scan.name, o.reason) for o in outcomes if o.status != "embedded"]
+    ends = counts(o.status if o.fresh else f"{o.status} earlier" for o in outcomes)
+    return "\n".join([*(aligned(rows) if rows else []), ends])
 
 
 def _export_group(arguments: Mapping[str, Any]) -> int:

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from bids_app.inputs.scan import Refusal
+from model.files.cells import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -184,16 +185,6 @@ def _status(explanation: Explanation) -> str:
     if record is None:
         return "none yet"
     return ": ".join(filter(None, [f"{record.status} by {record.software}", record.reason]))
-
-
-def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return rows of words in columns; the last one is not filled up."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    widths[-1] = 0
-    return [
-        "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
 
 
 def counts(words: Iterable[str]) -> str:

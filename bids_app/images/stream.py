@@ -11,6 +11,7 @@ from bids_app.errors import ScanError
 from bids_app.images.header import BLOCK_BYTES, Header, parse_header
 from model import interrupts
 from model.files.faults import FileError, faults_of, reading
+from model.progress import say_share
 
 try:
     from isal.igzip import IGzipFile as GzipFile
@@ -155,7 +156,7 @@ def pieces(image: ImageFile, sizes: Sequence[int]) -> Iterator[Piece]:
         The file ends early, is corrupt, or goes on behind the values.
     """
     buffer = memoryview(bytearray(0 if image.is_compressed else max(sizes)))
-    done = 0
+    done, total = 0, sum(sizes)
     with scan_faults(), faults_of(image.path):
         image.stream.seek(image.header.offset)
     for size in sizes:
@@ -168,6 +169,7 @@ def pieces(image: ImageFile, sizes: Sequence[int]) -> Iterator[Piece]:
         done += len(piece)
         if len(piece) < size:
             raise _truncated(image, done)
+        say_share(done / total)
         yield piece
     _check_end(image)
 

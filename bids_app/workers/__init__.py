@@ -1,3 +1,3 @@
-"""Work spread over processes within bounds, and its progress; knows of scans only their sizes."""
+"""Work spread over processes within bounds; knows of scans only their sizes."""
 
-__all__ = ("processes", "progress", "resources")
+__all__ = ("processes", "resources")

@@ -12,12 +12,13 @@ import multiprocessing
 import os
 import pickle
 import signal
+import struct
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -25,11 +26,13 @@ from threadpoolctl import threadpool_limits
 from bids_app.errors import WorkerError
 from bids_app.logs import current_levels, set_up_logging
 from model import interrupts
+from model.progress import listening
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
+    from multiprocessing.connection import Connection
 
     from bids_app.logs import Levels
 
@@ -42,6 +45,8 @@ _LISTEN_S = 0.2
 """Between two looks whether to stop, where nothing ends"""
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _TERMINATED = 128 + signal.SIGTERM
+_SHARE = struct.Struct("d")
+"""What a process says of how far it is; so short that a pipe takes it whole or not at all"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +86,7 @@ class Processes:
         items: deque[Item],
         *,
         needed_mb: Callable[[Item], float],
+        watch: Callable[[Sequence[tuple[Item, float]]], None] = lambda _: None,
     ) -> Iterator[tuple[Item, Answer | Lost]]:
         """Do some work on each item; yield them with their answers, as they end.
 
@@ -92,6 +98,8 @@ class Processes:
             Taken from the left as they are begun; cleared, no more are.
         needed_mb
             Memory for an item, beside its process. What never fits runs alone.
+        watch
+            Gets the items at work, each with the share of it that is done, now and then.
 
         Raises
         ------
@@ -110,7 +118,9 @@ class Processes:
                 while items:
                     interrupts.check()
                     item = items.popleft()
-                    yield item, work(item)
+                    with listening(partial(_of_one, watch, item)):
+                        answer = work(item)
+                    yield item, answer
             return
         packed = pickle.dumps(work)
         begun: dict[Future[Any], tuple[Item, _Worker]] = {}
@@ -127,6 +137,7 @@ class Processes:
             for future in wait(begun, _LISTEN_S, FIRST_COMPLETED).done:
                 item, worker = begun.pop(future)
                 yield item, self._answer(future, worker)
+            watch([(item, worker.share()) for item, worker in begun.values()])
 
     def _has_room(self, needed_mb: float) -> bool:
         busy = [worker.busy_mb for worker in self._workers if worker.busy_mb is not None]
@@ -180,6 +191,12 @@ class Processes:
             worker.executor.shutdown()
 
 
+def _of_one(
+    watch: Callable[[Sequence[tuple[Item, float]]], None], item: Item, share: float
+) -> None:
+    watch([(item, share)])
+
+
 class _Worker:
     """An executor of one process."""
 
@@ -187,7 +204,11 @@ class _Worker:
         others = set(multiprocessing.active_children())
         try:
             context = multiprocessing.get_context("spawn")
-            self.executor = ProcessPoolExecutor(1, mp_context=context)
+            self._shares, tells = context.Pipe(duplex=False)
+            os.set_blocking(self._shares.fileno(), False)
+            self.executor = ProcessPoolExecutor(
+                1, mp_context=context, initializer=_take_pipe, initargs=(tells,)
+            )
             with _inherited_by_children():
                 # Not as its initializer: stopped in there, it would print a traceback.
                 self._up = self.executor.submit(_come_up, current_levels())
@@ -196,6 +217,7 @@ class _Worker:
         (self.process,) = set(multiprocessing.active_children()) - others
         self.busy_mb: float | None = None
         """What its item needs; None: it is idle"""
+        self._share = 0.0
 
     @property
     def came_up(self) -> bool:
@@ -204,8 +226,16 @@ class _Worker:
 
     def begin(self, packed: bytes, item: Any, needed_mb: float) -> Future[Any]:
         """Give the process an item."""
-        self.busy_mb = needed_mb
+        self.share()  # what was still said of the item before
+        self.busy_mb, self._share = needed_mb, 0.0
         return self.executor.submit(_call, packed, item)
+
+    def share(self) -> float:
+        """Return what share of its item is done, as far as it has said."""
+        with contextlib.suppress(BlockingIOError):
+            while told := os.read(self._shares.fileno(), _SHARE.size):
+                (self._share,) = _SHARE.unpack(told)
+        return self._share
 
     def end(self) -> str:
         """Tell how the process ended."""
@@ -252,6 +282,28 @@ def _leave_with_parent() -> None:
         os._exit(_TERMINATED)
 
 
+class _Pipe:
+    """Of this process, to the one that started it."""
+
+    tells: Connection | None = None
+    told_s = 0.0
+
+
+def _take_pipe(tells: Connection) -> None:
+    """Keep the end that was inherited; all else waits for `_come_up`."""
+    os.set_blocking(tells.fileno(), False)
+    _Pipe.tells = tells
+
+
+def _pass_on(share: float) -> None:
+    """Tell the parent how far the item is, now and then; one who does not listen misses it."""
+    if _Pipe.tells is None or time.monotonic() - _Pipe.told_s < _LISTEN_S:
+        return
+    _Pipe.told_s = time.monotonic()
+    with contextlib.suppress(OSError):
+        os.write(_Pipe.tells.fileno(), _SHARE.pack(share))
+
+
 def _come_up(levels: Levels) -> None:
     """Begin the life of a process."""
     set_up_logging(levels)
@@ -267,7 +319,7 @@ def _unpacked(packed: bytes) -> Callable[[Any], Any]:
 
 def _call(packed: bytes, item: Any) -> Any:
     try:
-        with interrupts.shielded():
+        with interrupts.shielded(), listening(_pass_on):
             return _unpacked(packed)(item)
     except SystemExit:
         # Asked to leave, and all is cleaned up: the executor would take it for an answer.

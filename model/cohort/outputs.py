@@ -6,7 +6,6 @@ for the group level and for evaluation, which need no images.
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from model.cohort import names
 from model.cohort.record import ScanRecord, read_record
 from model.errors import SemantoksError
+from model.files.arrays import read_array
 from model.files.faults import FileError, faults_as, faults_of, reading
 from model.files.read import read_json
 from model.files.tables import LARGEST_TABLE, read_cells
@@ -151,9 +151,8 @@ class EmbeddedScan:
         """
         ending = f"{names.TOKENS}.npy"
         with _damaged():
-            path, content = self.file(ending), self.content(ending)
-            with faults_of(path, "not a readable array"):
-                found = np.load(io.BytesIO(content), allow_pickle=False)
+            path = self.file(ending)
+            found = read_array(path, held=self.content(ending))
             if found.ndim != 4 or found.dtype != np.float32:
                 raise FileError(path, f"expected 4 axes of float32, found {found.shape}")
         return np.asarray(found, np.float32)

@@ -202,7 +202,7 @@ def _common_rows(tables: Mapping[str, GroupTable]) -> dict[str, GroupTable]:
 
 def _one_each(tables: Mapping[str, GroupTable], config: ProbeConfig) -> dict[str, GroupTable]:
     """Keep one row of each subject, the same in every table, if that is what is asked for."""
-    if config.sessions == "all":
+    if config.scans == "all":
         return dict(tables)
     samples = tables[WHOLE].samples
     drawn = one_of_each(samples.subjects, seed=config.seed)

@@ -23,7 +23,7 @@ class ImportanceOptions(Strict):
 class CompareOptions(Strict):
     """Which methods are compared over tasks."""
 
-    reference: Annotated[
+    compared: Annotated[
         str, Option("--compared", "Method that others are compared with.", metavar="NAME")
     ] = "probe"
     methods: Annotated[
@@ -34,7 +34,7 @@ class CompareOptions(Strict):
             metavar="NAME",
         ),
     ] = ()
-    against: Annotated[
+    versus: Annotated[
         Literal["best", "each"],
         Option("--versus", "Of the others the best in each task, or each: all are corrected for."),
     ] = "best"
@@ -43,8 +43,8 @@ class CompareOptions(Strict):
         super().__post_init__()
         if len(set(self.methods)) < len(self.methods):
             raise ConfigError(f"methods {', '.join(self.methods)}: expected each once.")
-        if self.methods == (self.reference,):
+        if self.methods == (self.compared,):
             raise ConfigError(
-                f"methods {self.reference}: it is the one that others are compared with.",
+                f"methods {self.compared}: it is the one that others are compared with.",
                 hint="Give --method of another, or --compared.",
             )

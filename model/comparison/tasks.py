@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.errors import ConfigError, some
+from model.files.cells import aligned
 from model.files.faults import faults_as
 from model.files.read import read_json
 from model.files.write import json_bytes, new_folder, refuse_occupied, tsv_bytes
@@ -31,11 +32,11 @@ class Comparison:
 
     task: str
     metric: str
-    reference: str
+    compared: str
     other: str
     n_splits: int
     """On which both have a score."""
-    reference_mean: float
+    compared_mean: float
     other_mean: float
     difference: float
     wilcoxon_p: float
@@ -87,8 +88,8 @@ def run_comparison(folders: Sequence[Path], out: Path, options: CompareOptions) 
         for i, one in enumerate(pairs)
     ]
     record = {
-        "reference": options.reference,
-        "against": options.against,
+        "compared": options.compared,
+        "versus": options.versus,
         "results": [str(folder) for folder in folders],
         "comparisons": [asdict(one) for one in found],
     }
@@ -110,19 +111,19 @@ def _pairs(folder: Path, options: CompareOptions) -> list[dict[str, Any]]:
     for row in content["rows"]:
         if metric in row.get("scores", {}):
             scores.setdefault(row["method"], {})[row["split"]] = row["scores"][metric]
-    own = scores.pop(options.reference, None)
+    own = scores.pop(options.compared, None)
     if own is None or not scores:
         there = ", ".join(scores) or "none"
         raise ConfigError(
-            f"{folder}: expected scores of {options.reference} and of another method; found of "
+            f"{folder}: expected scores of {options.compared} and of another method; found of "
             f"others: {there}.",
             hint="--compared names the method that is compared.",
         )
-    others = [name for name in options.methods or scores if name != options.reference]
+    others = [name for name in options.methods or scores if name != options.compared]
     absent = [name for name in others if name not in scores]
     if absent:
         raise ConfigError(f"{folder}: no scores of {some(absent)}.")
-    if options.against == "best":
+    if options.versus == "best":
         others = [max(others, key=lambda name: float(np.mean(list(scores[name].values()))))]
     sizes = {one["name"]: one["n_test"] / one["n_train"] for one in content["splits"]}
     pairs = []
@@ -130,7 +131,7 @@ def _pairs(folder: Path, options: CompareOptions) -> list[dict[str, Any]]:
         splits = [name for name in own if name in scores[other]]
         if len(splits) < FEWEST_SPLITS:
             raise ConfigError(
-                f"{folder}: {len(splits)} splits with {options.reference} and {other}; with fewer "
+                f"{folder}: {len(splits)} splits with {options.compared} and {other}; with fewer "
                 f"than {FEWEST_SPLITS} no signed-rank test can tell them apart.",
                 hint="Probe with more --repetitions.",
             )
@@ -139,10 +140,10 @@ def _pairs(folder: Path, options: CompareOptions) -> list[dict[str, Any]]:
             {
                 "task": folder.absolute().name,
                 "metric": metric,
-                "reference": options.reference,
+                "compared": options.compared,
                 "other": other,
                 "n_splits": len(splits),
-                "reference_mean": float(np.mean(ours)),
+                "compared_mean": float(np.mean(ours)),
                 "other_mean": float(np.mean(theirs)),
                 "difference": float(np.mean(ours) - np.mean(theirs)),
                 "differences": [a - b for a, b in zip(ours, theirs, strict=True)],
@@ -159,7 +160,7 @@ def _text(found: Sequence[Comparison]) -> str:
             one.task,
             one.other,
             str(one.n_splits),
-            f"{one.reference_mean:.3f}",
+            f"{one.compared_mean:.3f}",
             f"{one.other_mean:.3f}",
             f"{one.difference:+.3f}",
             f"{one.wilcoxon_holm:.3g}",
@@ -167,8 +168,4 @@ def _text(found: Sequence[Comparison]) -> str:
         ]
         for one in found
     ]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return "\n".join(aligned(lines))

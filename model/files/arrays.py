@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
@@ -38,7 +39,7 @@ def array_names(path: Path) -> tuple[str, ...]:
         return tuple(name.removesuffix(".npy") for name in archive.namelist())
 
 
-def read_array(path: Path, *, number: int = 0) -> npt.NDArray[Any]:
+def read_array(path: Path, *, number: int = 0, held: bytes | None = None) -> npt.NDArray[Any]:
     """Read an array of numbers, (N,) or of any shape, from an ``.npy`` or ``.npz``; read-only.
 
     Nothing is unpickled, and no memory is taken for what the file cannot hold.
@@ -47,6 +48,8 @@ def read_array(path: Path, *, number: int = 0) -> npt.NDArray[Any]:
     ----------
     number
         Which array of an archive, as `array_names` lists them.
+    held
+        What an ``.npy`` holds, of a caller who has read it already.
 
     Raises
     ------
@@ -55,6 +58,8 @@ def read_array(path: Path, *, number: int = 0) -> npt.NDArray[Any]:
         things than numbers.
     """
     with reading(path, _FAILURE):
+        if held is not None:
+            return _array(path, io.BytesIO(held), len(held))
         if not zipfile.is_zipfile(path):
             with path.open("rb") as stream:
                 return _array(path, stream, path.stat().st_size)

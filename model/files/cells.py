@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MARK = "'"
 """Stands before what looks like a formula, as OWASP's page on CSV injection advises."""
@@ -58,3 +62,18 @@ def cell_text(cell: str) -> str:
     ('+1+1', 'rest', "'=1", "'quoted'")
     """
     return cell[1:] if cell[:1] == MARK and _MARKED.match(cell) else cell
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of words as lines, in columns for the eye.
+
+    Examples
+    --------
+    >>> aligned([("method", "n"), ("probe", "10")])
+    ['method  n', 'probe   10']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

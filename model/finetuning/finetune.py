@@ -39,7 +39,8 @@ from model.probing.summary import (
     summarize,
     text_table,
 )
-from model.probing.unfinished import Clock, Unfinished, refuse_others
+from model.probing.unfinished import Unfinished, refuse_others
+from model.progress import Progress, listening
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +98,7 @@ def run_finetune(
         require_library()
     encoder = load_encoder(checkpoint, device=device)
     study = open_study(data, participants, config, encoder)
-    chosen = range(config.repetition, config.repetition + config.repetitions)
+    chosen = range(config.repetition, config.repetition + config.n_splits)
     studies = [study.at(number) for number in chosen]
     splits = [one.split for one in studies]
     warnings = cautions(study.labels, splits)
@@ -107,18 +108,21 @@ def run_finetune(
     record |= {"data_sha256": study.data_sha256, "readout": list(study.readout)}
     record |= {"warnings": warnings} if warnings else {}
     pieces = Unfinished(out, _question(record, encoder), overwrite=overwrite)
-    clock = Clock(len(studies))
-    for one in studies:
-        kept_already = pieces.get(_name(one)) is not None
-        if not kept_already:
-            _run_split(one, encoder, pieces, device=device)
-        _LOG.info("[%s] %s", clock.tick(new=not kept_already), one.split.name)
+    left = [one for one in studies if pieces.get(_name(one)) is None]
+    n_done = len(studies) - len(left)
+    with Progress(n_items=len(studies), n_done=n_done, size=len(left)) as progress:
+        for one in left:
+            # Epochs end before their number where training stops early.
+            with listening(progress.at_work):
+                _run_split(one, encoder, pieces, device=device)
+            progress.tell(one.split.name)
     return _gather(out, record, studies, pieces)
 
 
 def _question(record: dict[str, Any], encoder: Encoder) -> dict[str, Any]:
     """Return what a repetition depends on; how many there are may change from call to call."""
-    config = {k: v for k, v in record["config"].items() if not k.startswith("repetition")}
+    which = ("repetition", "n_splits")
+    config = {k: v for k, v in record["config"].items() if k not in which}
     kept = ("labels_sha256", "data_sha256", "splits_table_sha256", "readout", "software")
     weights = {"base": encoder.own_card().weights_sha256}
     return config | weights | {key: record[key] for key in kept if key in record}

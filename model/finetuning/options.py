@@ -24,7 +24,7 @@ class FinetuneConfig(ProtocolConfig):
             metavar="NUMBER",
         ),
     ] = 0
-    repetitions: Annotated[
+    n_splits: Annotated[
         Count, Option("--n-splits", "Splits, each from the untouched encoder.", metavar="COUNT")
     ] = 1
     epochs: EpochsOption = 50
@@ -111,7 +111,7 @@ class FinetuneConfig(ProtocolConfig):
             )
         if not self.learning_rates or len(set(self.learning_rates)) < len(self.learning_rates):
             raise ConfigError(f"learning rates {self.learning_rates}: expected each once.")
-        if self.splits is not None and (self.repetitions > 1 or self.repetition):
+        if self.splits is not None and (self.n_splits > 1 or self.repetition):
             raise ConfigError(
                 "a fixed split has no repetitions.", hint="Leave out --n-splits or --splits."
             )

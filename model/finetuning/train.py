@@ -16,6 +16,7 @@ from model.pretraining.layer_rates import parameter_groups
 from model.probing.head import batches, loss_of
 from model.probing.samples import ProbeError
 from model.probing.scoring import by_key, merit
+from model.progress import say_share
 from model.series import shown
 from model.views.corruption import ViewsConfig, augment
 
@@ -63,6 +64,11 @@ class Epoch:
     validation_loss: float
     validation_score: float
     """`model.probing.scoring.merit` over the validation subjects."""
+
+    def __str__(self) -> str:
+        which = f"epoch {self.epoch + 1}{' (head only)' if self.frozen else ''}"
+        loss = f"training loss {self.train_loss:.3g}, validation {self.validation_loss:.3g}"
+        return f"{which}: {loss}, score {self.validation_score:.3f}"
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -135,6 +141,7 @@ def train(
             )
         )
         _LOG.info("%s", epochs[-1])
+        say_share((number + 1) / config.epochs)
         if config.keep == "last":
             continue
         best = best_of(epochs)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from model.errors import ConfigError, SemantoksError, some
 from model.files.content import real_path
 from model.files.write import text_sha256
-from model.series import ParcelSeries
-from model.shards.stored import ShardError, Shards
+from model.shards.stored import Shards
 from model.shards.subjects import read_lists
 from model.simulation.draws import generator_of
 from model.simulation.simulate import SimulationConfig, simulate
@@ -42,11 +41,6 @@ class FitCohort:
     """Of its folder"""
     shards: Shards
     scans: tuple[StoredScan, ...]
-
-    def read(self, scan: StoredScan) -> ParcelSeries:
-        """Read a whole scan as the encoder takes it."""
-        kind = self.shards.description
-        return ParcelSeries(values=self.shards.read(scan), tr_s=kind.tr_s, unit=kind.normalization)
 
     def verify(self) -> None:
         """Compare the scans with their hashes."""
@@ -154,14 +148,7 @@ def open_data(
 
 def _open(folder: Path, subjects: str, spec: InputSpec) -> FitCohort:
     shards = Shards(folder)
-    kind = shards.description
-    found, wanted = (kind.tr_s, kind.normalization), (spec.tr_s, spec.normalization)
-    if found != wanted:
-        raise ShardError(
-            f"{folder}: expected TR {wanted[0]} s and normalization {wanted[1]}, found "
-            f"{found[0]} and {found[1]}.",
-            hint="Write shards for this input.",
-        )
+    shards.refuse_unlike(spec)
     scans = shards.scans
     if subjects:
         listed = read_lists({subjects: folder / subjects}, shards.by_subject)[subjects].subjects

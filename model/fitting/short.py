@@ -240,7 +240,7 @@ def _sums(encoder: Encoder, cohort: FitCohort, spec: InputSpec) -> _Sums:
     for by_session in cohort.shards.by_subject.values():
         sessions, apart = [], []
         for scans in by_session.values():
-            cuts = [window(cohort.read(scan), spec) for scan in scans if scan in chosen]
+            cuts = [window(cohort.shards.series(scan), spec) for scan in scans if scan in chosen]
             found = [embed_windows(cut, encoder, readout=("networks",)).networks for cut in cuts]
             if found:
                 sessions.append([means.astype(np.float64) for means in found])

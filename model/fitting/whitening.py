@@ -204,7 +204,7 @@ def _cohort_moments(
     scans: Counter[str] = Counter()
     subjects: dict[str, set[str]] = {}
     for scan in cohort.scans:
-        cut = window(cohort.read(scan), spec)
+        cut = window(cohort.shards.series(scan), spec)
         means = embed_windows(cut, encoder, readout=("networks",)).networks
         sums.add(torch.from_numpy(means))
         for name, there in zip(names, ~np.isnan(means[0, :, 0]), strict=True):

@@ -11,7 +11,6 @@ from model.embed import embed_windows
 from model.errors import ConfigError, SemantoksError
 from model.preprocess import window
 from model.pretraining.run_folder import SHARDS_FOLDER
-from model.series import ParcelSeries
 from model.shards.incoming import scans_of_outputs
 from model.shards.store import write_shards
 from model.shards.stored import DESCRIPTION, Shards
@@ -24,9 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.encoder import Encoder
-    from model.series import FloatArray
+    from model.series import FloatArray, ParcelSeries
     from model.shards.crops import Cohort
-    from model.shards.stored import StoredScan
     from model.spec import InputSpec, ReadoutPart
 
 VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2
@@ -170,15 +168,11 @@ def _pair(test: Cohort, subject: str, *, sessions: bool) -> tuple[ParcelSeries, 
     """Return the two series of a subject that should look alike."""
     by_session = list(test.shards.by_subject[subject].values())
     if sessions:
-        return _series(test, by_session[0][0]), _series(test, by_session[1][0])
-    whole = _series(test, by_session[0][0])
+        first, second = (test.shards.series(scans[0]) for scans in by_session[:2])
+        return first, second
+    whole = test.shards.series(by_session[0][0])
     middle = whole.n_frames // 2
     return whole.with_values(whole.values[:middle]), whole.with_values(whole.values[middle:])
-
-
-def _series(test: Cohort, scan: StoredScan) -> ParcelSeries:
-    spec = test.spec
-    return ParcelSeries(values=test.shards.read(scan), tr_s=spec.tr_s, unit=spec.normalization)
 
 
 def state_result(check: dict[str, Any]) -> str:

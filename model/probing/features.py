@@ -69,7 +69,7 @@ def find_runs(
 
 def one_each(runs: Sequence[EmbeddedScan], config: ProtocolConfig) -> list[EmbeddedScan]:
     """Keep one scan of each subject, drawn at random, if that is what is asked for."""
-    if config.sessions == "all":
+    if config.scans == "all":
         return list(runs)
     kept = one_of_each([subject_of(run) for run in runs], seed=config.seed)
     return [runs[i] for i in kept]

@@ -86,7 +86,7 @@ class ProtocolConfig(Strict):
     n_crops: Annotated[
         Count, Option("--n-crops", "Equally spaced windows per scan.", metavar="COUNT")
     ] = 8
-    sessions: Annotated[
+    scans: Annotated[
         Literal["all", "one"],
         Option("--scans", "All scans of a subject, or one of them, drawn at random."),
     ] = "all"

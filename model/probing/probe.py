@@ -44,7 +44,8 @@ from model.probing.summary import (
     summarize,
     text_table,
 )
-from model.probing.unfinished import Clock, Unfinished, refuse_others
+from model.probing.unfinished import Unfinished, refuse_others
+from model.progress import Progress
 from model.statistics.repetitions import permutation_p
 
 if TYPE_CHECKING:
@@ -252,7 +253,7 @@ def _from_table(
             readout=config.readout,
             entities=config.entities,
             task_ids=config.task_ids,
-            one_each=config.seed if config.sessions == "one" else None,
+            one_each=config.seed if config.scans == "one" else None,
         )
     labels = labels_of_rows(
         participants,
@@ -268,20 +269,27 @@ def fit_all(
     methods: Sequence[Method], labels: Labels, splits: Sequence[Split], pieces: Unfinished
 ) -> list[Row]:
     """Fit every method on every split, or take the row that an earlier call kept."""
-    found: dict[tuple[str, str], Row] = {}
-    left = Clock(len(methods) * len(splits))
+    metric = MAIN_METRIC[labels.task]
     # All methods of a split before the next: what is left then costs as much as what is done.
-    for split in splits:
-        for method in methods:
-            name = f"{method.name}-{split.sha256()[:16]}"
-            kept = pieces.get(name)
-            row = Row(**kept) if kept else evaluate(method, labels, split)
-            if not kept:
-                pieces.keep(name, asdict(row))
+    asked = {
+        f"{method.name}-{split.sha256()[:16]}": (method, split)
+        for split in splits
+        for method in methods
+    }
+    kept = {name: Row(**piece) for name in asked if (piece := pieces.get(name))}
+    n_left = len(asked) - len(kept)
+    _LOG.info("%d fits: %d methods on %d splits", len(asked), len(methods), len(splits))
+    found: dict[tuple[str, str], Row] = {}
+    with Progress(n_items=len(asked), n_done=len(kept), size=n_left) as progress:
+        for name, (method, split) in asked.items():
+            row = kept.get(name) or evaluate(method, labels, split)
             found[method.name, split.name] = row
-            said = row.scores.get(MAIN_METRIC[labels.task])
-            told = row.reason if said is None else f"{MAIN_METRIC[labels.task]} {said:.3f}"
-            _LOG.info("[%s] %s, %s: %s", left.tick(new=not kept), method.name, split.name, told)
+            if name in kept:
+                continue
+            pieces.keep(name, asdict(row))
+            said = row.scores.get(metric)
+            told = row.reason if said is None else f"{metric} {said:.3f}"
+            progress.tell(f"{method.name}, {split.name}: {told}")
     return [found[method.name, split.name] for method in methods for split in splits]
 
 
@@ -301,23 +309,24 @@ def permute(
     if not config.permutations:
         return null
     groups = exchangeable(config, labels, participants, splits)
-    left = Clock(config.permutations)
-    for number in range(config.permutations):
-        rng = np.random.default_rng([config.seed, number])
-        dealt = labels.permuted(groups, rng)
-        drawn: list[Split] | None = None
-        new = False
-        for method in methods:
-            name = f"permutation-{number}-{method.name}-{len(splits)}"
-            kept = pieces.get(name)
-            if kept is None:
-                drawn = make_splits(config, dealt, participants) if drawn is None else drawn
-                kept = {"score": _mean_score(method, dealt, drawn)}
-                pieces.keep(name, kept)
-                new = True
-            if kept["score"] is not None:
-                null[method.name].append(kept["score"])
-        _LOG.info("[%s] permutations", left.tick(new=new))
+    asked = [
+        (f"permutation-{number}-{method.name}-{len(splits)}", number, method)
+        for number in range(config.permutations)
+        for method in methods
+    ]
+    kept = {name: piece for name, _, _ in asked if (piece := pieces.get(name)) is not None}
+    n_left = len(asked) - len(kept)
+    with Progress(n_items=len(asked), n_done=len(kept), size=n_left) as progress:
+        for name, number, method in asked:
+            if name not in kept:
+                rng = np.random.default_rng([config.seed, number])
+                dealt = labels.permuted(groups, rng)
+                drawn = make_splits(config, dealt, participants)
+                kept[name] = {"score": _mean_score(method, dealt, drawn)}
+                pieces.keep(name, kept[name])
+                progress.tell(f"permutation {number + 1}, {method.name}")
+            if kept[name]["score"] is not None:
+                null[method.name].append(kept[name]["score"])
     return null
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from model.figures import style
 from model.figures.render import described, svg_bytes
+from model.files.cells import aligned
 from model.files.write import tsv_bytes
 from model.probing.options import MAIN_METRIC
 from model.probing.scoring import METRICS
@@ -184,11 +185,7 @@ def text_table(
                 *([f"{p_values[method]:.3g}" if method in p_values else ""] if p_values else []),
             ]
         )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return "\n".join(aligned(lines))
 
 
 def _mean_sd(numbers: dict[str, float]) -> str:

@@ -1,11 +1,10 @@
-"""What a call has found, kept in its folder until all is there, and how long the rest takes."""
+"""What a call has found, kept in its folder until all is there."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import shutil
-import time
 from typing import TYPE_CHECKING, Any
 
 from model.errors import ConfigError, some
@@ -14,7 +13,7 @@ from model.files.read import read_json
 from model.files.write import json_bytes, refuse_occupied, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 FOLDER = "unfinished"
@@ -109,22 +108,3 @@ class Unfinished:
         hint = f"Delete {self._folder}; the call then begins anew."
         with faults_as(ConfigError, what="damaged", hint=hint):
             return read_json(path)
-
-
-class Clock:
-    """How much of equal pieces of work is done, and about how long the rest takes."""
-
-    def __init__(self, n: int, *, now: Callable[[], float] = time.monotonic) -> None:
-        self._n, self._now, self._begun_s = n, now, now()
-        self._done = self._new = 0
-
-    def tick(self, *, new: bool) -> str:
-        """Count a piece, ``new`` if it was worked on: ``3/20, 5 min left``."""
-        self._done += 1
-        self._new += new
-        left = self._n - self._done
-        if not left or not self._new:
-            return f"{self._done}/{self._n}"
-        seconds = round((self._now() - self._begun_s) * left / self._new)
-        said = f"{seconds} s" if seconds < 90 else f"{round(seconds / 60)} min"
-        return f"{self._done}/{self._n}, {said} left"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from model.pretraining.settings import PretrainConfig
 
 Where = Literal["held out", "outputs"]
-_UNREAD = ("target_of", "read", "sessions", "permutations", "covariates", "harmonize")
+_UNREAD = ("target_of", "read", "scans", "permutations", "covariates", "harmonize")
 """Settings of a probe that mean nothing here"""
 START = ("run.n_steps=0",)
 """What a run changes to be its own start: all that is drawn and fitted, and nothing trained."""

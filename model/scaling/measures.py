@@ -190,15 +190,8 @@ def _simulated(held_out: HeldOut, recipe: PretrainConfig) -> RepeatedScans:
 
 def _series_of(test: Cohort) -> list[Owned]:
     """Read the first scan of each session of the held-out subjects."""
-    spec = test.spec
     return [
-        (
-            subject,
-            scans[0].scan,
-            ParcelSeries(
-                values=test.shards.read(scans[0]), tr_s=spec.tr_s, unit=spec.normalization
-            ),
-        )
+        (subject, scans[0].scan, test.shards.series(scans[0]))
         for subject in test.subjects
         for scans in test.shards.by_subject[subject].values()
     ]

@@ -62,13 +62,7 @@ class Cohort:
         n_sessions: int,
         all_have: bool = True,
     ) -> None:
-        found = (shards.description.tr_s, shards.description.normalization)
-        if found != (spec.tr_s, spec.normalization):
-            raise ShardError(
-                f"{shards.folder}: expected TR {spec.tr_s} s and normalization "
-                f"{spec.normalization}, found {found[0]} and {found[1]}.",
-                hint="Write shards for this input, or set input.normalization and input.tr_s.",
-            )
+        shards.refuse_unlike(spec)
         self.shards, self.subjects, self.spec = shards, tuple(subjects), spec
         self.n_sessions = n_sessions
         short = [str(s) for s in self.scans if s.n_frames < spec.window_samples]

@@ -24,6 +24,7 @@ from model.files.settings import Strict, from_dict
 from model.files.tables import read_cells
 from model.files.write import file_sha256
 from model.networks import parcel_names
+from model.series import ParcelSeries
 from model.shards.subjects import read_lists
 from model.spec import Normalization, parcels_sha256
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from model.series import FloatArray
     from model.shards.subjects import SubjectList
+    from model.spec import InputSpec
 
 DESCRIPTION, INDEX = "shards.json", "index.tsv"
 FORMAT = "semantoks shards 1"
@@ -126,6 +128,27 @@ class Shards:
     def lists(self, files: Mapping[str, str]) -> dict[str, SubjectList]:
         """Read lists of subjects, by their files' names in the folder; as `read_lists`."""
         return read_lists({n: self.folder / file for n, file in files.items()}, self.by_subject)
+
+    def refuse_unlike(self, spec: InputSpec) -> None:
+        """Check that the series are what an encoder takes.
+
+        Raises
+        ------
+        ShardError
+            They have another TR or normalization.
+        """
+        kind = self.description
+        if (kind.tr_s, kind.normalization) != (spec.tr_s, spec.normalization):
+            raise ShardError(
+                f"{self.folder}: expected TR {spec.tr_s} s and normalization "
+                f"{spec.normalization}, found {kind.tr_s} and {kind.normalization}.",
+                hint="Write shards for this input, or set input.normalization and input.tr_s.",
+            )
+
+    def series(self, scan: StoredScan) -> ParcelSeries:
+        """Copy a whole scan, as the encoder takes it."""
+        kind = self.description
+        return ParcelSeries(values=self.read(scan), tr_s=kind.tr_s, unit=kind.normalization)
 
     def read(self, scan: StoredScan, *, start: int = 0, stop: int | None = None) -> FloatArray:
         """Copy frames (L, P) of a scan; NaN where a parcel is missing."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bids_app.errors import OutputError
 from bids_app.participant import run_scan
+from model.progress import say_share
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,14 @@ class Counter:
 
 def double(number: int) -> tuple[int, str]:
     return 2 * number, os.environ["OMP_NUM_THREADS"]
+
+
+def say(number: int) -> int:
+    """Say in quarters how far it is, slower than is listened."""
+    for quarter in range(1, 5):
+        say_share(quarter / 4)
+        time.sleep(0.5)
+    return number
 
 
 def stay(folder: Path, number: int) -> int:

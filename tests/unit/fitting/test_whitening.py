@@ -51,7 +51,9 @@ def means_of(encoder, data):
     return [
         np.concatenate(
             [
-                embed_windows(window(c.read(s), data.spec), plain, readout=("networks",)).networks
+                embed_windows(
+                    window(c.shards.series(s), data.spec), plain, readout=("networks",)
+                ).networks
                 for s in c.scans
             ]
         )

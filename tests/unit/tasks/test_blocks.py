@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from model.embed import embed_windows
 from model.encoder import build_encoder
@@ -181,11 +180,3 @@ def test_a_network_that_the_scan_lacks_has_no_embedding_of_its_own(series, encod
     gone[:, network_columns("Cerebellum")] = np.nan
     found = embed_single_networks(window(series.with_values(gone), SPEC), encoder)
     assert list(found) == list(NETWORKS[:-1])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

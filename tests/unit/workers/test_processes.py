@@ -52,6 +52,22 @@ def test_answers_are_those_of_one_process_and_each_has_one_thread(monkeypatch) -
     assert answers(jobs.double, range(4), limits(1)) == {n: (2 * n, "7") for n in range(4)}
 
 
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_it_is_told_how_far_each_item_is(n_processes) -> None:
+    seen: dict[int, list[float]] = {0: [], 1: []}
+
+    def watch(at_work) -> None:
+        for item, share in at_work:
+            seen[item].append(share)
+
+    with Processes(limits(n_processes)) as processes:
+        found = processes.map(jobs.say, deque(seen), needed_mb=lambda _: 1.0, watch=watch)
+        assert {answer for _, answer in found} == {0, 1}
+    for shares in seen.values():
+        assert shares == sorted(shares)
+        assert {0.25, 0.5, 0.75} <= set(shares)
+
+
 def test_a_single_item_needs_no_other_process() -> None:
     assert answers(jobs.Counter(), [5], limits(4)) == {5: (os.getpid(), 1)}
 

@@ -1,4 +1,4 @@
-"""How far an invocation is, and about how long the rest will take."""
+"""How far a command is, and about how long the rest takes: a bar on a terminal, else log lines."""
 
 from __future__ import annotations
 
@@ -11,9 +11,35 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from typing import Self
 
 log = logging.getLogger(__name__)
+
+SILENT_S = 60.0
+"""Without a terminal, a line says after so long that work goes on."""
+
+
+class _Listener:
+    """Of this process, which works on one thing at a time."""
+
+    tell: Callable[[float], None] | None = None
+
+
+@contextlib.contextmanager
+def listening(tell: Callable[[float], None]) -> Iterator[None]:
+    """Have `tell` called with the share of a piece of work that is done, 0 to 1."""
+    before, _Listener.tell = _Listener.tell, tell
+    try:
+        yield
+    finally:
+        _Listener.tell = before
+
+
+def say_share(done: float) -> None:
+    """Say what share of the present work is done, for whoever listens."""
+    if _Listener.tell is not None:
+        _Listener.tell(done)
 
 
 class Progress:
@@ -29,10 +55,11 @@ class Progress:
         Of what is left to do, such as the bytes of all images.
     """
 
-    def __init__(self, *, n_items: int, n_done: int = 0, size: int) -> None:
+    def __init__(self, *, n_items: int, n_done: int = 0, size: float) -> None:
         self._n_items, self._n_done = n_items, n_done
-        self._size, self._size_done = size, 0
-        self._begun_s = time.monotonic()
+        self._size, self._size_done = size, 0.0
+        self._at_work = 0.0
+        self._begun_s = self._told_s = time.monotonic()
         self._exit = contextlib.ExitStack()
         self._bar: tqdm[Any] | None = None
 
@@ -44,30 +71,45 @@ class Progress:
         if not bar.disable:
             self._bar = self._exit.enter_context(bar)
             self._exit.enter_context(logging_redirect_tqdm())
-            bar.set_description_str(self.text())
+            self._draw()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leave the bar as it is."""
         self._exit.close()
 
-    def tell(self, line: str, *, size: int, failed: bool) -> None:
+    def tell(self, line: str, *, size: float = 1, failed: bool = False) -> None:
         """Count an item that is done, and say how; failures are lines on a terminal too."""
         self._n_done += 1
         self._size_done += size
-        if self._bar is not None:
-            self._bar.set_description_str(self.text(), refresh=False)
-            self._bar.update(size)
+        self._at_work = max(0.0, self._at_work - size)
+        self._told_s = time.monotonic()
+        self._draw()
         level = logging.ERROR if failed else logging.DEBUG if self._bar else logging.INFO
         log.log(level, "[%s] %s", self.text(), line)
 
+    def at_work(self, size: float) -> None:
+        """Say how much of the items that are at work is done; never less than before."""
+        self._at_work = max(self._at_work, size)
+        self._draw()
+        if self._bar is None and time.monotonic() - self._told_s > SILENT_S:
+            self._told_s = time.monotonic()
+            log.info("[%s] at work", self.text())
+
     def text(self) -> str:
         """Return items done of all, and the time left once it is known: ``3/20, 5 min left``."""
-        done, left = f"{self._n_done}/{self._n_items}", self._size - self._size_done
-        if not self._size_done or left <= 0:
-            return done
+        done, left = self._size_done + self._at_work, self._size - self._size_done - self._at_work
+        counted = f"{self._n_done}/{self._n_items}"
+        if not done or left <= 0:
+            return counted
         elapsed_s = time.monotonic() - self._begun_s
-        return f"{done}, {duration_text(elapsed_s * left / self._size_done)} left"
+        return f"{counted}, {duration_text(elapsed_s * left / done)} left"
+
+    def _draw(self) -> None:
+        if self._bar is not None:
+            self._bar.set_description_str(self.text(), refresh=False)
+            self._bar.n = min(self._size, self._size_done + self._at_work)
+            self._bar.refresh()
 
 
 def duration_text(seconds: float) -> str:

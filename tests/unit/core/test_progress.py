@@ -6,8 +6,8 @@ from io import StringIO
 
 import pytest
 
-from bids_app.workers import progress
-from bids_app.workers.progress import Progress, duration_text
+from model import progress
+from model.progress import Progress, duration_text, listening, say_share
 
 
 class Terminal(StringIO):
@@ -31,6 +31,36 @@ def test_time_left_follows_the_size(clock) -> None:
     seen.tell("two", size=50, failed=False)
     seen.tell("three", size=10, failed=True)
     assert seen.text() == "4/4"
+
+
+def test_what_is_at_work_counts_and_never_falls_back(clock) -> None:
+    seen = Progress(n_items=2, size=100)
+    clock[0] = 10.0
+    seen.at_work(25)
+    assert seen.text() == "0/2, 30 s left"
+    seen.at_work(10)  # read a second time
+    assert seen.text() == "0/2, 30 s left"
+    seen.tell("one", size=50)
+    assert seen.text() == "1/2, 10 s left"
+
+
+def test_a_long_item_says_once_a_minute_that_it_is_at_work(clock, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    with Progress(n_items=1, size=100) as seen:
+        for second in range(0, 151, 10):
+            clock[0] = float(second)
+            seen.at_work(second / 2)
+    lines = [record.message for record in caplog.records]
+    assert lines == ["[0/1, 2 min left] at work", "[0/1, 60 s left] at work"]
+
+
+def test_shares_are_heard_only_by_who_listens() -> None:
+    heard: list[float] = []
+    say_share(0.1)
+    with listening(heard.append):
+        say_share(0.5)
+    say_share(1.0)
+    assert heard == [0.5]
 
 
 def told(monkeypatch, caplog, stream: StringIO) -> list[str]:

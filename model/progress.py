@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,12 @@ class Progress:
         """Draw the bar, if there is a terminal, and have log lines appear above it."""
         quiet = not self._size or not log.isEnabledFor(logging.INFO)
         # None: tqdm asks whether stderr is a terminal.
-        bar = tqdm(total=self._size, bar_format="{desc} |{bar}|", disable=quiet or None)
+        bar = tqdm(
+            total=self._size,
+            bar_format="{desc} |{bar}|",
+            disable=quiet or None,
+            ncols=shutil.get_terminal_size().columns,  # some terminals say they have none
+        )
         if not bar.disable:
             self._bar = self._exit.enter_context(bar)
             self._exit.enter_context(logging_redirect_tqdm())

@@ -19,6 +19,11 @@ if $fast; then
 		THERE
 else
     python -m pip install --quiet -c constraints.txt '.[test,docs]'
+    # For tests/browser, which say so where there is none.
+    if ! command -v chromium >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        { apt-get update && DEBIAN_FRONTEND=noninteractive timeout 300 apt-get install -y --no-install-recommends chromium; } \
+            >/dev/null 2>&1 || true
+    fi
 fi
 ruff format --check .
 ruff check .

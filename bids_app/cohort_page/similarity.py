@@ -22,6 +22,8 @@ ROWS_AT_ONCE = 1024
 """Of the matrix of similarities, of which there is never more in memory."""
 LEAST_OF_A_TASK = 5
 """Scans of a task from which on its mean is taken off: of fewer, it is theirs."""
+LEAST_SCANS = 3
+"""Of two, each is the mean's other side: their similarity is -1 whatever they are."""
 _MOST_COUNTED = 1500
 """Scans among which the pairs of different people are counted: a million pairs say enough."""
 _FEW_BINS, _MANY_BINS, _MANY_PAIRS = 24, 60, 500
@@ -177,7 +179,7 @@ def spread(rows: Float32Array, people: IntArray, sessions: IntArray) -> Spread:
     n_bins = _MANY_BINS if min(map(len, found.values())) >= _MANY_PAIRS else _FEW_BINS
     low = min(float(values.min()) for values in found.values())
     high = max(float(values.max()) for values in found.values())
-    edges = np.linspace(low, max(high, low + 1e-6), n_bins + 1)
+    edges = np.linspace(low, max(high, low + 0.01), n_bins + 1)
     return Spread(edges=edges, kinds={name: _kind(v, edges) for name, v in found.items()})
 
 

@@ -281,7 +281,7 @@ function labelled(coded, places, none) {
   return { groups };
 }
 function choice(parent, name, options) {
-  const select = make("select");
+  const select = make("select", { "aria-label": name });
   for (const [value, text, group] of options) {
     let into = select;
     if (group) {

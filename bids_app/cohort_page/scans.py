@@ -38,13 +38,13 @@ class PageScan:
 
     @property
     def name(self) -> str:
-        """Its name, as its files have it."""
-        return scan_name(self.identifiers)
+        """Its name, as its files have it; of a status that cannot be read it may be lost."""
+        return scan_name(self.identifiers) or "(no name)"
 
     @property
     def person(self) -> str:
         """Whose it is."""
-        return self.identifiers[SUBJECT]
+        return self.identifiers.get(SUBJECT) or "(nobody's)"
 
     @property
     def session(self) -> str:

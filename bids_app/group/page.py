@@ -93,7 +93,7 @@ def _addresses(scans: Sequence[CohortScan], target: Path) -> list[str]:
     """Return where each scan stands in its participant's page; empty where there is no page."""
     people: dict[str, list[int]] = {}
     for number, scan in enumerate(scans):
-        people.setdefault(scan.record.entities["sub"], []).append(number)
+        people.setdefault(scan.record.entities.get("sub", ""), []).append(number)
     found = [""] * len(scans)
     for person, numbers in people.items():
         page = report_path(target, person)

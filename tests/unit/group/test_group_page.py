@@ -1,0 +1,102 @@
+"""The page that the group level writes beside its tables."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import outputs
+import pytest
+
+from bids_app.errors import NothingSelectedError, OptionsError
+from bids_app.group.export import export_group
+from bids_app.options import GroupOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    for seed, sub in enumerate(("01", "02", "03", "04")):
+        outputs.write_run(tmp_path, sub, seed=seed)
+    return tmp_path
+
+
+def data(out: Path):
+    text = (out / "group.html").read_text(encoding="utf-8")
+    return json.loads(re.findall(r'id="data">(.*?)</script>', text)[0])
+
+
+def test_it_is_asked_for_and_named_among_what_was_written(out) -> None:
+    export_group(out)
+    assert not (out / "group.html").exists()
+    assert out / "group.html" in export_group(out, page=True).paths
+
+
+def test_a_second_call_leaves_it_alone_until_a_scan_or_a_page_changes(out) -> None:
+    export_group(out, page=True)
+    before = (out / "group.html").stat().st_mtime_ns
+    export_group(out, page=True)
+    assert (out / "group.html").stat().st_mtime_ns == before
+    (out / "sub-01.html").write_text("a page")
+    export_group(out, page=True)
+    assert (out / "group.html").stat().st_mtime_ns != before
+    assert [bool(page) for page in data(out)["scans"]["page"]] == [True, False, False, False]
+    old = (out / "group.html").read_bytes()
+    outputs.write_run(out, "02", seed=100)
+    export_group(out, page=True)
+    assert (out / "group.html").read_bytes() != old
+
+
+def test_scans_lead_to_their_place_in_their_persons_page(out) -> None:
+    (out / "sub-03.html").write_text("a page")
+    export_group(out, page=True)
+    (page,) = filter(None, data(out)["scans"]["page"])
+    assert page.startswith("sub-03.html#")
+    assert "sub" not in page.partition("#")[2]
+
+
+def test_damaged_scans_stand_in_it_with_their_reason_and_without_numbers(out) -> None:
+    (table,) = (out / "sub-02").rglob("*_desc-scan_embedding.tsv")
+    table.write_text("cut short")
+    (status,) = (out / "sub-03").rglob("*_status.json")
+    status.rename(status.with_name("strange_status.json"))
+    export_group(out, page=True)
+    scans = data(out)["scans"]
+    said = [scans["status"]["levels"][code] for code in scans["status"]["codes"]]
+    assert said == ["embedded", "damaged", "damaged", "embedded"]
+    assert str(out) not in (out / "group.html").read_text()
+
+
+def test_nothing_embedded_or_not_alike_has_a_page_that_says_so(out) -> None:
+    for sub in ("01", "02", "03", "04"):
+        (status,) = (out / f"sub-{sub}").rglob("*_status.json")
+        status.write_text(status.read_text().replace('"embedded"', '"failed"'))
+    with pytest.raises(NothingSelectedError):
+        export_group(out, page=True)
+    text = (out / "group.html").read_text()
+    assert "none of 4 scans was embedded" in text
+    assert str(out) not in text
+    outputs.write_run(out, "01", seed=0)
+    outputs.write_run(out, "02", seed=1, ConfigurationHash="fedcba9876543210-01234567")
+    with pytest.raises(OptionsError):
+        export_group(out, page=True)
+    assert "cannot stand in one table" in (out / "group.html").read_text()
+
+
+def test_columns_of_participants_colour_the_map(out) -> None:
+    table = out / "participants.tsv"
+    table.write_text("participant_id\tsite\n01\tA\n02\tB\n03\tA\n04\tB\n")
+    export_group(out, GroupOptions(participants=table), page=True)
+    (column,) = [c for c in data(out)["columns"] if c["about"] == "known"]
+    assert column["levels"] == ["A", "B"]
+    assert column["codes"] == [0, 1, 0, 1]
+
+
+def test_umap_where_it_is_not_installed_ends_before_anything_is_read(out, monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(OptionsError, match="umap-learn"):
+        export_group(out, GroupOptions(umap=True), page=True)
+    assert not list(out.glob("group*"))

@@ -256,6 +256,17 @@ def test_a_folder_that_templateflow_cannot_make_is_told(templateflow, tmp_path, 
         download([templateflow(TRANSFORM)])
 
 
+def test_where_templateflow_may_not_write_its_file_is_fetched_and_not_kept(
+    server, templateflow, stubs, monkeypatch
+):
+    """As on a read-only file system, which tells it of root too."""
+    monkeypatch.setattr(atlas_fetch.os, "access", lambda *_: False)
+    wanted = templateflow(TRANSFORM)
+    assert download([wanted]) == {wanted: CONTENT}
+    assert server.asked == [f"/{TRANSFORM}"]
+    assert (stubs / TRANSFORM).stat().st_size == 0
+
+
 def test_further_files_are_taken_from_the_folder_or_from_templateflow(tmp_path, stubs):
     wanted = source(CONTENT, TRANSFORM)
     assert read_from_folder(tmp_path, [], further=[replace(wanted, path=TRANSFORM)]) == {}

@@ -135,15 +135,20 @@ def withdraw(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, keep_same: bool = False) -> Iterator[Path]:
     """Give a temporary name beside `path`; on success rename it to `path`.
+
+    Parameters
+    ----------
+    keep_same
+        Leave a file untouched that holds the same already.
 
     Raises
     ------
     OutputError
         The folder cannot be written or the disk is full; the temporary file is removed.
     """
-    with faults_as(OutputError), files.replacing(path) as temporary:
+    with faults_as(OutputError), files.replacing(path, keep_same=keep_same) as temporary:
         yield temporary
 
 

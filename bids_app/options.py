@@ -176,6 +176,60 @@ class GroupOptions(Strict):
         SplitBy | None,
         Option("--split-by", "Group level: write one table of each space, instead of one of all."),
     ] = None
+    windows: Annotated[
+        bool,
+        Option("--windows", "Group level: also write a table of all windows."),
+    ] = False
+    tokens: Annotated[
+        bool,
+        Option("--tokens", "Group level: also write a table of all tokens, which is large."),
+    ] = False
+    npz: Annotated[
+        bool,
+        Option("--npz", "Group level: write windows and tokens as arrays (NPZ) too."),
+    ] = False
+    anndata: Annotated[
+        bool,
+        Option("--anndata", "Group level: also write an .h5ad for AnnData (semantoks[anndata])."),
+    ] = False
+    connectivity: Annotated[
+        bool,
+        Option(
+            "--connectivity",
+            "Group level: also write the Pearson correlations of each scan's parcels, beside its "
+            "other files.",
+        ),
+    ] = False
+    fisher_z: Annotated[
+        bool,
+        Option("--fisher-z", "Group level: with --connectivity, Fisher's z of them too."),
+    ] = False
+    harmonize: Annotated[
+        str | None,
+        Option(
+            "--harmonize",
+            "Column of the site whose effect ComBat takes out, learned from training subjects.",
+            metavar="COLUMN",
+        ),
+    ] = None
+    """Writes a second table of embeddings; that of the raw ones stays what it is."""
+    harmonize_keep: Annotated[
+        tuple[str, ...],
+        Option(
+            "--harmonize-keep",
+            "Group level: columns whose effects --harmonize leaves in, such as age and sex.",
+            metavar="COLUMN ...",
+        ),
+    ] = ()
+    splits: Annotated[
+        Path | None,
+        Option(
+            "--splits",
+            "Table of a fixed split: participant_id, split (train, validation, test).",
+            path="any",
+        ),
+    ] = None
+    """Those of ``train`` alone are learned from by --harmonize; None: everybody"""
     umap: Annotated[
         bool,
         Option("--umap", "Group level: a map by UMAP in group.html too (semantoks[umap])."),
@@ -200,6 +254,18 @@ class GroupOptions(Strict):
             path="any",
         ),
     ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        alone = [
+            (self.fisher_z and not self.connectivity, "--fisher-z", "--connectivity"),
+            (self.npz and not (self.windows or self.tokens), "--npz", "--windows or --tokens"),
+            (bool(self.harmonize_keep) and not self.harmonize, "--harmonize-keep", "--harmonize"),
+            (self.splits is not None and not self.harmonize, "--splits", "--harmonize"),
+        ]
+        for is_alone, flag, needed in alone:
+            if is_alone:
+                raise OptionsError(f"{flag} goes with {needed}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,7 @@ COMMANDS = {
 
 
 _OF_ANY_LEVEL = option_names(LogOptions, AcceptedOptions) | {
-    "config_file", "n_cpus", "mem", "no_reports",
+    "config_file", "n_cpus", "mem", "no_reports", "dry_run",
 }  # fmt: skip
 """Whoever calls BIDS Apps gives these to each level; the group's needs one CPU."""
 
@@ -242,9 +242,13 @@ def outcome_lines(outcomes: Sequence[ScanOutcome]) -> str:
 
 
 def _export_group(arguments: Mapping[str, Any]) -> int:
-    from bids_app.group.export import export_group
+    from bids_app.group.export import export_group, preview_group
 
     options = build(GroupOptions, arguments)
+    if arguments["dry_run"]:
+        for line in preview_group(arguments["output_dir"], options):
+            click.echo(f"would write {line}")
+        return 0
     page = not arguments["no_reports"]
     export = export_group(arguments["output_dir"], options, page=page)
     for path in export.paths:

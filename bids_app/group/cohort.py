@@ -30,11 +30,13 @@ from model.files.faults import FileError, faults_as
 from model.files.write import scratch_file, text_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from bids_app.group.phenotypes import Who
     from model.series import FloatArray
+
+    Needs = Callable[[EmbeddedScan], Iterable[str]]
 
 
 class Kind(NamedTuple):
@@ -116,7 +118,7 @@ class Cohort:
     numbers: IO[bytes]
     known: Phenotypes
     """Columns about people and sessions that are joined"""
-    needs: tuple[str, ...] = ()
+    needs: Needs
     columns: Columns
     who: set[Who] = field(default_factory=set)
     kinds: dict[Kind, Alike] = field(default_factory=dict)
@@ -124,6 +126,8 @@ class Cohort:
     content: Listing = field(default_factory=Listing)
     """All that tables can say of the scans"""
     n_scans: int = 0
+    newest_ns: int = 0
+    """When the last of the scans came to be what and where it is"""
 
     @classmethod
     @contextlib.contextmanager
@@ -133,7 +137,7 @@ class Cohort:
         *,
         scratch: Path,
         known: Phenotypes | None = None,
-        needs: tuple[str, ...] = (),
+        needs: Needs = lambda _: (),
     ) -> Iterator[Cohort]:
         """Read and check status and embedding of every scan, in the order of paths.
 
@@ -146,8 +150,8 @@ class Cohort:
         known
             Columns about people and sessions that are joined.
         needs
-            Endings of further files of each scan that will be read, and must be as they were
-            written.
+            Returns the endings of further files of a scan that will be read, and must be as they
+            were written.
 
         Raises
         ------
@@ -230,7 +234,7 @@ class Cohort:
                 if found.status == "embedded":
                     embedded = EmbeddedScan(status_path=path, record=found)
                     values, meta = embedded.embedding()
-                    for ending in self.needs:
+                    for ending in self.needs(embedded):
                         embedded.content(ending)
                     kind = Kind(found.entities.get("space", ""), found.settings)
                     model = json.dumps([shared(meta), list(meta["Parts"])], sort_keys=True)
@@ -246,6 +250,7 @@ class Cohort:
             alike.columns.note(row, embedded=True)
         self.columns.note(row, embedded=kind is not None)
         self.n_scans += 1
+        self.newest_ns = max(self.newest_ns, changed_ns(path))
         self.who.add(who_is(row))
         place, mark = path.relative_to(self.output_dir), _mark(scan.record)
         self.content.note(place)
@@ -261,6 +266,16 @@ class Cohort:
     def _problem(self, fault: FileError) -> str:
         where = fault.path.relative_to(self.output_dir).as_posix()
         return fault.sentence(where=where)
+
+
+def changed_ns(path: Path) -> int:
+    """Return when a file came to be what and where it is, which no copying sets back.
+
+    0 where nothing is there to ask.
+    """
+    with contextlib.suppress(OSError):
+        return path.lstat().st_ctime_ns
+    return 0
 
 
 def _mark(record: ScanRecord) -> str:

@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
+
+import pandas as pd
 
 from bids_app.cohort_page.maps import refuse_without_umap
 from bids_app.errors import AppError, InputError, NothingSelectedError, OptionsError
 from bids_app.files import replacing, write_bytes
+from bids_app.group.annotated import refuse_without_anndata
 from bids_app.group.cohort import Cohort
+from bids_app.group.connectivity import files_needed
 from bids_app.group.differences import differences
+from bids_app.group.harmonized import design_of
 from bids_app.group.page import write_page
 from bids_app.group.phenotypes import read_phenotypes
-from bids_app.group.table import write_embedding_table, write_status_table, write_tsv
+from bids_app.group.products import Products
+from bids_app.group.table import write_status_table
 from bids_app.options import GroupOptions
-from bids_app.outputs.group import (
-    GROUP_STATUS,
-    describe_scan_table,
-    describe_status_table,
-    table_name,
-)
+from bids_app.outputs.group import GROUP_STATUS, describe_status_table, status_row, table_name
 from bids_app.outputs.paths import find_statuses, relative_text
-from model.cohort.names import SCAN, STATUSES
+from model.cohort.names import MATRIX, SCAN, STATUSES, TOKENS, WINDOWS
 from model.files.cells import writable
 from model.files.faults import FileError
 from model.files.read import read_json
-from model.files.write import Digest, file_sha256, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from bids_app.group.cohort import Alike, Kind
     from bids_app.options import SplitBy
     from bids_app.outputs.group import CohortScan
+    from model.cohort.outputs import EmbeddedScan
 
 log = logging.getLogger(__name__)
 
@@ -92,35 +93,23 @@ def export_group(
     AppError
         No scan is left, since files cannot be believed.
     """
-    if not output_dir.is_dir() or next(find_statuses(output_dir), None) is None:
-        raise InputError(
-            f"{output_dir}: no participant outputs ({STATUSES}) found.",
-            hint="Run the participant level first, with the same output folder.",
-        )
     options = options or GroupOptions()
-    if options.umap:
-        refuse_without_umap()
+    _refuse_empty(output_dir)
+    _refuse_absent(options)
     known = read_phenotypes(options.participants, options.sessions)
     target, damaged = into or output_dir, list[str]()
-    with Cohort.read(output_dir, scratch=target, known=known) as cohort:
+    with Cohort.read(output_dir, scratch=target, known=known, needs=_needed(options)) as cohort:
         status = target / f"{GROUP_STATUS}.tsv"
-        with replacing(status) as new:
+        with replacing(status, keep_same=True) as new:
             write_status_table(_noting(cohort.scans(), damaged), cohort.columns, new)
         write_bytes(status.with_suffix(".json"), describe_status_table(known.described()))
         try:
             tables = _tables(cohort, options.split_by)
             _refuse_nothing(cohort, damaged, status)
-            paths = [
-                path
-                for name, kind in tables.items()
-                for path in _write(
-                    target / f"{name}.parquet",
-                    cohort,
-                    kind,
-                    tsv=options.tsv,
-                    n_damaged=len(damaged),
-                )
-            ]
+            products = _products(cohort, tables, target, options, len(damaged))
+            for name in tables:
+                _tell_unjoined(target / f"{name}.json", cohort)
+            paths = [path for one in products for path in one.write()]
             _tell_old(target, tables)
         except AppError as err:
             if page:
@@ -218,30 +207,80 @@ def _refuse_nothing(cohort: Cohort, damaged: list[str], status: Path) -> None:
     raise NothingSelectedError(f"{told}was embedded.", hint=hint)
 
 
-def _write(table: Path, cohort: Cohort, kind: Kind, *, tsv: bool, n_damaged: int) -> list[Path]:
-    """Write the table of one kind of scans, as text too if there is one, and its sidecar."""
-    alike, text, sidecar = (
-        cohort.kinds[kind],
-        table.with_suffix(".tsv"),
-        table.with_suffix(".json"),
-    )
-    said, parts = json.loads(alike.model)
-    with replacing(table) as new:
-        write_embedding_table(cohort.embeddings(kind), alike.columns, parts, new)
-    _tell_unjoined(sidecar, cohort)
-    written = [table]
-    if tsv or text.exists():
-        with replacing(text) as new:
-            write_tsv(table, new)
-        written.append(text)
-    tables = {path.name: Digest(stamp(path).size, file_sha256(path)) for path in written}
-    described = describe_scan_table(
-        said,
-        n_scans=alike.n_scans,
-        n_damaged=n_damaged,
-        listing=cohort.listing.sha256,
-        tables=tables,
-        known=cohort.known.described(),
-    )
-    log.info("%s: %d scans", table.name, alike.n_scans)
-    return [*written, write_bytes(sidecar, described)]
+def _needed(options: GroupOptions) -> Callable[[EmbeddedScan], Iterator[str]]:
+    """Return what names the further files of a scan that are read."""
+
+    def needed(scan: EmbeddedScan) -> Iterator[str]:
+        if options.windows:
+            yield f"{WINDOWS}.tsv"
+        if options.tokens:
+            yield from (f"{TOKENS}.npy", f"{TOKENS}.json")
+        if options.connectivity:
+            yield from files_needed(scan)
+
+    return needed
+
+
+def _products(
+    cohort: Cohort, tables: Mapping[str, Kind], target: Path, options: GroupOptions, n_damaged: int
+) -> list[Products]:
+    """Lay out what is written of each kind; refuse what cannot be, before anything is."""
+    for kind in tables.values() if options.harmonize else ():
+        rows = [status_row(scan) for scan, _ in cohort.embeddings(kind)]
+        design_of(pd.DataFrame(rows, columns=cohort.kinds[kind].columns.keys()), options)
+    return [
+        Products(
+            cohort=cohort,
+            kind=kind,
+            target=target,
+            space=kind.space or None if options.split_by == "space" else None,
+            options=options,
+            n_damaged=n_damaged,
+        )
+        for kind in tables.values()
+    ]
+
+
+def preview_group(output_dir: Path, options: GroupOptions) -> list[str]:
+    """Say what `export_group` would write, after all checks that it makes; nothing is written.
+
+    Raises
+    ------
+    SemantoksError
+        What it would raise.
+    """
+    _refuse_empty(output_dir)
+    _refuse_absent(options)
+    known = read_phenotypes(options.participants, options.sessions)
+    with (
+        TemporaryDirectory(prefix="semantoks-") as scratch,
+        Cohort.read(
+            output_dir, scratch=Path(scratch), known=known, needs=_needed(options)
+        ) as cohort,
+    ):
+        damaged = [scan.problem for scan in cohort.scans() if scan.problem]
+        tables = _tables(cohort, options.split_by)
+        _refuse_nothing(cohort, damaged, output_dir / f"{GROUP_STATUS}.tsv")
+        lines = [f"{GROUP_STATUS}.tsv: {cohort.n_scans} scans, {len(damaged)} of them damaged"]
+        for products in _products(cohort, tables, output_dir, options, len(damaged)):
+            n_scans = cohort.kinds[products.kind].n_scans
+            lines += [f"{name}: {n_scans} scans" for name in products.names()]
+            if options.connectivity:
+                lines.append(f"sub-*/**/*_{MATRIX}.tsv: {n_scans} scans, beside their files")
+    return lines
+
+
+def _refuse_empty(output_dir: Path) -> None:
+    if not output_dir.is_dir() or next(find_statuses(output_dir), None) is None:
+        raise InputError(
+            f"{output_dir}: no participant outputs ({STATUSES}) found.",
+            hint="Run the participant level first, with the same output folder.",
+        )
+
+
+def _refuse_absent(options: GroupOptions) -> None:
+    """Refuse what needs a library that is not here."""
+    if options.umap:
+        refuse_without_umap()
+    if options.anndata:
+        refuse_without_anndata()

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from bids_app.errors import InputError, NothingSelectedError
-from bids_app.group.cohort import Listing
+from bids_app.group.cohort import Listing, changed_ns
 from bids_app.group.export import export_group
 from bids_app.group.phenotypes import read_phenotypes, who_is
 from bids_app.options import GroupOptions
 from bids_app.outputs.group import table_name
 from bids_app.outputs.paths import find_statuses
 from model.cohort.names import SESSION, SUBJECT, embedding_columns, expanded, parts_in
-from model.files.faults import FileError, faults_as, faults_of, reading
+from model.files.faults import FileError, faults_as, reading
 from model.files.read import read_json
 from model.files.write import file_sha256, stamp
 from model.spec import Size
@@ -158,19 +158,13 @@ def _is_current(table: Path) -> bool:
     statuses = [*find_statuses(table.parent)]
     try:
         _check(table)
-        written_ns, ended_ns = stamp(table).mtime_ns, [*map(_changed_ns, statuses)]
+        written_ns, ended_ns = stamp(table).mtime_ns, [*map(changed_ns, statuses)]
         same = _sidecar(table)["StatusNamesSHA256"] == Listing.of(table.parent, statuses).sha256
     except FileError:
         if statuses:
             return False
         raise
     return not statuses or (same and all(ended < written_ns for ended in ended_ns))
-
-
-def _changed_ns(path: Path) -> int:
-    """Return when a file came to be what and where it is, which no copying sets back."""
-    with faults_of(path):
-        return path.stat().st_ctime_ns
 
 
 def _sidecar(table: Path) -> dict[str, Any]:

@@ -111,14 +111,15 @@ def _row_group(scans: list[CohortScan], values: FloatArray, schema: pa.Schema) -
     n_keys = len(schema) - values.shape[1]
     records = [*map(status_row, scans)]
     arrays = [
-        pa.array([_as_kind(record.get(key.name), key.type) for record in records], key.type)
+        pa.array([as_kind(record.get(key.name), key.type) for record in records], key.type)
         for key in list(schema)[:n_keys]
     ]
     arrays += [pa.array(column, from_pandas=True) for column in values.T]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _as_kind(value: Any, kind: pa.DataType) -> Any:
+def as_kind(value: Any, kind: pa.DataType) -> Any:
+    """Return a value as a column of a kind holds it."""
     if value is None:
         return None
     if pa.types.is_string(kind):
@@ -126,14 +127,14 @@ def _as_kind(value: Any, kind: pa.DataType) -> Any:
     return float(value) if pa.types.is_floating(kind) else value
 
 
-def _opened(table: Path) -> Any:
+def opened(table: Path) -> Any:
     """Open a table to read it piece by piece; not, as is the default, row groups in advance."""
     return pq.ParquetFile(table, pre_buffer=False)
 
 
 def write_tsv(table: Path, path: Path) -> None:
     """Write a Parquet table as tab-separated text."""
-    with _opened(table) as file, path.open("w", encoding="utf-8", newline="") as out:
+    with opened(table) as file, path.open("w", encoding="utf-8", newline="") as out:
         write_rows(out, [file.schema_arrow.names])
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE // 4):
             write_rows_of(batch.to_pandas(), out)

@@ -31,6 +31,7 @@ logs
 *_timeseries.*
 *_coverage.*
 *_embedding.*
+*_relmat.*
 *_outliers.*
 *_status.*
 *_quality.*

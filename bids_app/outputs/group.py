@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.cohort.record import ScanRecord
-    from model.files.write import Digest
 
 DAMAGED = "damaged"
 """Status, in the table of all scans, of those whose files cannot be believed."""
@@ -47,9 +46,9 @@ class CohortScan(NamedTuple):
         return self.record.status == "embedded" and not self.problem
 
 
-def table_name(space: str | None) -> str:
-    """Name the table of all embedded scans, or of those in one space, without suffix."""
-    return names.GROUP_SCANS if space is None else f"group_space-{space}_{names.SCAN}"
+def table_name(space: str | None, ending: str = names.SCAN) -> str:
+    """Name a table of all embedded scans, or of those in one space, without suffix."""
+    return f"group_{ending}" if space is None else f"group_space-{space}_{ending}"
 
 
 def status_row(scan: CohortScan) -> dict[str, Any]:
@@ -96,7 +95,6 @@ def describe_scan_table(
     n_scans: int,
     n_damaged: int,
     listing: str,
-    tables: Mapping[str, Digest],
     known: Mapping[str, Any],
 ) -> bytes:
     """Return the sidecar of a table of embeddings.
@@ -104,13 +102,11 @@ def describe_scan_table(
     Parameters
     ----------
     alike
-        `shared` of any of its scans.
+        `shared` of any of its scans, and what is said of this table alone.
     n_damaged
         Scans of the output folder that are left out since their files cannot be believed.
     listing
         Hash of the names of all statuses that were read.
-    tables
-        Size and hash of the table by name, once for each of its forms.
     known
         What is said of joined columns.
     """
@@ -122,7 +118,6 @@ def describe_scan_table(
             "NumberOfRuns": n_scans,
             "NumberOfDamagedRuns": n_damaged,
             "StatusNamesSHA256": listing,
-            "Tables": {name: {"Size": d.size, "SHA256": d.sha256} for name, d in tables.items()},
             **alike,
             **_COLUMNS,
         }
@@ -143,6 +138,12 @@ _COLUMNS = {
             DAMAGED: "status or outputs are not as they were written, see reason",
         }
     },
+    "window": {"Description": "Number of the window in its scan."},
+    "window_onset": {"Description": "Start after the first volume of the scan.", "Units": "s"},
+    "window_duration": {"Description": "Length of the data in the window.", "Units": "s"},
+    "valid_fraction": {"Description": "Share of the window that is data, not padding."},
+    "patch": {"Description": "Number of the patch in its window."},
+    "patch_onset": {"Description": "Start of the patch, as of the window.", "Units": "s"},
     "n_volumes": {"Description": "Volumes of the BOLD image."},
     "tr": {"Description": "Repetition time.", "Units": "s"},
     "tr_source": {"Description": "Where the repetition time was found."},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import traceback
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from bids_app.errors import AppError, InputError, OutputError, ScanError, ScanEx
 from bids_app.files import json_bytes, withdraw, write_all, write_bytes
 from bids_app.outputs.paths import output_folder, output_path, relative_text
 from model import interrupts
-from model.cohort.names import DENOISED, STATUS
+from model.cohort.names import DENOISED, MATRIX, STATUS
 from model.cohort.record import ScanRecord, read_record
 from model.errors import CheckpointError, SemantoksError, some
 from model.files.faults import FileError, faults_as
@@ -191,6 +192,9 @@ def write_outcome(
     if files:
         interrupts.check()  # for the last time: from here on they and their status are one
         withdraw(path)
+        scan_name = glob.escape(path.name.removesuffix(STATUS))
+        for matrix in path.parent.glob(f"{scan_name}stat-*_{MATRIX}.*"):
+            withdraw(matrix)  # of the series that was: the group level makes another
         write_all(files)
     # Where it cannot stand beside the outputs, the log and the exit code tell alone.
     if len(os.fsencode(path.name)) <= _NAME_BYTES and not path.is_dir():

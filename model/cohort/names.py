@@ -28,12 +28,16 @@ PICTURES = "desc-pictures_quality"
 SCAN = "desc-scan_embedding"
 WINDOWS = "desc-windows_embedding"
 TOKENS = "desc-tokens_embedding"
+MATRIX = "relmat"
+"""Of connectivity, which the group level writes beside a scan's files; ``stat-X_`` stands first"""
 SERIES = {"denoised": DENOISED, "model": MODEL}
 """Series of a scan by what was done to it."""
 
 GROUP_SCANS = "group_desc-scan_embedding"
 """Name of the table of all embedded scans, without .parquet, .tsv or .json."""
 
+HARMONIZED = "desc-harmonized_embedding"
+"""Table of a cohort, after the effect of sites was taken out"""
 GROUP_BLOCKS = "group_desc-blocks_embedding"
 """Name of the table of all task blocks, without .tsv or .json."""
 GROUP_ONLY, GROUP_BLOCKS_ONLY = "group_desc-only", "group_desc-blocksonly"

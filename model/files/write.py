@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import fcntl
+import filecmp
 import hashlib
 import io
 import json
@@ -97,13 +98,17 @@ class ResultError(FileError):
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, scratch: Path | None = None) -> Iterator[Path]:
+def replacing(
+    path: Path, *, scratch: Path | None = None, keep_same: bool = False
+) -> Iterator[Path]:
     """Give a file under a temporary name; on success rename it to `path`.
 
     Parameters
     ----------
     scratch
         Folder of the temporary file, on the same file system; None: that of `path`.
+    keep_same
+        Leave a file untouched that holds the same already.
 
     Raises
     ------
@@ -119,7 +124,8 @@ def replacing(path: Path, *, scratch: Path | None = None) -> Iterator[Path]:
             needed.mkdir(parents=True, exist_ok=True)
         with _held(folder, is_folder=False) as temporary:
             yield temporary
-            temporary.replace(path)
+            if not (keep_same and _mode(path) == stat.S_IFREG and _are_same(temporary, path)):
+                temporary.replace(path)
     except OSError as err:
         raise _unwritable(path, err) from err
 
@@ -365,6 +371,13 @@ def _holds(path: Path, content: bytes) -> bool:
     try:
         is_file = _mode(path) == stat.S_IFREG  # nothing else is opened: a pipe would be waited for
         return is_file and path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        return False
+
+
+def _are_same(one: Path, other: Path) -> bool:
+    try:
+        return filecmp.cmp(one, other, shallow=False)
     except OSError:
         return False
 

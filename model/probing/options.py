@@ -71,7 +71,7 @@ class ProtocolConfig(Strict):
         Path | None,
         Option(
             "--splits",
-            "Table of a fixed split, in place of drawn ones: participant_id, split (train, ...).",
+            "Table of a fixed split: participant_id, split (train, validation, test).",
             path="any",
         ),
     ] = None
@@ -154,8 +154,7 @@ class ProbeConfig(ProtocolConfig):
         str | None,
         Option(
             "--harmonize",
-            "Column of the site whose effect ComBat takes out of the features, learned from the "
-            "training subjects.",
+            "Column of the site whose effect ComBat takes out, learned from training subjects.",
             metavar="COLUMN",
         ),
     ] = None

@@ -34,17 +34,22 @@ def learn_residuals(rows: Array, design: Array) -> Callable[[Array, Array], Arra
     return lambda others, theirs: np.asarray(others - (theirs - centre) @ slopes)
 
 
-def learn_combat(rows: Array, sites: Sequence[str]) -> Callable[[Array, Sequence[str]], Array]:
+def learn_combat(
+    rows: Array, sites: Sequence[str], kept: Array | None = None
+) -> Callable[..., Array]:
     """Learn ComBat (Johnson et al. 2007) by the library combatlearn: mean and scale of sites.
 
     Parameters
     ----------
     rows, sites
         (S, F) features and (S,) sites of those to learn from, two of each site at least.
+    kept
+        (S, C) covariates whose effects stay in the features (Fortin et al. 2018), if any.
 
     Returns
     -------
-    What takes the effects of these sites out of others' features (S, F), given their sites.
+    What takes the effects of these sites out of others' features (S, F), given their sites, and
+    their covariates if any are kept.
 
     Raises
     ------
@@ -60,10 +65,14 @@ def learn_combat(rows: Array, sites: Sequence[str]) -> Callable[[Array, Sequence
         ) from err
     # A feature that does not vary has nothing to be taken out of it, nor a scale.
     varies = rows.std(axis=0) > 0
-    combat = ComBat(batch=np.asarray(sites), method="johnson")
+    combat = ComBat(
+        batch=np.asarray(sites),
+        method="johnson" if kept is None else "fortin",
+        continuous_covariates=kept,
+    )
 
-    def apply(others: Array, theirs: Sequence[str]) -> Array:
-        combat.set_params(batch=np.asarray(theirs))
+    def apply(others: Array, theirs: Sequence[str], covariates: Array | None = None) -> Array:
+        combat.set_params(batch=np.asarray(theirs), continuous_covariates=covariates)
         found = others.copy()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)

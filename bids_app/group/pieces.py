@@ -1,0 +1,191 @@
+"""Windows and tokens of a cohort in one table each, written scan by scan, and as arrays."""
+
+from __future__ import annotations
+
+import zipfile
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bids_app.group.table import as_kind, opened
+from bids_app.outputs.group import OF_TOKEN, OF_WINDOW, status_row
+from model.cohort import names
+from model.files.faults import FileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from bids_app.group.table import Columns
+    from bids_app.outputs.group import CohortScan
+    from model.cohort.outputs import EmbeddedScan
+    from model.series import FloatArray
+
+NUMBERS_AT_ONCE = 1 << 22
+"""Numbers of a Parquet row group: 17 MB"""
+_YEAR_ONE = (1980, 1, 1, 0, 0, 0)
+"""Time in a zip file, so that the same content is the same bytes"""
+
+
+class Pieces(NamedTuple):
+    """What one scan has of windows or tokens."""
+
+    scan: CohortScan
+    places: Mapping[str, Sequence[Any]]
+    """(R,) which piece each row is, by column"""
+    columns: Sequence[str]
+    values: FloatArray
+    """(R, C); NaN where a network is missing"""
+
+
+def windows_of(scans: Iterable[tuple[CohortScan, EmbeddedScan]]) -> Iterator[Pieces]:
+    """Yield the windows of each scan: (W, C), every part of the embedding."""
+    for scan, own in scans:
+        header, values = own.numbers(f"{names.WINDOWS}.tsv")
+        given = dict(zip(header, values.T, strict=True))
+        columns = [name for name in header if names.EMBEDDING_COLUMN.fullmatch(name)]
+        if not {names.ONSET, names.DURATION, "valid_fraction"} <= given.keys():
+            raise FileError(own.file(f"{names.WINDOWS}.tsv"), "lacks onset or duration")
+        onsets = given[names.ONSET]
+        shares = given["valid_fraction"]
+        places: list[Any] = [np.arange(len(onsets)), onsets, given[names.DURATION], shares]
+        numbers = np.column_stack([given[name] for name in columns]).astype(np.float32)
+        yield Pieces(scan, dict(zip(OF_WINDOW, places, strict=True)), columns, numbers)
+
+
+def tokens_of(scans: Iterable[tuple[CohortScan, EmbeddedScan]]) -> Iterator[Pieces]:
+    """Yield the tokens of each scan: (W N K, D), window by window, network by network."""
+    for scan, own in scans:
+        tokens = own.tokens()
+        meta = own.metadata(f"{names.TOKENS}.json", Networks=list, Windows=dict)
+        n_windows, n_rows, n_patches, dim = tokens.shape
+        networks, windows = meta["Networks"], meta["Windows"]
+        onsets, shares = np.array(windows["Onsets"]), np.array(windows["ValidFraction"])
+        if len(networks) != n_rows or {len(onsets), len(shares)} != {n_windows}:
+            raise FileError(own.file(f"{names.TOKENS}.json"), "is not of its tokens")
+        window, row, patch = (axis.ravel() for axis in np.indices(tokens.shape[:3]))
+        of_window = (window, onsets[window], windows["Length"] * shares[window], shares[window])
+        start = onsets[window] + patch * (windows["Length"] / n_patches)
+        of_token = ([networks[place] for place in row], patch, start)
+        places = zip((*OF_WINDOW, *OF_TOKEN), (*of_window, *of_token), strict=True)
+        yield Pieces(
+            scan, dict(places), names.embedding_columns(dim, ["token"]), tokens.reshape(-1, dim)
+        )
+
+
+def write_pieces(pieces: Iterator[Pieces], columns: Columns, path: Path) -> int:
+    """Write one row per piece as Parquet: its scan's columns, which piece it is, its numbers.
+
+    Returns
+    -------
+    Number of rows.
+    """
+    first = next(pieces)
+    keys = [*map(columns.field, columns.keys())]
+    schema = pa.schema(
+        [
+            *keys,
+            *(pa.field(name, _kind(values)) for name, values in first.places.items()),
+            *(pa.field(name, pa.float32()) for name in first.columns),
+        ]
+    )
+    words = [f.name for f in schema if f.type != pa.float32()]
+    options = {"use_dictionary": words, "write_statistics": words}
+    most = max(1, NUMBERS_AT_ONCE // len(first.columns))
+    waiting: list[Any] = []
+    n_waiting = n_rows = 0
+    with pq.ParquetWriter(path, schema, **options) as writer:
+        for one in chain([first], pieces):
+            waiting.append(_table(one, keys, schema))
+            n_waiting += len(one.values)
+            n_rows += len(one.values)
+            if n_waiting >= most:
+                writer.write_table(pa.concat_tables(waiting), row_group_size=most)
+                waiting, n_waiting = [], 0
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting), row_group_size=most)
+    return n_rows
+
+
+def _kind(values: Sequence[Any]) -> pa.DataType:
+    kind = np.asarray(values).dtype.kind
+    return {"i": pa.int64(), "f": pa.float64()}.get(kind, pa.string())
+
+
+def _table(one: Pieces, keys: Sequence[pa.Field], schema: pa.Schema) -> Any:
+    row, n_rows = status_row(one.scan), len(one.values)
+    arrays = [pa.repeat(pa.scalar(as_kind(row.get(f.name), f.type), f.type), n_rows) for f in keys]
+    arrays += [pa.array(values) for values in one.places.values()]
+    arrays += [pa.array(column, from_pandas=True) for column in one.values.T]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def write_npz(table: Path, path: Path, *, grid: tuple[int, ...] = ()) -> None:
+    """Write a table of windows or tokens as arrays, for `numpy.load`.
+
+    Parameters
+    ----------
+    grid
+        (N, K): the rows of a window, in this order, become axes of their own.
+
+    Notes
+    -----
+    ``values`` is (W, C), or (W, N, K, D); ``columns`` names its C; every other column of the
+    table is a (W,) array, text as numpy's, empty where there is nothing.
+    """
+    with opened(table) as file, zipfile.ZipFile(path, "w") as archive:
+        every = file.schema_arrow.names
+        numbers = [name for name in every if names.EMBEDDING_COLUMN.fullmatch(name)]
+        step = int(np.prod(grid)) if grid else 1
+        shape = (file.metadata.num_rows // step, *grid, len(numbers))
+        with _entry(archive, "values") as out:
+            kind = np.lib.format.dtype_to_descr(np.dtype(np.float32))
+            header = {"descr": kind, "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_2_0(out, header)
+            for batch in file.iter_batches(batch_size=4096, columns=numbers):
+                out.write(np.column_stack([_plain(column) for column in batch.columns]).tobytes())
+        _save(archive, "columns", np.array(numbers))
+        # A whole window's words are its first token's, but for which token it is.
+        for name in every:
+            if name not in numbers and not (grid and name in OF_TOKEN):
+                _save(archive, name, _column(file, name)[::step])
+        if grid:
+            networks = file.read_row_group(0, columns=["network"]).column(0)
+            _save(archive, "networks", _words(networks.slice(0, step))[:: grid[1]])
+
+
+def _entry(archive: zipfile.ZipFile, name: str) -> Any:
+    return archive.open(zipfile.ZipInfo(f"{name}.npy", _YEAR_ONE), "w", force_zip64=True)
+
+
+def _save(archive: zipfile.ZipFile, name: str, values: Any) -> None:
+    with _entry(archive, name) as out:
+        np.lib.format.write_array(out, values, allow_pickle=False)
+
+
+def _column(file: Any, name: str) -> Any:
+    column = file.read(columns=[name]).column(0)
+    return _words(column) if pa.types.is_string(column.type) else _plain(column)
+
+
+def _plain(column: Any) -> Any:
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    return column.to_numpy(zero_copy_only=False)
+
+
+def _words(column: Any) -> Any:
+    return np.array(["" if word is None else word for word in column.to_pylist()], dtype=np.str_)
+
+
+def grid_of(table: Path) -> tuple[int, int]:
+    """Return (N, K): networks and patches of each window in a table of tokens."""
+    with opened(table) as file:
+        first = file.iter_batches(batch_size=1 << 14, columns=["window", "network", "patch"])
+        rows = next(first)
+        n_patches = int(np.max(_plain(rows.column(2)))) + 1
+        n_networks = len(set(rows.column(1).to_pylist()))
+    return n_networks, n_patches

@@ -1,0 +1,207 @@
+"""What the group level writes of one kind of scans, each only where it is not there already."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bids_app import __version__
+from bids_app.files import replacing, write_bytes
+from bids_app.group.annotated import write_annotated
+from bids_app.group.connectivity import write_connectivity
+from bids_app.group.harmonized import write_harmonized
+from bids_app.group.pieces import grid_of, tokens_of, windows_of, write_npz, write_pieces
+from bids_app.group.table import write_embedding_table, write_tsv
+from bids_app.outputs.group import describe_scan_table, table_name
+from model.cohort.names import HARMONIZED, SCAN, TOKENS, WINDOWS
+from model.files.faults import FileError
+from model.files.read import read_json
+from model.files.write import Digest, file_sha256, stamp, text_sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from bids_app.group.cohort import Cohort, Kind
+    from bids_app.options import GroupOptions
+
+    Writers = Mapping[str, Callable[[Path], Any]]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Products:
+    """The files of one kind of scans."""
+
+    cohort: Cohort
+    kind: Kind
+    target: Path
+    space: str | None
+    """In the names; None: all scans are of one table"""
+    options: GroupOptions
+    n_damaged: int
+
+    def write(self) -> list[Path]:
+        """Write all that is asked for; what is there and of the same scans stays untouched.
+
+        Returns
+        -------
+        Their paths, the table of embeddings first.
+        """
+        options, table = self.options, self._path(SCAN, ".parquet")
+        forms = [".tsv"] if options.tsv or table.with_suffix(".tsv").exists() else []
+        alike = self.cohort.kinds[self.kind]
+        _, parts = json.loads(alike.model)
+
+        def of_scans(path: Path) -> None:
+            rows = self.cohort.embeddings(self.kind)
+            write_embedding_table(rows, alike.columns, parts, path)
+
+        writers: Writers = {".parquet": of_scans, **{form: self._text(table) for form in forms}}
+        paths = self._make(SCAN, writers)
+        if options.windows:
+            paths += self._pieces(WINDOWS)
+        if options.tokens:
+            paths += self._pieces(TOKENS)
+        if options.harmonize:
+            paths += self._harmonized(table)
+        if options.anndata:
+            paths += self._annotated(table)
+        if options.connectivity:
+            paths += self._connectivity()
+        return paths
+
+    def names(self) -> list[str]:
+        """Name the files that `write` makes for the cohort, without those of single scans."""
+        options, forms = self.options, [".npz"] * self.options.npz
+        wanted = {
+            SCAN: [".parquet", *[".tsv"] * options.tsv, *[".h5ad"] * options.anndata],
+            WINDOWS: [".parquet", *forms] if options.windows else [],
+            TOKENS: [".parquet", *forms] if options.tokens else [],
+            HARMONIZED: [".parquet", *[".tsv"] * options.tsv] if options.harmonize else [],
+        }
+        return [self._path(ending, form).name for ending in wanted for form in wanted[ending]]
+
+    def _path(self, ending: str, suffix: str) -> Path:
+        return self.target / f"{table_name(self.space, ending)}{suffix}"
+
+    def _pieces(self, ending: str) -> list[Path]:
+        alike, table = self.cohort.kinds[self.kind], self._path(ending, ".parquet")
+        pieces = windows_of if ending == WINDOWS else tokens_of
+
+        def of_pieces(path: Path) -> None:
+            found = pieces(self.cohort.files(self.kind))
+            n_rows = write_pieces(found, alike.columns, path)
+            log.info("%s: %d rows", table.name, n_rows)
+
+        def as_arrays(path: Path) -> None:
+            write_npz(table, path, grid=grid_of(table) if ending == TOKENS else ())
+
+        npz = {".npz": as_arrays} if self.options.npz else {}
+        what = "window" if ending == WINDOWS else "token of each window"
+        said = {
+            "Description": f"One row per {what} of the embedded runs: the columns of its run, "
+            "which piece it is, then its numbers. n/a: no signal in that network.",
+        }
+        return self._make(ending, {".parquet": of_pieces, **npz}, said)
+
+    def _harmonized(self, table: Path) -> list[Path]:
+        options, said = self.options, dict[str, Any]()
+        asked = [
+            options.harmonize,
+            options.harmonize_keep,
+            None if options.splits is None else file_sha256(options.splits),
+        ]
+
+        def without_sites(path: Path) -> None:
+            said.update(write_harmonized(table, options, path))
+
+        own = self._path(HARMONIZED, ".parquet")
+        text = {".tsv": self._text(own)} if options.tsv else {}
+        return self._make(HARMONIZED, {".parquet": without_sites, **text}, said, asked=asked)
+
+    def _annotated(self, table: Path) -> list[Path]:
+        # A description of its own, since that of the table is written before it.
+        beside = self._path(HARMONIZED, ".parquet") if self.options.harmonize else None
+        path, said = self._path(SCAN, ".h5ad"), read_json(table.with_suffix(".json"))
+        mark = path.with_name(f"{path.stem}_h5ad.json")
+        shas = [file_sha256(one) for one in (table, beside) if one is not None]
+        key = text_sha256(json.dumps([__version__, shas]))
+        if not _is_current(mark, key, [path]):
+            with replacing(path) as new:
+                write_annotated(table, new, said, harmonized=beside)
+            described = {
+                "Description": "The table of scan embeddings for AnnData: obs are runs, var the "
+                "numbers of the embedding; the layer 'harmonized' is without effects of sites.",
+                **_described([path], key),
+            }
+            write_bytes(mark, json.dumps(described, indent=2).encode() + b"\n")
+        return [path, mark]
+
+    def _connectivity(self) -> list[Path]:
+        n_new = n_scans = 0
+        for _, own in self.cohort.files(self.kind):
+            _, is_new = write_connectivity(own, fisher_z=self.options.fisher_z)
+            n_scans += 1
+            n_new += is_new
+        log.info("connectivity: %d of %d scans had none yet", n_new, n_scans)
+        return []
+
+    def _text(self, table: Path) -> Callable[[Path], None]:
+        return lambda path: write_tsv(table, path)
+
+    def _make(
+        self,
+        ending: str,
+        writers: Writers,
+        said: Mapping[str, Any] | None = None,
+        *,
+        asked: object = None,
+    ) -> list[Path]:
+        """Write a table in its forms and its sidecar, unless they are there and of these scans."""
+        cohort, alike = self.cohort, self.cohort.kinds[self.kind]
+        paths = [self._path(ending, suffix) for suffix in writers]
+        sidecar = self._path(ending, ".json")
+        key = text_sha256(
+            json.dumps([__version__, cohort.content.sha256, self.kind, asked, self.space])
+        )
+        if _is_current(sidecar, key, paths) and cohort.newest_ns < stamp(paths[0]).mtime_ns:
+            log.info("%s: %d scans, nothing has changed", paths[0].name, alike.n_scans)
+            return [*paths, sidecar]
+        for path, write in zip(paths, writers.values(), strict=True):
+            with replacing(path) as new:
+                write(new)
+        log.info("%s: %d scans", paths[0].name, alike.n_scans)
+        shared, _ = json.loads(alike.model)
+        described = describe_scan_table(
+            {**shared, **_described(paths, key), **(said or {})},
+            n_scans=alike.n_scans,
+            n_damaged=self.n_damaged,
+            listing=cohort.listing.sha256,
+            known=cohort.known.described(),
+        )
+        return [*paths, write_bytes(sidecar, described)]
+
+
+def _described(paths: list[Path], key: str) -> dict[str, Any]:
+    digests = {path.name: Digest(stamp(path).size, file_sha256(path)) for path in paths}
+    return {
+        "ContentSHA256": key,
+        "Tables": {name: {"Size": d.size, "SHA256": d.sha256} for name, d in digests.items()},
+    }
+
+
+def _is_current(sidecar: Path, key: str, paths: list[Path]) -> bool:
+    """Tell whether files are there as they were written, of what the key says."""
+    try:
+        said = read_json(sidecar)
+        if said["ContentSHA256"] != key or set(said["Tables"]) != {path.name for path in paths}:
+            return False
+        digests = [Digest(said["Tables"][p.name]["Size"], said["Tables"][p.name]["SHA256"])
+                   for p in paths]  # fmt: skip
+    except (FileError, KeyError, TypeError):
+        return False
+    return all(digest.is_of(path) for digest, path in zip(digests, paths, strict=True))

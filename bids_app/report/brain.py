@@ -35,7 +35,7 @@ BoolArray = npt.NDArray[np.bool_]
 Picture = npt.NDArray[np.uint8]
 
 ORDER = ("axial", "coronal", "sagittal")
-GREYS, FEW_GREYS = 20, 8
+GREYS, FEW_GREYS = 16, 3
 """Shades of the image, and of it behind something else"""
 NO_IMAGE = "#24384f"
 """Where the image ends and the template goes on"""

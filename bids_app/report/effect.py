@@ -73,7 +73,7 @@ def carpets(extraction: Extraction, *, end_s: float) -> Figure:
             axes.set_xticks([])
         else:
             axes.set_xlabel("time (s)")
-        colour_bar(figure, image, top=top, height=CARPET, label="standard deviations")
+    colour_bar(figure, image, top=top, height=CARPET, label="standard deviations")
     return figure
 
 
@@ -209,7 +209,10 @@ def _draw_traces(
 def _mark_volumes(axes: Axes, motion: Motion, *, tr_s: float, alpha: float) -> None:
     """Shade dropped and interpolated volumes over the whole height of axes."""
     for marked, colour in ((motion.dropped, DROPPED), (motion.interpolated, OUTLIER)):
-        spans = [(onset, tr_s) for onset in motion.onset_s[marked]]
+        edges = np.flatnonzero(np.diff(marked.astype(int), prepend=0, append=0)).reshape(-1, 2)
+        spans = [
+            (float(motion.onset_s[begin]), (end - begin) * tr_s) for begin, end in edges.tolist()
+        ]
         axes.broken_barh(
             spans, (0, 1), transform=axes.get_xaxis_transform(), color=colour, alpha=alpha, lw=0
         )

@@ -40,12 +40,12 @@ FloatArray = npt.NDArray[np.floating]
 
 
 BoolArray = npt.NDArray[np.bool_]
-MAX_COLUMNS = 300
+MAX_COLUMNS = 200
 """Columns of a carpet: more would be finer than it is drawn."""
-CONNECTIVITY_LEVELS = 13
+CONNECTIVITY_LEVELS = 11
 """Of a large matrix of correlations; an odd number has a white for none"""
-CARPET_LEVELS = 16
-"""Shades of a carpet: more make its PNG larger, and are not told apart"""
+CARPET_LEVELS = 15
+"""Shades of a carpet: with what is missing 16, the most of which a pixel takes half a byte"""
 
 
 def correlation(values: FloatArray) -> npt.NDArray[np.float64]:

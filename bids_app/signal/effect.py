@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bids_app.signal.denoise import Denoised
 
 FloatArray = npt.NDArray[np.floating]
-MOST_COLUMNS = 300
+MOST_COLUMNS = 200
 """Of a carpet"""
 MOST_BINS = 160
 """Of a spectrum"""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-REPORT_MB = 110.0
+REPORT_MB = 150.0
 """A participant's report with the libraries that draw it."""
 _PROCESS_MB = 360.0
 _SCAN_MB = 150.0

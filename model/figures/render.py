@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -60,9 +61,20 @@ def svg_bytes(figure: Figure, *, alt: str) -> bytes:
     svg = svg.replace(head, named, 1)
     svg = re.sub(r'<!--.*?-->| transform="rotate\(-0 [^"]*"', "", svg, flags=re.S)
     svg = re.sub(r'(?<=<g) id="[^"]*"| id="image[^"]*"|(?<=\n) +', "", svg)
-    svg = re.sub(r"(?<=\d\.\d\d)\d+", "", svg)  # a hundredth of a point is enough
+    svg = re.sub(r"(\d+\.\d\d)\d+", r"\1", svg)  # a hundredth of a point is enough
+    svg = re.sub(r" ?\n(?=[MLz])", " ", svg)
     svg = re.sub(r"(?<=base64,)[^\"]+", lambda picture: indexed(picture[0]), svg)
-    return svg.encode()
+    return _with_classes(svg).encode()
+
+
+def _with_classes(svg: str) -> str:
+    """Say each style that is used several times once: half of a drawing is their repetition."""
+    used = Counter(re.findall(r' style="([^"]*)"', svg))
+    styles = [text for text, count in used.items() if count > 2]
+    for number, text in enumerate(styles):
+        svg = svg.replace(f' style="{text}"', f' class="s{number}"')
+    rules = "".join(f".s{number}{{{text}}}" for number, text in enumerate(styles))
+    return svg.replace("</style>", f"{rules}</style>", 1)
 
 
 def indexed(picture: str) -> str:

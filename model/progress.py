@@ -6,19 +6,21 @@ import contextlib
 import logging
 import shutil
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Self
 
 log = logging.getLogger(__name__)
 
-SILENT_S = 60.0
-"""Without a terminal, a line says after so long that work goes on."""
+SILENT_S, OFTEN_S = 60.0, 10.0
+"""Without a terminal, lines say that work goes on: one long item, many short ones."""
+
+Item = TypeVar("Item")
 
 
 class _Listener:
@@ -68,16 +70,19 @@ class Progress:
         """Draw the bar, if there is a terminal, and have log lines appear above it."""
         quiet = not self._size or not log.isEnabledFor(logging.INFO)
         # None: tqdm asks whether stderr is a terminal.
+        width, height = shutil.get_terminal_size()  # some terminals say that they have none
         bar = tqdm(
+            desc=self.text(),
             total=self._size,
             bar_format="{desc} |{bar}|",
             disable=quiet or None,
-            ncols=shutil.get_terminal_size().columns,  # some terminals say they have none
+            ncols=width,
+            nrows=height,
         )
         if not bar.disable:
             self._bar = self._exit.enter_context(bar)
             self._exit.enter_context(logging_redirect_tqdm())
-            self._draw()
+            self._draw()  # tqdm puts a colon behind the first one
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -93,6 +98,15 @@ class Progress:
         self._draw()
         level = logging.ERROR if failed else logging.DEBUG if self._bar else logging.INFO
         log.log(level, "[%s] %s", self.text(), line)
+
+    def count(self, what: str) -> None:
+        """Count one of many small items, of which not each is worth a line."""
+        self._n_done += 1
+        self._size_done += 1
+        self._draw()
+        if self._bar is None and time.monotonic() - self._told_s > OFTEN_S:
+            self._told_s = time.monotonic()
+            log.info("[%s] %s", self.text(), what)
 
     def at_work(self, size: float) -> None:
         """Say how much of the items that are at work is done; never less than before."""
@@ -116,6 +130,22 @@ class Progress:
             self._bar.set_description_str(self.text(), refresh=False)
             self._bar.n = min(self._size, self._size_done + self._at_work)
             self._bar.refresh()
+
+
+def counted(items: Sequence[Item], what: str) -> Iterator[Item]:
+    """Yield items, and show how many are done; a line every ten seconds without a terminal.
+
+    Parameters
+    ----------
+    what
+        Is done with them, as ``embedding scans``.
+    """
+    if items:
+        log.info("%s: %d", what, len(items))
+    with Progress(n_items=len(items), size=len(items)) as progress:
+        for item in items:
+            yield item
+            progress.count(what)
 
 
 def duration_text(seconds: float) -> str:

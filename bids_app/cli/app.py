@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from bids_app.cli.preview import counts, dry_run_lines, explained_lines
 from bids_app.errors import OptionsError
@@ -100,10 +101,13 @@ class Program(ListsCommand):
         self, words: list[str], name: str | None
     ) -> tuple[click.Command, list[str], str | None]:
         """Return this command, or the one that is named first."""
-        first = words[0] if words else ""
+        typed = words or os.environ.get("COMP_WORDS", "").split()[1:]  # what a shell completes
+        first = typed[0] if typed else ""
         if first not in COMMANDS:
             return self, words, name
         command: click.Command = import_module(f"bids_app.cli.{first}").main
+        if not words:
+            return command, words, name
         return command, words[1:], f"{name or 'semantoks'} {first}"
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -111,6 +115,14 @@ class Program(ListsCommand):
         super().format_options(ctx, formatter)
         with formatter.section("Other commands (a folder of such a name is given as ./NAME)"):
             formatter.write_dl([(f"semantoks {name}", text) for name, text in COMMANDS.items()])
+
+
+def first_words(
+    _context: click.Context, _parameter: click.Parameter, begun: str
+) -> list[CompletionItem]:
+    """Complete the first word: a folder, or one of `COMMANDS`."""
+    commands = [CompletionItem(name) for name in COMMANDS if name.startswith(begun)]
+    return [CompletionItem(begun, type="dir"), *commands]
 
 
 class UnknownLevelError(click.BadParameter):
@@ -131,7 +143,7 @@ class AnalysisLevel(click.Choice[str]):
 
 
 @click.command(cls=Program, epilog=exit_code_text())
-@click.argument("bids_dir", type=click.Path(path_type=Path))
+@click.argument("bids_dir", type=click.Path(path_type=Path), shell_complete=first_words)
 @click.argument("output_dir", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("analysis_level", type=AnalysisLevel(["participant", "group"]))
 @options_of(RunOptions)

@@ -26,9 +26,11 @@ def main(bids_dir: Path, semantoks_dir: Path, **arguments: Any) -> None:
     group_desc-conditions_embedding.tsv (docs/blocks.md).
     """
     from bids_app.embedder import open_embedder
+    from bids_app.logs import levels_of, set_up_logging
     from bids_app.tasks.blocks import embed_blocks
 
     options = build(BlockOptions, arguments)
+    set_up_logging(levels_of(verbose=0, quiet=False))
     embedder = open_embedder(**vars(build(EncoderOptions, arguments)))
     summary = embed_blocks(semantoks_dir, bids_dir, options, embedder)
     for path in summary.paths:

@@ -21,8 +21,10 @@ def main(semantoks_dir: Path, **arguments: Any) -> None:
     own there, group_desc-only<Network>_embedding.tsv; probe each and compare (docs/blocks.md).
     """
     from bids_app.embedder import open_embedder
+    from bids_app.logs import levels_of, set_up_logging
     from bids_app.tasks.importance import embed_networks
 
+    set_up_logging(levels_of(verbose=0, quiet=False))
     embedder = open_embedder(**vars(build(EncoderOptions, arguments)))
     for path in embed_networks(semantoks_dir, embedder):
         click.echo(path)

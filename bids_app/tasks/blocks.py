@@ -20,6 +20,7 @@ from bids_app.tasks.events import events_of, find_events, read_events
 from model.cohort.names import WHOLE
 from model.cohort.outputs import embedded_scans, model_series
 from model.errors import SeriesError
+from model.progress import counted
 from model.tasks.block_windows import block_windows, find_blocks, merge_events
 from model.tasks.single_networks import embed_single_networks
 
@@ -69,7 +70,7 @@ def embed_blocks(
     files = find_events(bids_dir)
     tables: list[dict[str, pd.DataFrame]] = []
     left_out: list[dict[str, Any]] = []
-    for scan in embedded_scans(output_dir):
+    for scan in counted(embedded_scans(output_dir), "embedding blocks of scans"):
         keys = identify(scan.columns)
         try:
             found, lost = _embed_scan(scan, files, options, embedder)

@@ -8,6 +8,7 @@ from bids_app.files import write_all
 from bids_app.outputs.task_tables import network_files, network_row
 from model.cohort.outputs import embedded_scans, model_series
 from model.preprocess import window
+from model.progress import counted
 from model.tasks.single_networks import embed_single_networks
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def embed_networks(output_dir: Path, embedder: Embedder) -> list[Path]:
     rows: dict[str, list[pd.DataFrame]] = {
         group.name: [] for group in embedder.card.encoder.groups
     }
-    for scan in embedded_scans(output_dir):
+    for scan in counted(embedded_scans(output_dir), "embedding single networks of scans"):
         series = model_series(scan)
         spec = embedder.card.input_with(series.unit)
         found = embed_single_networks(

@@ -9,6 +9,7 @@ import numpy as np
 
 from model.embed import embed_windows
 from model.evaluation.vectors import ByLevel, Vectors
+from model.progress import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,9 @@ def encode(keys: list[Key], scans: Sequence[Windows], encoder: Encoder) -> ByLev
     -------
     Vectors by readout. A network that any scan lacks is left out of ``networks`` for all.
     """
-    embeddings = [embed_windows(w, encoder, readout=("networks",)) for w in scans]
+    embeddings = [
+        embed_windows(w, encoder, readout=("networks",)) for w in counted(scans, "encoding scans")
+    ]
     absent = {name for e in embeddings for name in e.missing_networks}
     present = np.array([name not in absent for name in encoder.spec.rows])
     of_windows = [_readouts(e, present) for e in embeddings]

@@ -15,6 +15,7 @@ from model.pretraining.run_folder import (
     save_state,
     truncate_log,
 )
+from model.progress import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -201,5 +202,5 @@ class _Clock:
         self.report(
             f"step {done}/{self.run.n_steps} | {numbers} | "
             f"{self.run.batch_size / per_step:.3g} subjects/s, "
-            f"{(self.run.n_steps - done) * per_step / 60:.0f} min left"
+            f"{duration_text((self.run.n_steps - done) * per_step)} left"
         )

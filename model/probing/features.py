@@ -19,6 +19,7 @@ from model.probing.samples import (
     one_of_each,
     refuse_copies,
 )
+from model.progress import counted
 from model.statistics import connectivity
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def extract(
     rows: dict[str, list[FloatArray]] = {kind: [] for kind in extractors}
 
     def contents() -> Iterator[tuple[str, str, bytes]]:
-        for run in runs:
+        for run in counted(runs, "reading and encoding scans"):
             series = model_series(run)
             for kind, extractor in extractors.items():
                 rows[kind].append(extractor(series))

@@ -24,6 +24,7 @@ from model.files.settings import Strict, from_dict
 from model.files.tables import read_cells
 from model.files.write import file_sha256
 from model.networks import parcel_names
+from model.progress import counted
 from model.series import ParcelSeries
 from model.shards.subjects import read_lists
 from model.spec import Normalization, parcels_sha256
@@ -178,7 +179,8 @@ class Shards:
         ShardError
             Names every scan that is not what was stored, or holds NaN in a part of its frames.
         """
-        problems = [f"{scan}: {what}" for scan in scans for what in self._problems(scan)]
+        told = counted([*scans], f"checking scans in {self.folder.name}")
+        problems = [f"{scan}: {what}" for scan in told for what in self._problems(scan)]
         if problems:
             raise ShardError(
                 f"{self.folder}: {len(problems)} scans are damaged. "

@@ -162,3 +162,24 @@ def test_a_folder_of_another_user_is_named(monkeypatch) -> None:
     answer = call("semantoks-model info", "/home/other/checkpoint")
     assert answer.exit_code == 2
     assert re.search(r"/home/other/checkpoint\S*: Permission denied", answer.stderr)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("semantoks bl", "plain,blocks"),
+        ("semantoks bl", "dir,bl"),
+        ("semantoks blocks in out --netw", "plain,--networks"),
+        ("semantoks in out part", "plain,participant"),
+        ("semantoks in out participant --stop-on", "plain,--stop-on-first-crash"),
+        ("semantoks-model pret", "plain,pretrain"),
+        ("semantoks-model shards sp", "plain,split"),
+    ],
+)
+def test_shells_complete_commands_and_their_options(typed, offered) -> None:
+    program, *words = typed.split()
+    variable = f"_{program}_COMPLETE".replace("-", "_").upper()
+    environment = {"COMP_WORDS": typed, "COMP_CWORD": str(len(words)), variable: "bash_complete"}
+    command = semantoks_model if program == "semantoks-model" else semantoks
+    answer = CliRunner().invoke(command, prog_name=program, env=environment)
+    assert offered in answer.output.splitlines()

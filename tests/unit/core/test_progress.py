@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 
 from model import progress
-from model.progress import Progress, duration_text, listening, say_share
+from model.progress import Progress, counted, duration_text, listening, say_share
 
 
 class Terminal(StringIO):
@@ -52,6 +52,22 @@ def test_a_long_item_says_once_a_minute_that_it_is_at_work(clock, caplog) -> Non
             seen.at_work(second / 2)
     lines = [record.message for record in caplog.records]
     assert lines == ["[0/1, 2 min left] at work", "[0/1, 60 s left] at work"]
+
+
+def test_many_small_items_are_a_line_every_ten_seconds(clock, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    done = []
+    for item in counted(range(8), "encoding scans"):
+        clock[0] += 6.0
+        done.append(item)
+    assert done == list(range(8))
+    assert [record.message for record in caplog.records] == [
+        "encoding scans: 8",
+        "[2/8, 36 s left] encoding scans",
+        "[4/8, 24 s left] encoding scans",
+        "[6/8, 12 s left] encoding scans",
+        "[8/8] encoding scans",
+    ]
 
 
 def test_shares_are_heard_only_by_who_listens() -> None:

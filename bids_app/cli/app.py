@@ -262,6 +262,8 @@ def _export_group(arguments: Mapping[str, Any]) -> int:
             click.echo(f"would write {line}")
         return 0
     page = not arguments["no_reports"]
+    if options.umap and not page:
+        raise OptionsError("--umap draws in group.html, which --no-reports leaves out.")
     export = export_group(arguments["output_dir"], options, page=page)
     for path in export.paths:
         click.echo(path)

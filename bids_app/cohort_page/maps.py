@@ -37,7 +37,7 @@ def pca(rows: Float32Array) -> Map | None:
     n_components = min(N_COMPONENTS, len(rows) - 1, rows.shape[1])
     solver = "full" if min(rows.shape) <= 500 else "randomized"
     fitted = PCA(n_components, svd_solver=solver, random_state=SEED)
-    points = fitted.fit_transform(np.asarray(rows, dtype=np.float64))
+    points = fitted.fit_transform(rows)
     return Map(points, np.asarray(fitted.explained_variance_ratio_))
 
 

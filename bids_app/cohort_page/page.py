@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 COHORT_PAGE = "group.html"
-MOST_SCANS = 30_000
-"""With more, a browser does not draw the page any more."""
+MOST_SCANS = 20_000
+"""With more, a browser hardly draws the page, and all pairs of scans take minutes."""
 _MADE_OF = '<meta name="semantoks:made-of" content="{}">'
 _LARGEST = 64 * 2**20
 _LISTED = 100
@@ -55,7 +55,7 @@ def write_cohort_page(
     *,
     with_umap: bool = False,
     note: str = "",
-) -> Path | None:
+) -> Path:
     """Write ``group.html``, unless it is there and made of the same.
 
     Parameters
@@ -69,10 +69,6 @@ def write_cohort_page(
     note
         Why there is no table of embeddings, if there is none.
 
-    Returns
-    -------
-    None where there are too many scans for a page, which is said.
-
     Raises
     ------
     OptionsError
@@ -83,12 +79,6 @@ def write_cohort_page(
     path = folder / COHORT_PAGE
     if with_umap:
         maps.refuse_without_umap()
-    if len(scans) > MOST_SCANS:
-        log.warning(
-            "%s is left out: %d scans are more than a browser draws (%d).",
-            COHORT_PAGE, len(scans), MOST_SCANS,
-        )  # fmt: skip
-        return None
     made_of = _made_of(scans, embedded, with_umap=with_umap, note=note)
     if _is_current(path, made_of):
         log.info("%s is up to date", COHORT_PAGE)

@@ -19,7 +19,7 @@ from bids_app.group.cohort import Cohort
 from bids_app.group.connectivity import files_needed
 from bids_app.group.differences import differences
 from bids_app.group.harmonized import design_of
-from bids_app.group.page import write_page
+from bids_app.group.page import tell_old_page, write_page
 from bids_app.group.phenotypes import read_phenotypes
 from bids_app.group.products import Products
 from bids_app.group.table import write_status_table
@@ -125,6 +125,8 @@ def export_group(
             _tell(damaged, cohort, status)
         if page:
             paths += write_page(cohort, target, tables, with_umap=options.umap)
+        else:
+            tell_old_page(target)
     return Export([*paths, status, status.with_suffix(".json")], len(damaged))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import numpy as np
 
-from bids_app.cohort_page.page import write_cohort_page
+from bids_app.cohort_page.page import COHORT_PAGE, MOST_SCANS, write_cohort_page
 from bids_app.cohort_page.scans import Embedded, PageScan
 from bids_app.outputs.group import DAMAGED
 from bids_app.outputs.paths import report_path
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from bids_app.group.cohort import Cohort, Kind
     from bids_app.outputs.group import CohortScan
     from model.series import FloatArray
+
+
+log = logging.getLogger(__name__)
 
 
 def write_page(
@@ -45,15 +49,31 @@ def write_page(
 
     Returns
     -------
-    The page; nothing where there are too many scans for one.
+    The page; nothing where there are too many scans for one, which is said.
     """
+    if cohort.n_scans > MOST_SCANS:
+        log.warning(
+            "%s is left out: %d scans are more than a browser draws (%d). A folder of fewer "
+            "participants has one.",
+            COHORT_PAGE, cohort.n_scans, MOST_SCANS,
+        )  # fmt: skip
+        tell_old_page(target)
+        return []
     scans = list(cohort.scans())
     pages = _addresses(scans, target)
     place = {_key(scan.record.entities): number for number, scan in enumerate(scans)}
     embedded = [_embedded(cohort, name, kind, place) for name, kind in tables.items()]
     shown = [_page_scan(scan, page) for scan, page in zip(scans, pages, strict=True)]
     page = write_cohort_page(target, shown, embedded, with_umap=with_umap, note=note)
-    return [page] if page else []
+    return [page]
+
+
+def tell_old_page(target: Path) -> None:
+    """Say of a page of an earlier call that it stays what it is."""
+    if (target / COHORT_PAGE).exists():
+        log.warning(
+            "%s is of an earlier call, and not brought up to date by this one.", COHORT_PAGE
+        )
 
 
 def _page_scan(scan: CohortScan, page: str) -> PageScan:

@@ -142,3 +142,20 @@ def test_flags_are_joined_codes_in_both_tables_and_texts_in_the_status(
         assert read(out / f"{name}.tsv")["flags"][0] == ",".join(flags)
         described = json.loads((out / f"{name}.json").read_text())
         assert "flags" in described
+
+
+def test_the_page_of_the_cohort_is_written_unless_it_is_not_wanted(tmp_path, semantoks) -> None:
+    data = builders.make_dataset(tmp_path / "in", subjects=("01", "02"), sessions=("1", "2"))
+    out = tmp_path / "out"
+    semantoks(data.root, out)
+    answer = semantoks(data.root, out, "group", "--no-reports")
+    assert answer.exit_code == 0, answer.output
+    assert not (out / "group.html").exists()
+    assert str(out / "group.html") in semantoks(data.root, out, "group").output
+    before = (out / "group.html").stat().st_mtime_ns
+    semantoks(data.root, out, "group")
+    assert (out / "group.html").stat().st_mtime_ns == before
+    refused = semantoks(data.root, out, "group", "--no-reports", "--umap")
+    assert refused.exit_code == 2
+    assert "--no-reports leaves out" in refused.output
+    assert semantoks(data.root, out, "group", "--reports-only").exit_code == 2

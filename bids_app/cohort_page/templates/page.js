@@ -258,7 +258,7 @@ function colouring(choice, places) {
     return labelled({ levels, codes: column.values.map((v) => (v === null ? -1 : different.indexOf(v))) }, places, "not known");
   }
   // Seven steps with as many scans in each: one extreme value does not make all others alike.
-  const sorted = known.sort((a, b) => a - b), edges = STEPS.map((_, k) => quantile(sorted, k / STEPS.length));
+  const sorted = known.sort((a, b) => a - b), whole = sorted.every(Number.isInteger), edges = STEPS.map((_, k) => (whole ? Math.round : (v) => v)(quantile(sorted, k / STEPS.length)));
   const groups = STEPS.map((colour, k) => ({ places: [], colour, shape: 0, name: `${shown({ ...column, unit: "" }, edges[k])} to ${shown(column, k + 1 < STEPS.length ? edges[k + 1] : sorted.at(-1))}` }));
   const missing = { places: [], colour: "none", shape: 2, name: "not known" };
   places.forEach((i, k) => {
@@ -344,7 +344,7 @@ function mapped(figure) {
   const radius = points.length > 800 ? 2.6 : points.length > 150 ? 3.4 : 4.5, legend = figure.querySelector(".legend"), of = new Map();
   legend.replaceChildren();
   for (const group of groups) {
-    const look = { fill: group.colour, stroke: group.colour === "none" ? "var(--quiet)" : "var(--page)", "stroke-width": group.colour === "none" ? 1 : 0.5 };
+    const look = { fill: group.colour, stroke: group.colour[0] === "#" && !STEPS.includes(group.colour) ? "var(--page)" : "var(--quiet)", "stroke-width": group.colour === "none" ? 1 : 0.5 };
     marks(svg, group.places.map((k) => points[k]), group.shape, radius, look);
     group.places.forEach((k) => of.set(k, group.name));
     if (!group.name) continue;

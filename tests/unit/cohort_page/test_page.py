@@ -13,7 +13,7 @@ import pytest
 from cohorts import EVIL, embeddings, page_scans
 
 from bids_app.cohort_page.findings import find
-from bids_app.cohort_page.page import MOST_SCANS, render, write_cohort_page
+from bids_app.cohort_page.page import render, write_cohort_page
 
 
 def data_in(text: str):
@@ -143,13 +143,6 @@ def test_spaces_are_compared_apart() -> None:
     text = render(scans, find(scans, halves))
     assert [space["name"] for space in data_in(text)["spaces"]] == ["MNI", "fsLR"]
     assert "Space fsLR" in words(text)
-
-
-def test_more_scans_than_a_browser_draws_have_no_page(tmp_path, caplog) -> None:
-    scans = [page_scans(1, 1)[0]] * (MOST_SCANS + 1)
-    assert write_cohort_page(tmp_path, scans, []) is None
-    assert "left out" in caplog.text
-    assert not list(tmp_path.iterdir())
 
 
 def test_two_thousand_scans_stay_below_fifteen_megabytes() -> None:

@@ -100,3 +100,17 @@ def test_umap_where_it_is_not_installed_ends_before_anything_is_read(out, monkey
     with pytest.raises(OptionsError, match="umap-learn"):
         export_group(out, GroupOptions(umap=True), page=True)
     assert not list(out.glob("group*"))
+
+
+def test_more_scans_than_a_browser_draws_have_no_page_and_an_old_one_is_named(
+    out, monkeypatch, caplog
+) -> None:
+    export_group(out, page=True)
+    old = (out / "group.html").read_bytes()
+    outputs.write_run(out, "05", seed=5)
+    export_group(out)
+    assert "group.html is of an earlier call" in caplog.text
+    monkeypatch.setattr("bids_app.group.page.MOST_SCANS", 4)
+    assert out / "group.html" not in export_group(out, page=True).paths
+    assert "group.html is left out: 5 scans" in caplog.text
+    assert (out / "group.html").read_bytes() == old

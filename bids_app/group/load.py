@@ -6,7 +6,7 @@ import contextlib
 import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pandas as pd
 
@@ -17,7 +17,17 @@ from bids_app.group.phenotypes import read_phenotypes, who_is
 from bids_app.options import GroupOptions
 from bids_app.outputs.group import table_name
 from bids_app.outputs.paths import find_statuses
-from model.cohort.names import SESSION, SUBJECT, embedding_columns, expanded, parts_in
+from model.cohort.names import (
+    HARMONIZED,
+    SCAN,
+    SESSION,
+    SUBJECT,
+    TOKENS,
+    WINDOWS,
+    embedding_columns,
+    expanded,
+    parts_in,
+)
 from model.files.faults import FileError, faults_as, reading
 from model.files.read import read_json
 from model.files.write import file_sha256, stamp
@@ -30,6 +40,10 @@ if TYPE_CHECKING:
     from bids_app.group.phenotypes import Phenotypes
 
 log = logging.getLogger(__name__)
+
+
+Level = Literal["scans", "windows", "tokens", "harmonized"]
+_ENDINGS = {"scans": SCAN, "windows": WINDOWS, "tokens": TOKENS, "harmonized": HARMONIZED}
 
 
 class Embeddings(NamedTuple):
@@ -46,6 +60,7 @@ def load_embeddings(
     *,
     parts: Sequence[str] | None = None,
     space: str | None = None,
+    level: Level = "scans",
     participants: str | os.PathLike[str] | None = None,
     sessions: str | os.PathLike[str] | None = None,
 ) -> Embeddings:
@@ -62,6 +77,9 @@ def load_embeddings(
         grid), or single networks or other rows. None: the checkpoint's default scan vector.
     space
         Only scans in this space, of a folder that holds several.
+    level
+        What a row is: a scan, one of its ``windows``, or one of their ``tokens``; or
+        ``harmonized``, a scan without the effects of sites, as the group level wrote it.
     participants
         ``participants.tsv``, or the folder of a dataset that has one: its columns are joined to
         ``table``, in place of those that the group level joined.
@@ -100,16 +118,27 @@ def load_embeddings(
         )
         cross_val_score(model, X, y, groups=table["participant_id"], cv=GroupKFold())
     """
-    folder, name = Path(output_dir), f"{table_name(space)}.parquet"
+    folder, name = Path(output_dir), f"{table_name(space, _ENDINGS[level])}.parquet"
+    if level == "tokens" and parts is None:
+        parts = ("token",)
     known = read_phenotypes(
         *(None if path is None else Path(path) for path in (participants, sessions))
     )
     with faults_as(InputError):
         if _is_current(folder / name):
             return _joined(folder / name, parts, known)
+        if level == "harmonized":
+            raise InputError(
+                f"{folder / name}: is not there, or not of the scans as they are now.",
+                hint="Write it with the group level: --harmonize COLUMN.",
+            )
         _tell_unjoined(folder / name, known)
         with TemporaryDirectory(prefix="semantoks-") as scratch:
-            options = GroupOptions(split_by="space" if space else None)
+            options = GroupOptions(
+                split_by="space" if space else None,
+                windows=level == "windows",
+                tokens=level == "tokens",
+            )
             export = export_group(folder, options, into=Path(scratch))
             if not Path(scratch, name).exists():
                 made = [path.stem for path in export.paths if path.suffix == ".parquet"]

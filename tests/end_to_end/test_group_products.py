@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from bids_app.cli.app import main
 from bids_app.group import pieces
 from model.networks import parcel_names
+from semantoks import load_embeddings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,6 +95,13 @@ def test_windows_and_tokens_are_the_scans_own_and_come_as_arrays_too(made, monke
     with np.load(out / "group_desc-windows_embedding.npz", allow_pickle=False) as arrays:
         np.testing.assert_array_equal(arrays["values"], windows[numbers])
         assert arrays["columns"].tolist() == numbers
+    X, table = load_embeddings(out, level="windows", parts=("cls",))
+    np.testing.assert_array_equal(X, windows[X.columns])
+    assert table["window"].tolist() == windows["window"].tolist()
+    assert load_embeddings(out, level="tokens").X.shape == (len(tokens), values.shape[-1])
+    (out / "group_desc-windows_embedding.parquet").unlink()
+    again = load_embeddings(out, level="windows", parts=("cls",), participants=people)
+    pd.testing.assert_frame_equal(again.X, X)
     described = json.loads((out / "group_desc-windows_embedding.json").read_text())
     assert set(windows.columns) - set(numbers) - {"site", "age", "sex"} <= {
         *described, "participant_id", "task_id", "space", "res", "session_id", "run_id",
@@ -121,9 +129,8 @@ def test_an_unchanged_second_call_touches_nothing_and_a_dry_run_says_it_before(m
     (made / "out" / "group_desc-windows_embedding.npz").write_bytes(b"")
     assert group(made, *words).exit_code == 0
     changed = {name for name, time in state(made).items() if first.get(name) != time}
-    assert {name.rpartition("/")[2] for name in changed} == {
-        f"group_desc-windows_embedding.{form}" for form in ("npz", "parquet", "json")
-    }
+    names = {name.rpartition("/")[2].rpartition(".")[0] for name in changed}
+    assert names == {"group_desc-windows_embedding"}
 
 
 def test_matrices_stand_beside_their_scans_and_go_with_the_series_they_were_of(made) -> None:
@@ -189,6 +196,8 @@ def test_sites_are_taken_out_beside_the_raw_values(made) -> None:
         for name, table in (("before", before), ("after", after))
     }
     assert gap["after"] < gap["before"]
+    X, _ = load_embeddings(out, level="harmonized", parts=("mean",))
+    np.testing.assert_array_equal(X, after[X.columns])
     said = json.loads((out / "group_desc-harmonized_embedding.json").read_text())
     assert said["Harmonization"]["Sites"] == {"a": 3, "b": 3}
     assert said["Harmonization"]["KeptColumns"] == ["age"]

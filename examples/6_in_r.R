@@ -1,0 +1,42 @@
+# semantoks in R: nothing but base R, since the tables are tab-separated text.
+#
+#   semantoks BIDS OUT group --tsv --connectivity
+#   Rscript 6_in_r.R OUT
+#
+# Parquet reads with arrow::read_parquet("OUT/group_desc-scan_embedding.parquet").
+
+arguments <- commandArgs(trailingOnly = TRUE)
+out <- if (length(arguments)) arguments[1] else "demo/semantoks"
+
+# One row per scan. "n/a" is missing; text such as 01 stays text.
+table <- read.delim(
+  file.path(out, "group_desc-scan_embedding.tsv"),
+  na.strings = "n/a", check.names = FALSE, quote = "",
+  colClasses = c(participant_id = "character")
+)
+is_number <- grepl("^[A-Za-z][A-Za-z0-9]*_[0-9]{3,}$", names(table))
+X <- as.matrix(table[, is_number])
+scans <- table[, !is_number]
+cat(nrow(X), "scans,", ncol(X), "numbers each\n")
+print(head(scans[, c("participant_id", "task_id", "mean_fd", "usable_seconds")]))
+
+# How alike are scans of one person, and of two? Networks that a scan lacks are left out.
+X <- X[, colSums(is.na(X)) == 0]
+alike <- cor(t(scale(X, scale = FALSE)))
+pairs <- upper.tri(alike)
+same <- outer(scans$participant_id, scans$participant_id, "==")
+cat(sprintf(
+  "within people %.2f, between %.2f\n",
+  mean(alike[pairs & same]), mean(alike[pairs & !same])
+))
+
+# A matrix of connectivity, with the names of the parcels.
+files <- list.files(
+  out, pattern = "_stat-pearsoncorrelation_relmat[.]tsv$", recursive = TRUE, full.names = TRUE
+)
+if (length(files)) {
+  fc <- as.matrix(read.delim(
+    files[1], row.names = 1, na.strings = "n/a", check.names = FALSE, quote = ""
+  ))
+  cat(basename(files[1]), ":", dim(fc), "\n")
+}

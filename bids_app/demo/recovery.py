@@ -129,6 +129,8 @@ def report(out: Path, recoveries: list[Recovery]) -> str:
             f"  {out / 'semantoks'}  the group table of all scans, dataset files, logs",
             f"  {out / 'truth'}  the simulated signals",
             "  docs/outputs.md explains every file",
-            f"\nOpen in a browser: {out / 'semantoks' / 'sub-01.html'}",
+            "\nOpen in a browser:",
+            f"  {out / 'semantoks' / 'sub-01.html'}  the report of a participant",
+            f"  {out / 'semantoks' / 'group.html'}  all scans on one page",
         ]
     )

@@ -98,6 +98,7 @@ def export_group(
     _refuse_absent(options)
     known = read_phenotypes(options.participants, options.sessions)
     target, damaged = into or output_dir, list[str]()
+    log.info("reading the scans in %s", output_dir)
     with Cohort.read(output_dir, scratch=target, known=known, needs=_needed(options)) as cohort:
         status = target / f"{GROUP_STATUS}.tsv"
         with replacing(status, keep_same=True) as new:

@@ -161,3 +161,9 @@ class TestCompare:
         series = truth.copy()
         series[:, 7] = np.nan
         assert not demo.compare("scan", series, truth).good
+
+
+def test_it_ends_by_naming_the_pages_to_open(tmp_path) -> None:
+    *_, first, second = demo.report(tmp_path, []).splitlines()
+    assert first.split()[0] == str(tmp_path / "semantoks" / "sub-01.html")
+    assert second.split()[0] == str(tmp_path / "semantoks" / "group.html")

@@ -46,6 +46,8 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
+# Summaries of hits are fetched, which a browser refuses to a page opened from a file.
+html_show_search_summary = False
 html_math_renderer = "mathml"
 html_theme_options = {
     "logo": {"text": "semantoks"},

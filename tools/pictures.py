@@ -16,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 FIGURES = Path(__file__).resolve().parents[1] / "docs" / "figures"
-SCALE, COLOURS = 1.5, 128
+SCALE, COLOURS = 1.5, 256
 SCAN = "#ses-1_task-rest"
 HEADING = SCAN + " h3:has-text('{}')"
 # Name of the picture: page, width of its window, from which element on, up to which one.
@@ -30,6 +30,7 @@ PICTURES = {
         HEADING.format("Before and after"),
         HEADING.format("Before and after") + " ~ figure >> nth=1",
     ),
+    "result": ("sub-02.html", 1000, HEADING.format("Functional"), HEADING.format("Settings")),
     "cohort": ("group.html", 1200, "#Summary h2", "#Quality figure.strip >> nth=4"),
 }
 
@@ -45,7 +46,9 @@ def main(demo: Path) -> None:
             target = FIGURES / f"tutorial_{name}.png"
             take(page, first, end, target)
             image = Image.open(target).convert("RGB")
-            image.quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
+            image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+                target, optimize=True
+            )
             print(target, image.size, f"{target.stat().st_size / 1000:.0f} kB")
 
 

@@ -58,7 +58,7 @@ EXIT_CODES = {
     130: "interrupted with Ctrl-C; as 143",
     143: "terminated; nothing is left half-written, a second call goes on",
 }
-"""How every command of both programs ends; docs/usage.md has the same table."""
+"""How every command of both programs ends; docs/reference/exit_codes.md is made of it."""
 EXIT_TERMINATED = 143
 _INTERRUPTED = "semantoks: interrupted; what is done is whole, call again to go on"
 _SETTINGS: dict[str, Any] = {

@@ -342,7 +342,7 @@ function mapped(figure) {
     draw(svg, "path", { class: "joins", d });
   }
   const radius = points.length > 800 ? 2.6 : points.length > 150 ? 3.4 : 4.5, legend = figure.querySelector(".legend"), of = new Map();
-  legend.replaceChildren();
+  legend.replaceChildren(...(colour.value ? [`${colour.selectedOptions[0].textContent}:`] : []));
   for (const group of groups) {
     const look = { fill: group.colour, stroke: group.colour[0] === "#" && !STEPS.includes(group.colour) ? "var(--page)" : "var(--quiet)", "stroke-width": group.colour === "none" ? 1 : 0.5 };
     marks(svg, group.places.map((k) => points[k]), group.shape, radius, look);

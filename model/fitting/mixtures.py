@@ -16,7 +16,7 @@ from torch import Tensor
 
 from model.errors import ConfigError
 from model.fitting.settings import mixture_of_rows
-from model.networks import parcel_names
+from model.networks import N_CORTEX, parcel_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,7 +50,13 @@ def mix_parcels(encoder: Encoder, data: FitData) -> None:
     """
     correlation = mean_correlation(data)
     groups = encoder.spec.groups
-    own = cache(lambda group, mixture: directions(_block(correlation, group), mixture))
+    own = cache(
+        lambda group, mixture: directions(
+            _block(correlation, group),
+            mixture,
+            seen=_contrasts(group) if mixture.contrasts else None,
+        )
+    )
     rows = [group for group in groups for _ in group.rows]
     tokenizers = cast("Iterable[NetworkTokenizer]", encoder.tokenizers)
     named = mixture_of_rows(groups, data.config.mixtures)
@@ -63,12 +69,40 @@ def _block(correlation: Float64Array, group: Group) -> Float64Array:
     return correlation[np.ix_(group.parcels, group.parcels)]
 
 
-def directions(correlation: Float64Array, mixture: Mixture) -> list[Float64Array]:
+def _contrasts(group: Group) -> Float64Array:
+    """(n, n - 1 or n - 2) orthonormal weights that sum to zero over cortex, and over all else.
+
+    Over each, for scans without subcortex and cerebellum are common.
+    """
+    cortical = np.array(group.parcels) < N_CORTEX
+    sums = np.stack([part / np.sqrt(part.sum()) for part in (cortical, ~cortical) if part.any()])
+    if len(sums) == len(cortical):
+        raise ConfigError(
+            f"fit.mixtures: {group.name} has no two parcels to contrast.",
+            hint="Leave contrasts away for it.",
+        )
+    _, along = np.linalg.eigh(np.eye(len(cortical)) - sums.T @ sums)
+    return np.asarray(along[:, len(sums) :])
+
+
+def directions(
+    correlation: Float64Array, mixture: Mixture, *, seen: Float64Array | None = None
+) -> list[Float64Array]:
     """Return for each kind of a mixture the directions (n, r) that are mixed.
 
     A mixture of them with r coefficients of mean square 1 / r has, on average, the variance 1.
+
+    Parameters
+    ----------
+    correlation
+        (n, n)
+    mixture
+        What is mixed.
+    seen
+        (n, m) orthonormal directions in which all of it lies; None: no limit.
     """
-    variance, along = np.linalg.eigh(correlation)
+    space = np.eye(len(correlation)) if seen is None else seen
+    variance, along = np.linalg.eigh(space.T @ correlation @ space)
     s, n_components = mixture.shrinkage or 0.0, mixture.n_components or 0
     # An average over scans of unlike coverage may have negative variances: they count as none.
     shrunk = (1 - s) * variance.clip(min=0) + s
@@ -79,11 +113,11 @@ def directions(correlation: Float64Array, mixture: Mixture) -> list[Float64Array
         raise ConfigError(f"expected {n_components} components, found {n_there} among parcels.")
     large = slice(len(variance) - n_components, None)
     made = {
-        "parcels": np.eye(len(correlation)),
+        "parcels": np.eye(len(variance)),
         "whitened": along / np.sqrt(np.where(shrunk > 0, shrunk, 1.0)),
         "components": along[:, large] / variance[large] ** COMPONENT_POWER,
     }
-    found = [made[kind] for kind in mixture.of]
+    found = [space @ made[kind] for kind in mixture.of]
     return [m * np.sqrt(m.shape[1] / np.trace(m.T @ correlation @ m)) for m in found]
 
 

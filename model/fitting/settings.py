@@ -36,6 +36,9 @@ class Mixture(Strict):
     shrinkage: Share | None = None
     """s, where parcels are whitened."""
     n_components: Count | None = None
+    contrasts: bool = False
+    """Mix parcels against one another: weights sum to zero over cortex, and over all else, so that
+    a signal that all parcels of a group share, such as breath or motion, is not seen."""
     weight: Positive = 1.0
     """Of these rows among whitened tokens, in which all else has the same variance: what tells
     states apart need not drown what tells people apart where vectors are compared as they are."""

@@ -176,6 +176,58 @@ def test_whitened_directions_have_the_variance_that_they_are_shrunk_to():
         directions(np.ones((3, 3)), Mixture(rows=("Vis",), of=("whitened",), shrinkage=0.0))
 
 
+@pytest.mark.parametrize(
+    ("row", "parts"), [(0, [slice(None)]), (9, [slice(None, 400), slice(400, None)])]
+)
+def test_contrasts_do_not_see_what_all_parcels_share(tmp_path, row, parts):
+    """Over cortex alone too, where a scan has no more; and of everything else, all of it."""
+    spec = replace(SPEC, groups=partition(["networks", "brain:1"]))
+    encoder = build_encoder(spec, seed=0).eval()
+    pass_no_constant(encoder)
+    mixture = Mixture(rows=("Vis", "Brain"), of=("parcels",), contrasts=True)
+    mix_parcels(encoder, data_of(make_shards(tmp_path / "s", 6), mixtures=(mixture,)))
+    conv = encoder.tokenizers[row].structured
+    n_parcels = len(spec.groups[row].parcels)
+    patches = torch.randn(3, n_parcels, 20, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        before = conv(patches)
+        for part in parts:
+            shared = patches.clone()
+            shared[:, part] += 3 * patches[:, :1]
+            torch.testing.assert_close(conv(shared), before, atol=1e-4, rtol=0)
+        apart = patches.clone()
+        apart[:, 0] += 3 * patches[:, 1]
+        assert (conv(apart) - before).abs().max() > 0.1
+
+
+def test_one_parcel_has_nothing_to_be_contrasted_with(tmp_path):
+    spec = replace(SPEC, groups=partition(["parcels"]))
+    encoder = build_encoder(spec, seed=0)
+    pass_no_constant(encoder)
+    name = spec.groups[0].name
+    mixture = Mixture(rows=(name,), of=("parcels",), contrasts=True)
+    data = data_of(make_shards(tmp_path / "s", 6), mixtures=(mixture,))
+    with pytest.raises(ConfigError, match=f"{name} has no two parcels to contrast"):
+        mix_parcels(encoder, data)
+
+
+@pytest.mark.parametrize(
+    "mixture",
+    [
+        Mixture(rows=("Vis",), of=("whitened",), shrinkage=0.2, contrasts=True),
+        Mixture(rows=("Vis",), of=("components",), n_components=4, contrasts=True),
+        Mixture(rows=("Vis",), of=("parcels",), contrasts=True),
+    ],
+)
+def test_what_is_mixed_lies_in_the_directions_that_are_seen(mixture):
+    own = np.corrcoef(np.random.default_rng(0).normal(size=(8, 20)))
+    seen = np.linalg.qr(np.random.default_rng(1).normal(size=(8, 6)))[0]
+    (along,) = directions(own, mixture, seen=seen)
+    np.testing.assert_allclose(seen @ seen.T @ along, along, atol=1e-12)
+    assert along.shape == (8, mixture.n_components or 6)
+    assert np.trace(along.T @ own @ along) == pytest.approx(along.shape[1])
+
+
 def test_components_are_the_large_ones_and_there_must_be_so_many():
     def taken(n_components):
         mixture = Mixture(rows=("Vis",), of=("components",), n_components=n_components)

@@ -7,7 +7,13 @@ unperturbed session.
 Prints tables and one line of JSON; tables, figure and conclusions are in docs/robustness.md.
 About five minutes on two cores. Usage::
 
-    python benchmarks/normalization_study.py [--data FILE.npz] [--figure FILE.png]
+    python benchmarks/normalization_study.py [--data F.npz] [--figure F.png] [--checkpoint DIR]
+
+Whitening shrinks the very directions in which the scans it was fitted to differ, so that what is
+done to those moves them more than others'. ``--checkpoint`` takes the recipe fitted to others::
+
+    semantoks-model pretrain bundled OUT --set \\
+        'fit.shards=["shards/stages-single", "shards/ds000220"]'
 """
 
 from __future__ import annotations
@@ -88,16 +94,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=SERIES)
     parser.add_argument("--figure", type=Path)
+    parser.add_argument("--checkpoint", type=Path, help="instead of the bundled one")
     options = parser.parse_args()
     jobs = [
-        (options.data, kind, weights, variant)
+        (options.data, options.checkpoint, kind, weights, variant)
         for kind in ("real", "simulated")
         for weights in ("bundled", "random")
         for variant in VARIANTS
     ]
     with ProcessPoolExecutor(max_workers=2) as pool:
         rows = [row for part in pool.map(study, *zip(*jobs, strict=True)) for row in part]
-    for kind, weights in dict.fromkeys((job[1], job[2]) for job in jobs):
+    for kind, weights in dict.fromkeys((job[2], job[3]) for job in jobs):
         print_table([r for r in rows if (r.scans, r.weights) == (kind, weights)], kind, weights)
     if options.figure:
         draw([r for r in rows if (r.scans, r.weights) == ("real", "bundled")], options.figure)
@@ -117,11 +124,13 @@ def simulated_scans() -> Scans:
     return [(series(first), series(second)) for first, second in made.values]
 
 
-def study(data: Path, kind: str, weights: str, variant: Normalization) -> list[Row]:
+def study(
+    data: Path, checkpoint: Path | None, kind: str, weights: str, variant: Normalization
+) -> list[Row]:
     """Measure every perturbation; the first two rows are other scans, for comparison."""
     torch.set_num_threads(1)  # four windows at a time: threads cost more than they bring
     scans = load_scans(data) if kind == "real" else simulated_scans()
-    encoder = load_encoder()
+    encoder = load_encoder(checkpoint)
     if weights == "random":
         encoder = build_encoder(encoder.spec, seed=SEED).eval()
     clean, measured = embed_all(scans, encoder, variant)

@@ -5,6 +5,8 @@ For each seed the recipe ``bundled`` is fitted anew without the cohort that is l
 ds004592 (rest, tasks, films) from both. Identification across two sessions or states, raw /
 standardised over the set, of whole scans and of one window of 200 s; and the state of a window,
 five classes, a quarter of the people left out at a time, linear SVM of standardised features.
+Intervals are over people, 95 %, of the mean over seeds, and of what is left when connectivity is
+taken from it, person by person (within networks for identification, Fisher-z for the state).
 Beside it, of the same windows: connectivity, and the same architecture with the same fit of other
 first weights. Ten minutes. Usage::
 
@@ -30,7 +32,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
@@ -51,8 +52,9 @@ from model.series import ParcelSeries
 from model.shards.store import write_shards
 from model.shards.stored import Shards
 from model.spec import InputSpec
+from model.statistics.bootstrap import percentiles, resample
 from model.statistics.connectivity import correlations, fisher_z
-from model.statistics.measures import identification, standardise
+from model.statistics.measures import pair_scores, standardise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -80,6 +82,26 @@ CONTROLS = {
     "first weights of parcels alone, whitened": ("fit.mixtures=[]",),
 }
 N_FOLDS = 4
+N_RESAMPLES = 2000
+BESIDE = {"people": "FC within networks", "state": "FC Fisher-z"}
+"""Connectivity that a difference is taken from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A balanced accuracy, by person: the mean over classes of the share that is right."""
+
+    right: Array
+    """(S, C) what is right of each person and class; people found have one class"""
+    of: Array
+    """(S, C) of how much"""
+
+    def value(self, counts: Array) -> Array:
+        """(B,) per cent, where each person counts so often (B, S)."""
+        return np.asarray(100 * ((counts @ self.right) / (counts @ self.of)).mean(axis=-1))
+
+
+Measures = dict[str, Measure]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +126,7 @@ def main() -> None:
     # their rows nothing is measured, of the whole brain's about five of 40 components are theirs.
     model.fitting.data.N_POPULATIONS = 2
     cohorts = {name: read(name) for name in FITS}
-    lines: dict[str, list[dict[str, float]]] = {}
+    lines: dict[str, list[Measures]] = {}
     if not options.recipe_only:
         for name, features in CONNECTIVITY.items():
             found = {c: [np.stack([*map(features, s.windows)]) for s in cohorts[c]] for c in FITS}
@@ -112,10 +134,11 @@ def main() -> None:
             show(name, lines[name])
         lines["FC tangent"] = [measured(cohorts, tangent(cohorts))]
         show("FC tangent", lines["FC tangent"])
-    variants = {} if options.recipe_only else dict(CONTROLS)
-    variants["recipe"] = ()
+    variants: dict[str, tuple[str, ...]] = {"recipe": ()}
     if options.distil:
         variants["distilled"] = ()
+    if not options.recipe_only:
+        variants |= CONTROLS
     with tempfile.TemporaryDirectory() as folder:
         for name, overrides in variants.items():
             n_steps = options.distil if name == "distilled" else 0
@@ -131,9 +154,8 @@ def main() -> None:
             ]
             show(name, lines[name])
     if options.figure:
-        draw({name: _mean(results) for name, results in lines.items()}, options.figure)
-    rounded = {n: [{k: round(v, 1) for k, v in r.items()} for r in rs] for n, rs in lines.items()}
-    print(json.dumps(rounded))
+        draw({name: _means(results) for name, results in lines.items()}, options.figure)
+    print(json.dumps({name: _told(name, lines) for name in lines}))
 
 
 def read(name: str) -> list[Scan]:
@@ -290,11 +312,9 @@ def _embed(scan: Scan, encoder: Encoder) -> Array:
     return np.stack(vectors).astype(np.float64)
 
 
-def measured(
-    cohorts: Mapping[str, list[Scan]], vectors: Mapping[str, list[Array]]
-) -> dict[str, float]:
-    """Return all numbers of one kind of vectors, in per cent."""
-    found = {}
+def measured(cohorts: Mapping[str, list[Scan]], vectors: Mapping[str, list[Array]]) -> Measures:
+    """Return all numbers of one kind of vectors."""
+    found: Measures = {}
     for cohort, first, second in PAIRS:
         by_key = {
             (s.subject, s.session): v
@@ -304,25 +324,30 @@ def measured(
         sets = [[by_key[p, session] for p in people] for session in (first, second)]
         means = [np.stack([v.mean(axis=0) for v in one]) for one in sets]
         name = f"{cohort} {first}" if cohort == "ds004592" else cohort
-        found[f"{name} scan raw"] = identification(means[0], means[1])
-        found[f"{name} scan std"] = identification(*standardise(means[0], means[1]))
         n_first, n_second = (min(map(len, one)) for one in sets)
-        raw, standard = [], []
-        for i in range(n_first):
-            for j in range(n_second):
-                if (i + j) % 3 and n_first * n_second > 40:
-                    continue  # a third of the pairs of windows does for long scans
-                pair = np.stack([v[i] for v in sets[0]]), np.stack([v[j] for v in sets[1]])
-                raw.append(identification(*pair))
-                standard.append(identification(*standardise(*pair)))
-        found[f"{name} window raw"] = float(np.mean(raw))
-        found[f"{name} window std"] = float(np.mean(standard))
+        windows = [
+            (np.stack([v[i] for v in sets[0]]), np.stack([v[j] for v in sets[1]]))
+            for i in range(n_first)
+            for j in range(n_second)
+            # A third of the pairs of windows does for long scans.
+            if not ((i + j) % 3 and n_first * n_second > 40)
+        ]
+        for what, pairs in (("scan", [(means[0], means[1])]), ("window", windows)):
+            found[f"{name} {what} raw"] = _identified(pairs)
+            found[f"{name} {what} std"] = _identified([standardise(*pair) for pair in pairs])
     found["state"] = state(cohorts["ds004592"], vectors["ds004592"])
     return found
 
 
-def state(scans_: list[Scan], vectors: list[Array]) -> float:
-    """Balanced accuracy of the state of a window, people left out; chance 20 %."""
+def _identified(pairs: list[tuple[Array, Array]]) -> Measure:
+    """Average over pairs of sets whether each person is found."""
+    scores = np.mean([pair_scores(*pair)["identification"] for pair in pairs], axis=0)
+    right = np.asarray(scores, dtype=np.float64)[:, None] / 100
+    return Measure(right=right, of=np.ones_like(right))
+
+
+def state(scans_: list[Scan], vectors: list[Array]) -> Measure:
+    """Tell the state of a window, people left out; chance 20 %."""
     x = np.concatenate(vectors)
     label = np.repeat([s.session.rstrip("12") for s in scans_], list(map(len, vectors)))
     person = np.repeat([s.subject for s in scans_], list(map(len, vectors)))
@@ -336,11 +361,40 @@ def state(scans_: list[Scan], vectors: list[Array]) -> float:
             scaled[~left_out], label[~left_out]
         )
         predicted[left_out] = model.predict(scaled[left_out])
-    return 100 * float(balanced_accuracy_score(label, predicted))
+    is_of = (person == people[:, None])[:, None] & (label == np.unique(label)[:, None])
+    return Measure(right=(is_of & (predicted == label)).sum(axis=-1), of=is_of.sum(axis=-1))
 
 
-def _mean(results: list[dict[str, float]]) -> dict[str, float]:
-    return {k: float(np.mean([r[k] for r in results])) for k in results[0]}
+def _pooled(results: list[Measures], name: str) -> Measure:
+    """Average a measure over seeds, person by person."""
+    return Measure(right=np.mean([r[name].right for r in results], axis=0), of=results[0][name].of)
+
+
+def _means(results: list[Measures]) -> dict[str, float]:
+    everyone = {name: np.ones((1, len(m.of))) for name, m in results[0].items()}
+    return {name: float(_pooled(results, name).value(n)[0]) for name, n in everyone.items()}
+
+
+def _told(name: str, lines: Mapping[str, list[Measures]]) -> dict[str, dict[str, object]]:
+    """Tell means over seeds, each seed's, their intervals, and those of the difference."""
+    means, told = _means(lines[name]), {}
+    for number, mean in means.items():
+        own = _pooled(lines[name], number)
+        counts = resample(len(own.of), N_RESAMPLES, seed=1)
+        beside = BESIDE["state" if number == "state" else "people"]
+        told[number] = {
+            "mean": round(mean, 1),
+            "seeds": [round(_means([one])[number], 1) for one in lines[name]],
+            "interval": _rounded(own.value(counts)),
+        }
+        if beside in lines and beside != name:
+            other = _pooled(lines[beside], number)
+            told[number]["above connectivity"] = _rounded(own.value(counts) - other.value(counts))
+    return told
+
+
+def _rounded(statistics: Array) -> list[float]:
+    return [round(x, 1) for x in percentiles(statistics)]
 
 
 def draw(lines: Mapping[str, Mapping[str, float]], path: Path) -> None:
@@ -363,14 +417,14 @@ def draw(lines: Mapping[str, Mapping[str, float]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def show(name: str, results: list[dict[str, float]]) -> None:
+def show(name: str, results: list[Measures]) -> None:
     """Print the mean over seeds, and the state of each."""
-    mean = _mean(results)
+    mean = _means(results)
     for level in ("scan", "window"):
         ends = [k.removesuffix(" raw") for k in mean if k.endswith(f"{level} raw")]
         told = " | ".join(f"{mean[f'{p} raw']:.1f} / {mean[f'{p} std']:.1f}" for p in ends)
         print(f"| {name} | {level} | {told} |")
-    each = ", ".join(f"{r['state']:.1f}" for r in results)
+    each = ", ".join(f"{_means([r])['state']:.1f}" for r in results)
     print(f"| {name} | state | {mean['state']:.1f} ({each}) |", flush=True)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from model.cohort.names import IDENTIFIERS, SESSION, SUBJECT, scan_name
+from model.series import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,6 +70,8 @@ class Embedded:
     """Of its scans among those of the page"""
     vectors: FloatArray
     """(n, F) scan vectors; NaN where a network is missing"""
+
+    __repr__ = shown
 
 
 @dataclass(frozen=True, kw_only=True)

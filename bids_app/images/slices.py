@@ -71,7 +71,7 @@ class MeanImage:
         self.values = np.zeros(math.prod(shape), dtype=np.float32)
 
     def add(self, frame: int, block: npt.NDArray[Any], *, at: int) -> None:
-        """Add voxels of a frame, in the order of the file, the first of them `at`."""
+        """Add (n,) voxels of a frame, in the order of the file, the first of them `at`."""
         if frame in self.frames:
             place = self.values[at : at + block.size]
             np.add(place, block / np.float32(len(self.frames)), out=place, casting="unsafe")

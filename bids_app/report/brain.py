@@ -74,7 +74,7 @@ def outlines(slices: Slices) -> Figure:
 
 
 def coverage_slices(slices: Slices, share: FloatArray, used: BoolArray) -> Figure:
-    """Colour each parcel on the same slices by the share of its voxels that carry signal."""
+    """Colour each parcel on the same slices by the share (P,) of its voxels that carry signal."""
     figure, tops = _rows()
     for plane, top in tops.items():
         picture, labels = _grey(slices, plane, FEW_GREYS), _montage(slices.labels[plane])

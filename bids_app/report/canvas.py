@@ -49,7 +49,7 @@ def new_axes(
 
 
 def network_order() -> npt.NDArray[np.intp]:
-    """Return the 0-based columns of all parcels, network by network."""
+    """Return the 0-based columns (P,) of all parcels, network by network."""
     return np.concatenate([network_columns(network) for network in NETWORKS])
 
 
@@ -77,7 +77,7 @@ def matrix(
 
 
 def write_numbers(image: AxesImage, matrix: FloatArray) -> None:
-    """Write the value into each cell of a small matrix."""
+    """Write the value into each cell of a small matrix (N, N)."""
     light = image.to_rgba(matrix)[..., :3] @ [0.3, 0.59, 0.11] > 0.45
     for (row, column), value in np.ndenumerate(matrix):
         if np.isfinite(value):
@@ -98,7 +98,7 @@ def name_rows(axes: Axes, rows: Sequence[str]) -> None:
 
 
 def name_networks(axes: Axes, places: npt.ArrayLike, *, pad: float = 5) -> None:
-    """Write the networks' names left of axes."""
+    """Write the networks' names left of axes, each at its place of (N,)."""
     axes.tick_params(axis="y", length=0, pad=pad)
     axes.set_yticks(np.asarray(places), NETWORKS)
 

@@ -96,7 +96,7 @@ def shades(values: FloatArray) -> npt.NDArray[np.uint8]:
 
 
 def unshaded(stored: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Return the standard deviations that `shades` wrote; NaN where a parcel is missing."""
+    """Return the (T, P) standard deviations that `shades` wrote; NaN where a parcel is missing."""
     values = (stored.astype(np.float32) - 1) * (2 * REACH / SHADES) - REACH
     values[stored == 0] = np.nan
     return values

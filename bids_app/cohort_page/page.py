@@ -22,9 +22,9 @@ from bids_app.cohort_page import maps
 from bids_app.cohort_page.findings import Findings, find
 from bids_app.cohort_page.outliers import EMBEDDING, FAR, LEAST_SCANS
 from bids_app.cohort_page.payload import is_measured, payload
-from bids_app.cohort_page.scans import counted
+from bids_app.cohort_page.scans import badge, counted, outcome
 from bids_app.files import write_bytes
-from bids_app.quality.measures import BY_KEY
+from bids_app.quality.measures import BY_KEY, OUTCOMES
 from model.files.faults import FileError
 from model.files.read import read_bytes
 from model.files.write import text_bytes, text_sha256
@@ -100,8 +100,11 @@ def render(
             scans=scans,
             findings=findings,
             counts=counted(scans),
+            outcomes=OUTCOMES,
+            outcome=outcome,
+            badge=badge,
             people=_people(scans),
-            left_out=_left_out(scans),
+            not_embedded=_not_embedded(scans),
             flags=Counter(flag for scan in scans for flag in scan.flags).most_common(),
             measured=[BY_KEY[c.key] for c in findings.columns if is_measured(c)],
             note=note,
@@ -177,7 +180,7 @@ def _people(scans: Sequence[PageScan]) -> list[dict[str, Any]]:
     ]
 
 
-def _left_out(scans: Sequence[PageScan]) -> list[tuple[str, str, list[PageScan]]]:
+def _not_embedded(scans: Sequence[PageScan]) -> list[tuple[str, str, list[PageScan]]]:
     """Group the scans without an embedding by status and reason, most first."""
     found: dict[tuple[str, str], list[PageScan]] = {}
     for scan in scans:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from bids_app.cohort_page.scans import badge, counted, outcome
 from bids_app.quality.measures import BY_KEY
 from model.figures import style
 
@@ -31,12 +32,13 @@ def payload(scans: Sequence[PageScan], findings: Findings) -> dict[str, Any]:
         "scans": {
             "name": [scan.name for scan in scans],
             "page": [scan.page for scan in scans],
-            "status": _levels([scan.status for scan in scans]),
+            "status": _levels([outcome(scan.status) for scan in scans]),
             "reason": _levels([scan.reason for scan in scans]),
             "flags": _levels([", ".join(scan.flags).replace("_", " ") for scan in scans]),
             "remarks": _remarks(scans, findings),
         },
         "columns": [_column(column) for column in findings.columns],
+        "badges": {outcome(status): badge(status) for status in counted(scans)},
         "outliers": [[one.place, one.key] for one in findings.outliers],
         "spaces": [_space(one) for one in findings.compared],
         "colours": {"categories": style.CATEGORIES, "steps": style.STEPS},

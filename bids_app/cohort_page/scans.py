@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bids_app.quality.measures import OUTCOMES
 from model.cohort.names import IDENTIFIERS, SESSION, SUBJECT, scan_name
 from model.series import shown
 
@@ -134,6 +135,16 @@ def _value(value: Any) -> Value | None:
     if isinstance(value, str):
         return value or None
     return value if isinstance(value, int | float) else None
+
+
+def outcome(status: str) -> str:
+    """Return what pages call a status, as a participant's page does; others are their own word."""
+    return OUTCOMES[status][0] if status in OUTCOMES else status
+
+
+def badge(status: str) -> str:
+    """Return the look of a status: that of the outcomes, an error's for all others."""
+    return status if status in OUTCOMES else "failed"
 
 
 def counted(scans: Sequence[PageScan]) -> dict[str, int]:

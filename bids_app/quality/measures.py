@@ -31,7 +31,7 @@ OUTCOMES = {
     "excluded": ("left out", "too little usable data, deliberately not embedded"),
     "failed": ("error", "something is wrong with its files; tried again by the next call"),
 }
-"""The status of a scan: what it is called, and what it means."""
+"""The status of a scan: what pages call it, and what it means."""
 
 GOOD_COVERAGE = 0.8
 """Share of a parcel's voxels; parcels below are counted."""

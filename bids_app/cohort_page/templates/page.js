@@ -174,9 +174,13 @@ function strip(figure) {
     if (b >= a) draw(svg, "rect", { class: "range", x: a - 1, y: top, width: b - a + 2, height: bottom - top });
   }
   draw(svg, "path", { class: "axis", d: `M${pad} ${bottom}H${width - pad}` });
-  for (const x of ticks(low, high, Math.max(3, Math.floor(width / 90)))) {
+  const places = ticks(low, high, Math.max(3, Math.floor(width / 90)));
+  // As many digits of a percentage as tell neighbouring ticks apart.
+  const percent = Math.max(0, Math.ceil(-2 - Math.log10((places[1] - places[0]) || 1) - 1e-9));
+  const plain = { form: (column.form || "").endsWith("%") ? `.${percent}%` : "", unit: "" };
+  for (const x of places) {
     draw(svg, "path", { class: "axis", d: `M${round1(at(x))} ${bottom}v4` });
-    draw(svg, "text", { x: round1(at(x)), y: bottom + 16, "text-anchor": "middle" }, shown({ ...column, form: (column.form || "").endsWith("%") ? (Math.abs(high - low) < 0.1 ? ".1%" : ".0%") : "", unit: "" }, x));
+    draw(svg, "text", { x: round1(at(x)), y: bottom + 16, "text-anchor": "middle" }, shown(plain, x));
   }
   for (const x of limits) {
     if (inside(x)) {
@@ -456,7 +460,7 @@ function table() {
     body.replaceChildren(...found.slice(0, limit).map((i) => make("tr", {}, ...on.map((c, k) => {
       const text = c.text(i), cell = make("td", c.number ? { class: "number" } : {});
       if (k === 0 && scans.page[i]) cell.append(make("a", { href: scans.page[i] }, text));
-      else if (c.name === "status" && !c.column) cell.append(make("span", { class: `badge ${text === "damaged" ? "failed" : text}` }, text));
+      else if (c.name === "status" && !c.column) cell.append(make("span", { class: `badge ${data.badges[text]}` }, text));
       else cell.append(text);
       if (c.column && c.number && c.column.above !== undefined && value(c.column, i) !== null && beyond(c.column, value(c.column, i), i)) {
         cell.className = "number beyond";

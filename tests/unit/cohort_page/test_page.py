@@ -75,7 +75,7 @@ def test_the_left_out_stand_by_reason_and_a_swap_in_the_summary() -> None:
     text = words(render([*scans, *gone], find([*scans, *gone], [embeddings(10)])))
     assert "4 labels in doubt" in text
     assert "yes: exchanged" in text
-    assert "excluded 4 scans: too short" in text
+    assert "left out 4 scans: too short" in text
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ import importlib
 import inspect
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -290,6 +292,16 @@ def _documented(name: str, thing: object) -> str:
 # Text
 
 
+# The tree
+
+
+def tree() -> str:
+    """Return rooms and files of the code, one a line."""
+    command = [sys.executable, str(ROOT / "tools/house.py"), "tree"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return f"```text\n{said}```"
+
+
 def plain(text: str) -> str:
     """Return text of the code as MyST that shows it as it stands, but for links to pages."""
     paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", text)]
@@ -320,6 +332,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "files": files,
     "group_columns": group_columns,
     "api": api,
+    "tree": tree,
 }
 OF_EXAMPLE = {"files", "group_columns"}
 """Made of what `semantoks demo` wrote: what a sidecar says stands in the code once."""

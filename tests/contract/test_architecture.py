@@ -1,4 +1,4 @@
-"""docs/architecture.md shows the house as it is: tree, order of the rooms, the way of a scan."""
+"""docs/architecture.md shows the house as it is: order of the rooms, the way of a scan."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/architecture.md").read_text()
 
 
-def test_the_tree_is_the_one_that_is_there() -> None:
+def test_every_room_and_file_says_what_it_is() -> None:
     command = [sys.executable, str(ROOT / "tools/house.py"), "tree"]
     tree = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert PAGE.split("```\n")[1] == tree, "write what `python tools/house.py tree` prints"
+    lines = tree.splitlines()
+    assert len(lines) > 200
+    # Names end at column 28 or, where they are longer, one space before what they are.
+    assert [line for line in lines if not re.fullmatch(r" *\S+ +\S.*\.", line)] == []
 
 
 @pytest.mark.parametrize(("word", "package"), [("app", "bids_app"), ("model", "model")])

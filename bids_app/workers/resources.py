@@ -22,7 +22,7 @@ _SHARE_OF_FILE = {".dtseries.nii": 0.25, ".nii": 0.1, ".nii.gz": 0.1}
 """Memory that grows with the image's file: parcel series and one volume at a time"""
 _SHARE_OF_SERIES = 4.0
 """The same of a table of parcel series, which is read as a whole"""
-_SCAN_S = 1.0
+_SCAN_S = 1.8
 """Everything but reading the image, with the participant's report"""
 _MB_PER_S = 200.0
 """Of a compressed image, one process, the file at hand"""

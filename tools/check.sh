@@ -36,5 +36,5 @@ if ! $fast; then bash tools/docs.sh; fi
 if $fast; then
     python -m pytest -n 2 tests/unit
 else
-    python -m pytest
+    python -m pytest -n 2 --dist loadfile
 fi

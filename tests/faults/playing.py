@@ -138,10 +138,14 @@ def _play_outputs(
     before = look(scene.bids)
     answer = stage.play(PARTICIPANT, scene, seconds=15 + 0.5 * len(faults))
     after = look(scene.bids)
+    logs = sorted(scene.out.glob("logs/*/status.tsv"), key=lambda path: path.stat().st_mtime_ns)
+    ended = logs[-1].read_text()
     verdicts = []
     for fault, label in zip(faults, labels, strict=True):
-        (line,) = re.findall(rf"(?m)^.*  sub-{label}_.*$", answer.text)[-1:] or [""]
-        ending = {"redone": "embedded +now", "kept": "embedded +earlier", "named": "failed +now"}
+        (line,) = re.findall(rf"(?m)^sub-{label}_.*$", ended)[-1:] or [""]
+        ending = {
+            "redone": "embedded\tnow", "kept": "embedded\tearlier", "named": "failed\tnow"
+        }  # fmt: skip
         lost = unsaid([ending[fault.promise]], line) + said_against(NEVER, line)
         now = whole[label] if fault.promise == "named" else written(scene.out, label)
         # What is not ours is not compared, nor are the times of inputs that were touched.

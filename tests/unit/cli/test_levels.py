@@ -33,7 +33,6 @@ def call(*words: object) -> click.testing.Result:
         ("--no-despike",),
         ("--tr", "2"),
         ("--checkpoint", "x"),
-        ("--dry-run",),
         ("--overwrite",),
         ("--reports-only",),
     ],

@@ -79,9 +79,9 @@ def test_spikes_hardly_move_it_by_default_and_much_more_after_zscore(embedded, t
 def test_a_lost_network_moves_the_others_little(embedded):
     """Of the networks: rows of the whole brain lack its parcels too."""
     rows = load_encoder().spec.rows
-    first = slice(0, rows.index("Brain1") * load_encoder().spec.dim)
+    first = slice(0, rows.index("Brain1"))
     assert min(embedded(lose_network, part=first)) >= 0.93
-    assert min(embedded(lose_network)) >= 0.9
+    assert min(embedded(lose_network)) >= 0.88
 
 
 def test_despiking_hardly_touches_a_band_limited_scan_or_white_noise(scans):

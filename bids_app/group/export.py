@@ -105,23 +105,12 @@ def export_group(
             write_status_table(_noting(cohort.scans(), damaged), cohort.columns, new)
         write_bytes(status.with_suffix(".json"), describe_status_table(known.described()))
         try:
-            tables = _tables(cohort, options.split_by)
-            _refuse_nothing(cohort, damaged, status)
+            tables = _tables_or_page(cohort, target, options, damaged, page=page)
             products = _products(cohort, tables, target, options, len(damaged))
             for name in tables:
                 _tell_unjoined(target / f"{name}.json", cohort)
             paths = [path for one in products for path in one.write()]
             _tell_old(target, tables)
-        except AppError as err:
-            if page:
-                write_page(
-                    cohort,
-                    target,
-                    {},
-                    with_umap=options.umap,
-                    note=relative_text(str(err), output_dir),
-                )
-            raise
         finally:
             _tell(damaged, cohort, status)
         if page:
@@ -137,6 +126,21 @@ def _noting(scans: Iterable[CohortScan], damaged: list[str]) -> Iterator[CohortS
         if scan.problem:
             damaged.append(scan.problem)
         yield scan
+
+
+def _tables_or_page(
+    cohort: Cohort, target: Path, options: GroupOptions, damaged: list[str], *, page: bool
+) -> dict[str, Kind]:
+    """Name the tables; where these scans can stand in none, the page says why."""
+    try:
+        tables = _tables(cohort, options.split_by)
+        _refuse_nothing(cohort, damaged, target / f"{GROUP_STATUS}.tsv")
+    except AppError as err:
+        if page:
+            note = relative_text(str(err), cohort.output_dir)
+            write_page(cohort, target, {}, with_umap=options.umap, note=note)
+        raise
+    return tables
 
 
 def _tables(cohort: Cohort, split_by: SplitBy | None) -> dict[str, Kind]:

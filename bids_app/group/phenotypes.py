@@ -32,7 +32,9 @@ Who = tuple[str, str]
 _MISSING = {"", "n/a", "na", "nan"}
 """Spellings of a value that is not there, in lower case."""
 _WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]{0,14})")
-_NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
+_NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_LONG = re.compile(r"[+-]?[0-9]{16,}")
+"""An identifier: as a number it would lose digits."""
 _KEYS = (SUBJECT, SESSION)
 
 
@@ -159,14 +161,13 @@ def read_phenotypes(participants: Path | None, sessions: Path | None = None) -> 
         column of a name that tables of scans have.
     """
     with faults_as(OptionsError):
-        tables = [
-            *(_participants(participants) if participants is not None else ()),
-            *(_sessions(sessions) if sessions is not None else ()),
-        ]
+        people = [*(_participants(participants) if participants is not None else ())]
+        tables = [*people, *(_sessions(sessions) if sessions is not None else ())]
+    of_people = {name for table in people for name in table.columns}
     texts: dict[Who, dict[str, str]] = {}
     columns: dict[str, dict[str, Any]] = {}
     for table in tables:
-        twice = [name for name in table.columns if name in columns and table.first]
+        twice = [name for name in table.columns if name in of_people and table not in people]
         if twice:
             raise OptionsError(
                 f"{table.path}: columns of the participants' table too: {some(twice)}.",
@@ -191,8 +192,6 @@ class _Table:
     path: Path
     columns: dict[str, dict[str, Any]]
     rows: dict[Who, dict[str, str]]
-    first: bool = True
-    """Of its kind: that of one participant's sessions has the columns of the others'."""
 
 
 def _hashes(tables: list[_Table]) -> dict[str, str]:
@@ -214,13 +213,11 @@ def _sessions(path: Path) -> Iterator[_Table]:
             hint="Name the BIDS dataset that has them, or a table with participant_id and "
             "session_id.",
         )
-    for place, one in enumerate(found):
-        yield _table(one, needs=(SESSION,), owner=one.parent.name, first=place == 0)
+    for one in found:
+        yield _table(one, needs=(SESSION,), owner=one.parent.name)
 
 
-def _table(
-    path: Path, *, needs: tuple[str, ...] = (SUBJECT,), owner: str = "", first: bool = True
-) -> _Table:
+def _table(path: Path, *, needs: tuple[str, ...] = (SUBJECT,), owner: str = "") -> _Table:
     """Read one table; it may be all of one participant."""
     table = _clean(path, read_cells(path))
     absent = [name for name in needs if name not in table.header]
@@ -251,7 +248,7 @@ def _table(
         }
     about = _sidecar(path)
     columns = {name: about.get(name, {}) for name in table.header if name not in _KEYS}
-    return _Table(path=path, columns=columns, rows=rows, first=first)
+    return _Table(path=path, columns=columns, rows=rows)
 
 
 def _clean(path: Path, table: TextTable) -> TextTable:
@@ -292,6 +289,6 @@ def _kind(name: str, cells: list[str]) -> type[int] | type[float] | type[str]:
 
 
 def _is_number(cell: str) -> bool:
-    if not _NUMBER.fullmatch(cell) or not any(letter.isdigit() for letter in cell):
+    if not _NUMBER.fullmatch(cell) or _LONG.fullmatch(cell):
         return False
     return math.isfinite(float(cell))

@@ -190,5 +190,7 @@ _COLUMNS = {
     "flags": {"Description": "What to look at before using the run; docs/quality.md."},
 }
 _NO_MEASURES = frozenset({*FIRST, CONFIGURATION, "source", *OF_WINDOW, *OF_TOKEN})
-RESERVED = frozenset({*names.IDENTIFIERS, *_NO_MEASURES, *_COLUMNS})
-"""Names of columns that are ours, in whichever table"""
+RESERVED = frozenset(
+    {*names.IDENTIFIERS, *_NO_MEASURES, *_COLUMNS, "values", "columns", "networks", "_index"}
+)
+"""Names that are ours, in whichever table, NPZ or AnnData file"""

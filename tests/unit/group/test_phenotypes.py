@@ -177,3 +177,36 @@ def test_numbers_are_numbers_labels_are_text_and_a_few_words_are_said(tmp_path, 
     of = read_phenotypes(people).of({"participant_id": "sub-01"})
     assert of == {"whole": 1, "number": 1.5, "label": "007", "words": "88", "huge": "1e999"}
     assert "words is kept as text: 2 of 3 values are numbers, but not 89+" in caplog.text
+
+
+@pytest.mark.parametrize("code", ["E10", ".e5", "9007199254740993", "123456789012345678901"])
+def test_codes_and_long_identifiers_stay_as_they_are(tmp_path, code) -> None:
+    people = written(tmp_path / "people.tsv", "participant_id known", f"sub-00 {code}")
+    known = read_phenotypes(people, None)
+    assert known.of({"participant_id": "sub-00"}) == {"known": code}
+
+
+@pytest.mark.parametrize("name", ["values", "columns", "networks", "_index"])
+def test_names_that_files_of_arrays_need_are_refused(tmp_path, name) -> None:
+    people = written(tmp_path / "people.tsv", f"participant_id {name}", "sub-00 1")
+    with pytest.raises(OptionsError, match=name):
+        read_phenotypes(people, None)
+
+
+def test_no_session_of_whomever_replaces_what_the_participants_table_says(tmp_path) -> None:
+    people = written(tmp_path / "people.tsv", "participant_id age", "sub-00 30", "sub-01 40")
+    for sub, column in (("00", "mood"), ("01", "age")):
+        (tmp_path / f"sub-{sub}").mkdir()
+        written(tmp_path / f"sub-{sub}/sub-{sub}_sessions.tsv", f"session_id {column}", "ses-1 9")
+    with pytest.raises(OptionsError, match=r"sub-01_sessions.tsv: columns of .*age"):
+        read_phenotypes(people, tmp_path)
+
+
+def test_a_wrong_option_leaves_the_cohorts_page_as_it_was(tmp_path, out) -> None:
+    pytest.importorskip("combatlearn", reason="no combatlearn")
+    people = written(tmp_path / "people.tsv", "participant_id site", "sub-00 a", "sub-01 b")
+    export_group(out, GroupOptions(participants=people), page=True)
+    before = (out / "group.html").read_bytes()
+    with pytest.raises(OptionsError, match="typo"):
+        export_group(out, GroupOptions(participants=people, harmonize="typo"), page=True)
+    assert (out / "group.html").read_bytes() == before

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from bids_app.errors import AppError, OutputError
 from bids_app.files import clear_leftovers, write_bytes
 from bids_app.outputs.paths import (
+    figures_folder,
     logs,
     new_log_folder,
     output_folder,
+    refuse_links_out,
     relative_text,
 )
 from bids_app.outputs.status import (
@@ -149,6 +151,7 @@ def reports_due(scans: Iterable[Scan], output_dir: Path, options: InvocationOpti
         Nothing is known of a participant.
     """
     labels = participants_to_report(output_dir, [scan.entities.sub for scan in scans])
+    refuse_links_out(output_dir, (figures_folder(output_dir, label) for label in labels))
     return [one for one in labels if options.overwrite or not is_current(output_dir, one)]
 
 

@@ -24,7 +24,7 @@ from bids_app.invocation import report_scans, run_scans
 from bids_app.options import departures, scan_settings, settings_hash
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.derivatives import ScanResult, scan_files
-from bids_app.outputs.paths import output_folder, refuse_links_out, spaces_in
+from bids_app.outputs.paths import figures_folder, output_folder, refuse_links_out, spaces_in
 from bids_app.outputs.status import (
     input_fingerprint,
     recorded,
@@ -106,7 +106,8 @@ def prepare(options: RunOptions, derivative: Path, discovery: Discovery) -> Pipe
     discovery.require_usable(confounds=options.strategy.needs_table)
     pipeline = open_pipeline(options, atlas_folder)
     folders = (output_folder(options.output_dir, scan.entities) for scan in discovery.scans)
-    refuse_links_out(options.output_dir, folders)
+    figures = (figures_folder(options.output_dir, scan.entities.sub) for scan in discovery.scans)
+    refuse_links_out(options.output_dir, (*folders, *figures))
     for participant, reasons in discovery.left_out().items():
         log.warning("sub-%s: no scan to process: %s", participant, reasons)
     for given in without_scan(options.signal.trs_by_label, discovery.scans):

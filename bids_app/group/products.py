@@ -15,7 +15,8 @@ from bids_app.group.harmonized import write_harmonized
 from bids_app.group.pieces import grid_of, tokens_of, windows_of, write_npz, write_pieces
 from bids_app.group.table import write_embedding_table, write_tsv
 from bids_app.outputs.group import describe_scan_table, table_name
-from model.cohort.names import HARMONIZED, SCAN, TOKENS, WINDOWS
+from bids_app.outputs.paths import refuse_links_out
+from model.cohort.names import HARMONIZED, MATRIX, SCAN, TOKENS, WINDOWS
 from model.files.faults import FileError
 from model.files.read import read_json
 from model.files.write import Digest, file_sha256, stamp, text_sha256
@@ -144,6 +145,7 @@ class Products:
     def _connectivity(self) -> list[Path]:
         n_new = n_scans = 0
         for _, own in self.cohort.files(self.kind):
+            refuse_links_out(self.cohort.output_dir, [own.file(f"{MATRIX}.tsv").parent])
             _, is_new = write_connectivity(own, fisher_z=self.options.fisher_z)
             n_scans += 1
             n_new += is_new

@@ -60,6 +60,11 @@ def report_path(output_dir: Path, participant: str) -> Path:
     return output_dir / f"sub-{participant}.html"
 
 
+def figures_folder(output_dir: Path, participant: str) -> Path:
+    """Name the folder of the figures of a participant's report."""
+    return output_dir / f"sub-{participant}" / "figures"
+
+
 def find_statuses(folder: Path) -> Iterator[Path]:
     """Yield every status below an output folder, in the order of paths.
 

@@ -153,7 +153,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed_next_time(
     assert outcomes(semantoks(data.root, out)) == ["now"]
 
 
-@pytest.mark.parametrize("place", ["sub-01", "sub-01/func", "logs"])
+@pytest.mark.parametrize("place", ["sub-01", "sub-01/func", "sub-01/figures", "logs"])
 def test_nothing_is_written_through_a_link_out_of_the_output(
     tmp_path, data, semantoks, place
 ) -> None:
@@ -167,6 +167,20 @@ def test_nothing_is_written_through_a_link_out_of_the_output(
     assert contents(data.root) == before
     assert not (tmp_path / "out" / "dataset_description.json").exists()
     assert semantoks(data.root, tmp_path / "out", "participant", "--dry-run").exit_code == 73
+
+
+def test_neither_reports_nor_matrices_go_through_a_link_out(tmp_path, data, semantoks) -> None:
+    out, outside = tmp_path / "out", tmp_path / "outside"
+    semantoks(data.root, out)
+    shutil.rmtree(out / "sub-01" / "figures")
+    outside.mkdir()
+    (out / "sub-01" / "figures").symlink_to(outside)
+    assert semantoks(data.root, out, "participant", "--reports-only").exit_code == 73
+    (out / "sub-01").rename(outside / "sub-01")
+    (out / "sub-01").symlink_to(outside / "sub-01")
+    before = contents(outside)
+    assert semantoks(data.root, out, "group", "--connectivity").exit_code == 73
+    assert contents(outside) == before
 
 
 def test_leftovers_go_where_nothing_is_left_to_do(tmp_path, data, semantoks) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from model.files.cells import MARKED, cell_text
@@ -13,7 +13,7 @@ from model.files.faults import FileError, check_claim, faults_of, reading
 from model.files.read import decoded, read_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 DELIMITERS = {".tsv": "\t", ".csv": ","}
@@ -21,6 +21,8 @@ LARGEST_TABLE = 1 << 28
 """Bytes of a table that is read whole"""
 MOST_COLUMNS = 1 << 16
 """Of a table: an embedding of 1,024 channels has 11,264"""
+_OPEN_QUOTE = ("unexpected end of data", "expected after")
+"""What `csv` says of a quotation mark that is not closed, or closed before the end of its cell"""
 MISSING = ("n/a", "N/A", "NaN", "nan", "")
 
 
@@ -50,6 +52,32 @@ def refuse_wide(path: Path, content: bytes, separator: str) -> None:
         raise FileError(path, f"found {n_columns} columns, expected {MOST_COLUMNS} at most")
 
 
+def _numbered_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that hold something, each with the number of the line on which it begins.
+
+    Raises
+    ------
+    FileError
+        A quotation mark is not closed: the rows after it would become one cell.
+    """
+    reader = csv.reader(lines, delimiter=DELIMITERS.get(path.suffix, "\t"), strict=True)
+    begins = 1
+    try:
+        for row in reader:
+            if row:
+                yield begins, row
+            begins = reader.line_num + 1
+    except csv.Error as err:
+        if not any(words in str(err) for words in _OPEN_QUOTE):
+            raise
+        raise FileError(
+            path,
+            "the quotation mark before a cell is not closed after it",
+            place=f"line {begins}",
+            hint='Close or remove it; one that belongs to the text is doubled: "say ""no""".',
+        ) from err
+
+
 def read_cells(path: Path, *, held: bytes | None = None) -> TextTable:
     """Read a small table (.tsv or .csv) as text.
 
@@ -61,17 +89,16 @@ def read_cells(path: Path, *, held: bytes | None = None) -> TextTable:
     Raises
     ------
     FileError
-        The file is absent or no such table, or a row is longer than the header.
+        The file is absent, too wide or no such table, a row is longer than the header, or a
+        quotation mark is not closed.
     """
     failure = "not a readable table"
     if held is None:
         held = read_bytes(path, most=LARGEST_TABLE, failure=failure)
     text = decoded(path, held, failure=failure)
+    refuse_wide(path, held, DELIMITERS.get(path.suffix, "\t"))
     with faults_of(path, failure):
-        reader = csv.reader(
-            io.StringIO(text, newline=""), delimiter=DELIMITERS.get(path.suffix, "\t")
-        )
-        numbered = [(reader.line_num, row) for row in reader if row]
+        numbered = [*_numbered_rows(path, io.StringIO(text, newline=""))]
     if not numbered:
         raise FileError(path, "the table is empty")
     (_, header), *rows = numbered
@@ -97,7 +124,7 @@ def read_columns(path: Path, *, text: Iterable[str]) -> dict[str, Any]:
     Raises
     ------
     FileError
-        The file is no such table, or two columns have one name.
+        The file is no such table, a quotation mark is not closed, or two columns have one name.
     """
     readers = {".parquet": _read_parquet} | dict.fromkeys(DELIMITERS, _read_delimited)
     if path.suffix not in readers:
@@ -151,6 +178,13 @@ def _read_delimited(path: Path, text: Iterable[str]) -> Any:
             column_types=dict.fromkeys(text, pa.string()),
         ),
     )
+    texts = [column for column in table.columns if pa.types.is_string(column.type)]
+    if any(
+        compute.any(compute.match_substring_regex(column, r"[\r\n]")).as_py() for column in texts
+    ):
+        # Arrow ends an open quotation mark with the file; a cell of several lines is as rare.
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            deque(_numbered_rows(path, lines), maxlen=0)
     columns = [
         compute.replace_substring_regex(column, MARKED, r"\1")
         if pa.types.is_string(column.type)

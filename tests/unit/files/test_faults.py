@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -167,6 +168,26 @@ def test_cells_of_short_rows_are_empty_and_long_rows_are_faults(tmp_path):
         read_cells(path)
     path.write_text("")
     with pytest.raises(FileError, match="the table is empty"):
+        read_cells(path)
+
+
+@pytest.mark.parametrize("rest", ["x\n2\ty\n3\tz\n", 'x\n2\ty\n3\t"z"\n'])
+def test_a_quotation_mark_that_is_not_closed_swallows_no_rows(tmp_path, rest):
+    path = tmp_path / "x.tsv"
+    path.write_text('a\tb\n0\t"two\nlines"\n\n1\t"' + rest)
+    for read in (read_cells, partial(read_columns, text=["b"])):
+        with pytest.raises(FileError, match=r"x\.tsv: line 5: the quotation mark before a cell"):
+            read(path)
+    path.write_text('a\tb\n0\t"two\nlines"\n1\tx"\n2\tsay "no"\n')
+    cells = ["two\nlines", 'x"', 'say "no"']
+    assert [row["b"] for row in read_cells(path).by_name()] == cells
+    assert read_columns(path, text=["b"])["b"].to_pylist() == cells
+
+
+def test_a_table_wider_than_any_that_is_meant_is_refused(tmp_path):
+    path = tmp_path / "x.tsv"
+    path.write_text("\t".join(map(str, range(70_001))) + "\n")
+    with pytest.raises(FileError, match="found 70001 columns, expected 65536 at most"):
         read_cells(path)
 
 

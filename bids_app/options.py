@@ -4,6 +4,7 @@
 import json
 import math
 import re
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -266,6 +267,14 @@ class GroupOptions(Strict):
         for is_alone, flag, needed in alone:
             if is_alone:
                 raise OptionsError(f"{flag} goes with {needed}.")
+        kept = self.harmonize_keep
+        if twice := [name for name, n in Counter(kept).items() if n > 1]:
+            raise OptionsError(f"--harmonize-keep {twice[0]}: given twice.")
+        if self.harmonize in kept:
+            raise OptionsError(
+                f"--harmonize-keep {self.harmonize}: is the column whose effect --harmonize "
+                "takes out."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

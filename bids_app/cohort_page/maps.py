@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -47,33 +47,39 @@ def umap(rows: Float32Array) -> Map | None:
     Raises
     ------
     OptionsError
-        It is not installed.
+        It is not installed, or cannot be imported.
     """
-    refuse_without_umap()
+    umap_class = _umap_class()
     if len(rows) < LEAST_OF_UMAP:
         return None
     with warnings.catch_warnings():
-        # Of its own dependencies, and that a seed means one thread.
+        # That a seed means one thread, among others.
         warnings.simplefilter("ignore")
-        from umap import UMAP
-
         n_neighbors = min(15, len(rows) - 1)
-        fitted = UMAP(n_neighbors=n_neighbors, metric="cosine", random_state=SEED, n_jobs=1)
+        fitted = umap_class(n_neighbors=n_neighbors, metric="cosine", random_state=SEED, n_jobs=1)
         return Map(np.asarray(fitted.fit_transform(rows)), np.empty(0))
 
 
 def refuse_without_umap() -> None:
-    """Say that UMAP is an extra, where it is not installed.
+    """Refuse a map by UMAP, which is an extra, before anything is done for it.
 
     Raises
     ------
     OptionsError
-        It is not.
+        It is not installed, or cannot be imported.
     """
-    from importlib.util import find_spec
+    _umap_class()
 
-    if find_spec("umap") is None:
+
+def _umap_class() -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its own dependencies
+            from umap import UMAP
+    except ImportError as err:
         raise OptionsError(
-            "--umap: the package umap-learn is not installed.",
-            hint="pip install 'semantoks[umap]', or leave --umap out: the page has PCA without.",
-        )
+            f"--umap needs the library umap-learn ({err}).",
+            hint="In the checkout: pip install '.[umap]'. Or leave --umap out: the page has PCA "
+            "without.",
+        ) from err
+    return UMAP

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ from bids_app.group.table import opened
 from model.cohort.names import EMBEDDING_COLUMN, WHOLE, expanded, parts_in, scan_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from model.series import FloatArray
@@ -60,14 +62,14 @@ def write_annotated(
         Its sidecar: what the model is, and which parts its scan vector joins.
     harmonized
         The same without effects of sites, which becomes a layer beside the raw values.
+
+    Raises
+    ------
+    OSError
+        There is no room for it.
     """
     write = _write_elem()
-    # Unlocked: a temporary file has a lock of ours.
-    with (
-        opened(table) as file,
-        h5py.File(path, "w", locking=False) as store,
-        warnings.catch_warnings(),
-    ):
+    with opened(table) as file, _stored(path) as store, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of strings, which change between its releases
         names = file.schema_arrow.names
         numbers = [name for name in names if EMBEDDING_COLUMN.fullmatch(name)]
@@ -89,6 +91,17 @@ def write_annotated(
         write(store, "uns", {"semantoks": json.dumps(said, ensure_ascii=False)})
         for empty in ("obsp", "varm", "varp"):
             write(store, empty, {})
+
+
+@contextlib.contextmanager
+def _stored(path: Path) -> Iterator[Any]:
+    """Open a new HDF5 file; a disk that is full is the system's error, not the library's own."""
+    try:
+        # Unlocked: a temporary file has a lock of ours.
+        with h5py.File(path, "w", locking=False) as store:
+            yield store
+    except RuntimeError as err:
+        raise OSError(errno.EIO, str(err)) from err
 
 
 def _names_of(rows: pd.DataFrame) -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from bids_app.cohort_page.maps import refuse_without_umap
@@ -18,7 +20,7 @@ from bids_app.group.annotated import refuse_without_anndata
 from bids_app.group.cohort import Cohort
 from bids_app.group.connectivity import files_needed
 from bids_app.group.differences import differences
-from bids_app.group.harmonized import design_of
+from bids_app.group.harmonized import design_of, refuse_without_combat
 from bids_app.group.page import tell_old_page, write_page
 from bids_app.group.phenotypes import read_phenotypes
 from bids_app.group.products import Products
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from bids_app.group.cohort import Alike, Kind
+    from bids_app.group.harmonized import Design
     from bids_app.options import SplitBy
     from bids_app.outputs.group import CohortScan
     from model.cohort.outputs import EmbeddedScan
@@ -232,9 +235,6 @@ def _products(
     cohort: Cohort, tables: Mapping[str, Kind], target: Path, options: GroupOptions, n_damaged: int
 ) -> list[Products]:
     """Lay out what is written of each kind; refuse what cannot be, before anything is."""
-    for kind in tables.values() if options.harmonize else ():
-        rows = [status_row(scan) for scan, _ in cohort.embeddings(kind)]
-        design_of(pd.DataFrame(rows, columns=cohort.kinds[kind].columns.keys()), options)
     return [
         Products(
             cohort=cohort,
@@ -242,10 +242,23 @@ def _products(
             target=target,
             space=kind.space or None if options.split_by == "space" else None,
             options=options,
+            design=_design(cohort, kind, options) if options.harmonize else None,
             n_damaged=n_damaged,
         )
         for kind in tables.values()
     ]
+
+
+def _design(cohort: Cohort, kind: Kind, options: GroupOptions) -> Design:
+    """Lay out what sites are taken out of, given which scan has which part of the embedding."""
+    alike = cohort.kinds[kind]
+    _, parts = json.loads(alike.model)
+    rows, there = [], []
+    for scan, values in cohort.embeddings(kind):
+        rows.append(status_row(scan))
+        there.append(np.isfinite(values.reshape(len(parts), -1)).all(axis=1))
+    of_parts = dict(zip(parts, np.array(there).T, strict=True))
+    return design_of(pd.DataFrame(rows, columns=alike.columns.keys()), of_parts, options)
 
 
 def preview_group(output_dir: Path, options: GroupOptions) -> list[str]:
@@ -291,3 +304,5 @@ def _refuse_absent(options: GroupOptions) -> None:
         refuse_without_umap()
     if options.anndata:
         refuse_without_anndata()
+    if options.harmonize:
+        refuse_without_combat()

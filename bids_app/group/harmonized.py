@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,14 +21,18 @@ from model.files.faults import faults_as
 from model.files.tables import read_cells
 from model.files.write import file_sha256, scratch_file
 from model.series import shown
-from model.statistics.adjustment import learn_combat
+from model.statistics.adjustment import combat_library, learn_combat
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from bids_app.options import GroupOptions
     from model.statistics.adjustment import Array
+
+    BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
+
+log = logging.getLogger(__name__)
 
 PARTS = ("train", "validation", "test")
 
@@ -38,7 +43,7 @@ class Design:
 
     sites: tuple[str, ...]
     """(S,) of each scan"""
-    learned_from: np.ndarray[Any, np.dtype[np.bool_]]
+    learned_from: BoolArray
     """(S,) scans of training people"""
     kept: Array | None
     """(S, C) covariates; None: none"""
@@ -47,16 +52,36 @@ class Design:
     __repr__ = shown
 
 
-def read_training(path: Path | None) -> frozenset[str] | None:
-    """Return the labels of those who are trained on; None: no split was given.
+def refuse_without_combat() -> None:
+    """Refuse what needs the library, before anything is done for it.
 
     Raises
     ------
     OptionsError
-        The table is none of a split.
+        It is not installed.
+    """
+    try:
+        combat_library()
+    except ConfigError as err:
+        raise OptionsError(err.message, hint=err.hint) from err
+
+
+def _read_training(path: Path | None, people: Collection[str]) -> frozenset[str]:
+    """Return the labels of those who are learned from: without a split, of everybody.
+
+    Parameters
+    ----------
+    people
+        Labels of those who have scans; the split may name others, and need not name them all,
+        which is said.
+
+    Raises
+    ------
+    OptionsError
+        The table is none of a split, or nobody with scans is in ``train``.
     """
     if path is None:
-        return None
+        return frozenset(people)
     with faults_as(OptionsError):
         table = read_cells(path)
     if not {SUBJECT, "split"} <= set(table.header):
@@ -70,45 +95,74 @@ def read_training(path: Path | None) -> frozenset[str] | None:
             raise OptionsError(f"{path}: sub-{person} is in {part!r}; expected one of {PARTS}.")
         if parts.setdefault(person, part) != part:
             raise OptionsError(f"{path}: sub-{person} is in two parts of the split.")
-    return frozenset(person for person, part in parts.items() if part == "train")
+    trained = frozenset(person for person in people if parts.get(person) == "train")
+    if not trained:
+        raise OptionsError(
+            f"--splits {path}: none of the {len(people)} people with scans is in train.",
+            hint="Labels are compared as they are written, with or without sub-: 1 is not 01.",
+        )
+    absent = [f"sub-{person}" for person in sorted({*people}.difference(parts))]
+    if absent:
+        log.warning("--splits: not in it, and not learned from: %s", some(absent))
+    others = [f"sub-{person}" for person in sorted({*parts}.difference(people))]
+    if others:
+        log.warning("--splits: in it, but without a scan here: %s", some(others))
+    return trained
 
 
-def design_of(rows: pd.DataFrame, options: GroupOptions) -> Design:
+def design_of(rows: pd.DataFrame, there: Mapping[str, BoolArray], options: GroupOptions) -> Design:
     """Check that sites can be told apart, and lay out what is learned from whom.
 
     Parameters
     ----------
     rows
         Columns of the table of scans that are no embedding.
+    there
+        (S,) of each part of the embedding: the scans that have it.
 
     Raises
     ------
     OptionsError
         A column is not there, scans have no site or covariate, a site has one person to learn
-        from or none, there is one site alone, or covariates tell sites apart.
+        from or none, there is one site alone, covariates tell sites apart, or a part has too
+        few scans of a site.
     """
     column = options.harmonize or ""
     _refuse_missing(rows, [column, *options.harmonize_keep])
     sites = tuple(map(str, rows[column]))
     people = [label(one, "sub") for one in rows[SUBJECT]]
-    trained = read_training(options.splits)
-    learned = np.array([trained is None or person in trained for person in people])
+    trained = _read_training(options.splits, {*people})
+    learned = np.array([person in trained for person in people])
     of = Counter(
         site for site, _ in {*zip(_some(sites, learned), _some(people, learned), strict=True)}
     )
     few = [f"{site} ({of[site]})" for site in sorted(set(sites)) if of[site] < 2]
     if few:
         raise OptionsError(
-            f"--harmonize {column}: expected two people of each site to learn from, found fewer: "
-            f"{some(few)}.",
+            f"--harmonize {column}: expected two people of each site to learn from, found fewer"
+            f"{' in train of --splits' if options.splits else ''}: {some(few)}.",
             hint="Leave such sites out, or merge them in a copy of the participants table.",
         )
     if len(of) < 2:
         raise OptionsError(f"--harmonize {column}: all scans are of one site, {sites[0]}.")
     kept = _coded(rows, options.harmonize_keep)
     _refuse_confounded(sites, kept, learned, options)
-    chosen = {person for person, is_used in zip(people, learned, strict=True) if is_used}
-    return Design(sites=sites, learned_from=learned, kept=kept, n_people=len(chosen))
+    design = Design(sites=sites, learned_from=learned, kept=kept, n_people=len(trained))
+    for part, has_it in there.items():
+        _refuse_rare(part, has_it, design)
+    return design
+
+
+def _refuse_rare(part: str, there: BoolArray, design: Design) -> None:
+    """Refuse a part of the embedding that is missing in all but a few scans of a site."""
+    sites = np.array(design.sites)
+    of = Counter(sites[there & design.learned_from].tolist())
+    few = [site for site in sorted({*sites[there].tolist()}) if of[site] < 2]
+    if there.any() and (few or len(of) < 2):
+        raise OptionsError(
+            f"--harmonize: of {part} fewer than two scans to learn from at {some(few or [*of])}.",
+            hint="Its network is missing in the others; leave such sites out.",
+        )
 
 
 def _some(values: Sequence[str], chosen: Any) -> list[str]:
@@ -143,13 +197,16 @@ def _coded(rows: pd.DataFrame, columns: Sequence[str]) -> Array | None:
     coded = []
     for name in columns:
         values = rows[name]
+        if values.nunique() < 2:
+            raise OptionsError(
+                f"--harmonize-keep {name}: all scans have the same, {values.iloc[0]}.",
+                hint="Leave it out.",
+            )
         if pd.api.types.is_numeric_dtype(values):
             coded.append(values.to_numpy(float))
         else:
             text = values.astype(str)
             coded += [(text == one).to_numpy(float) for one in sorted(set(text))[1:]]
-    if not coded:
-        raise OptionsError(f"--harmonize-keep {some(columns)}: all scans have the same.")
     return np.column_stack(coded)
 
 
@@ -164,11 +221,14 @@ def _refuse_confounded(
         raise OptionsError(
             f"--harmonize-keep {' '.join(options.harmonize_keep)}: cannot be told apart from the "
             f"sites ({options.harmonize}) in those who are learned from.",
-            hint="Such as a site with one sex alone, or a column that is the same everywhere.",
+            hint="Such as a site with one sex alone, a column that is the same in all of them, or "
+            "two that say the same.",
         )
 
 
-def write_harmonized(table: Path, options: GroupOptions, path: Path) -> dict[str, Any]:
+def write_harmonized(
+    table: Path, design: Design, options: GroupOptions, path: Path
+) -> dict[str, Any]:
     """Write the table of embeddings again, without the effects of sites.
 
     Each part of the embedding (`mean`, `cls`, each network) by itself, learned from the scans
@@ -177,48 +237,32 @@ def write_harmonized(table: Path, options: GroupOptions, path: Path) -> dict[str
     Returns
     -------
     What the sidecar says of it.
-
-    Raises
-    ------
-    OptionsError
-        As `design_of`; or a part has too few scans of a site; or the library is absent.
     """
     with opened(table) as file:
         names = file.schema_arrow.names
         numbers = [name for name in names if EMBEDDING_COLUMN.fullmatch(name)]
         words = [name for name in names if name not in set(numbers)]
-        rows = file.read(columns=words).to_pandas()
-        design = design_of(rows, options)
+        n_scans = len(design.sites)
         with scratch_file(path.parent) as waiting:
-            waiting.truncate(4 * len(rows) * len(numbers))
-            found = np.memmap(waiting, np.float32, "r+", shape=(len(numbers), len(rows)))
+            waiting.truncate(4 * n_scans * len(numbers))
+            found = np.memmap(waiting, np.float32, "r+", shape=(len(numbers), n_scans))
             for part in parts_in(numbers):
                 own = [at for at, name in enumerate(numbers) if name.rpartition("_")[0] == part]
                 values = _numbers(file, [numbers[at] for at in own])
-                found[own[0] : own[-1] + 1] = _without_sites(values, design, part).T
+                found[own[0] : own[-1] + 1] = _without_sites(values, design).T
             _write_like(file, words, numbers, found, path)
     return _described(design, options)
 
 
-def _without_sites(values: Array, design: Design, part: str) -> Array:
+def _without_sites(values: Array, design: Design) -> Array:
     there = np.isfinite(values).all(axis=1)
-    learned = there & design.learned_from
-    sites, kept = np.array(design.sites), design.kept
-    of = Counter(sites[learned].tolist())
-    few = [site for site in sorted({*sites[there].tolist()}) if of[site] < 2]
     if not there.any():
         return values
-    if few or len(of) < 2:
-        raise OptionsError(
-            f"--harmonize: of {part} fewer than two scans to learn from at {some(few or [*of])}.",
-            hint="Its network is missing in the others; leave such sites out.",
-        )
-    try:
-        apply = learn_combat(
-            values[learned], [*sites[learned]], None if kept is None else kept[learned]
-        )
-    except ConfigError as err:
-        raise OptionsError(err.message, hint=err.hint) from err
+    learned = there & design.learned_from
+    sites, kept = np.array(design.sites), design.kept
+    apply = learn_combat(
+        values[learned], [*sites[learned]], None if kept is None else kept[learned]
+    )
     found = values.copy()
     found[there] = apply(values[there], [*sites[there]], None if kept is None else kept[there])
     return found

@@ -89,18 +89,22 @@ class Phenotypes:
             sorted({subject for subject, _ in scans}),
         )
         absent = [f"sub-{one}" for one in here if one not in known]
+        others = sorted(f"sub-{one}" for one in known.difference(here))
         named = " and ".join(self.files)
         if len(absent) == len(here):
             raise OptionsError(
-                f"{named}: none of the {len(here)} participants with scans is in it: expected "
-                f"labels such as {absent[0]}, found {self._first()}.",
-                hint="Labels are compared as they are written, with or without sub-: 1 is not 01.",
+                f"{named}: holds none of the {len(here)} participants with scans: expected "
+                f"labels such as {absent[0]}, found {some(others, most=3) or 'none'}.",
+                hint=_labels_hint(here, known)
+                or "Labels are compared as they are written, with or without sub-.",
             )
         if absent:
             log.warning(
-                "%s: %d of %d participants with scans are not in it, n/a stands there: %s",
+                "%s: has no row for %d of %d participants with scans, n/a stands there: %s",
                 named, len(absent), len(here), some(absent),
             )  # fmt: skip
+            if hint := _labels_hint(here, known):
+                log.warning("%s", hint)
         sessions = {who for who in self.rows if who[1]}
         lacking = [who for who in sorted(scans) if who[0] in known and who not in sessions]
         if sessions and lacking:
@@ -108,12 +112,11 @@ class Phenotypes:
             log.warning(
                 "%s: no row of these sessions, n/a stands in its columns: %s", named, some(words)
             )
-        others = len(known.difference(here))
         if others:
-            log.info("%s: %d others in it have no scan here", named, others)
-
-    def _first(self) -> str:
-        return next((f"sub-{subject}" for subject, _ in self.rows), "none")
+            said = (
+                "has a row for one who has" if len(others) == 1 else "has rows for some who have"
+            )
+            log.info("%s: %s no scan here: %s", named, said, some(others))
 
     def described(self) -> dict[str, Any]:
         """Return what the sidecar of a table says of the columns and of where they come from."""
@@ -124,6 +127,19 @@ class Phenotypes:
             **{name: about for name, about in self.columns.items() if about},
             "Participants": joined,
         }
+
+
+def _labels_hint(here: Collection[str], known: Collection[str]) -> str:
+    """Say what may have become of labels that are not found; empty: nothing is to be seen."""
+    unpadded = {label.lstrip("0"): label for label in known if label not in here}
+    for one in here:
+        found = unpadded.get(one.lstrip("0"))
+        if one not in known and found is not None:
+            return (
+                f"Labels are compared as they are written: {found} is not {one}. A spreadsheet "
+                "takes zeros off the front of labels: write them as sub-… in the table."
+            )
+    return ""
 
 
 def who_is(identifiers: Mapping[str, Any]) -> Who:
@@ -195,7 +211,12 @@ class _Table:
 
 
 def _hashes(tables: list[_Table]) -> dict[str, str]:
-    return {table.path.name: file_sha256(table.path) for table in tables}
+    """Hash tables by their names; by as much of their paths as tells them apart, if need be."""
+    paths = list(dict.fromkeys(table.path for table in tables))
+    depth = 1
+    while len({path.parts[-depth:] for path in paths}) < len(paths):
+        depth += 1
+    return {"/".join(path.parts[-depth:]): file_sha256(path) for path in paths}
 
 
 def _participants(path: Path) -> Iterator[_Table]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_app.group.cohort import Cohort, Kind
+    from bids_app.group.harmonized import Design
     from bids_app.options import GroupOptions
 
     Writers = Mapping[str, Callable[[Path], Any]]
@@ -43,6 +44,8 @@ class Products:
     space: str | None
     """In the names; None: all scans are of one table"""
     options: GroupOptions
+    design: Design | None
+    """What sites are taken out by; None: they are not"""
     n_damaged: int
 
     def write(self) -> list[Path]:
@@ -67,8 +70,8 @@ class Products:
             paths += self._pieces(WINDOWS)
         if options.tokens:
             paths += self._pieces(TOKENS)
-        if options.harmonize:
-            paths += self._harmonized(table)
+        if self.design is not None:
+            paths += self._harmonized(table, self.design)
         if options.anndata:
             paths += self._annotated(table)
         if options.connectivity:
@@ -109,7 +112,7 @@ class Products:
         }
         return self._make(ending, {".parquet": of_pieces, **npz}, said)
 
-    def _harmonized(self, table: Path) -> list[Path]:
+    def _harmonized(self, table: Path, design: Design) -> list[Path]:
         options, said = self.options, dict[str, Any]()
         asked = [
             options.harmonize,
@@ -118,7 +121,7 @@ class Products:
         ]
 
         def without_sites(path: Path) -> None:
-            said.update(write_harmonized(table, options, path))
+            said.update(write_harmonized(table, design, options, path))
 
         own = self._path(HARMONIZED, ".parquet")
         text = {".tsv": self._text(own)} if options.tsv else {}
@@ -153,7 +156,7 @@ class Products:
         return []
 
     def _text(self, table: Path) -> Callable[[Path], None]:
-        return lambda path: write_tsv(table, path)
+        return lambda path: write_tsv(table, path, joined=self.cohort.known.columns)
 
     def _make(
         self,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from model.cohort.names import embedding_columns
 from model.files.write import write_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from bids_app.outputs.group import CohortScan
@@ -71,11 +73,27 @@ class Columns:
         return pa.field(name, pa.string())
 
 
+def in_full(value: Any) -> Any:
+    """Return a number of a joined column so that no writer of tables rounds it: it is not ours.
+
+    Examples
+    --------
+    >>> str(in_full(123456789.0)), str(in_full(1.5)), in_full("01"), in_full(float("nan"))
+    ('123456789', '1.5', '01', None)
+    """
+    if not isinstance(value, float):
+        return value
+    return Decimal(f"{value:.15g}") if math.isfinite(value) else None
+
+
 def write_status_table(scans: Iterable[CohortScan], columns: Columns, path: Path) -> None:
     """Write one row per scan of any status, tab-separated."""
     names = columns.names()
     with path.open("w", encoding="utf-8", newline="") as file:
-        rows = map(status_row, scans)
+        rows = (
+            status_row(scan._replace(known={k: in_full(v) for k, v in scan.known.items()}))
+            for scan in scans
+        )
         cells = ([row.get(name) for name in names] for row in rows)
         write_rows(file, chain([names], cells), digits=DIGITS)
 
@@ -132,9 +150,11 @@ def opened(table: Path) -> Any:
     return pq.ParquetFile(table, pre_buffer=False)
 
 
-def write_tsv(table: Path, path: Path) -> None:
-    """Write a Parquet table as tab-separated text."""
+def write_tsv(table: Path, path: Path, *, joined: Collection[str]) -> None:
+    """Write a Parquet table as tab-separated text; numbers of joined columns in full."""
     with opened(table) as file, path.open("w", encoding="utf-8", newline="") as out:
         write_rows(out, [file.schema_arrow.names])
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE // 4):
-            write_rows_of(batch.to_pandas(), out)
+            rows = batch.to_pandas()
+            whole = {name: rows[name].astype(object).map(in_full) for name in joined}
+            write_rows_of(rows.assign(**whole), out)

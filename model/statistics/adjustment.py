@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,24 @@ def learn_residuals(rows: Array, design: Array) -> Callable[[Array, Array], Arra
     return lambda others, theirs: np.asarray(others - (theirs - centre) @ slopes)
 
 
+def combat_library() -> Any:
+    """Return the class ComBat of combatlearn.
+
+    Raises
+    ------
+    ConfigError
+        The library is not installed.
+    """
+    try:
+        from combatlearn import ComBat
+    except ImportError as err:
+        raise ConfigError(
+            f"harmonization needs the library combatlearn ({err}).",
+            hint="In the checkout: pip install '.[harmonize]'",
+        ) from err
+    return ComBat
+
+
 def learn_combat(
     rows: Array, sites: Sequence[str], kept: Array | None = None
 ) -> Callable[..., Array]:
@@ -56,16 +74,12 @@ def learn_combat(
     ConfigError
         The library is not installed.
     """
-    try:
-        from combatlearn import ComBat
-    except ImportError as err:
-        raise ConfigError(
-            f"harmonization needs the library combatlearn ({err}).",
-            hint="In the checkout: pip install '.[harmonize]'",
-        ) from err
+    library = combat_library()
     # A feature that does not vary has nothing to be taken out of it, nor a scale.
     varies = rows.std(axis=0) > 0
-    combat = ComBat(
+    if not varies.any():
+        return lambda others, *_: others.copy()
+    combat = library(
         batch=np.asarray(sites),
         method="johnson" if kept is None else "fortin",
         continuous_covariates=kept,

@@ -235,7 +235,17 @@ def test_only_training_people_are_learned_from(made) -> None:
     split.write_text("participant_id\tsplit\nsub-01\ttrain\nsub-03\ttrain\nsub-02\ttrain\n")
     answer = group(made, *words)
     assert answer.exit_code == 2
-    assert "two people of each site to learn from, found fewer: b (1)" in answer.output
+    assert "each site to learn from, found fewer in train of --splits: b (1)" in answer.output
+    rows = [f"{sub}\ttrain" for sub in (*SUBJECTS[:-1], "99")]
+    split.write_text("\n".join(["participant_id\tsplit", *rows]) + "\n")
+    answer = group(made, *words, "--dry-run")
+    assert answer.exit_code == 0
+    assert "not in it, and not learned from: sub-06" in answer.output
+    assert "in it, but without a scan here: sub-99" in answer.output
+    split.write_text("participant_id\tsplit\nsub-01\ttest\n")
+    answer = group(made, *words)
+    assert answer.exit_code == 2
+    assert f"--splits {split}: none of the 6 people with scans is in train" in answer.output
 
 
 @needs_combat
@@ -247,12 +257,15 @@ def test_only_training_people_are_learned_from(made) -> None:
         (["a"] * 6, (), "all scans are of one site, a"),
         (["a", "b"] * 3, ("--harmonize-keep", "other"), "cannot be told apart from the sites"),
         (["a", "b"] * 3, ("--harmonize-keep", "height"), "no column height"),
+        (["a", "b"] * 3, ("--harmonize-keep", "same"), "same: all scans have the same, x"),
+        (["a", "b"] * 3, ("--harmonize-keep", "other", "other"), "other: given twice"),
+        (["a", "b"] * 3, ("--harmonize-keep", "site"), "site: is the column whose effect"),
     ],
 )
 def test_sites_that_cannot_be_taken_out_are_one_error(made, rows, words, told) -> None:
     people = made / "others.tsv"
-    lines = [f"{sub}\t{site}\t{site}" for sub, site in zip(SUBJECTS, rows, strict=True)]
-    people.write_text("\n".join(["participant_id\tsite\tother", *lines]) + "\n")
+    lines = [f"{sub}\t{site}\t{site}\tx" for sub, site in zip(SUBJECTS, rows, strict=True)]
+    people.write_text("\n".join(["participant_id\tsite\tother\tsame", *lines]) + "\n")
     harmonized = made / "out" / "group_desc-harmonized_embedding.parquet"
     harmonized.unlink(missing_ok=True)
     answer = group(made, "--participants", people, "--harmonize", "site", *words)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +13,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from bids_app.errors import OptionsError, OutputError
+from bids_app.group import annotated
 from bids_app.group import table as group_table
-from bids_app.group.export import export_group
+from bids_app.group.export import export_group, preview_group
 from bids_app.options import GroupOptions
 
 if TYPE_CHECKING:
@@ -92,6 +96,53 @@ def test_numbers_keep_their_kind_and_missing_ones_are_missing(out) -> None:
     text = pd.read_csv(out / "group_desc-scan_embedding.tsv", sep="\t", na_values="n/a")
     assert text["n_volumes"].tolist()[:7] == [300] * 7
     assert "\t300\t" in (out / "group_status.tsv").read_text().splitlines()[1]
+
+
+def rare_network(out: Path) -> GroupOptions:
+    """Sites of which one has a network in a single scan."""
+    pytest.importorskip("combatlearn")
+    people = out / "people.tsv"
+    rows = [f"{sub}\t{'ab'[i % 2]}" for i, sub in enumerate(SUBJECTS)]
+    people.write_text("\n".join(["participant_id\tsite", *rows]) + "\n")
+    for sub in SUBJECTS[3::2]:
+        (path,) = (out / f"sub-{sub}").rglob("*_desc-scan_embedding.tsv")
+        header, row, _ = path.read_text().split("\n")
+        cells = zip(header.split("\t"), row.split("\t"), strict=True)
+        gone = ["n/a" if name.startswith("Vis_") else cell for name, cell in cells]
+        path.write_text(f"{header}\n" + "\t".join(gone) + "\n")
+        sidecar = path.with_suffix(".json")
+        said = json.loads(sidecar.read_text()) | {"MissingNetworks": ["Vis", "Cerebellum"]}
+        sidecar.write_text(json.dumps(said))
+        outputs.sign(next(path.parent.glob("*_status.json")), path, sidecar)
+    return GroupOptions(harmonize="site", participants=people)
+
+
+def test_a_network_that_a_site_hardly_has_is_refused_before_a_table_is_written(out) -> None:
+    options = rare_network(out)
+    for call in (preview_group, export_group):
+        with pytest.raises(OptionsError, match="of Vis fewer than two scans to learn from at b"):
+            call(out, options)
+    assert not list(out.glob("*.parquet"))
+
+
+def test_a_library_that_is_not_here_is_told_before_anything(out, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "combatlearn", None)
+    for call in (preview_group, export_group):
+        with pytest.raises(OptionsError, match="needs the library combatlearn"):
+            call(out, GroupOptions(harmonize="site"))
+    assert not list(out.glob("group*"))
+
+
+def test_no_room_for_anndata_is_a_fault_of_the_place(out, monkeypatch) -> None:
+    pytest.importorskip("anndata")
+
+    def full(*_: object) -> None:
+        raise RuntimeError("error message = 'No space left on device'")
+
+    monkeypatch.setattr(annotated, "_stream", full)
+    with pytest.raises(OutputError, match="No space left"):
+        export_group(out, GroupOptions(anndata=True))
+    assert not list(out.glob("*.h5ad"))
 
 
 def test_a_text_table_that_is_there_is_kept_up_to_date(out) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from typing import TYPE_CHECKING
 
 import outputs
@@ -96,7 +97,7 @@ def test_columns_of_participants_colour_the_map(out) -> None:
 
 
 def test_umap_where_it_is_not_installed_ends_before_anything_is_read(out, monkeypatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(OptionsError, match="umap-learn"):
         export_group(out, GroupOptions(umap=True), page=True)
     assert not list(out.glob("group*"))

@@ -70,7 +70,7 @@ def test_columns_are_joined_with_and_without_prefix_and_the_absent_are_said(
     assert np.isnan(table["age"][3])
     assert table["sex"].isna().tolist() == [False, True, False, True]
     assert table["code"].tolist()[:3] == ["01", "02", "10"]
-    assert "1 of 5 participants with scans are not in it, n/a stands there: sub-03" in caplog.text
+    assert "has no row for 1 of 5 participants with scans, n/a stands there: sub-03" in caplog.text
     columns = [*table.columns]
     assert columns.index("source") < columns.index("age") < columns.index("configuration_hash")
     status = pd.read_csv(out / "group_status.tsv", sep="\t", na_values="n/a", dtype={"code": str})
@@ -177,6 +177,32 @@ def test_numbers_are_numbers_labels_are_text_and_a_few_words_are_said(tmp_path, 
     of = read_phenotypes(people).of({"participant_id": "sub-01"})
     assert of == {"whole": 1, "number": 1.5, "label": "007", "words": "88", "huge": "1e999"}
     assert "words is kept as text: 2 of 3 values are numbers, but not 89+" in caplog.text
+
+
+def test_numbers_that_are_joined_are_not_rounded(tmp_path, out) -> None:
+    people = written(tmp_path / "p.tsv", "participant_id n", "00 123456789", "01 -1.5", "02 1e-7")
+    exported(out, participants=people)
+    for name in ("group_status.tsv", "group_desc-scan_embedding.tsv"):
+        found = pd.read_csv(out / name, sep="\t", dtype=str, keep_default_na=False)
+        assert found["n"].tolist()[:4] == ["123456789", "-1.5", "1E-7", "n/a"]
+
+
+def test_two_files_of_one_name_are_both_recorded(tmp_path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    people = written(tmp_path / "a" / "p.tsv", "participant_id x", "00 1")
+    sessions = written(tmp_path / "b" / "p.tsv", "participant_id session_id y", "00 1 2")
+    assert list(read_phenotypes(people, sessions).files) == ["a/p.tsv", "b/p.tsv"]
+    assert list(read_phenotypes(people).files) == ["p.tsv"]
+
+
+def test_labels_that_lost_their_zeros_are_hinted_at(tmp_path, out, caplog) -> None:
+    people = written(tmp_path / "p.tsv", "participant_id x", "00 1", "2 1", "77 1")
+    caplog.set_level("INFO")
+    exported(out, participants=people)
+    assert "p.tsv: has no row for 4 of 5 participants with scans" in caplog.text
+    assert "2 is not 02" in caplog.text
+    assert "has rows for some who have no scan here: sub-2, sub-77" in caplog.text
 
 
 @pytest.mark.parametrize("code", ["E10", ".e5", "9007199254740993", "123456789012345678901"])

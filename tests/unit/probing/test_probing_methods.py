@@ -399,6 +399,13 @@ def test_combat_takes_the_offset_and_scale_of_a_site_out_of_unseen_people(rng):
 
 
 @needs_combat
+def test_features_that_do_not_vary_have_no_site_to_take_out():
+    x = samples(np.ones((N, 3)))
+    sites = {s: "ab"[i % 2] for i, s in enumerate(x.subjects)}
+    assert (learn_combat(x, sites=sites).on(x) == 1).all()
+
+
+@needs_combat
 def test_a_site_that_nobody_was_trained_on_is_not_harmonized(rng):
     x = samples(rng.normal(size=(N, 3)))
     sites = {s: "a" if i < 8 else "b" for i, s in enumerate(x.subjects)} | {subjects()[-1]: "c"}

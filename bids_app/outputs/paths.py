@@ -91,18 +91,33 @@ def spaces_in(folder: Path) -> dict[str, int]:
 def statuses_below(folder: Path) -> list[Path]:
     """Return the statuses below a participant's folder, in the order of paths.
 
+    Links to folders, such as a session kept elsewhere, are followed as those to participants are.
+
     Raises
     ------
     FileError
         A folder is there and cannot be listed.
     """
     found: list[Path] = []
+    followed: set[str] = set()
     with faults_of(folder):
-        for inner, folders, files in os.walk(folder, onerror=_refuse):
+        for inner, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
+            folders[:] = [name for name in folders if _is_new(Path(inner, name), folder, followed)]
             # A folder of that name is no status, which is for its reader to say.
             called = [name for name in (*folders, *files) if name.endswith(f"_{names.STATUS}")]
             found += [Path(inner, name) for name in called]
     return sorted(found)
+
+
+def _is_new(found: Path, top: Path, followed: set[str]) -> bool:
+    """Tell whether a folder is none that a link leads to and that is read anyway; note the link."""
+    if not found.is_symlink():
+        return True
+    target, root = os.path.realpath(found), os.path.realpath(top)
+    if target in followed or os.path.commonpath([target, root]) in (target, root):
+        return False
+    followed.add(target)
+    return True
 
 
 def _refuse(err: OSError) -> None:

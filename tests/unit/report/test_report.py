@@ -22,6 +22,7 @@ from bids_app.inputs.entities import Entities
 from bids_app.inputs.scan import Scan, Sources
 from bids_app.options import SignalOptions
 from bids_app.outputs.derivatives import ScanResult, scan_files
+from bids_app.outputs.paths import find_statuses
 from bids_app.outputs.status import status_path, write_outcome
 from bids_app.report.page import is_current, participants_to_report, write_report
 from bids_app.signal.denoise import Denoised
@@ -455,6 +456,34 @@ def test_a_lost_table_is_reported_and_the_page_still_written(output, tmp_path) -
     page = write_report(tmp_path, "01").read_text(encoding="utf-8")
     assert "coverage.tsv" in section(page, "Errors")
     assert "<b>2</b>processed" in page
+
+
+def test_figures_are_not_drawn_from_a_file_that_is_not_as_written(output, tmp_path, caplog):
+    shutil.copytree(output / "sub-01", tmp_path / "sub-01")
+    shutil.rmtree(tmp_path / "sub-01" / "figures")
+    (path,) = (tmp_path / "sub-01").rglob("*task-rest*_desc-pictures_quality.npz")
+    with np.load(path) as held:
+        arrays = dict(held)
+    np.savez(path, **arrays | {"power": np.full_like(arrays["power"], np.nan)})
+    page = write_report(tmp_path, "01").read_text(encoding="utf-8")
+    said = f"{path.name}: not as it was written"
+    assert said in section(page, "Errors")
+    assert said in caplog.text
+    drawn = (tmp_path / "sub-01" / "figures").iterdir()
+    assert all("task-movie" in figure.name for figure in drawn)
+
+
+def test_a_session_that_is_a_link_is_read_and_a_link_in_a_circle_ends(tmp_path) -> None:
+    scan = make_scan(tmp_path, task="rest")
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    name = write_unembedded(elsewhere, scan, "failed", "damaged").name
+    session = out / "sub-01" / "ses-1"
+    session.parent.mkdir(parents=True)
+    session.symlink_to(elsewhere / "sub-01", target_is_directory=True)
+    (elsewhere / "sub-01" / "again").symlink_to(elsewhere / "sub-01", target_is_directory=True)
+    (elsewhere / "sub-01" / "home").symlink_to(out, target_is_directory=True)
+    (out / "sub-01" / "up").symlink_to(out, target_is_directory=True)
+    assert [path.name for path in find_statuses(out)] == [name]
 
 
 def test_a_participant_without_scans_is_a_clear_error(tmp_path) -> None:

@@ -180,10 +180,12 @@ def _read_scan(path: Path, record: ScanRecord, label: str, output_dir: Path) -> 
     tables, problem = None, ""
     if record.status == "embedded":
         try:
+            _refuse_changed(path.parent, record)
             tables = read_scan_tables(path)
         except FileError as fault:
             said = relative_text(fault.message, output_dir)
-            problem = f"the figures are left out, as a table cannot be read: {said}"
+            problem = f"the figures are left out, as a file cannot be read or believed: {said}"
+            log.warning("%s: %s", path.name.removesuffix(f"_{STATUS}"), problem)
     folder = path.parent.relative_to(output_dir)
     return ReportScan(
         label=label,
@@ -193,6 +195,16 @@ def _read_scan(path: Path, record: ScanRecord, label: str, output_dir: Path) -> 
         stem=path.name.removesuffix(f"_{STATUS}"),
         problem=problem,
     )
+
+
+def _refuse_changed(folder: Path, record: ScanRecord) -> None:
+    """Refuse to draw from files that are not as the status lists them.
+
+    Those that are gone are left to their readers, who say so.
+    """
+    for path in (folder / name for name in record.differing(folder)):
+        if path.exists():
+            raise FileError(path, "not as it was written: the status has another size or SHA256")
 
 
 def is_current(output_dir: Path, participant: str) -> bool:

@@ -110,7 +110,7 @@ def statuses_below(folder: Path) -> list[Path]:
 
 
 def _is_new(found: Path, top: Path, followed: set[str]) -> bool:
-    """Tell whether a folder is none that a link leads to and that is read anyway; note the link."""
+    """Tell whether a folder is to be read: no link to one that is read anyway; note the link."""
     if not found.is_symlink():
         return True
     target, root = os.path.realpath(found), os.path.realpath(top)

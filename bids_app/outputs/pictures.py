@@ -145,12 +145,14 @@ def _check(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     for name, shape in expected.items():
         if name in arrays and arrays[name].shape != shape:
             raise FileError(path, f"{name} has shape {arrays[name].shape}, expected {shape}")
-    for name in ("global_signal", "frequency_hz", "power"):
-        if not np.isfinite(arrays[name]).all():
+    _check_values(path, arrays)
+
+
+def _check_values(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Refuse numbers that are not finite, other than those of missing parcels."""
+    whole = ("global_signal", "frequency_hz", "power")
+    for name in (*whole, "variance", "level"):
+        values = arrays[name]
+        known = ~np.isnan(values)
+        if np.isinf(values).any() or not (known if name in whole else known.any(axis=-1)).all():
             raise FileError(path, f"{name} holds values that are not finite")
-    for name in ("fd_correlation", "variance", "level"):
-        if np.isinf(arrays[name]).any():
-            raise FileError(path, f"{name} holds infinite values")
-    for name in ("variance", "level"):
-        if np.isnan(np.atleast_2d(arrays[name])).all(axis=1).any():
-            raise FileError(path, f"{name} holds no value of any parcel")

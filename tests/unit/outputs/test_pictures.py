@@ -87,8 +87,8 @@ def changed(path: Path, **arrays: np.ndarray | None) -> Path:
     [
         ({"raw": None}, "lacks the arrays raw"),
         ({"variance": np.zeros((3, 4))}, "variance has shape"),
-        ({"variance": np.full((3, N), np.nan)}, "variance holds no value of any parcel"),
-        ({"level": np.full(N, np.inf)}, "level holds infinite values"),
+        ({"variance": np.full((3, N), np.nan)}, "variance holds values that are not finite"),
+        ({"level": np.full(N, np.inf)}, "level holds values that are not finite"),
         ({"power": np.full((2, 31), np.nan)}, "power holds values that are not finite"),
         ({"axial_labels": np.full((7, 20, 30), 458, dtype=np.uint16)}, "no slices of the atlas"),
         ({"axial_labels": np.ones((7, 20, 30))}, "no slices of the atlas"),

@@ -97,27 +97,21 @@ class Discovery:
 
     def nothing_chosen(self) -> AppError:
         """Return the error to raise where ``scans`` is empty: the reasons, each once."""
-        if self.unread and not self.files:
-            return InputError(
-                "; ".join(self.unread.values()),
-                hint="Make it readable; --exclude-participant-label leaves a participant out.",
-            )
-        if not self.files and not self.n_outside:
-            return NothingSelectedError(
-                f"{self.root}: the selected participants have no BOLD file."
-            )
         if not self.files:
-            return NothingSelectedError(
-                f"{self.root}: none of the {self.n_outside} BOLD files of the selected "
-                "participants matches session, task, run and filter.",
-                hint="--dry-run without these options shows what is there.",
-            )
+            return self._no_file()
         found = {file.reason.refusal for file in self.files if file.reason}
         if Refusal.NOT_FETCHED in found:
             return InputError(
                 f"{self.root}: the content of no BOLD file that could be used was fetched "
                 "(git-annex or git-lfs).",
                 hint="Run `datalad get` on the files that --dry-run --list-missing FILE writes.",
+            )
+        if self.study is not None and _ELSEWHERE in found:
+            return NothingSelectedError(
+                f"{self.root}: found {len(self.files)} BOLD files, but no run in "
+                f"space-{self.study.name}, that of this study ({self.study.why}).",
+                hint="If OUTPUT_DIR holds another study, name another folder. Otherwise --space "
+                "each takes every run in a space that it has.",
             )
         reasons = sorted({file.why for file in self.files})
         if Refusal.NO_ATLAS in found:
@@ -131,6 +125,22 @@ class Discovery:
             hint=f"Needed: desc-preproc volumes or CIFTI series in {' or '.join(SPACES)}; rerun "
             "fMRIPrep or nibabies with --output-spaces MNI152NLin6Asym:res-2 or --cifti-output "
             "91k.",
+        )
+
+    def _no_file(self) -> AppError:
+        if self.unread:
+            return InputError(
+                "; ".join(self.unread.values()),
+                hint="Make it readable; --exclude-participant-label leaves a participant out.",
+            )
+        if not self.n_outside:
+            return NothingSelectedError(
+                f"{self.root}: the selected participants have no BOLD file."
+            )
+        return NothingSelectedError(
+            f"{self.root}: none of the {self.n_outside} BOLD files of the selected "
+            "participants matches session, task, run and filter.",
+            hint="--dry-run without these options shows what is there.",
         )
 
 

@@ -155,3 +155,11 @@ def test_a_participant_that_cannot_be_listed_decides_nothing(tmp_path) -> None:
         assert decided(tmp_path).name == A
     finally:
         (tmp_path / "sub-2").chmod(0o755)
+
+
+def test_an_output_folder_of_another_study_is_to_be_exchanged(tmp_path) -> None:
+    fill(tmp_path, volumes(A))
+    study = decided(tmp_path, held={C: 3})
+    error = find_scans(tmp_path, Selection(), preferred_spaces=ALL, study=study).nothing_chosen()
+    assert "as in the output folder, scans: 3" in error.message
+    assert error.hint.startswith("If OUTPUT_DIR holds another study, name another folder.")

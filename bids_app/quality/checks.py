@@ -313,7 +313,7 @@ def _coverage_text(numbers: Mapping[str, Any], missing: BoolArray, in_atlas: Boo
     lost = missing_networks(missing & in_atlas)
     if lost.any():
         names = ", ".join(name for name, gone in zip(NETWORKS, lost, strict=True) if gone)
-        texts.append(f"networks out of view: {names}")
+        texts.append(f"networks without signal in most of their parcels: {names}")
     return "; ".join(texts)
 
 

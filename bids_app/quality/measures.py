@@ -99,11 +99,14 @@ class Measure:
 
     @property
     def usual_text(self) -> str:
-        """The range in good scans in words; empty where it is not known."""
+        """The range in good scans in words, with its open side; empty where it is not known."""
         if self.usual is None:
             return ""
         low, high = self.shown(self.usual.low), self.shown(self.usual.high)
-        return high if low == high else f"{low.removesuffix(self.unit).rstrip()} to {high}"
+        text = high if low == high else f"{low.removesuffix(self.unit).rstrip()} to {high}"
+        if self.better == "high":
+            return f"{text} or more"
+        return f"{text} or less" if self.usual.low > 0 else text
 
     def shown(self, value: float) -> str:
         """Write a value with its unit."""
@@ -258,7 +261,7 @@ MEASURES = (
         name=f"parcels with less than {GOOD_COVERAGE:.0%} of their voxels",
         form=".0f",
         meaning="Parcels that lost voxels, missing ones among them; a flag is raised where they "
-        f"are more than {MANY_PARCELS:.0%} of the atlas, or a network is out of view.",
+        f"are more than {MANY_PARCELS:.0%} of the atlas, or most of a network are missing.",
         better="low",
         above=int(MANY_PARCELS * len(parcel_names())),
         flag="low_coverage",

@@ -41,6 +41,19 @@ def test_limits_ranges_and_directions_agree(one: Measure) -> None:
         assert one.usual.high <= one.above
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("degrees_of_freedom", 57, "39 to 40 or more"),
+        ("mean_std_dvars", 1.09, "1.14 to 1.35 or less"),
+        ("interpolated_fraction", 0, "0.0% to 0.9%"),
+    ],
+)
+def test_the_range_in_words_has_all_values_that_are_as_in_good_scans(key, value, text) -> None:
+    assert BY_KEY[key].judge(value, flags={}) == "good"
+    assert BY_KEY[key].usual_text == text
+
+
 def test_the_documentation_has_every_number_with_its_limit_and_its_range() -> None:
     text = DOCS.read_text(encoding="utf-8")
     assert {one.anchor for one in MEASURES} <= anchors(text)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, replace
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -268,29 +268,32 @@ def _from_table(
 def fit_all(
     methods: Sequence[Method], labels: Labels, splits: Sequence[Split], pieces: Unfinished
 ) -> list[Row]:
-    """Fit every method on every split, or take the row that an earlier call kept."""
+    """Fit every method on every split, or take the row that an earlier call kept.
+
+    Of few people the same split is drawn twice: it is fitted once.
+    """
     metric = MAIN_METRIC[labels.task]
     # All methods of a split before the next: what is left then costs as much as what is done.
-    asked = {
-        f"{method.name}-{split.sha256()[:16]}": (method, split)
-        for split in splits
-        for method in methods
-    }
-    kept = {name: Row(**piece) for name in asked if (piece := pieces.get(name))}
-    n_left = len(asked) - len(kept)
+    asked = {_piece(method, split): (method, split) for split in splits for method in methods}
+    rows = {name: Row(**piece) for name in asked if (piece := pieces.get(name))}
+    left = {name: asked[name] for name in asked if name not in rows}
     _LOG.info("%d fits: %d methods on %d splits", len(asked), len(methods), len(splits))
-    found: dict[tuple[str, str], Row] = {}
-    with Progress(n_items=len(asked), n_done=len(kept), size=n_left) as progress:
-        for name, (method, split) in asked.items():
-            row = kept.get(name) or evaluate(method, labels, split)
-            found[method.name, split.name] = row
-            if name in kept:
-                continue
+    with Progress(n_items=len(asked), n_done=len(rows), size=len(left)) as progress:
+        for name, (method, split) in left.items():
+            rows[name] = row = evaluate(method, labels, split)
             pieces.keep(name, asdict(row))
             said = row.scores.get(metric)
             told = row.reason if said is None else f"{metric} {said:.3f}"
             progress.tell(f"{method.name}, {split.name}: {told}")
-    return [found[method.name, split.name] for method in methods for split in splits]
+    return [
+        replace(rows[_piece(method, split)], split=split.name)
+        for method in methods
+        for split in splits
+    ]
+
+
+def _piece(method: Method, split: Split) -> str:
+    return f"{method.name}-{split.sha256()[:16]}"
 
 
 def permute(
@@ -316,13 +319,16 @@ def permute(
     ]
     kept = {name: piece for name, _, _ in asked if (piece := pieces.get(name)) is not None}
     n_left = len(asked) - len(kept)
+
+    @lru_cache(maxsize=1)
+    def deal(number: int) -> tuple[Labels, list[Split]]:
+        dealt = labels.permuted(groups, np.random.default_rng([config.seed, number]))
+        return dealt, make_splits(config, dealt, participants)
+
     with Progress(n_items=len(asked), n_done=len(kept), size=n_left) as progress:
         for name, number, method in asked:
             if name not in kept:
-                rng = np.random.default_rng([config.seed, number])
-                dealt = labels.permuted(groups, rng)
-                drawn = make_splits(config, dealt, participants)
-                kept[name] = {"score": _mean_score(method, dealt, drawn)}
+                kept[name] = {"score": _mean_score(method, *deal(number))}
                 pieces.keep(name, kept[name])
                 progress.tell(f"permutation {number + 1}, {method.name}")
             if kept[name]["score"] is not None:

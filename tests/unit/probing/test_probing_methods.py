@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -24,6 +24,7 @@ from model.probing.methods import (
 )
 from model.probing.options import METHODS
 from model.probing.participants import Labels
+from model.probing.probe import fit_all
 from model.probing.samples import (
     Learned,
     ProbeError,
@@ -33,6 +34,7 @@ from model.probing.samples import (
 )
 from model.probing.scoring import evaluate, measure, merit
 from model.probing.splits import LeakError, draw_split
+from model.probing.unfinished import Unfinished
 
 N, P = 24, 5
 needs_combat = pytest.mark.skipif(
@@ -445,3 +447,18 @@ def test_every_method_has_its_features(rng):
 
 def test_rates_are_those_of_the_paper():
     assert head.RATES == (0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+
+
+def test_a_split_that_is_drawn_twice_is_fitted_once_and_told_of_both(rng, tmp_path):
+    """As of ten people, of whom there are not many splits; and when a stopped call goes on."""
+    labels = cohort()
+    methods = methods_of(labels, features(rng, labels), ["linear"])
+    first, other = split_of(labels), draw_split(labels, (0.5, 0.25, 0.25), seed=1)
+    splits = [first, other, replace(first, name="seed 7")]
+    pieces = Unfinished(tmp_path, {}, overwrite=False)
+    rows = fit_all(methods, labels, splits, pieces)
+    assert [row.split for row in rows] == ["seed 0", "seed 1", "seed 7"]
+    assert asdict(rows[2]) == asdict(rows[0]) | {"split": "seed 7"}
+    assert len([*(tmp_path / "unfinished").glob("linear-*")]) == 2
+    again = fit_all(methods, labels, splits, pieces)
+    assert [asdict(row) for row in again] == [asdict(row) for row in rows]

@@ -303,6 +303,38 @@ def test_geometric_mean_is_that_of_numbers_and_of_nilearn_where_it_gets_there():
     assert np.linalg.norm(ours - theirs) < 1e-4 * np.linalg.norm(theirs)
 
 
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 6), log_condition=st.floats(0, 9))
+def test_geometric_mean_goes_with_what_is_done_to_all_and_not_with_their_order(
+    seed, n, log_condition
+):
+    """Mixed parcels, inverses, another order; of nearly singular ones too, and of a single one."""
+    rng = np.random.default_rng(seed)
+    variances = np.geomspace(1, 10**-log_condition, 5)
+    bases = [np.linalg.qr(rng.normal(size=(5, 5)))[0] for _ in range(n)]
+    covariances = [(basis * variances) @ basis.T for basis in bases]
+    mean = geometric_mean(covariances)
+    mixing = np.linalg.qr(rng.normal(size=(5, 5)))[0] * rng.uniform(0.5, 2, size=5)
+
+    def same(expected, found):
+        root = np.linalg.inv(np.linalg.cholesky(expected))
+        np.testing.assert_allclose(root @ found @ root.T, np.eye(5), atol=1e-4)
+
+    same(mean, geometric_mean([covariances[i] for i in rng.permutation(n)]))
+    same(mixing @ mean @ mixing.T, geometric_mean([mixing @ c @ mixing.T for c in covariances]))
+    if log_condition < 5:  # what rounding leaves of an inverse
+        same(np.linalg.inv(mean), geometric_mean([np.linalg.inv(c) for c in covariances]))
+    if n == 1:
+        same(covariances[0], mean)
+
+
+def test_a_mean_that_is_not_found_is_an_error(monkeypatch):
+    monkeypatch.setattr("model.statistics.connectivity.MOST_STEPS", 3)
+    rng = np.random.default_rng(0)
+    with pytest.raises(ArithmeticError, match="4 covariances: no geometric mean after 3 steps"):
+        TangentSpace([np.cov(rng.normal(size=(6, 8))) for _ in range(4)])
+
+
 def test_a_covariance_that_is_not_positive_definite_has_no_mean():
     with pytest.raises(np.linalg.LinAlgError, match="positive definite"):
         geometric_mean([np.diag([1.0, 3.0]), np.diag([1.0, -1.0])])

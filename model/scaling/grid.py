@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 Where = Literal["held out", "outputs"]
 _UNREAD = ("target_of", "read", "scans", "permutations", "covariates", "harmonize")
 """Settings of a probe that mean nothing here"""
-START = ("run.n_steps=0",)
-"""What a run changes to be its own start: all that is drawn and fitted, and nothing trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +194,19 @@ def _check_targets(plan: Plan, path: Path) -> None:
 def row_settings(size: int, seed: int) -> tuple[str, ...]:
     """Return what a row changes in the recipe. Steps stay: more data is not more training."""
     return (f"run.n_subjects={size}", f"run.seed={seed}")
+
+
+def start_settings(seed: int) -> tuple[str, ...]:
+    """Return what a seed's start changes: all is drawn and fitted, and nothing trained.
+
+    It is the same for every size: a fit has its own list of people.
+    """
+    return (f"run.seed={seed}", "run.n_steps=0")
+
+
+def start_name(seed: int) -> str:
+    """Name the folder of a seed's start."""
+    return f"start_seed-{seed}"
 
 
 def row_name(size: int, seed: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from model.checkpoint import load_encoder
@@ -14,14 +15,20 @@ from model.files.write import json_bytes, text_sha256, tsv_bytes, write_whole
 from model.pretraining.adapt import AdaptationError
 from model.pretraining.pretrain import CHECKPOINT_FOLDER, run_pretraining
 from model.pretraining.run_folder import git_revision
-from model.scaling.grid import START, load_plan, row_name, row_settings
+from model.scaling.grid import (
+    load_plan,
+    row_name,
+    row_settings,
+    start_name,
+    start_settings,
+)
 from model.scaling.law import Law, draw, fit_law
 from model.scaling.measures import measures_of
 from model.shards.pooled import open_shards
 from model.shards.subjects import first_subjects
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from model.encoder import Encoder
@@ -31,6 +38,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 Row = dict[str, Any]
+Scores = dict[str, dict[str, float]]
+"""By what is measured, then score"""
 AT_START = ", at the start"
 PLAN_FILE, ROWS_FOLDER, RUNS_FOLDER = "plan.json", "rows", "runs"
 
@@ -44,7 +53,7 @@ def run_scaling(config: Path, out: Path, *, device: str = "cpu") -> list[Row]:
         TOML as `model.scaling.grid.load_plan` reads it.
     out
         Gets ``plan.json``, ``rows/*.json`` (one per row), ``runs/`` (one pretraining folder per
-        row), ``scaling.tsv``, ``scaling.json`` and ``scaling.png``.
+        row, and one per seed of its start), ``scaling.tsv``, ``scaling.json`` and ``scaling.png``.
     device
         Where runs train and their encoders are measured: ``auto``, ``cpu`` or ``cuda``.
 
@@ -65,9 +74,16 @@ def run_scaling(config: Path, out: Path, *, device: str = "cpu") -> list[Row]:
     subjects = subjects_of_rows(plan)
     measures = measures_of(plan) if to_do else []
     write_whole({out / PLAN_FILE: json_bytes(plan.to_dict())})
+
+    @cache
+    def start_of(seed: int) -> Scores:
+        folder = out / RUNS_FOLDER / start_name(seed)
+        encoder = _encoder(plan, folder, start_settings(seed), device=device)
+        return _scored(encoder, measures)
+
     for size, seed in to_do:
         _LOG.info("size %d, seed %d", size, seed)
-        row = _run_row(plan, out, measures, size=size, seed=seed, device=device)
+        row = _run_row(plan, out, measures, start_of, size=size, seed=seed, device=device)
         rows[size, seed] = row | {"subjects_sha256": subjects[size, seed]}
         write_whole({paths[size, seed]: json_bytes(rows[size, seed])})
     in_order = [rows[at] for at in paths]
@@ -97,7 +113,14 @@ def _read_done(path: Path) -> Row | None:
 
 
 def _run_row(
-    plan: Plan, out: Path, measures: Sequence[Measure], *, size: int, seed: int, device: str
+    plan: Plan,
+    out: Path,
+    measures: Sequence[Measure],
+    start_of: Callable[[int], Scores],
+    *,
+    size: int,
+    seed: int,
+    device: str,
 ) -> Row:
     settings = row_settings(size, seed)
     row: Row = {
@@ -108,21 +131,20 @@ def _run_row(
         "overrides": list(settings),
         "git_revision": git_revision(),
     }
-    started = time.monotonic()
     folder = out / RUNS_FOLDER / row_name(size, seed)
     try:
-        begun = folder.with_name(f"{folder.name}_start")
-        start = _encoder(plan, begun, (*settings, *START), device=device)
-        trained = _encoder(plan, folder, settings, device=device)
-        scores = {
-            name: {measure.name: measure.score(encoder) for measure in measures}
-            for name, encoder in (("start", start), ("scores", trained))
-        }
+        scores = {"start": start_of(seed)}
+        started = time.monotonic()
+        scores["scores"] = _scored(_encoder(plan, folder, settings, device=device), measures)
     except Exception as err:  # noqa: BLE001 - whatever happens in one row must not end the others
         unexpected = not isinstance(err, SemantoksError)
         _LOG.error("size %d, seed %d failed: %s", size, seed, err, exc_info=unexpected)
         return row | {"status": "failed", "reason": f"{type(err).__name__}: {err}"}
     return row | scores | {"seconds": round(time.monotonic() - started, 1)}
+
+
+def _scored(encoder: Encoder, measures: Sequence[Measure]) -> Scores:
+    return {measure.name: measure.score(encoder) for measure in measures}
 
 
 def _encoder(plan: Plan, folder: Path, settings: tuple[str, ...], *, device: str) -> Encoder:

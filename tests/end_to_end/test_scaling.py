@@ -145,7 +145,7 @@ def test_first_weights_and_whitening_are_no_gain_of_training(plan, monkeypatch):
     folder = plan.parent / "out" / "runs"
     start, trained = (
         load_encoder(folder / name / "checkpoint")
-        for name in ("size-000008_seed-1_start", "size-000008_seed-1")
+        for name in ("start_seed-1", "size-000008_seed-1")
     )
     assert start.spec.whitened
     for name, value in start.state_dict().items():
@@ -161,6 +161,8 @@ def test_training_moves_the_scores_of_its_start(plan):
     for row in rows.values():
         of_seed[row["seed"]].append(row["start"])
     assert all(first == second for first, second in of_seed.values())
+    made = {path.name for path in (plan.parent / "out" / "runs").iterdir()}
+    assert made == {*rows, "start_seed-1", "start_seed-2"}
 
 
 def test_stored_series_are_learned_from_in_nested_parts_and_probed(stored_plan):

@@ -113,7 +113,7 @@ unchanged() { # unchanged FOLDER FINGERPRINT LABEL
 
 readme_line() { # readme_line BEGINNING [IMAGE]: a line of README.md with this machine's names in it
     grep -m1 "^$1" "$tree/README.md" | sed -e "s# semantoks # ${2:-$image} #" -e "s#/data/fmriprep#$scratch/demo/fmriprep#" \
-        -e "s#/data/semantoks#$scratch/readme#" || fail "README.md has no line that begins with: $1"
+        -e "s#/data/embeddings#$scratch/readme#" || fail "README.md has no line that begins with: $1"
 }
 
 # ---- build -----------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ builders.make_atlas(work / "home/atlas")
 blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
 for name, begins in (("task.sh", "#!/bin/bash"), ("submit.sh", "semantoks todo")):
     (text,) = (block for block in blocks if block.startswith(begins))
-    text = text.replace("/data/fmriprep", f"{work}/in").replace("/data/semantoks", f"{work}/out")
+    text = text.replace("/data/fmriprep", f"{work}/in").replace("/data/embeddings", f"{work}/out")
     (work / name).write_text(text.partition("# PBS")[0])
 END
 export SEMANTOKS_HOME=$work/home PATH=$(dirname "$python"):$PATH OMP_NUM_THREADS=1

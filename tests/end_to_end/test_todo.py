@@ -104,7 +104,7 @@ def shell(tmp_path, atlas, checkpoint) -> Callable[[str, Path, Path], None]:
 
     def run(text: str, study: Path, results: Path) -> None:
         text = text.replace("/data/fmriprep", shlex.quote(str(study)))
-        text = text.replace("/data/semantoks", shlex.quote(str(results)))
+        text = text.replace("/data/embeddings", shlex.quote(str(results)))
         path = f"{program.parent}:{os.environ['PATH']}"
         more = {"PATH": path, "SEMANTOKS_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
         answer = subprocess.run(

@@ -359,6 +359,6 @@ ORDER = ("homotopic_correlation", "network_contrast")
 """Those that say too little of short series."""
 
 WINDOW_SIMILARITY = Usual(
-    low=0.16, high=0.61, n=98, source=f"windows of {_SERIES}, through the bundled weights"
+    low=0.15, high=0.57, n=98, source=f"windows of {_SERIES}, through the bundled weights"
 )
 """Cosine similarity of two windows of a scan; no column holds it."""

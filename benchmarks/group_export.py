@@ -35,7 +35,7 @@ EXPORT = """
 import json, resource, sys, time
 from pathlib import Path
 from bids_app.group.export import export_group
-from bids_app.options import GroupOptions
+from bids_app.group.options import GroupOptions
 loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 begun = time.perf_counter(), time.process_time()
 export_group(Path(sys.argv[1]), GroupOptions(tsv="--tsv" in sys.argv))

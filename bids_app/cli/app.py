@@ -12,7 +12,8 @@ from click.shell_completion import CompletionItem
 
 from bids_app.cli.preview import counts, dry_run_lines, explained_lines
 from bids_app.errors import OptionsError
-from bids_app.options import AcceptedOptions, GroupOptions, LogOptions, RunOptions
+from bids_app.group.options import GroupOptions
+from bids_app.options import AcceptedOptions, LogOptions, RunOptions
 from bids_app.workers.resources import available_cpus, available_memory_mb
 from model.cli.program import (
     Command,

@@ -9,7 +9,7 @@ import click
 from bids_app.cli.app import main as semantoks
 from bids_app.cli.app import resolve_options, start_logging
 from bids_app.errors import OptionsError
-from bids_app.options import GroupOptions, RunOptions
+from bids_app.group.options import GroupOptions
 from bids_app.slurm.options import JobOptions
 from model.cli.program import Command, build, option_names, options_of
 from model.files.content import real_path
@@ -17,6 +17,7 @@ from model.files.content import real_path
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
+    from bids_app.options import RunOptions
     from bids_app.slurm.plan import Call
 
 

@@ -3,4 +3,4 @@
 Names, columns and sidecars are those of `bids_app.outputs.group`.
 """
 
-__all__ = ("export", "load")
+__all__ = ("export", "load", "options")

@@ -21,11 +21,11 @@ from bids_app.group.cohort import Cohort
 from bids_app.group.connectivity import files_needed
 from bids_app.group.differences import differences
 from bids_app.group.harmonized import design_of, refuse_without_combat
+from bids_app.group.options import GroupOptions
 from bids_app.group.page import tell_old_page, write_page
 from bids_app.group.phenotypes import read_phenotypes
 from bids_app.group.products import Products
 from bids_app.group.table import write_status_table
-from bids_app.options import GroupOptions
 from bids_app.outputs.group import GROUP_STATUS, describe_status_table, status_row, table_name
 from bids_app.outputs.paths import find_statuses, relative_text
 from model.cohort.names import MATRIX, SCAN, STATUSES, TOKENS, WINDOWS
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from bids_app.group.cohort import Alike, Kind
     from bids_app.group.harmonized import Design
-    from bids_app.options import SplitBy
+    from bids_app.group.options import SplitBy
     from bids_app.outputs.group import CohortScan
     from model.cohort.outputs import EmbeddedScan
 

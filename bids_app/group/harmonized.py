@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from bids_app.options import GroupOptions
+    from bids_app.group.options import GroupOptions
     from model.statistics.adjustment import Array
 
     BoolArray = np.ndarray[Any, np.dtype[np.bool_]]

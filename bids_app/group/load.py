@@ -13,8 +13,8 @@ import pandas as pd
 from bids_app.errors import InputError, NothingSelectedError
 from bids_app.group.cohort import Listing, changed_ns
 from bids_app.group.export import export_group
+from bids_app.group.options import GroupOptions
 from bids_app.group.phenotypes import read_phenotypes, who_is
-from bids_app.options import GroupOptions
 from bids_app.outputs.group import table_name
 from bids_app.outputs.paths import find_statuses
 from model.cohort.names import (

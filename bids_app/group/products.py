@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from bids_app.group.cohort import Cohort, Kind
     from bids_app.group.harmonized import Design
-    from bids_app.options import GroupOptions
+    from bids_app.group.options import GroupOptions
 
     Writers = Mapping[str, Callable[[Path], Any]]
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from bids_app.cli.app import main
 from bids_app.cli.slurm import option_words, without_options
-from bids_app.options import GroupOptions
+from bids_app.group.options import GroupOptions
 from model.cli.program import option_names
 
 if TYPE_CHECKING:

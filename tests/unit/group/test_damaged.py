@@ -14,7 +14,7 @@ import pytest
 
 from bids_app.errors import AppError, OutputError
 from bids_app.group.export import export_group
-from bids_app.options import GroupOptions
+from bids_app.group.options import GroupOptions
 from model.cohort.outputs import OutputsError, embedded_scans
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from bids_app.errors import OptionsError, OutputError
 from bids_app.group import annotated
 from bids_app.group import table as group_table
 from bids_app.group.export import export_group, preview_group
-from bids_app.options import GroupOptions
+from bids_app.group.options import GroupOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

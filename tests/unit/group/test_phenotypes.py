@@ -12,8 +12,8 @@ import pytest
 
 from bids_app.errors import OptionsError
 from bids_app.group.export import export_group
+from bids_app.group.options import GroupOptions
 from bids_app.group.phenotypes import read_phenotypes
-from bids_app.options import GroupOptions
 from semantoks import load_embeddings
 
 if TYPE_CHECKING:

@@ -258,13 +258,14 @@ def _export_group(arguments: Mapping[str, Any]) -> int:
     from bids_app.group.export import export_group, preview_group
 
     options = build(GroupOptions, arguments)
-    if arguments["dry_run"]:
-        for line in preview_group(arguments["output_dir"], options):
-            click.echo(f"would write {line}")
-        return 0
     page = not arguments["no_reports"]
     if options.umap and not page:
         raise OptionsError("--umap draws in group.html, which --no-reports leaves out.")
+    if arguments["dry_run"]:
+        preview = preview_group(arguments["output_dir"], options, page=page)
+        for line in preview.lines:
+            click.echo(line)
+        return 1 if preview.n_damaged else 0
     export = export_group(arguments["output_dir"], options, page=page)
     for path in export.paths:
         click.echo(path)

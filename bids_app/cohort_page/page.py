@@ -87,6 +87,18 @@ def write_cohort_page(
     return write_bytes(path, text_bytes(sealed(html)))
 
 
+def is_written(
+    folder: Path,
+    scans: Sequence[PageScan],
+    embedded: Sequence[Embedded],
+    *,
+    with_umap: bool = False,
+) -> bool:
+    """Tell whether the page is there, made of the same."""
+    made_of = _made_of(scans, embedded, with_umap=with_umap, note="")
+    return _is_current(folder / COHORT_PAGE, made_of)
+
+
 def render(
     scans: Sequence[PageScan], findings: Findings, *, note: str = "", made_of: str = ""
 ) -> str:

@@ -44,6 +44,21 @@ def files_needed(scan: EmbeddedScan) -> Iterator[str]:
         yield f"{names.OUTLIERS}.tsv"
 
 
+def has_connectivity(scan: EmbeddedScan, *, fisher_z: bool) -> bool:
+    """Tell whether the matrices of a scan are there already, of the same series."""
+    made_of = _sha256_of_series(scan)
+    return all(_is_of(table, made_of) for table in _tables(scan, fisher_z=fisher_z).values())
+
+
+def _tables(scan: EmbeddedScan, *, fisher_z: bool) -> dict[str, Path]:
+    labels = [*MEASURES] if fisher_z else ["pearsoncorrelation"]
+    return {label: scan.file(f"stat-{label}_{names.MATRIX}.tsv") for label in labels}
+
+
+def _sha256_of_series(scan: EmbeddedScan) -> str:
+    return scan.record.outputs[scan.file(f"{series_of(scan)}.tsv").name].sha256
+
+
 def write_connectivity(scan: EmbeddedScan, *, fisher_z: bool) -> tuple[list[Path], bool]:
     """Write the matrices of a scan, if they are not there already and of the same series.
 
@@ -55,11 +70,9 @@ def write_connectivity(scan: EmbeddedScan, *, fisher_z: bool) -> tuple[list[Path
     -----
     Pearson's correlations of the frames that were measured, (P, P), NaN for missing parcels.
     """
-    labels = [*MEASURES] if fisher_z else ["pearsoncorrelation"]
-    tables = {label: scan.file(f"stat-{label}_{names.MATRIX}.tsv") for label in labels}
-    files = [path for table in tables.values() for path in (table, table.with_suffix(".json"))]
-    made_of = scan.record.outputs[scan.file(f"{series_of(scan)}.tsv").name].sha256
-    if all(_is_of(table, made_of) for table in tables.values()):
+    tables, made_of = _tables(scan, fisher_z=fisher_z), _sha256_of_series(scan)
+    if has_connectivity(scan, fisher_z=fisher_z):
+        files = [path for table in tables.values() for path in (table, table.with_suffix(".json"))]
         return files, False
     series = denoised_series(scan) if series_of(scan) == names.DENOISED else model_series(scan)
     values = series.values if series.kept is None else series.values[series.kept]

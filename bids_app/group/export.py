@@ -22,7 +22,7 @@ from bids_app.group.connectivity import files_needed
 from bids_app.group.differences import differences
 from bids_app.group.harmonized import design_of, refuse_without_combat
 from bids_app.group.options import GroupOptions
-from bids_app.group.page import tell_old_page, write_page
+from bids_app.group.page import preview_page, tell_old_page, write_page
 from bids_app.group.phenotypes import read_phenotypes
 from bids_app.group.products import Products
 from bids_app.group.table import write_status_table
@@ -32,6 +32,7 @@ from model.cohort.names import MATRIX, SCAN, STATUSES, TOKENS, WINDOWS
 from model.files.cells import writable
 from model.files.faults import FileError
 from model.files.read import read_json
+from model.files.write import are_same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -115,7 +116,7 @@ def export_group(
             paths = [path for one in products for path in one.write()]
             _tell_old(target, tables)
         finally:
-            _tell(damaged, cohort, status)
+            _tell(damaged, cohort, status.name)
         if page:
             paths += write_page(cohort, target, tables, with_umap=options.umap)
         else:
@@ -177,14 +178,14 @@ def _mixture(kinds: list[tuple[Kind, Alike]]) -> OptionsError:
     )
 
 
-def _tell(damaged: list[str], cohort: Cohort, status: Path) -> None:
+def _tell(damaged: list[str], cohort: Cohort, listing: str) -> None:
     if damaged:
         more = len(damaged) - _LISTED
         listed = [*damaged[:_LISTED], *([f"and {more} more"] if more > 0 else [])]
         log.warning(
             "%d of %d scans are left out, since status or outputs are not as they were written; "
             "the participant level redoes them. %s names all:\n  %s",
-            len(damaged), cohort.n_scans, status.name,
+            len(damaged), cohort.n_scans, listing,
             writable("\n  ".join(listed)),
         )  # fmt: skip
 
@@ -207,11 +208,11 @@ def _tell_unjoined(sidecar: Path, cohort: Cohort) -> None:
             )  # fmt: skip
 
 
-def _refuse_nothing(cohort: Cohort, damaged: list[str], status: Path) -> None:
+def _refuse_nothing(cohort: Cohort, damaged: list[str], listing: object) -> None:
     if cohort.kinds:
         return
     told = f"{cohort.output_dir}: none of {cohort.n_scans} scans "
-    hint = f"{status} gives the reason for each."
+    hint = f"{listing} gives the reason for each."
     if damaged:
         raise AppError(f"{told}can stand in a table, {len(damaged)} are damaged.", hint=hint)
     raise NothingSelectedError(f"{told}was embedded.", hint=hint)
@@ -261,7 +262,16 @@ def _design(cohort: Cohort, kind: Kind, options: GroupOptions) -> Design:
     return design_of(pd.DataFrame(rows, columns=alike.columns.keys()), of_parts, options)
 
 
-def preview_group(output_dir: Path, options: GroupOptions) -> list[str]:
+class Preview(NamedTuple):
+    """What a call of the group level would do."""
+
+    lines: list[str]
+    """One for each file of the cohort"""
+    n_damaged: int
+    """Scans that would be left out since their files cannot be believed"""
+
+
+def preview_group(output_dir: Path, options: GroupOptions, *, page: bool = False) -> Preview:
     """Say what `export_group` would write, after all checks that it makes; nothing is written.
 
     Raises
@@ -278,16 +288,36 @@ def preview_group(output_dir: Path, options: GroupOptions) -> list[str]:
             output_dir, scratch=Path(scratch), known=known, needs=_needed(options)
         ) as cohort,
     ):
-        damaged = [scan.problem for scan in cohort.scans() if scan.problem]
+        status = Path(scratch, f"{GROUP_STATUS}.tsv")
+        damaged = list[str]()
+        write_status_table(_noting(cohort.scans(), damaged), cohort.columns, status)
+        listing = f"{status.name}, which a dry run does not write,"
+        _tell(damaged, cohort, listing)
         tables = _tables(cohort, options.split_by)
-        _refuse_nothing(cohort, damaged, output_dir / f"{GROUP_STATUS}.tsv")
-        lines = [f"{GROUP_STATUS}.tsv: {cohort.n_scans} scans, {len(damaged)} of them damaged"]
+        _refuse_nothing(cohort, damaged, listing)
+        write_bytes(status.with_suffix(".json"), describe_status_table(known.described()))
+        files = [
+            (output_dir / path.name, are_same(path, output_dir / path.name), cohort.n_scans)
+            for path in (status, status.with_suffix(".json"))
+        ]
+        lines = list[str]()
         for products in _products(cohort, tables, output_dir, options, len(damaged)):
             n_scans = cohort.kinds[products.kind].n_scans
-            lines += [f"{name}: {n_scans} scans" for name in products.names()]
-            if options.connectivity:
-                lines.append(f"sub-*/**/*_{MATRIX}.tsv: {n_scans} scans, beside their files")
-    return lines
+            files += [(path, is_made, n_scans) for path, is_made in products.preview()]
+            if options.connectivity and (n_new := products.n_without_matrices()):
+                lines.append(_line(f"sub-*/**/*_{MATRIX}.tsv", n_new, "beside their other files"))
+        if page and (found := preview_page(cohort, output_dir, tables, with_umap=options.umap)):
+            files.append((*found, cohort.n_scans))
+    told = [
+        f"would leave {path.name} as it is" if is_made else _line(path.name, n_scans)
+        for path, is_made, n_scans in files
+    ]
+    return Preview([*told, *lines], len(damaged))
+
+
+def _line(name: str, n_scans: int, more: str = "") -> str:
+    scans = f"{n_scans} scan{'' if n_scans == 1 else 's'}"
+    return f"would write {name}: {', '.join(filter(None, [scans, more]))}"
 
 
 def _refuse_empty(output_dir: Path) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from bids_app.cohort_page.page import COHORT_PAGE, MOST_SCANS, write_cohort_page
+from bids_app.cohort_page.page import COHORT_PAGE, MOST_SCANS, is_written, write_cohort_page
 from bids_app.cohort_page.scans import Embedded, PageScan
 from bids_app.outputs.group import DAMAGED
 from bids_app.outputs.paths import report_path
@@ -51,7 +51,8 @@ def write_page(
     -------
     The page; nothing where there are too many scans for one, which is said.
     """
-    if cohort.n_scans > MOST_SCANS:
+    made_of = _made_of(cohort, target, tables)
+    if made_of is None:
         log.warning(
             "%s is left out: %d scans are more than a browser draws (%d). A folder of fewer "
             "participants has one.",
@@ -59,13 +60,30 @@ def write_page(
         )  # fmt: skip
         tell_old_page(target)
         return []
+    return [write_cohort_page(target, *made_of, with_umap=with_umap, note=note)]
+
+
+def preview_page(
+    cohort: Cohort, target: Path, tables: Mapping[str, Kind], *, with_umap: bool = False
+) -> tuple[Path, bool] | None:
+    """Return the page and whether it is there already, made of the same; None: there is none."""
+    made_of = _made_of(cohort, target, tables)
+    if made_of is None:
+        return None
+    return target / COHORT_PAGE, is_written(target, *made_of, with_umap=with_umap)
+
+
+def _made_of(
+    cohort: Cohort, target: Path, tables: Mapping[str, Kind]
+) -> tuple[list[PageScan], list[Embedded]] | None:
+    """Gather scans and embeddings; None: more than a page can hold."""
+    if cohort.n_scans > MOST_SCANS:
+        return None
     scans = list(cohort.scans())
     pages = _addresses(scans, target)
     place = {_key(scan.record.entities): number for number, scan in enumerate(scans)}
     embedded = [_embedded(cohort, name, kind, place) for name, kind in tables.items()]
-    shown = [_page_scan(scan, page) for scan, page in zip(scans, pages, strict=True)]
-    page = write_cohort_page(target, shown, embedded, with_umap=with_umap, note=note)
-    return [page]
+    return [_page_scan(*one) for one in zip(scans, pages, strict=True)], embedded
 
 
 def tell_old_page(target: Path) -> None:

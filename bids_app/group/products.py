@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bids_app import __version__
 from bids_app.files import replacing, write_bytes
 from bids_app.group.annotated import write_annotated
-from bids_app.group.connectivity import write_connectivity
+from bids_app.group.connectivity import has_connectivity, write_connectivity
 from bids_app.group.harmonized import write_harmonized
 from bids_app.group.pieces import grid_of, tokens_of, windows_of, write_npz, write_pieces
 from bids_app.group.table import write_embedding_table, write_tsv
@@ -22,7 +22,7 @@ from model.files.read import read_json
 from model.files.write import Digest, file_sha256, stamp, text_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from bids_app.group.cohort import Cohort, Kind
@@ -32,6 +32,19 @@ if TYPE_CHECKING:
     Writers = Mapping[str, Callable[[Path], Any]]
 
 log = logging.getLogger(__name__)
+
+
+class _Step(NamedTuple):
+    """A table in its forms, with the sidecar that says what they are of."""
+
+    ending: str
+    """Of their names"""
+    writers: Writers
+    """By suffix, the table itself first"""
+    said: Mapping[str, Any]
+    """What its sidecar says of it alone, once it is written"""
+    asked: object = None
+    """Options that its numbers depend on"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,44 +68,57 @@ class Products:
         -------
         Their paths, the table of embeddings first.
         """
-        options, table = self.options, self._path(SCAN, ".parquet")
-        forms = [".tsv"] if options.tsv or table.with_suffix(".tsv").exists() else []
-        alike = self.cohort.kinds[self.kind]
-        _, parts = json.loads(alike.model)
-
-        def of_scans(path: Path) -> None:
-            rows = self.cohort.embeddings(self.kind)
-            write_embedding_table(rows, alike.columns, parts, path)
-
-        writers: Writers = {".parquet": of_scans, **{form: self._text(table) for form in forms}}
-        paths = self._make(SCAN, writers)
-        if options.windows:
-            paths += self._pieces(WINDOWS)
-        if options.tokens:
-            paths += self._pieces(TOKENS)
-        if self.design is not None:
-            paths += self._harmonized(table, self.design)
-        if options.anndata:
-            paths += self._annotated(table)
-        if options.connectivity:
-            paths += self._connectivity()
+        paths = [path for step in self._steps() for path in self._make(step)]
+        if self.options.anndata:
+            paths += self._annotated()
+        if self.options.connectivity:
+            self._connectivity()
         return paths
 
-    def names(self) -> list[str]:
-        """Name the files that `write` makes for the cohort, without those of single scans."""
-        options, forms = self.options, [".npz"] * self.options.npz
-        wanted = {
-            SCAN: [".parquet", *[".tsv"] * options.tsv, *[".h5ad"] * options.anndata],
-            WINDOWS: [".parquet", *forms] if options.windows else [],
-            TOKENS: [".parquet", *forms] if options.tokens else [],
-            HARMONIZED: [".parquet", *[".tsv"] * options.tsv] if options.harmonize else [],
-        }
-        return [self._path(ending, form).name for ending in wanted for form in wanted[ending]]
+    def preview(self) -> Iterator[tuple[Path, bool]]:
+        """Yield the files of the cohort that `write` makes, and whether each is there already."""
+        are_made = True
+        for step in self._steps():
+            is_made = self._is_made(step)
+            are_made &= is_made
+            yield from ((path, is_made) for path in (*self._paths(step), self._sidecar(step)))
+        if self.options.anndata:
+            path, mark = self._annotated_paths()
+            is_made = are_made and _is_current(mark, self._annotated_key(), [path])
+            yield from ((path, is_made), (mark, is_made))
+
+    def n_without_matrices(self) -> int:
+        """Count the scans whose correlations `write` makes."""
+        own = (own for _, own in self.cohort.files(self.kind))
+        return sum(not has_connectivity(one, fisher_z=self.options.fisher_z) for one in own)
+
+    def _steps(self) -> Iterator[_Step]:
+        table = self._path(SCAN, ".parquet")
+        is_text = self.options.tsv or table.with_suffix(".tsv").exists()
+        text = {".tsv": self._text(table)} if is_text else {}
+        yield _Step(SCAN, {".parquet": self._write_scans, **text}, {})
+        if self.options.windows:
+            yield self._pieces(WINDOWS)
+        if self.options.tokens:
+            yield self._pieces(TOKENS)
+        if self.design is not None:
+            yield self._harmonized(table, self.design)
 
     def _path(self, ending: str, suffix: str) -> Path:
         return self.target / f"{table_name(self.space, ending)}{suffix}"
 
-    def _pieces(self, ending: str) -> list[Path]:
+    def _paths(self, step: _Step) -> list[Path]:
+        return [self._path(step.ending, suffix) for suffix in step.writers]
+
+    def _sidecar(self, step: _Step) -> Path:
+        return self._path(step.ending, ".json")
+
+    def _write_scans(self, path: Path) -> None:
+        alike = self.cohort.kinds[self.kind]
+        _, parts = json.loads(alike.model)
+        write_embedding_table(self.cohort.embeddings(self.kind), alike.columns, parts, path)
+
+    def _pieces(self, ending: str) -> _Step:
         alike, table = self.cohort.kinds[self.kind], self._path(ending, ".parquet")
         pieces = windows_of if ending == WINDOWS else tokens_of
 
@@ -110,9 +136,9 @@ class Products:
             "Description": f"One row per {what} of the embedded runs: the columns of its run, "
             "which piece it is, then its numbers. n/a: no signal in that network.",
         }
-        return self._make(ending, {".parquet": of_pieces, **npz}, said)
+        return _Step(ending, {".parquet": of_pieces, **npz}, said)
 
-    def _harmonized(self, table: Path, design: Design) -> list[Path]:
+    def _harmonized(self, table: Path, design: Design) -> _Step:
         options, said = self.options, dict[str, Any]()
         asked = [
             options.harmonize,
@@ -125,17 +151,25 @@ class Products:
 
         own = self._path(HARMONIZED, ".parquet")
         text = {".tsv": self._text(own)} if options.tsv else {}
-        return self._make(HARMONIZED, {".parquet": without_sites, **text}, said, asked=asked)
+        return _Step(HARMONIZED, {".parquet": without_sites, **text}, said, asked)
 
-    def _annotated(self, table: Path) -> list[Path]:
+    def _annotated_paths(self) -> tuple[Path, Path]:
         # A description of its own, since that of the table is written before it.
+        path = self._path(SCAN, ".h5ad")
+        return path, path.with_name(f"{path.stem}_h5ad.json")
+
+    def _annotated_key(self) -> str:
+        made_of = [SCAN, HARMONIZED] if self.options.harmonize else [SCAN]
+        shas = [file_sha256(self._path(ending, ".parquet")) for ending in made_of]
+        return text_sha256(json.dumps([__version__, shas]))
+
+    def _annotated(self) -> list[Path]:
+        table = self._path(SCAN, ".parquet")
         beside = self._path(HARMONIZED, ".parquet") if self.options.harmonize else None
-        path, said = self._path(SCAN, ".h5ad"), read_json(table.with_suffix(".json"))
-        mark = path.with_name(f"{path.stem}_h5ad.json")
-        shas = [file_sha256(one) for one in (table, beside) if one is not None]
-        key = text_sha256(json.dumps([__version__, shas]))
+        (path, mark), key = self._annotated_paths(), self._annotated_key()
         if not _is_current(mark, key, [path]):
             with replacing(path) as new:
+                said = read_json(table.with_suffix(".json"))
                 write_annotated(table, new, said, harmonized=beside)
             described = {
                 "Description": "The table of scan embeddings for AnnData: obs are runs, var the "
@@ -145,7 +179,7 @@ class Products:
             write_bytes(mark, json.dumps(described, indent=2).encode() + b"\n")
         return [path, mark]
 
-    def _connectivity(self) -> list[Path]:
+    def _connectivity(self) -> None:
         n_new = n_scans = 0
         for _, own in self.cohort.files(self.kind):
             refuse_links_out(self.cohort.output_dir, [own.file(f"{MATRIX}.tsv").parent])
@@ -153,36 +187,36 @@ class Products:
             n_scans += 1
             n_new += is_new
         log.info("connectivity: %d of %d scans had none yet", n_new, n_scans)
-        return []
 
     def _text(self, table: Path) -> Callable[[Path], None]:
         return lambda path: write_tsv(table, path, joined=self.cohort.known.columns)
 
-    def _make(
-        self,
-        ending: str,
-        writers: Writers,
-        said: Mapping[str, Any] | None = None,
-        *,
-        asked: object = None,
-    ) -> list[Path]:
+    def _key(self, step: _Step) -> str:
+        content = self.cohort.content.sha256
+        return text_sha256(json.dumps([__version__, content, self.kind, step.asked, self.space]))
+
+    def _is_made(self, step: _Step) -> bool:
+        """Tell whether a table is there in its forms, of these scans as they are now."""
+        paths = self._paths(step)
+        return (
+            _is_current(self._sidecar(step), self._key(step), paths)
+            and self.cohort.newest_ns < stamp(paths[0]).mtime_ns
+        )
+
+    def _make(self, step: _Step) -> list[Path]:
         """Write a table in its forms and its sidecar, unless they are there and of these scans."""
         cohort, alike = self.cohort, self.cohort.kinds[self.kind]
-        paths = [self._path(ending, suffix) for suffix in writers]
-        sidecar = self._path(ending, ".json")
-        key = text_sha256(
-            json.dumps([__version__, cohort.content.sha256, self.kind, asked, self.space])
-        )
-        if _is_current(sidecar, key, paths) and cohort.newest_ns < stamp(paths[0]).mtime_ns:
+        paths, sidecar = self._paths(step), self._sidecar(step)
+        if self._is_made(step):
             log.info("%s: %d scans, nothing has changed", paths[0].name, alike.n_scans)
             return [*paths, sidecar]
-        for path, write in zip(paths, writers.values(), strict=True):
+        for path, write in zip(paths, step.writers.values(), strict=True):
             with replacing(path) as new:
                 write(new)
         log.info("%s: %d scans", paths[0].name, alike.n_scans)
         shared, _ = json.loads(alike.model)
         described = describe_scan_table(
-            {**shared, **_described(paths, key), **(said or {})},
+            {**shared, **_described(paths, self._key(step)), **step.said},
             n_scans=alike.n_scans,
             n_damaged=self.n_damaged,
             listing=cohort.listing.sha256,

@@ -124,7 +124,7 @@ def replacing(
             needed.mkdir(parents=True, exist_ok=True)
         with _held(folder, is_folder=False) as temporary:
             yield temporary
-            if not (keep_same and _mode(path) == stat.S_IFREG and _are_same(temporary, path)):
+            if not (keep_same and _mode(path) == stat.S_IFREG and are_same(temporary, path)):
                 temporary.replace(path)
     except OSError as err:
         raise _unwritable(path, err) from err
@@ -375,7 +375,8 @@ def _holds(path: Path, content: bytes) -> bool:
         return False
 
 
-def _are_same(one: Path, other: Path) -> bool:
+def are_same(one: Path, other: Path) -> bool:
+    """Tell whether two files are there and hold the same bytes."""
     try:
         return filecmp.cmp(one, other, shallow=False)
     except OSError:

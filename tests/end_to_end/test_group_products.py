@@ -122,8 +122,11 @@ def test_an_unchanged_second_call_touches_nothing_and_a_dry_run_says_it_before(m
     told = {line.split()[2].rstrip(":") for line in answer.output.splitlines()}
     assert group(made, *words).exit_code == 0
     first = state(made)
-    there = {path.name for path in (made / "out").glob("group*") if path.suffix != ".json"}
+    there = {path.name for path in (made / "out").glob("group*")}
     assert there == told - {"sub-*/**/*_relmat.tsv"}
+    answer = group(made, *words, "--dry-run")
+    left = [f"would leave {name} as it is" for name in there]
+    assert sorted(answer.output.splitlines()) == sorted(left)
     assert group(made, *words).exit_code == 0
     assert state(made) == first
     (made / "out" / "group_desc-windows_embedding.npz").write_bytes(b"")

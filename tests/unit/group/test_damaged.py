@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import outputs
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from bids_app.cli.app import main
 from bids_app.errors import AppError, OutputError
-from bids_app.group.export import export_group
+from bids_app.group.export import export_group, preview_group
 from bids_app.group.options import GroupOptions
 from model.cohort.outputs import OutputsError, embedded_scans
 
@@ -182,6 +184,21 @@ def test_reasons_are_told_and_counted(out, caplog) -> None:
     assert "2 of 4 scans are left out" in caplog.text
     assert "sub-01" in caplog.text
     assert "(0 bytes, not " in caplog.text
+
+
+def test_a_dry_run_names_damage_and_ends_as_the_run_would(out) -> None:
+    (status,) = (out / "sub-01").rglob("*status.json")
+    status.write_text("{")
+    words = [str(word) for word in (out, out, "group", "--dry-run")]
+    answer = CliRunner().invoke(main, words)
+    assert answer.exit_code == 1
+    assert "group_status.tsv, which a dry run does not write, names all" in answer.output
+    assert status.name in answer.output
+    assert not list(out.glob("group*"))
+    for one in out.rglob("*status.json"):
+        one.write_text("{")
+    with pytest.raises(AppError, match="which a dry run does not write, gives the reason"):
+        preview_group(out, GroupOptions())
 
 
 def test_where_no_scan_is_left_the_last_table_stays_and_the_status_is_new(out) -> None:

@@ -11,7 +11,7 @@ import outputs
 import pytest
 
 from bids_app.errors import NothingSelectedError, OptionsError
-from bids_app.group.export import export_group
+from bids_app.group.export import export_group, preview_group
 from bids_app.group.options import GroupOptions
 
 if TYPE_CHECKING:
@@ -49,6 +49,16 @@ def test_a_second_call_leaves_it_alone_until_a_scan_or_a_page_changes(out) -> No
     outputs.write_run(out, "02", seed=100)
     export_group(out, page=True)
     assert (out / "group.html").read_bytes() != old
+
+
+def test_a_dry_run_says_whether_it_would_be_written(out) -> None:
+    would = "would write group.html: 4 scans"
+    assert would in preview_group(out, GroupOptions(), page=True).lines
+    assert not any("html" in line for line in preview_group(out, GroupOptions()).lines)
+    export_group(out, page=True)
+    lines = preview_group(out, GroupOptions(), page=True).lines
+    assert "would leave group.html as it is" in lines
+    assert not any(line.startswith("would write") for line in lines)
 
 
 def test_scans_lead_to_their_place_in_their_persons_page(out) -> None:

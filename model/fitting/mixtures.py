@@ -106,9 +106,10 @@ def directions(
     s, n_components = mixture.shrinkage or 0.0, mixture.n_components or 0
     # An average over scans of unlike coverage may have negative variances: they count as none.
     shrunk = (1 - s) * variance.clip(min=0) + s
-    if "whitened" in mixture.of and shrunk.min() <= 0:
+    # Fewer frames than parcels leave directions in which nothing but rounding varies.
+    n_there = int((variance > np.finfo(float).eps * len(variance) * variance[-1]).sum())
+    if "whitened" in mixture.of and not s and n_there < len(variance):
         raise ConfigError("shrinkage 0 leaves directions of parcels without variance.")
-    n_there = int((variance > 0).sum())
     if n_components > n_there:
         raise ConfigError(f"expected {n_components} components, found {n_there} among parcels.")
     large = slice(len(variance) - n_components, None)

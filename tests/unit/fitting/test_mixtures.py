@@ -217,15 +217,31 @@ def test_one_parcel_has_nothing_to_be_contrasted_with(tmp_path):
         Mixture(rows=("Vis",), of=("whitened",), shrinkage=0.2, contrasts=True),
         Mixture(rows=("Vis",), of=("components",), n_components=4, contrasts=True),
         Mixture(rows=("Vis",), of=("parcels",), contrasts=True),
+        Mixture(
+            rows=("Vis",),
+            of=("components", "whitened", "parcels"),
+            shrinkage=0.0,
+            n_components=6,
+            contrasts=True,
+        ),
     ],
 )
 def test_what_is_mixed_lies_in_the_directions_that_are_seen(mixture):
     own = np.corrcoef(np.random.default_rng(0).normal(size=(8, 20)))
     seen = np.linalg.qr(np.random.default_rng(1).normal(size=(8, 6)))[0]
-    (along,) = directions(own, mixture, seen=seen)
-    np.testing.assert_allclose(seen @ seen.T @ along, along, atol=1e-12)
-    assert along.shape == (8, mixture.n_components or 6)
-    assert np.trace(along.T @ own @ along) == pytest.approx(along.shape[1])
+    found = directions(own, mixture, seen=seen)
+    assert len(found) == len(mixture.of)
+    for along in found:
+        np.testing.assert_allclose(seen @ seen.T @ along, along, atol=1e-12)
+        assert along.shape == (8, mixture.n_components or 6)
+        assert np.trace(along.T @ own @ along) == pytest.approx(along.shape[1])
+
+
+def test_there_are_no_more_contrasts_than_parcels_to_weigh():
+    own, seen = np.eye(3), np.linalg.qr(np.array([[1.0, 0], [-1, 1], [0, -1]]))[0]
+    mixture = Mixture(rows=("Vis",), of=("components",), n_components=3, contrasts=True)
+    with pytest.raises(ConfigError, match="expected 3 components, found 2"):
+        directions(own, mixture, seen=seen)
 
 
 def test_components_are_the_large_ones_and_there_must_be_so_many():
@@ -238,6 +254,16 @@ def test_components_are_the_large_ones_and_there_must_be_so_many():
     assert abs(along[0]).max() / abs(along[1]).max() == pytest.approx(4**-0.25)
     with pytest.raises(ConfigError, match="expected 3 components, found 2"):
         taken(3)
+
+
+def test_what_rounding_leaves_is_no_direction():
+    """Ten frames of twenty parcels tell of nine directions."""
+    own = np.corrcoef(np.random.default_rng(0).normal(size=(20, 10)))
+    assert np.linalg.eigvalsh(own)[10] > 0  # of which nothing is to be made
+    with pytest.raises(ConfigError, match="expected 10 components, found 9"):
+        directions(own, Mixture(rows=("Vis",), of=("components",), n_components=10))
+    with pytest.raises(ConfigError, match="shrinkage 0"):
+        directions(own, Mixture(rows=("Vis",), of=("whitened",), shrinkage=0.0))
 
 
 def test_more_kinds_than_channels_are_refused():

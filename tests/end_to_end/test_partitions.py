@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from outputs import of_scan
 
 from bids_app.cli.app import main
 from bids_app.cli.importance import main as importance
@@ -46,11 +47,6 @@ def made(tmp_path_factory, atlas) -> Path:
     answer = CliRunner().invoke(main, [str(word) for word in words])
     assert answer.exit_code == 0, answer.output
     return folder
-
-
-def of_scan(made: Path, sub: str, ending: str) -> Path:
-    (path,) = (made / "out" / f"sub-{sub}").rglob(f"*{ending}")
-    return path
 
 
 def test_tables_and_tokens_have_every_row(made) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from outputs import of_scan
 
 from bids_app.cli.app import main
 from bids_app.group.export import export_group
@@ -55,11 +56,6 @@ def made(tmp_path_factory, atlas) -> Path:
     answer = CliRunner().invoke(main, [str(word) for word in words])
     assert answer.exit_code == 0, answer.output
     return folder
-
-
-def of_scan(made: Path, sub: str, ending: str) -> Path:
-    (path,) = (made / "out" / f"sub-{sub}").rglob(f"*{ending}")
-    return path
 
 
 def test_tables_hold_it_beside_the_rows_that_it_is_made_of(made) -> None:

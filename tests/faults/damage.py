@@ -169,6 +169,17 @@ NO_FILE: dict[str, Damage] = {
     "folder": folder,
 }
 """What bears the name of a file and is none: refused, never waited for."""
+BYTES: dict[str, Damage] = {
+    "empty": put(b""),
+    "text": put("no weights\n" * 100),
+    "cut-in-half": truncated(0.5),
+    "last-byte-cut": edit(lambda raw: raw[:-1]),
+    "a-byte-more": edit(lambda raw: raw + b"\0"),
+    "bit-at-0.9": flipped(0.9),
+    "zeros": edit(lambda raw: bytes(len(raw))),
+    "missing": remove,
+}
+"""Of files of numbers, whatever their form"""
 NO_JSON: dict[str, Damage] = {
     "empty": put(""),
     "blanks": put(" \n\n"),

@@ -26,6 +26,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+def of_scan(made: Path, sub: str, ending: str) -> Path:
+    """Find the one file of a participant, below ``out``, whose name ends so."""
+    (path,) = (made / "out" / f"sub-{sub}").rglob(f"*{ending}")
+    return path
+
+
 def write_run(out: Path, sub: str, *, seed: int, dim: int = 2, **changes: Any) -> Path:
     """Write status, scan embedding and sidecar of one run; return the path of the status.
 

@@ -9,6 +9,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from damage import (
+    BYTES,
     NO_FILE,
     NO_JSON,
     NOT_HERE,
@@ -17,7 +18,6 @@ from damage import (
     flipped,
     put,
     remove,
-    truncated,
 )
 from faults import CallFault
 from scenes import PARTICIPANT
@@ -84,17 +84,9 @@ CONFIGS: dict[str, str | bytes] = {
     "json": '{"tr": 2.0}',
     "html": "<!DOCTYPE html>",
 }
-_BYTES: dict[str, Damage] = {
-    "empty": put(b""),
-    "text": put("no weights\n" * 100),
-    "cut-in-half": truncated(0.5),
-    "last-byte-cut": edit(lambda raw: raw[:-1]),
-    "a-byte-more": edit(lambda raw: raw + b"\0"),
-    "bit-at-0.9": flipped(0.9),
+_BYTES: dict[str, Damage] = BYTES | {
     "bit-at-0.01": flipped(0.01),
     "header-of-exabytes": edit(lambda raw: b"\xff" * 8 + raw[8:]),
-    "zeros": edit(lambda raw: bytes(len(raw))),
-    "missing": remove,
 }
 
 

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING
 import probe_builders
 import shard_builders
 import torch
-from damage import NO_FILE, NO_JSON, NOT_HERE, edit, edit_json, flipped, put, remove, truncated
+from damage import (
+    BYTES,
+    NO_FILE,
+    NO_JSON,
+    NOT_HERE,
+    edit,
+    edit_json,
+    put,
+    remove,
+)
 from faults import CallFault
 
 from of_calls.files import CONFIGS, Evil, nothing_was_run
@@ -28,16 +37,6 @@ if TYPE_CHECKING:
 
 _PTH = Path(__file__).parents[2] / "golden" / "reference_model" / "small_ckpt.pth"
 _N_SUBJECTS, _N_PEOPLE = 3, 8
-_BYTES: dict[str, Damage] = {
-    "empty": put(b""),
-    "text": put("no weights\n" * 100),
-    "half": truncated(0.5),
-    "last-byte-cut": edit(lambda raw: raw[:-1]),
-    "a-byte-more": edit(lambda raw: raw + b"\0"),
-    "bit-at-0.9": flipped(0.9),
-    "zeros": edit(lambda raw: bytes(len(raw))),
-    "missing": remove,
-}
 
 
 def method_faults() -> Iterator[CallFault]:
@@ -52,7 +51,7 @@ def method_faults() -> Iterator[CallFault]:
 def _checkpoints() -> Iterator[CallFault]:
     cases = {
         **{f"card/{k}": ("card.json", d) for k, d in (NO_JSON | NO_FILE | NOT_HERE).items()},
-        **{f"weights/{k}": ("weights.safetensors", d) for k, d in _BYTES.items()},
+        **{f"weights/{k}": ("weights.safetensors", d) for k, d in BYTES.items()},
         **{f"weights/{k}": ("weights.safetensors", d) for k, d in (NO_FILE | NOT_HERE).items()},
         "card/dim-of-10-to-the-9": (
             "card.json", edit_json(architecture={"dim": 10**9, "depth": 10**6}),
@@ -101,7 +100,7 @@ def _packed(path: Path) -> None:
 
 def _published() -> Iterator[CallFault]:
     cases: dict[str, tuple[Damage, str]] = {
-        **{name: (damage, "mine.pth") for name, damage in (_BYTES | NO_FILE | NOT_HERE).items()},
+        **{name: (damage, "mine.pth") for name, damage in (BYTES | NO_FILE | NOT_HERE).items()},
         "pickled-code": (put(pickle.dumps(Evil())), "refused, "),
         "pickled-list": (put(pickle.dumps([1])), "mine.pth"),
         "compressed": (_packed, "compressed"),
@@ -141,17 +140,15 @@ def _nothing_made(scene: Scene, answer: Answer) -> Iterator[str]:
 
 
 def _shards() -> Iterator[CallFault]:
-    lists = {"empty", "text"} & set(_BYTES)
+    lists = {"empty", "text"} & set(BYTES)
     cases = {
         **{
             f"shards.json/{k}": ("shards.json", d)
             for k, d in (NO_JSON | NO_FILE | NOT_HERE | {"missing": remove}).items()
         },
-        **{f"index.tsv/{k}": ("index.tsv", d) for k, d in (_BYTES | NO_FILE | NOT_HERE).items()},
-        **{
-            f"values/{k}": ("shard-00000.npy", d) for k, d in (_BYTES | NO_FILE | NOT_HERE).items()
-        },
-        **{f"list/{k}": ("train.txt", _BYTES[k]) for k in sorted(lists)},
+        **{f"index.tsv/{k}": ("index.tsv", d) for k, d in (BYTES | NO_FILE | NOT_HERE).items()},
+        **{f"values/{k}": ("shard-00000.npy", d) for k, d in (BYTES | NO_FILE | NOT_HERE).items()},
+        **{f"list/{k}": ("train.txt", BYTES[k]) for k in sorted(lists)},
         "list/of-a-stranger": ("train.txt", put("sub-77\n")),
         "list/twice": ("train.txt", edit(lambda raw: raw + raw)),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from importlib.util import find_spec
 
 import builders
@@ -25,25 +24,16 @@ from model.finetuning.predictor import (
 )
 from model.preprocess import window
 from model.series import ParcelSeries
-from model.spec import EncoderSpec, InputSpec
+from model.spec import InputSpec
 
-N = 20
-SPEC = EncoderSpec(dim=16, depth=2, heads=2)
-CONFIG = FinetuneConfig(target="x", task="classification", batch_size=4, n_crops=1)
-NAMES = tuple(f"sub-{i:02d}" for i in range(N))
 needs_peft = pytest.mark.skipif(find_spec("peft") is None, reason="peft is not installed")
-
-
-@pytest.fixture(scope="module")
-def values():
-    return probe_builders.simulate_cohort(N)
 
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory, values):
     folder = tmp_path_factory.mktemp("cohort")
     probe_builders.write_cohort(folder / "out", values)
-    probe_builders.write_participants(folder / "participants.tsv", N)
+    probe_builders.write_participants(folder / "participants.tsv", len(values))
     builders.make_checkpoint(folder / "checkpoint")
     return folder
 
@@ -180,7 +170,14 @@ def test_a_run_that_was_stopped_does_no_repetition_twice(cohort, tmp_path, monke
 def test_random_crops_are_other_ones_in_each_epoch_and_lie_within_the_scan(cohort):
     from model.finetuning.study import open_study
 
-    config = replace(CONFIG, target="planted", train_crops="random", readout=("cls",))
+    config = FinetuneConfig(
+        target="planted",
+        task="classification",
+        batch_size=4,
+        n_crops=1,
+        train_crops="random",
+        readout=("cls",),
+    )
     encoder = load_encoder(cohort / "checkpoint")
     study = open_study(cohort / "out", cohort / "participants.tsv", config, encoder)
     generator = torch.Generator().manual_seed(0)

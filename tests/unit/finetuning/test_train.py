@@ -6,7 +6,6 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
-import probe_builders
 import pytest
 import torch
 
@@ -31,16 +30,11 @@ from model.probing.samples import ProbeError, Samples
 from model.series import ParcelSeries
 from model.spec import EncoderSpec, InputSpec
 
-N = 20
+N = 20  # as `values` has
 SPEC = EncoderSpec(dim=16, depth=2, heads=2)
 CONFIG = FinetuneConfig(target="x", task="classification", batch_size=4, n_crops=1)
 NAMES = tuple(f"sub-{i:02d}" for i in range(N))
 needs_peft = pytest.mark.skipif(find_spec("peft") is None, reason="peft is not installed")
-
-
-@pytest.fixture(scope="module")
-def values():
-    return probe_builders.simulate_cohort(N)
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,8 @@ def _row_of_header(file: BoldFile) -> Row:
 
 def _sums(found: DryRun) -> list[str]:
     files = found.discovery.files
-    chosen = [file for file in files if file.selected]
+    # What would stand for its run is refused where all ends before it, as where nothing is here.
+    chosen = [file for file in files if file.selected and (found.forecasts or not file.reason)]
     lines = [f"{len(chosen)} chosen, {len(files) - len(chosen)} refused"]
     if found.forecasts:
         lines[0] += f": {counts(forecast.status for forecast in found.forecasts)}"

@@ -26,6 +26,7 @@ from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.derivatives import ScanResult, scan_files
 from bids_app.outputs.paths import figures_folder, output_folder, refuse_links_out, spaces_in
 from bids_app.outputs.status import (
+    ScanOutcome,
     input_fingerprint,
     recorded,
     refuse_long_name,
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     from bids_app.inputs.study_space import StudySpace
     from bids_app.invocation import Summary
     from bids_app.options import CheckInputs, RunOptions, SignalOptions
-    from bids_app.outputs.status import ScanOutcome
     from bids_app.signal.confounds import Confounds
     from bids_app.signal.denoise import Projection
     from bids_app.signal.strategy import Strategy
@@ -234,7 +234,11 @@ def earlier_outcome(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOut
         The atlas is not installed, or damaged.
     """
     found = judge_earlier(scan, pipeline, output_dir)
-    return None if isinstance(found, str) else found
+    if isinstance(found, ScanOutcome):
+        return found
+    if found:
+        log.debug("%s: again: %s", scan.name, found)
+    return None
 
 
 def judge_earlier(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOutcome | str:
@@ -275,7 +279,9 @@ def _judge_earlier(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOutc
     if record.configuration != pipeline.configuration(atlas):
         return f"{record.status} earlier, with another atlas"
     found = unchanged(output_dir, scan, record, check=pipeline.check_inputs)
-    return found or f"{record.status} earlier; inputs or outputs have changed since"
+    if isinstance(found, str):
+        found = f"{record.status} earlier; changed since: {found}"
+    return found
 
 
 @contextmanager

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 _LONGEST = f"{DENOISED}.json"
 """Ending of the output with the longest name"""
 _NAME_BYTES = 255
+_UNREADABLE = "unreadable"
 _CRASH_LETTERS = 200
+_MOST_CHANGES = 3
+"""Files that are named where more have changed"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,19 +86,26 @@ def _mark(path: Path, check: CheckInputs) -> str:
     try:
         return f"{stamp(path)}:{file_sha256(path)}" if check == "content" else str(stamp(path))
     except FileError:
-        return "unreadable"
+        return _UNREADABLE
 
 
-def _same(then: Mapping[str, str], now: Mapping[str, str], check: CheckInputs) -> bool:
-    """Tell whether inputs are the same: where content is asked for, time says nothing."""
+def _changes(then: Mapping[str, str], now: Mapping[str, str], check: CheckInputs) -> list[str]:
+    """Name the inputs that differ, and how; where content is asked for, time says nothing."""
+    words = {name: _change(then.get(name), now.get(name), check) for name in sorted({*then, *now})}
+    return [f"{name} ({word})" for name, word in words.items() if word]
 
-    def compared(marks: Mapping[str, str]) -> dict[str, list[str]]:
-        words = {name: mark.split(":") for name, mark in marks.items()}
-        if check == "time":
-            return {name: mark[:2] for name, mark in words.items()}
-        return {name: mark[:1] + mark[2:] for name, mark in words.items()}
 
-    return compared(then) == compared(now)
+def _change(then: str | None, now: str | None, check: CheckInputs) -> str:
+    if then is None or now is None:
+        return "new" if then is None else "gone"
+    (size, *before), (size_now, *after) = then.split(":"), now.split(":")
+    if size != size_now:
+        return now if now == _UNREADABLE else "size"
+    if check == "time":
+        return "time of change" if before[:1] != after[:1] else ""
+    if before[1:] == after[1:]:
+        return ""
+    return "content" if before[1:] else "content not hashed then"
 
 
 def recorded(output_dir: Path, scan: Scan) -> ScanRecord | None:
@@ -114,17 +124,22 @@ def finished(output_dir: Path, scan: Scan) -> ScanRecord | None:
 
 def unchanged(
     output_dir: Path, scan: Scan, record: ScanRecord, *, check: CheckInputs
-) -> ScanOutcome | None:
-    """Return an earlier end of a scan if its files are still the same, else None.
+) -> ScanOutcome | str:
+    """Return an earlier end of a scan if its files are still the same, else name what changed.
 
     Those that it was made from, and those that were made of it, byte for byte. Whether it would
     be done in the same way is told by `ScanRecord.configuration`.
     """
-    same = _same(record.inputs, input_fingerprint(scan, check), check)
+    found = _changes(record.inputs, input_fingerprint(scan, check), check)
+    found += [
+        f"{name} (not as written)"
+        for name in record.differing(output_folder(output_dir, scan.entities))
+    ]
     # By hand alone can what is embedded have lost the list of its files.
-    listed = bool(record.outputs) or record.status != "embedded"
-    if not (same and listed) or record.differing(output_folder(output_dir, scan.entities)):
-        return None
+    if not record.outputs and record.status == "embedded":
+        found.append("the list of its outputs in its status (gone)")
+    if found:
+        return some(found, most=_MOST_CHANGES)
     return ScanOutcome(scan=scan, record=record, fresh=False)
 
 

@@ -169,4 +169,8 @@ def _earlier(
     record = finished(output_dir, scan)
     if record is None or record.configuration != configuration:
         return None
-    return unchanged(output_dir, scan, record, check=check)
+    found = unchanged(output_dir, scan, record, check=check)
+    if isinstance(found, ScanOutcome):
+        return found
+    log.debug("%s: again: changed since: %s", scan.name, found)
+    return None

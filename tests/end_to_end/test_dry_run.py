@@ -113,7 +113,8 @@ def test_what_is_done_and_what_would_be_done_again_and_why(tmp_path, semantoks) 
         line for line in answer.stdout.splitlines() if "_desc-preproc_bold.nii.gz" in line
     )
     assert first.startswith("done")
-    assert second.endswith("again: embedded earlier; inputs or outputs have changed since")
+    assert "again: embedded earlier; changed since: sub-02/" in second
+    assert second.endswith("_bold.json (size)")
     assert third.startswith("ready")
     assert third.endswith(".nii.gz")
     assert fourth.startswith("failed")
@@ -159,6 +160,17 @@ def test_an_output_that_cannot_be_ends_both_alike(tmp_path, semantoks, place, co
     (tmp_path / "file").write_text("")
     answer = semantoks(data.root, tmp_path / place, "participant", *words)
     assert answer.exit_code == code, answer.output
+
+
+def test_of_files_that_were_never_fetched_none_is_called_chosen(tmp_path, semantoks) -> None:
+    data = builders.make_dataset(tmp_path / "in", subjects=tuple("abcde"))
+    for scan in data.scans:
+        scan.bold.unlink()
+        scan.bold.symlink_to("../.git/annex/objects/gone")
+    answer = semantoks(data.root, tmp_path / "out", "participant", "--dry-run")
+    assert answer.exit_code == 16
+    assert "refused  5 files: annexed file not present" in answer.stdout
+    assert "0 chosen, 5 refused" in answer.stdout
 
 
 def test_native_and_surface_files_are_one_line_each_and_reasons_are_counted(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import killed
 import pytest
@@ -13,13 +15,19 @@ from bids_app.inputs.entities import Entities
 from bids_app.inputs.scan import LONGEST_NAME
 from bids_app.outputs.paths import output_path, relative_text
 from bids_app.outputs.status import (
+    ScanOutcome,
     input_fingerprint,
     refuse_long_name,
     require_written,
     status_path,
+    unchanged,
     write_outcome,
 )
 from model.cohort import names
+
+if TYPE_CHECKING:
+    from bids_app.options import CheckInputs
+    from model.cohort.record import ScanRecord
 
 
 def test_a_name_that_no_output_can_have_is_told_and_nothing_is_written(tmp_path) -> None:
@@ -80,3 +88,29 @@ def test_inputs_that_are_gone_have_a_mark_too(tmp_path) -> None:
 )
 def test_texts_name_files_by_where_they_lie(text, shown) -> None:
     assert relative_text(text, Path("/data/in"), Path("out")) == (shown or text)
+
+
+def test_what_has_changed_is_named_with_how(tmp_path) -> None:
+    scan, out = killed.make_scan(tmp_path / "in", "01"), tmp_path / "out"
+    image = scan.sources.data
+    image.parent.mkdir(parents=True, exist_ok=True)
+    image.write_bytes(b"12")
+
+    def ended(check: CheckInputs) -> ScanRecord:
+        marks = input_fingerprint(scan, check)
+        return write_outcome(out, scan, "excluded", inputs=marks).record
+
+    def told(record: ScanRecord, check: CheckInputs) -> str | ScanOutcome:
+        return unchanged(out, scan, record, check=check)
+
+    by_time, by_content = ended("time"), ended("content")
+    name = image.relative_to(scan.root).as_posix()
+    assert isinstance(told(by_time, "time"), ScanOutcome)
+    os.utime(image, ns=(1, 1))
+    assert told(by_time, "time") == f"{name} (time of change)"
+    assert told(by_time, "content") == f"{name} (content not hashed then)"
+    assert isinstance(told(by_content, "content"), ScanOutcome)
+    image.write_bytes(b"34")
+    assert told(by_content, "content") == f"{name} (content)"
+    image.write_bytes(b"345")
+    assert told(by_content, "content") == f"{name} (size)"

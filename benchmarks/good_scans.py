@@ -17,11 +17,14 @@ import json
 import sys
 import tarfile
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from scipy.ndimage import uniform_filter1d
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -60,6 +63,39 @@ def main() -> None:
         for key, values in numbers.items():
             together[key] += values
     tell("together", together)
+    tell("noise in stages", with_noise(encoder))
+
+
+def with_noise(encoder: Any, *, most: int = 16) -> Numbers:
+    """How alike windows are where smooth noise stands for minutes: a scan's medians.
+
+    Of all pairs of windows, and of those of the first window.
+    """
+    source, numbers, rng = COHORTS["stages"], defaultdict(list), np.random.default_rng(0)
+    first = slice(encoder.card.input.window_samples)
+    stored = [
+        array for path in source.files for array in np.load(SHARED / "timeseries" / path).values()
+    ]
+    for array in stored[:most]:
+        series = as_series(array.astype(np.float64), source)
+        noise = uniform_filter1d(rng.normal(size=series.values.shape), 5, axis=0)
+        noise *= series.values.std(axis=0) / noise.std(axis=0)
+        one = series.values.copy()
+        one[first] = noise[first]
+        for what, values in {"": series.values, " first": one, " all": noise}.items():
+            tokens = tokens_of(embed_residual(replace(series, values=values), encoder))
+            similar = window_similarity(tokens)
+            pairs = similar[np.triu_indices(len(similar), 1)]
+            numbers[f"window_similarity{what}"].append(float(np.median(pairs)))
+            numbers[f"window_similarity{what}, of the first"].append(
+                float(np.median(similar[0, 1:]))
+            )
+    return numbers
+
+
+def tokens_of(embedded: Any) -> npt.NDArray[np.float32]:
+    """(W, N, K, D) tokens, NaN where they saw no data."""
+    return np.where(embedded.embedding.valid[..., None], embedded.embedding.tokens, np.nan)
 
 
 def of_series(name: str, encoder: Any) -> Numbers:
@@ -72,9 +108,7 @@ def of_series(name: str, encoder: Any) -> Numbers:
                 embedded = embed_residual(series, encoder)
                 add(numbers, order_numbers(embedded.series.values))
                 numbers["duration"].append(series.n_frames * series.tr_s)
-                tokens = np.where(
-                    embedded.embedding.valid[..., None], embedded.embedding.tokens, np.nan
-                )
+                tokens = tokens_of(embedded)
                 similar = window_similarity(tokens)
                 numbers["window_similarity"] += similar[np.triu_indices(len(similar), 1)].tolist()
                 numbers["token_distance"].append(float(np.nanmedian(token_distance(tokens))))

@@ -359,6 +359,10 @@ ORDER = ("homotopic_correlation", "network_contrast")
 """Those that say too little of short series."""
 
 WINDOW_SIMILARITY = Usual(
-    low=0.15, high=0.57, n=98, source=f"windows of {_SERIES}, through the bundled weights"
+    low=0.15, high=0.57, n=98, source=f"windows of {_SERIES}, through the bundled weights 0.5.0"
 )
 """Cosine similarity of two windows of a scan; no column holds it."""
+DISTURBED_WINDOW = 0.1
+"""Where noise stands for the first window of STAGES, its similarity to the others has a median of
+0.02 to 0.07, and of 0.16 to 0.22 without (5th to 95th percentile of 16 scans;
+`benchmarks/good_scans.py`)"""

@@ -20,7 +20,8 @@ scans <- table[, !is_number]
 cat(nrow(X), "scans,", ncol(X), "numbers each\n")
 print(head(scans[, c("participant_id", "task_id", "mean_fd", "usable_seconds")]))
 
-# How alike are scans of one person, and of two? Networks that a scan lacks are left out.
+# How alike are scans of one person, and of two? Expect the first clearly above the second.
+# Networks that a scan lacks are left out.
 X <- X[, colSums(is.na(X)) == 0]
 alike <- cor(t(scale(X, scale = FALSE)))
 pairs <- upper.tri(alike)

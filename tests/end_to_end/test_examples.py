@@ -44,6 +44,9 @@ def test_a_notebook_runs_and_is_kept_without_outputs(path, out, checkpoint, monk
     root = EXAMPLES.parent
     with_sources = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", ":".join(with_sources))
+    # The notebooks call the commands as users do; pytest may run in no activated environment.
+    commands = str(Path(sys.executable).parent)
+    monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
     client = nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3")
     client.km = client.create_kernel_manager()
     client.km.kernel_spec.argv[0] = sys.executable

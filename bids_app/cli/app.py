@@ -102,14 +102,19 @@ class Program(ListsCommand):
         self, words: list[str], name: str | None
     ) -> tuple[click.Command, list[str], str | None]:
         """Return this command, or the one that is named first."""
-        typed = words or os.environ.get("COMP_WORDS", "").split()[1:]  # what a shell completes
-        first = typed[0] if typed else ""
+        # What a shell completes it tells in the environment; the last word may not be whole yet.
+        line = os.environ.get("COMP_WORDS", "")
+        first, *_ = [*words, *line.rpartition(" ")[0].split()[1:], ""]
         if first not in COMMANDS:
             return self, words, name
         command: click.Command = import_module(f"bids_app.cli.{first}").main
-        if not words:
-            return command, words, name
-        return command, words[1:], f"{name or 'semantoks'} {first}"
+        if words:
+            return command, words[1:], f"{name or 'semantoks'} {first}"
+        os.environ["COMP_WORDS"] = line.replace(f" {first}", "", 1)
+        number = os.environ.get("COMP_CWORD", "")
+        if number.isdecimal():  # fish gives the word itself
+            os.environ["COMP_CWORD"] = str(int(number) - 1)
+        return command, words, name
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, then the other commands."""

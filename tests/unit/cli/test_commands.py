@@ -167,6 +167,9 @@ def test_a_folder_of_another_user_is_named(monkeypatch) -> None:
         ("semantoks blocks in out --netw", "plain,--networks"),
         ("semantoks in out part", "plain,participant"),
         ("semantoks in out participant --stop-on", "plain,--stop-on-first-crash"),
+        ("semantoks assets ch", "plain,checkpoint"),
+        ("semantoks assets checkpoint --dow", "plain,--download"),
+        ("semantoks assets checkpoint --download published:", "plain,published:seed2"),
         ("semantoks-model pret", "plain,pretrain"),
         ("semantoks-model shards sp", "plain,split"),
     ],
@@ -178,3 +181,10 @@ def test_shells_complete_commands_and_their_options(typed, offered) -> None:
     command = semantoks_model if program == "semantoks-model" else semantoks
     answer = CliRunner().invoke(command, prog_name=program, env=environment)
     assert offered in answer.output.splitlines()
+
+
+def test_after_a_commands_own_command_its_siblings_are_not_offered() -> None:
+    environment = {"COMP_WORDS": "semantoks assets checkpoint ", "COMP_CWORD": "3",
+                   "_SEMANTOKS_COMPLETE": "bash_complete"}  # fmt: skip
+    answer = CliRunner().invoke(semantoks, prog_name="semantoks", env=environment)
+    assert "plain,verify" not in answer.output

@@ -227,7 +227,8 @@ class InvocationOptions(EncoderOptions):
         Option("--reports-only", "Write the reports of what is done already.", value="only"),
         Option(
             "--no-reports",
-            "Write no reports (at group level: no group.html); --reports-only makes them later.",
+            "Write no reports; --reports-only makes them later. At group level: no group.html, "
+            "which the same call without it makes later.",
             value="none",
         ),
     ] = "with"

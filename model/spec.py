@@ -267,7 +267,8 @@ def read_card(folder: Path) -> CheckpointCard:
         raise CheckpointError(
             f"{folder}: not a checkpoint, without {' and '.join(absent)}.",
             hint=f"A checkpoint is a folder with {CARD} and {WEIGHTS}, a published .pth, or the "
-            "name of one that is installed ('semantoks assets list' has them).",
+            "name of one that is installed ('semantoks assets list' has them; the paper's: "
+            "'semantoks assets checkpoint --download published').",
         )
     card = CheckpointCard.load(folder / CARD)
     if card.parcels_sha256 != parcels_sha256():

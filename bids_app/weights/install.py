@@ -104,8 +104,8 @@ def make_offer(
     sha256 = sha256.lower() if sha256 else None
     is_address = origin is not None and re.match(r"https?://", origin) is not None
     is_mirror = is_address and not str(origin).lower().endswith((".pth", ".pt"))
-    if origin is not None and not is_address and not Path(origin).is_file():
-        raise WeightsError(f"--from {origin}: no such file, and no http address.")
+    if origin is not None and not is_address:
+        _refuse_no_file(Path(origin))
     if origin is None or is_mirror or sha256 is None:
         endpoint = str(origin).rstrip("/") if is_mirror else None
         hub = _asked(weights, revision, endpoint, None if is_mirror else origin)
@@ -118,6 +118,21 @@ def make_offer(
     if revision is not None:
         raise OptionsError("--revision is the hub's, which is not asked where --sha256 is given.")
     return Offer(weights=weights, place=str(origin), sha256=sha256, n_bytes=None, hub=None)
+
+
+def _refuse_no_file(path: Path) -> None:
+    found = ""
+    if path.is_dir():
+        found = "a folder"
+    elif not path.is_file():
+        found = "no such file, and no http address"
+    elif path.stat().st_size == 0:
+        found = "an empty file"
+    if found:
+        raise WeightsError(
+            f"--from {path}: expected a file of weights, found {found}.",
+            hint="Give the .pth itself, its address, or a mirror's.",
+        )
 
 
 def _asked(

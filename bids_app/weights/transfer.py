@@ -53,7 +53,12 @@ def fetch(
             # Complete, or too long, and not the file: nothing to go on from.
             if n_bytes is not None and file.tell() >= n_bytes:
                 _emptied(file)
-            _receive(url, file, n_bytes=n_bytes, headers=headers)
+            try:
+                _receive(url, file, n_bytes=n_bytes, headers=headers)
+            except BaseException:
+                if file.tell() == 0:
+                    part.unlink()
+                raise
         found = file_sha256(part)
         if found != sha256:
             n_found = part.stat().st_size
@@ -82,9 +87,10 @@ def _receive(url: str, file: BinaryIO, *, n_bytes: int | None, headers: Mapping[
             if n_before and code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 _emptied(file)  # longer than the file: the beginning of another
                 continue
+            kept = f"{n_before:,} bytes of it are kept: the same command goes on from there."
             raise WeightsError(
                 f"{url}: cannot be fetched ({err}).",
-                hint=f"{n_before:,} bytes of it are kept: the same command goes on from there.",
+                hint=kept if n_before else "Nothing of it came: check address and connection.",
             ) from err
         return
 

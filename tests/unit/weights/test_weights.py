@@ -380,6 +380,23 @@ def test_wrong_usage_ends_with_2(words) -> None:
     assert run(*words, "--accept-licence").exit_code == 2
 
 
+def test_what_is_no_file_of_weights_is_told_as_what_it_is(tmp_path) -> None:
+    (tmp_path / "empty.pth").touch()
+    for name, found in {"": "a folder", "empty.pth": "an empty file", "x": "no such file"}.items():
+        answer = run("--from", tmp_path / name, "--accept-licence")
+        assert answer.exit_code == 78
+        assert f"expected a file of weights, found {found}" in answer.stderr
+        assert "Give the .pth itself" in answer.stderr
+
+
+def test_a_download_of_which_nothing_came_leaves_nothing(home) -> None:
+    words = ("--from", "http://127.0.0.1:9/x.pth", "--sha256", "1" * 64, "--accept-licence")
+    answer = run(*words)
+    assert answer.exit_code == 78
+    assert "Nothing of it came" in answer.stderr
+    assert left(home) == []
+
+
 def test_a_place_that_cannot_be_written_ends_with_73(home, pth) -> None:
     home.write_text("a file")
     answer = run("--from", pth, "--accept-licence", "--sha256", sha256(pth))

@@ -82,11 +82,13 @@ def _read_training(path: Path | None, people: Collection[str]) -> frozenset[str]
     """
     if path is None:
         return frozenset(people)
-    with faults_as(OptionsError):
+    hint = f"--splits takes a table with {SUBJECT} and split: one of {', '.join(PARTS)}."
+    with faults_as(OptionsError, hint=hint):
         table = read_cells(path)
     if not {SUBJECT, "split"} <= set(table.header):
         raise OptionsError(
-            f"{path}: expected columns {SUBJECT} and split, found {', '.join(table.header):.120}."
+            f"{path}: expected columns {SUBJECT} and split, found {', '.join(table.header):.120}.",
+            hint=hint,
         )
     parts: dict[str, str] = {}
     for row in table.by_name():
@@ -144,7 +146,10 @@ def design_of(rows: pd.DataFrame, there: Mapping[str, BoolArray], options: Group
             hint="Leave such sites out, or merge them in a copy of the participants table.",
         )
     if len(of) < 2:
-        raise OptionsError(f"--harmonize {column}: all scans are of one site, {sites[0]}.")
+        raise OptionsError(
+            f"--harmonize {column}: all scans are of one site, {sites[0]}.",
+            hint="Name another column, or leave --harmonize out: nothing is to be removed.",
+        )
     kept = _coded(rows, options.harmonize_keep)
     _refuse_confounded(sites, kept, learned, options)
     design = Design(sites=sites, learned_from=learned, kept=kept, n_people=len(trained))

@@ -36,6 +36,10 @@ _NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]
 _LONG = re.compile(r"[+-]?[0-9]{16,}")
 """An identifier: as a number it would lose digits."""
 _KEYS = (SUBJECT, SESSION)
+_TAKEN = (
+    "--participants and --sessions-table each take a table, .tsv or .csv, with cells of at most "
+    "131,072 letters, or the folder of a BIDS dataset that has one."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +180,7 @@ def read_phenotypes(participants: Path | None, sessions: Path | None = None) -> 
         A file cannot be read, names nobody or somebody twice, has no ``participant_id``, or a
         column of a name that tables of scans have.
     """
-    with faults_as(OptionsError):
+    with faults_as(OptionsError, hint=_TAKEN):
         people = [*(_participants(participants) if participants is not None else ())]
         tables = [*people, *(_sessions(sessions) if sessions is not None else ())]
     of_people = {name for table in people for name in table.columns}

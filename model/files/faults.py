@@ -19,6 +19,7 @@ BELIEVED = 1 << 25
 which a scan takes thirty times as much on its way"""
 TIMES_ITS_SIZE = 16
 """So many times its own size it may announce or hold, if that is more"""
+_NOT_UTF8 = "Save it as text in UTF-8; a spreadsheet offers that beside other encodings."
 _WORDS = 200
 """Characters of another's error, at most"""
 
@@ -99,7 +100,8 @@ def faults_of(path: Path, failure: str = "cannot be read") -> Iterator[None]:
     except SemantoksError:
         raise
     except Exception as err:  # any: to list types is to forget some
-        raise FileError(path, f"{failure} ({_words(err)})") from err
+        hint = _NOT_UTF8 if isinstance(err, UnicodeDecodeError) else ""
+        raise FileError(path, f"{failure} ({_words(err)})", hint=hint) from err
 
 
 @contextlib.contextmanager

@@ -129,6 +129,14 @@ def test_rows_longer_than_the_header_never_shift_its_columns(tmp_path, rows):
         read_table(path)
 
 
+def test_text_in_another_encoding_has_a_way_out(tmp_path) -> None:
+    path = tmp_path / "x.tsv"
+    for encoding in ("latin-1", "utf-16"):
+        path.write_bytes("participant_id\tname\n01\tMüller\n".encode(encoding))
+        with pytest.raises(FileError, match="Save it as text in UTF-8"):
+            read_cells(path)
+
+
 def test_bytes_that_end_a_cell_in_silence_are_refused(tmp_path):
     path = tmp_path / "x.tsv"
     path.write_bytes(b"a\tb\n1\0009\t2\n")

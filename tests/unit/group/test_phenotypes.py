@@ -236,3 +236,8 @@ def test_a_wrong_option_leaves_the_cohorts_page_as_it_was(tmp_path, out) -> None
     with pytest.raises(OptionsError, match="typo"):
         export_group(out, GroupOptions(participants=people, harmonize="typo"), page=True)
     assert (out / "group.html").read_bytes() == before
+
+
+def test_a_folder_without_the_table_is_told_what_is_taken(tmp_path) -> None:
+    with pytest.raises(OptionsError, match="the folder of a BIDS dataset that has one"):
+        read_phenotypes(tmp_path)

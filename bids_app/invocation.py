@@ -29,11 +29,11 @@ from bids_app.outputs.status import (
 from bids_app.report.page import is_current, participants_to_report, write_report
 from bids_app.workers.processes import Limits, Lost, Processes
 from bids_app.workers.resources import REPORT_MB, file_size, process_memory_mb, scan_memory_mb
-from model import interrupts
 from model.errors import CheckpointError, SemantoksError
 from model.figures.style import font_folder
 from model.files.write import text_bytes
-from model.progress import Progress
+from model.invocation import interrupts
+from model.invocation.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

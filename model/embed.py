@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import torch
 
-from model import interrupts
 from model.errors import ConfigError, SeriesError
+from model.invocation import interrupts
 from model.networks import parcel_names
 from model.partition.groups import summary
 from model.preprocess import to_windows

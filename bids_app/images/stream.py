@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from bids_app.errors import ScanError
 from bids_app.images.header import BLOCK_BYTES, Header, parse_header
-from model import interrupts
 from model.files.faults import FileError, faults_of, reading
-from model.progress import say_share
+from model.invocation import interrupts
+from model.invocation.progress import say_share
 
 try:
     from isal.igzip import IGzipFile as GzipFile

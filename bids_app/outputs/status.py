@@ -12,12 +12,12 @@ from bids_app import __version__
 from bids_app.errors import AppError, InputError, OutputError, ScanError, ScanExcludedError
 from bids_app.files import json_bytes, withdraw, write_all, write_bytes
 from bids_app.outputs.paths import output_folder, output_path, relative_text
-from model import interrupts
 from model.cohort.names import DENOISED, MATRIX, STATUS
 from model.cohort.record import ScanRecord, read_record
 from model.errors import CheckpointError, SemantoksError, some
 from model.files.faults import FileError, faults_as
 from model.files.write import Digest, file_sha256, stamp, text_bytes, tsv_bytes
+from model.invocation import interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -20,7 +20,7 @@ from bids_app.tasks.events import events_of, find_events, read_events
 from model.cohort.names import WHOLE
 from model.cohort.outputs import embedded_scans, model_series
 from model.errors import SeriesError
-from model.progress import counted
+from model.invocation.progress import counted
 from model.tasks.block_windows import block_windows, find_blocks, merge_events
 from model.tasks.single_networks import embed_single_networks
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from bids_app.files import write_all
 from bids_app.outputs.task_tables import network_files, network_row
 from model.cohort.outputs import embedded_scans, model_series
+from model.invocation.progress import counted
 from model.preprocess import window
-from model.progress import counted
 from model.tasks.single_networks import embed_single_networks
 
 if TYPE_CHECKING:

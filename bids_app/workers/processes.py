@@ -25,8 +25,8 @@ from threadpoolctl import threadpool_limits
 
 from bids_app.errors import WorkerError
 from bids_app.logs import current_levels, set_up_logging
-from model import interrupts
-from model.progress import listening
+from model.invocation import interrupts
+from model.invocation.progress import listening
 
 if TYPE_CHECKING:
     from collections import deque

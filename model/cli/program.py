@@ -30,11 +30,12 @@ from typing import (
 import click
 from click.core import ParameterSource
 
-from model import __version__, interrupts
+from model import __version__
 from model.errors import ConfigError, SemantoksError, some
 from model.files.content import real_path
 from model.files.home import checkpoint_place
 from model.files.settings import Option, fits, in_words, without_options
+from model.invocation import interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -9,7 +9,7 @@ import numpy as np
 
 from model.embed import embed_windows
 from model.evaluation.vectors import ByLevel, Vectors
-from model.progress import counted
+from model.invocation.progress import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -27,6 +27,7 @@ from model.finetuning.predictor import (
 )
 from model.finetuning.study import open_study
 from model.finetuning.train import Epoch, kept, train
+from model.invocation.progress import Progress, listening
 from model.probing.options import MAIN_METRIC
 from model.probing.protocol import provenance, row_record
 from model.probing.scoring import Row, by_key, measure_keys
@@ -40,7 +41,6 @@ from model.probing.summary import (
     text_table,
 )
 from model.probing.unfinished import Unfinished, refuse_others
-from model.progress import Progress, listening
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from model.finetuning.predictor import scores_of
+from model.invocation.progress import say_share
 from model.pretraining.layer_rates import parameter_groups
 from model.probing.head import batches, loss_of
 from model.probing.samples import ProbeError
 from model.probing.scoring import by_key, merit
-from model.progress import say_share
 from model.series import shown
 from model.views.corruption import ViewsConfig, augment
 

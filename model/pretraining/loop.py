@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from model.figures import style
+from model.invocation.progress import duration_text
 from model.pretraining.batches import describe_batch, draw_held_out, stream_batches
 from model.pretraining.run_folder import (
     Log,
@@ -15,7 +16,6 @@ from model.pretraining.run_folder import (
     save_state,
     truncate_log,
 )
-from model.progress import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,6 +10,7 @@ import numpy as np
 from model.cohort.names import SUBJECT
 from model.cohort.outputs import OutputsError, embedded_scans, model_series
 from model.embed import embed_windows
+from model.invocation.progress import counted
 from model.preprocess import window
 from model.probing.options import is_wanted
 from model.probing.samples import (
@@ -19,7 +20,6 @@ from model.probing.samples import (
     one_of_each,
     refuse_copies,
 )
-from model.progress import counted
 from model.statistics import connectivity
 
 if TYPE_CHECKING:

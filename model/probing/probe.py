@@ -12,6 +12,7 @@ import numpy as np
 from model.checkpoint import load_encoder
 from model.errors import ConfigError, some
 from model.files.write import json_bytes, new_folder
+from model.invocation.progress import Progress
 from model.pretraining.untrained import FitDataError, fit_of
 from model.probing.features import find_runs, one_each
 from model.probing.inputs import (
@@ -45,7 +46,6 @@ from model.probing.summary import (
     text_table,
 )
 from model.probing.unfinished import Unfinished, refuse_others
-from model.progress import Progress
 from model.statistics.repetitions import permutation_p
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from model.files.read import read_json
 from model.files.settings import Strict, from_dict
 from model.files.tables import read_cells
 from model.files.write import file_sha256
+from model.invocation.progress import counted
 from model.networks import parcel_names
-from model.progress import counted
 from model.series import ParcelSeries
 from model.shards.subjects import read_lists
 from model.spec import Normalization, parcels_sha256

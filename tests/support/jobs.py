@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bids_app.errors import OutputError
 from bids_app.participant import run_scan
-from model.progress import say_share
+from model.invocation.progress import say_share
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[3]
 BEGIN = """
 import sys, time
 import click
-from model import interrupts
+from model.invocation import interrupts
 from model.cli.program import Command
 
 @click.command(cls=Command)

@@ -6,8 +6,8 @@ from io import StringIO
 
 import pytest
 
-from model import progress
-from model.progress import Progress, counted, duration_text, listening, say_share
+from model.invocation import progress
+from model.invocation.progress import Progress, counted, duration_text, listening, say_share
 
 
 class Terminal(StringIO):

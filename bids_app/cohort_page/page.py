@@ -24,7 +24,7 @@ from bids_app.cohort_page.outliers import EMBEDDING, FAR, LEAST_SCANS
 from bids_app.cohort_page.payload import is_measured, payload
 from bids_app.cohort_page.scans import badge, counted, outcome
 from bids_app.files import write_bytes
-from bids_app.quality.measures import BY_KEY, OUTCOMES
+from bids_app.quality.measures import BY_KEY, OUTCOMES, WORDS
 from model.files.faults import FileError
 from model.files.read import read_bytes
 from model.files.write import text_bytes, text_sha256
@@ -217,6 +217,7 @@ def _templates() -> Environment:
     )
     templates.globals |= {
         "measures": BY_KEY,
+        "judgements": WORDS,
         "version": __version__,
         "listed": _LISTED,
         "far": FAR,

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from bids_app.cohort_page.scans import badge, counted, outcome
-from bids_app.quality.measures import BY_KEY
+from bids_app.quality.measures import BY_KEY, WORDS
 from model.figures import style
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def payload(scans: Sequence[PageScan], findings: Findings) -> dict[str, Any]:
             "flags": _levels([", ".join(scan.flags).replace("_", " ") for scan in scans]),
             "remarks": _remarks(scans, findings),
         },
-        "columns": [_column(column) for column in findings.columns],
+        "columns": [_column(column, scans) for column in findings.columns],
+        "judgements": [*WORDS.items()],
         "badges": {outcome(status): badge(status) for status in counted(scans)},
         "outliers": [[one.place, one.key] for one in findings.outliers],
         "spaces": [_space(one) for one in findings.compared],
@@ -67,7 +68,7 @@ def _levels(values: Sequence[str | None]) -> dict[str, Any]:
     return {"levels": levels, "codes": [place.get(value or "", -1) for value in values]}
 
 
-def _column(column: Column) -> dict[str, Any]:
+def _column(column: Column, scans: Sequence[PageScan]) -> dict[str, Any]:
     said: dict[str, Any] = {"key": column.key, "name": column.name, "about": column.about}
     if not column.is_number:
         texts = [None if value is None else str(value) for value in column.values]
@@ -83,12 +84,21 @@ def _column(column: Column) -> dict[str, Any]:
             "above": _finite(measure.above),
             "below": _finite(measure.below),
             "limit": measure.limit_text,
-            "flag": measure.flag.replace("_", " "),
+            "judged": _judged(column, scans),
         }
         if measure.usual is not None:
             usual = measure.usual
             said["usual"] = [usual.low, usual.high, measure.usual_text, usual.source, usual.n]
     return said
+
+
+def _judged(column: Column, scans: Sequence[PageScan]) -> str:
+    """Judge a quality number of every scan: a digit each, its place among `WORDS`."""
+    measure, place = BY_KEY[column.key], {word: str(at) for at, word in enumerate(WORDS)}
+    return "".join(
+        place[measure.judge(value if isinstance(value, int | float) else None, flags=scan.flags)]
+        for value, scan in zip(column.values, scans, strict=True)
+    )
 
 
 def is_measured(column: Column) -> bool:

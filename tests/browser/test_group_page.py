@@ -74,7 +74,7 @@ def test_the_table_sorts_by_mouse_and_keyboard_with_what_is_missing_last(tmp_pat
     opened.page.keyboard.press("Enter")
     assert header.get_attribute("aria-sort") == "descending"
     found = column(opened.page, title)
-    assert found[0].startswith("0.90 mm (beyond)")
+    assert found[0].startswith("0.90 mm beyond the limit")
     assert found[-1] == MISSING
 
 
@@ -90,6 +90,44 @@ def test_the_table_filters_by_text_status_and_what_stands_out(tmp_path, opened) 
     filters.get_by_label("status").select_option("")
     filters.get_by_label("stands out by").select_option("fhigh motion")
     assert names(page) == ["sub-0000_ses-1_task-rest"]
+
+
+def test_numbers_within_the_limit_but_unlike_good_scans_are_unusual_here_too(
+    tmp_path, opened
+) -> None:
+    scans = page_scans(8)
+    numbers = [0.14 + 0.001 * at for at in range(len(scans) - 1)] + [0.3]
+    scans = [
+        replace(scan, numbers={**scan.numbers, "mean_fd": value})
+        for scan, value in zip(scans, numbers, strict=True)
+    ]
+    opened.open(write_cohort_page(tmp_path, scans, [embeddings(8)]))
+    found = column(opened.page, "head motion, mean")
+    assert found[-1] == "0.30 mm unusual"
+    assert found[0] == "0.14 mm"
+    strip = '.strip[data-key="mean_fd"]'
+    assert opened.page.locator(f"{strip} path.unusual").count() == 1
+    # The whole range of good scans, however near to one another those of the cohort lie.
+    axis, good = (
+        opened.page.locator(f"{strip} {name}").first.bounding_box()
+        for name in ("path.axis", "rect.range")
+    )
+    assert axis["x"] < good["x"]
+    assert good["x"] + good["width"] < axis["x"] + axis["width"]
+
+
+def test_no_word_of_the_flags_is_broken(tmp_path, opened) -> None:
+    scans = page_scans(8)
+    scans[0] = replace(scans[0], flags={"implausible_parcels": "x", "high_motion": "y"})
+    opened.page.set_viewport_size({"width": 1200, "height": 800})
+    opened.open(write_cohort_page(tmp_path, scans, [embeddings(8)]))
+    cell = opened.page.locator("#table tbody tr").first.locator("td").nth(3)
+    lines = cell.evaluate(
+        "e => { const r = document.createRange(); r.selectNodeContents(e);"
+        " return new Set([...r.getClientRects()].map(b => b.top)).size; }"
+    )
+    assert cell.text_content() == "implausible parcels, high motion"
+    assert lines <= 4  # words
 
 
 def test_a_mark_says_its_scan_and_a_click_opens_its_page(tmp_path, opened) -> None:

@@ -136,9 +136,9 @@ const widthOf = (holder) => Math.max(260, Math.min(holder.clientWidth || 480, 11
 // ---- strips of quality numbers -------------------------------------------------------------
 
 const outlying = new Set(data.outliers.map(([place, key]) => `${place} ${key}`));
-// Beyond a limit is what raised its flag: of short series, some numbers raise none.
-const raised = (flag, i) => level(scans.flags, i).split(", ").includes(flag);
-const beyond = (column, x, i) => ((column.above !== null && x > column.above) || (column.below !== null && x < column.below)) && (!column.flag || raised(column.flag, i));
+// As on the participant's page: [name, words].
+const judgement = (column, i) => data.judgements[column.judged[i]];
+const isFlagged = (column, i) => judgement(column, i)[0] === "flagged";
 
 function strip(figure) {
   const column = columns.find((c) => c.key === figure.dataset.key && c.about === "quality");
@@ -146,17 +146,20 @@ function strip(figure) {
   const known = [];
   for (let i = 0; i < n; i++) if (column.values[i] !== null) known.push(i);
   const sorted = known.map((i) => column.values[i]).sort((a, b) => a - b);
-  const past = known.filter((i) => beyond(column, column.values[i], i)).length;
+  const past = known.filter((i) => isFlagged(column, i)).length;
   let low = sorted[0], high = sorted.at(-1);
   if (low === high) {
     const all = known.length === 1 ? "the one scan" : `all ${known.length.toLocaleString("en")} scans`;
-    holder.replaceChildren(make("p", {}, `${shown(column, low)} in ${all}${past ? ": beyond the limit" : ""}`));
+    const said = judgement(column, known.find((i) => isFlagged(column, i)) ?? known[0])[1];
+    holder.replaceChildren(make("p", {}, `${shown(column, low)} in ${all}${said && ": "}${said}`));
     return;
   }
-  // A limit, or good scans, far away would press the marks together: they are drawn where near.
+  // A limit far away would press the marks together: it is drawn where near. Good scans always
+  // are, or a narrow cohort would look scattered.
   const limits = [column.above, column.below].filter((x) => x !== null);
   const wide = Math.max(high - low, Math.abs(high) * 0.02, 1e-9);
-  for (const x of [...limits, ...(column.usual || []).slice(0, 2)]) {
+  for (const x of (column.usual || []).slice(0, 2)) { low = Math.min(low, x); high = Math.max(high, x); }
+  for (const x of limits) {
     if (x > high && x - high < 1.2 * wide) high = x;
     if (x < low && low - x < 1.2 * wide) low = x;
   }
@@ -194,16 +197,16 @@ function strip(figure) {
   }
   const points = known.map((i) => ({ i, x: at(column.values[i]), y: middle + (noise(i) - 0.5) * (bottom - top - 12), v: column.values[i] })).sort((a, b) => a.v - b.v);
   const radius = n > 800 ? 2.2 : n > 150 ? 3 : 4;
-  const kind = (p) => (beyond(column, p.v, p.i) ? 2 : outlying.has(`${p.i} ${column.key}`) ? 1 : 0);
-  marks(svg, points.filter((p) => kind(p) === 0), 0, radius, { class: "usual" });
-  marks(svg, points.filter((p) => kind(p) === 1), 3, 4, { class: "odd" });
-  marks(svg, points.filter((p) => kind(p) === 2), 1, 4, { class: "flagged" });
+  const isOdd = (p) => outlying.has(`${p.i} ${column.key}`);
+  const looks = { flagged: [1, 4], odd: [3, 4], unusual: [0, radius], usual: [0, radius] };
+  const look = (p) => { const name = judgement(column, p.i)[0]; return name === "flagged" ? name : isOdd(p) ? "odd" : name === "unusual" ? name : "usual"; };
+  for (const name of Object.keys(looks).reverse()) marks(svg, points.filter((p) => look(p) === name), ...looks[name], { class: name });
   if (sorted.length >= 4) {
     draw(svg, "rect", { class: "boxed", x: at(half[0]), y: top + 3, width: Math.max(at(half[2]) - at(half[0]), 0.5), height: bottom - top - 6 });
     draw(svg, "path", { class: "median", d: `M${at(half[1])} ${top + 3}V${bottom - 3}` });
   }
-  const words = ["", ", an outlier of this cohort", ", beyond the limit"];
-  pointable(svg, points, (p) => `${column.name}: ${shown(column, p.v)}${words[kind(p)]}`, width);
+  const words = (p) => [judgement(column, p.i)[1], isOdd(p) ? "an outlier of this cohort" : ""].filter(Boolean);
+  pointable(svg, points, (p) => [`${column.name}: ${shown(column, p.v)}`, ...words(p)].join(", "), width);
 }
 
 // ---- identity ------------------------------------------------------------------------------
@@ -462,10 +465,8 @@ function table() {
       if (k === 0 && scans.page[i]) cell.append(make("a", { href: scans.page[i] }, text));
       else if (c.name === "status" && !c.column) cell.append(make("span", { class: `badge ${data.badges[text]}` }, text));
       else cell.append(text);
-      if (c.column && c.number && c.column.above !== undefined && value(c.column, i) !== null && beyond(c.column, value(c.column, i), i)) {
-        cell.className = "number beyond";
-        cell.append(" (beyond)");
-      }
+      const [name, words] = c.column?.judged ? judgement(c.column, i) : [];
+      if (name === "flagged" || name === "unusual") cell.append(" ", make("span", { class: `word ${name}` }, words));
       return cell;
     }))));
     more.replaceChildren();

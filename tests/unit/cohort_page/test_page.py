@@ -93,6 +93,28 @@ def test_small_cohorts_say_what_cannot_be_said(n_people, n_sessions, said) -> No
     assert all(one in text for one in said), text
 
 
+def test_numbers_are_judged_as_on_a_participants_page() -> None:
+    scans = page_scans(4)
+    values = [0.1, 0.3, 0.9, 0.9]
+    flags = [{}, {}, {"high_motion": "x"}, {}]
+    scans[:4] = [
+        replace(scan, numbers={**scan.numbers, "mean_fd": value}, flags=flag)
+        for scan, value, flag in zip(scans, values, flags, strict=False)
+    ]
+    scans[4] = replace(scans[4], numbers={})
+    found = data_in(render(scans, find(scans, [])))
+    (column,) = (one for one in found["columns"] if one["key"] == "mean_fd")
+    judged = [found["judgements"][int(digit)][0] for digit in column["judged"]]
+    assert judged[:5] == ["good", "unusual", "flagged", "unusual", "unknown"]
+
+
+def test_figures_say_how_they_should_look_and_where_an_average_pair_lies() -> None:
+    scans = page_scans(4)
+    text = words(render(scans, find(scans, [embeddings(4)])))
+    assert text.count("As it should be:") == 4
+    assert "\u22120.14 for all 8" in text
+
+
 def test_a_cohort_of_which_nothing_is_embedded_has_a_page_too() -> None:
     scans = [
         replace(scan, status="failed", reason="no mask", numbers={}, page="")

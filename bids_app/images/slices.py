@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from model.networks import N_CORTEX
 from model.series import shown
 
 if TYPE_CHECKING:
@@ -152,17 +153,17 @@ def surface_labels(labels: LabelArray, affine: Affine) -> npt.NDArray[np.uint16]
     For pictures only: fsaverage5 lies near the MNI templates, not in them. A vertex of no
     parcel takes that of the nearest point between the cortex' surfaces.
     """
-    found = []
+    found, to_index = [], np.linalg.inv(affine)
     for side in ("left", "right"):
         white, pial = (mesh(kind, side)[0] for kind in ("white", "pial"))
         label = np.zeros(len(white), dtype=np.uint16)
         for depth in (0.5, 0.3, 0.7, 0.1, 0.9, -0.3, 1.3):
             points = white + depth * (pial - white)
-            index = points @ np.linalg.inv(affine)[:3, :3].T + np.linalg.inv(affine)[:3, 3]
+            index = points @ to_index[:3, :3].T + to_index[:3, 3]
             nearest = np.rint(index).astype(np.intp)
             inside = ((nearest >= 0) & (nearest < labels.shape)).all(axis=1) & (label == 0)
             label[inside] = labels[tuple(nearest[inside].T)]
-        label[label > 400] = 0
+        label[label > N_CORTEX] = 0
         found.append(label)
     return np.stack(found)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.floating]
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
+BoolArray = npt.NDArray[np.bool_]
 
 MIN_PAIRS = 50
 """With fewer mirror pairs present, their mean says too little."""
@@ -36,8 +37,6 @@ _HALF = N_CORTEX // 2
 # the left and the right half of Schaefer2018_400Parcels_17Networks_order.txt (CBIG, MIT).
 _SCHAEFER_17 = ((24, 35, 26, 23, 12, 28, 52), (23, 35, 26, 28, 12, 33, 43))
 
-
-BoolArray = npt.NDArray[np.bool_]
 CONSTANT = 1e-4
 """Spread over magnitude below which a parcel is constant; the least of 22,400 real ones: 9e-4."""
 MEAN_LIMITS = (0.03, 4.0)

@@ -54,7 +54,7 @@ def network_order() -> npt.NDArray[np.intp]:
 
 
 def network_edges() -> npt.NDArray[np.int_]:
-    """Return where each network begins in `_order`, and the end (N + 1)."""
+    """Return where each network begins in `network_order`, and the end (N + 1)."""
     return np.cumsum([0, *(network_columns(network).size for network in NETWORKS)])
 
 

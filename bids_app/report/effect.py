@@ -19,8 +19,8 @@ from bids_app.report.canvas import (
     new_axes,
     new_figure,
 )
-from bids_app.report.figures import CARPET_LEVELS, MAX_COLUMNS
-from bids_app.signal.effect import thin, unshaded
+from bids_app.report.figures import CARPET_LEVELS
+from bids_app.signal.effect import MOST_COLUMNS, thin, unshaded
 from model.figures.style import AFTER, BEFORE, DROPPED, GRID, INK, OUTLIER, QUIET, SERIES
 from model.networks import NETWORKS, network_columns
 
@@ -56,7 +56,7 @@ def carpets(extraction: Extraction, *, end_s: float) -> Figure:
     figure = new_figure(traces_end + len(shown) * (CARPET + 8) + 26)
     _draw_traces(figure, motion, effect.global_signal, tr_s=tr_s, end_s=end_s)
     for number, (name, values, start_s) in enumerate(shown):
-        few, step = thin(values, most=MAX_COLUMNS)
+        few, step = thin(values, most=MOST_COLUMNS)
         every = len(motion.onset_s) / len(few) if name != "denoised" else step
         top = traces_end + number * (CARPET + 8)
         axes = new_axes(figure, LEFT, top, PLOT, CARPET)

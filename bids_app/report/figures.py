@@ -26,7 +26,7 @@ from bids_app.report.canvas import (
     new_figure,
     write_numbers,
 )
-from bids_app.signal.effect import thin
+from bids_app.signal.effect import MOST_COLUMNS, thin
 from model.figures.style import BORDER, INK, MISSING_LINE, NETWORK_COLOURS
 from model.networks import NETWORKS, network_columns
 
@@ -37,11 +37,7 @@ if TYPE_CHECKING:
 
 
 FloatArray = npt.NDArray[np.floating]
-
-
 BoolArray = npt.NDArray[np.bool_]
-MAX_COLUMNS = 200
-"""Columns of a carpet: more would be finer than it is drawn."""
 CONNECTIVITY_LEVELS = 11
 """Of a large matrix of correlations; an odd number has a white for none"""
 CARPET_LEVELS = 15
@@ -149,7 +145,7 @@ def carpet(
     """
     height = 230.0
     figure = new_figure(TOP + height + 29)
-    shown, step = thin(values, most=MAX_COLUMNS)
+    shown, step = thin(values, most=MOST_COLUMNS)
     axes = new_axes(figure, LEFT, TOP, PLOT, height)
     # The last column may stand for fewer frames than the others and reach beyond the end.
     extent = (start_s, start_s + len(shown) * step * tr_s, values.shape[1], 0)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.floating]
 MOST_COLUMNS = 200
-"""Of a carpet"""
+"""Of a carpet: more would be finer than it is drawn."""
 MOST_BINS = 160
 """Of a spectrum"""
 REACH = 4.0

@@ -120,6 +120,7 @@ def _sections(command: click.Command, name: str) -> Iterator[tuple[str, list[cli
         yield "", all_options
         return
     from bids_app import options as app
+    from bids_app.group.options import GroupOptions
     from bids_app.inputs.selection import Selection
     from model.cli.program import option_names
 
@@ -130,7 +131,7 @@ def _sections(command: click.Command, name: str) -> Iterator[tuple[str, list[cli
         "Encoder": app.EncoderOptions,
         "Work and output": app.InvocationOptions,
         "Input, atlas, confounds": app.RunOptions,
-        "Group level": app.GroupOptions,
+        "Group level": GroupOptions,
         "Messages": app.LogOptions,
         "Accepted, without effect": app.AcceptedOptions,
     }.items():

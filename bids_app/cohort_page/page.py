@@ -25,6 +25,7 @@ from bids_app.cohort_page.payload import is_measured, payload
 from bids_app.cohort_page.scans import badge, counted, outcome
 from bids_app.files import write_bytes
 from bids_app.quality.measures import BY_KEY, OUTCOMES, WORDS
+from bids_app.report.environment import open_templates
 from model.files.faults import FileError
 from model.files.read import read_bytes
 from model.files.write import text_bytes, text_sha256
@@ -205,26 +206,15 @@ def _not_embedded(scans: Sequence[PageScan]) -> list[tuple[str, str, list[PageSc
 @cache
 def _templates() -> Environment:
     """Open the templates; what they may use beside what is rendered is named here."""
-    from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
-
-    shared = PrefixLoader({"report": PackageLoader("bids_app.report")})
-    templates = Environment(
-        loader=ChoiceLoader([PackageLoader("bids_app.cohort_page"), shared]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = open_templates("bids_app.cohort_page")
     templates.globals |= {
         "measures": BY_KEY,
         "judgements": WORDS,
-        "version": __version__,
         "listed": _LISTED,
         "far": FAR,
         "least_scans": LEAST_SCANS,
         "embedding_key": EMBEDDING,
     }
-    templates.filters["number"] = lambda value, form: format(value, form)
     templates.filters["shown"] = _shown
     templates.filters["sure"] = sureness
     return templates

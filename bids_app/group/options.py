@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from bids_app.errors import OptionsError
 from model.files.settings import Option, Strict
+from model.files.shared_options import HarmonizeOption
 
 SplitBy: TypeAlias = Literal["space"]
 """What there is one group table of"""
@@ -55,14 +56,7 @@ class GroupOptions(Strict):
         bool,
         Option("--fisher-z", "Group level: with --connectivity, Fisher's z of them too."),
     ] = False
-    harmonize: Annotated[
-        str | None,
-        Option(
-            "--harmonize",
-            "Column of the site whose effect ComBat takes out, learned from training subjects.",
-            metavar="COLUMN",
-        ),
-    ] = None
+    harmonize: HarmonizeOption = None
     """Writes a second table of embeddings; that of the raw ones stays what it is."""
     harmonize_keep: Annotated[
         tuple[str, ...],

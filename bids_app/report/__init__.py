@@ -1,3 +1,3 @@
 """One page per participant, from what lies in the output folder; it never opens an image."""
 
-__all__ = ("page",)
+__all__ = ("environment", "page")

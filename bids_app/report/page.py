@@ -17,7 +17,6 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
-from bids_app import __version__
 from bids_app.atlas.volumes import ATLAS_LABEL
 from bids_app.errors import InputError
 from bids_app.files import withdraw, write_all
@@ -26,6 +25,7 @@ from bids_app.outputs.scan_tables import read_scan_tables
 from bids_app.outputs.status import read_status
 from bids_app.quality import measures
 from bids_app.report import brain, effect, figures
+from bids_app.report.environment import open_templates
 from model.cohort.names import STATUS
 from model.figures import style
 from model.figures.render import described, svg_bytes
@@ -314,15 +314,7 @@ class Gallery:
 @cache
 def _templates() -> Environment:
     """Open the templates; what they may use beside the scans is named here, and only here."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    templates = Environment(
-        loader=PackageLoader("bids_app.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = open_templates("bids_app.report")
     templates.globals |= {
         "figures": figures,
         "brain": brain,
@@ -332,10 +324,8 @@ def _templates() -> Environment:
         "described": described,
         "documentation": _documentation(),
         "references": _references(),
-        "version": __version__,
     }
     templates.filters |= {
-        "number": lambda value, form: format(value, form),
         "grouped": _grouped,
         "cited": _cited,
     }

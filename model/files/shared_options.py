@@ -39,6 +39,15 @@ FitShardsOption = Annotated[
     ),
 ]
 
+HarmonizeOption = Annotated[
+    str | None,
+    Option(
+        "--harmonize",
+        "Column of the site whose effect ComBat takes out, learned from training subjects.",
+        metavar="COLUMN",
+    ),
+]
+
 DeviceOption = Annotated[
     str,
     Option(

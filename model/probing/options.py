@@ -11,6 +11,7 @@ from model.files.settings import Count, CountOrZero, Option, Positive, Strict
 from model.files.shared_options import (
     EpochsOption,
     FitShardsOption,
+    HarmonizeOption,
     SeedOption,
     TargetOption,
     TaskIds,
@@ -150,14 +151,7 @@ class ProbeConfig(ProtocolConfig):
             metavar="COLUMN",
         ),
     ] = ()
-    harmonize: Annotated[
-        str | None,
-        Option(
-            "--harmonize",
-            "Column of the site whose effect ComBat takes out, learned from training subjects.",
-            metavar="COLUMN",
-        ),
-    ] = None
+    harmonize: HarmonizeOption = None
     repetitions: Annotated[
         Count,
         Option(

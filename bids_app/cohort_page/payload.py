@@ -79,8 +79,6 @@ def _column(column: Column, scans: Sequence[PageScan]) -> dict[str, Any]:
         said |= {
             "form": measure.form,
             "unit": measure.unit,
-            "meaning": measure.meaning,
-            "better": measure.better,
             "above": _finite(measure.above),
             "below": _finite(measure.below),
             "limit": measure.limit_text,

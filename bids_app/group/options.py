@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from bids_app.errors import OptionsError
 from model.files.settings import Option, Strict
-from model.files.shared_options import HarmonizeOption
+from model.files.shared_options import HarmonizeOption, SplitsOption
 
 SplitBy: TypeAlias = Literal["space"]
 """What there is one group table of"""
@@ -66,14 +66,7 @@ class GroupOptions(Strict):
             metavar="COLUMN ...",
         ),
     ] = ()
-    splits: Annotated[
-        Path | None,
-        Option(
-            "--splits",
-            "Table of a fixed split: participant_id, split (train, validation, test).",
-            path="any",
-        ),
-    ] = None
+    splits: SplitsOption = None
     """Those of ``train`` alone are learned from by --harmonize; None: everybody"""
     umap: Annotated[
         bool,

@@ -48,6 +48,15 @@ HarmonizeOption = Annotated[
     ),
 ]
 
+SplitsOption = Annotated[
+    Path | None,
+    Option(
+        "--splits",
+        "Table of a fixed split: participant_id, split (train, validation, test).",
+        path="any",
+    ),
+]
+
 DeviceOption = Annotated[
     str,
     Option(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from model.errors import ConfigError
@@ -13,6 +12,7 @@ from model.files.shared_options import (
     FitShardsOption,
     HarmonizeOption,
     SeedOption,
+    SplitsOption,
     TargetOption,
     TaskIds,
 )
@@ -68,14 +68,7 @@ class ProtocolConfig(Strict):
         tuple[Positive, Positive, Positive],
         Option("--shares", "Of the subjects, for training, validation and test."),
     ] = (0.6, 0.2, 0.2)
-    splits: Annotated[
-        Path | None,
-        Option(
-            "--splits",
-            "Table of a fixed split: participant_id, split (train, validation, test).",
-            path="any",
-        ),
-    ] = None
+    splits: SplitsOption = None
     seed: SeedOption = 0
     readout: Annotated[
         tuple[ReadoutPart, ...],

@@ -215,14 +215,6 @@ PARTICIPANT = (
 GROUP = ("{bids}", "{out}", "group", "--tsv")
 
 
-def giving(words: tuple[str, ...], flag: str, value: str) -> tuple[str, ...]:
-    """Return the words with this value of an option, in place of one that they give."""
-    if flag not in words:
-        return (*words, flag, value)
-    place = words.index(flag) + 1
-    return (*words[:place], value, *words[place + 1 :])
-
-
 def preload() -> None:
     """Import what invocations need, so that processes begin with it."""
     for name in (

@@ -37,12 +37,6 @@ def test_every_kind_is_played_daily_but_what_must_be_played_alone() -> None:
     assert set(map(kind_of, shared)) == set(_GROUPS)
 
 
-def test_no_call_is_refused_for_an_option_that_is_given_twice() -> None:
-    calls = [fault for fault in all_faults() if isinstance(fault, CallFault)]
-    flags = {fault.name: [w for w in fault.words if w.startswith("--")] for fault in calls}
-    assert not {name: given for name, given in flags.items() if len(set(given)) < len(given)}
-
-
 def test_a_promise_is_more_than_any_exit_code() -> None:
     for fault in all_faults():
         if isinstance(fault, CallFault):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from damage import NOT_HERE, edit, edit_json, fifo, put
 from faults import CallFault
-from scenes import PARTICIPANT, giving
+from scenes import PARTICIPANT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ def dry_run_faults() -> Iterator[CallFault]:
     ):
         yield CallFault(
             name=f"dry-run/{name}",
-            words=giving(DRY_RUN, *more),
+            words=(*DRY_RUN, *more),
             codes=frozenset({78}),
             says=(says,),
             writes=False,

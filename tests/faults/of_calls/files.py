@@ -20,7 +20,7 @@ from damage import (
     remove,
 )
 from faults import CallFault
-from scenes import PARTICIPANT, giving
+from scenes import PARTICIPANT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -226,7 +226,7 @@ def _checkpoint_faults() -> Iterator[CallFault]:
     for name, (file, damage) in cases.items():
         yield CallFault(
             name=f"checkpoint/{name}",
-            words=giving(PARTICIPANT, "--checkpoint", "{here}/mine"),
+            words=(*PARTICIPANT, "--checkpoint", "{here}/mine"),
             prepare=lambda scene, f=file, d=damage: (
                 shutil.copytree(scene.checkpoint, scene.here / "mine"),
                 d(scene.here / "mine" / f),
@@ -244,7 +244,7 @@ def _checkpoint_faults() -> Iterator[CallFault]:
     }.items():
         yield CallFault(
             name=f"checkpoint/pth/{name}",
-            words=giving(PARTICIPANT, "--checkpoint", "{here}/mine.pth"),
+            words=(*PARTICIPANT, "--checkpoint", "{here}/mine.pth"),
             prepare=lambda scene, c=content: (scene.here / "mine.pth").write_bytes(c),
             codes=frozenset({78}),
             says=("mine.pth",),
@@ -284,7 +284,7 @@ def _atlas_faults() -> Iterator[CallFault]:
                 continue  # the last line break, or the same words
             yield CallFault(
                 name=f"atlas/{kind}/{value}",
-                words=giving(PARTICIPANT, "--atlas", "{here}/atlas"),
+                words=(*PARTICIPANT, "--atlas", "{here}/atlas"),
                 prepare=lambda scene, p=pattern, d=damage: _atlas(scene, p, d),
                 # Of the image the voxels are compared by hash: what is behind them is none.
                 codes=frozenset({0 if value in _WHOLE else 78}),

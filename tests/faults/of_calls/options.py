@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faults import CallFault
-from scenes import PARTICIPANT, giving
+from scenes import PARTICIPANT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def option_faults() -> Iterator[CallFault]:
         for value in values:
             yield CallFault(
                 name=f"option/{flag[2:]}/{value[:20] or 'nothing'}",
-                words=giving(PARTICIPANT, flag, value.replace("{", "{{")),
+                words=(*PARTICIPANT, flag, value.replace("{", "{{")),
                 codes=frozenset({_NO_USAGE.get((flag, value), 2)}),
                 says=(rf"{flag}|{flag[2:].replace('-', '[-_ ]')}",),
                 writes=False,
@@ -117,20 +117,19 @@ def _calls() -> Iterator[CallFault]:
         ),
         "task-that-is-not-there": ((*PARTICIPANT, "--task-id", "nosuch"), selection, "nosuch"),
         "checkpoint-nowhere": (
-            giving(PARTICIPANT, "--checkpoint", "/nowhere"), checkpoint,
-            "/nowhere: not a checkpoint",
+            (*PARTICIPANT, "--checkpoint", "/nowhere"), checkpoint, "/nowhere: not a checkpoint",
         ),
         "checkpoint-a-text": (
-            giving(PARTICIPANT, "--checkpoint", "{bids}/dataset_description.json"), checkpoint,
+            (*PARTICIPANT, "--checkpoint", "{bids}/dataset_description.json"), checkpoint,
             "not a checkpoint",
         ),
         "checkpoint-a-folder": (
-            giving(PARTICIPANT, "--checkpoint", "{bids}"), checkpoint, "not a checkpoint",
+            (*PARTICIPANT, "--checkpoint", "{bids}"), checkpoint, "not a checkpoint",
         ),
         "checkpoint-nothing": (
-            giving(PARTICIPANT, "--checkpoint", ""), checkpoint, "not a checkpoint",
+            (*PARTICIPANT, "--checkpoint", ""), checkpoint, "not a checkpoint",
         ),
-        "atlas-a-folder": (giving(PARTICIPANT, "--atlas", "{bids}"), checkpoint, "no atlas"),
+        "atlas-a-folder": ((*PARTICIPANT, "--atlas", "{bids}"), checkpoint, "no atlas"),
     }  # fmt: skip
     for name, (words, code, says) in cases.items():
         yield CallFault(

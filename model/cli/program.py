@@ -10,7 +10,6 @@ import math
 import os
 import sys
 import types
-from collections import Counter
 from dataclasses import MISSING, Field, fields
 from functools import partial
 from pathlib import Path
@@ -355,16 +354,6 @@ class Command(_Ends, click.Command):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         _equip(self)
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse as click does, but take no second file for the one that an option means."""
-        if not ctx.resilient_parsing:
-            _, _, given = self.make_parser(ctx).parse_args([*args])
-            for one, n in Counter(given).items():
-                is_one = isinstance(one.type, click.Path) and one.nargs == 1
-                if n > 1 and is_one and isinstance(one, click.Option) and not one.multiple:
-                    raise click.UsageError(f"{one.opts[0]} is given {n} times, it takes one.", ctx)
-        return super().parse_args(ctx, args)
 
 
 class Group(_Ends, click.Group):

@@ -69,17 +69,6 @@ def test_the_participant_level_refuses_what_is_of_the_group_level(tmp_path: Path
     assert "the participant level takes no --tsv." in answer.stderr
 
 
-def test_a_second_file_for_the_one_of_an_option_is_refused(tmp_path: Path) -> None:
-    words = ("--participants", tmp_path, "--participants", tmp_path / "..")
-    answer = call(tmp_path, tmp_path / "out", "group", *words)
-    assert answer.exit_code == 2
-    assert "--participants is given 2 times, it takes one." in answer.stderr
-    answer = call(
-        tmp_path, tmp_path / "out", "group", "--tsv", "--tsv", "--n-cpus", 1, "--n-cpus", 2
-    )
-    assert "times" not in answer.stderr
-
-
 def test_words_of_a_call_are_taken_apart_by_option() -> None:
     words = ["in", "out", "participant", "--low-pass", "none", "--participant_label", "1", "2",
              "--tr=2", "--tsv", "--dummy-scans", "0", "-t", "rest"]  # fmt: skip

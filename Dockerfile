@@ -1,4 +1,4 @@
-# docs/containers.md says how to build and run this; tools/container_check.sh does both.
+# docs/containers.md says how to build and run this; tools/platforms/container.sh does both.
 # The base is an argument so that a machine without a registry can name its own; a release names one by digest.
 ARG BASE_IMAGE=docker.io/library/python:3.11-slim-bookworm
 

@@ -1,4 +1,4 @@
-"""`semantoks slurm` with an ``sbatch`` of ours; tools/slurm_check.sh takes the real one."""
+"""`semantoks slurm` with an ``sbatch`` of ours; tools/platforms/slurm.sh takes the real one."""
 
 from __future__ import annotations
 

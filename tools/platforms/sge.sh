@@ -1,26 +1,22 @@
 #!/usr/bin/env bash
 # Run the SGE recipe of docs/scale.md against Debian's Grid Engine of one node, as root, by hand, on a machine to throw away:
-#     bash tools/sge_check.sh [PYTHON]        PYTHON: with semantoks and its tests' tools, default python3
+#     bash tools/platforms/sge.sh [PYTHON]        PYTHON: with semantoks and its tests' tools, default python3
 # Three participants, one without confounds; then the table has two scans and one reason, and who is left is told. A minute.
 # Ends with 77 where it cannot run. Needs gridengine-master, -exec, -client (apt-get install --no-install-recommends ...).
-set -euo pipefail
-here=$(cd "$(dirname "$0")/.." && pwd)
+. "$(dirname "$0")/_common.sh"
 python=$(command -v "${1:-python3}")
-
-skip() { echo "SKIPPED: $*"; exit 77; }
-say() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
-fail() { say "FAILED: $*"; qstat -f || true; tail -n 20 "$work"/semantoks* "$work"/todo.tsv 2>/dev/null; exit 1; }
+work=$scratch
+evidence() { qstat -f; tail -n 20 "$work"/semantoks* "$work"/todo.tsv 2>/dev/null; }
 
 [ "$(id -u)" = 0 ] || skip "Grid Engine is started as root"
-for tool in sge_qmaster sge_execd qsub qconf; do command -v "$tool" >/dev/null || skip "$tool is not installed"; done
+needs sge_qmaster sge_execd qsub qconf
 [ -d /var/lib/gridengine/default/common ] || skip "no cell of Debian's Grid Engine"
 ! pgrep -x sge_qmaster >/dev/null || skip "a Grid Engine runs here already"
 
 export SGE_ROOT=/var/lib/gridengine SGE_CELL=default
-work=$(mktemp -d)
 host=localhost
 aliases=$SGE_ROOT/default/common/host_aliases
-stop() {
+clean_up() {
     qdel -f -u root >/dev/null 2>&1 || true
     qconf -dq check.q >/dev/null 2>&1 || true
     kill "$(cat /var/spool/gridengine/execd/*/execd.pid)" 2>/dev/null || true
@@ -28,9 +24,7 @@ stop() {
     kill "$(cat /var/spool/gridengine/qmaster/qmaster.pid)" 2>/dev/null || true
     for _ in $(seq 20); do pgrep -x sge_qmaster >/dev/null || break; sleep 0.5; done
     if [ -e "$work/aliases" ]; then cp "$work/aliases" "$aliases"; else rm -f "$aliases"; fi
-    rm -rf "$work"
 }
-trap stop EXIT
 
 # ---- a cluster of one node -------------------------------------------------------------------------
 
@@ -57,7 +51,7 @@ say "Grid Engine $(qstat -help | head -n 1) is up on $host"
 
 # ---- the recipe ------------------------------------------------------------------------------------
 
-PYTHONPATH=$here/tests/support:$here "$python" - "$work" "$here/docs/scale.md" <<'END'
+PYTHONPATH=$root/tests/support:$root "$python" - "$work" "$root/docs/scale.md" <<'END'
 import re, sys
 from pathlib import Path
 import builders

@@ -1,30 +1,23 @@
 #!/usr/bin/env bash
 # Run semantoks slurm against a real SLURM of one node on this machine, as root, by hand:
-#     bash tools/slurm_check.sh [PYTHON]        PYTHON: with semantoks and its tests' tools, default python3
+#     bash tools/platforms/slurm.sh [PYTHON]        PYTHON: with semantoks and its tests' tools, default python3
 # 20 simulated participants in 10 tasks, a space in the path of the outputs; a task is killed, another's node is lost; the group step must
 # wait; the same command again must finish the rest; the outputs must be those of one process.
 # Needs slurmctld, slurmd, slurm-client and munge (Debian: apt-get install --no-install-recommends ...).
-set -euo pipefail
-here=$(cd "$(dirname "$0")/.." && pwd)
+. "$(dirname "$0")/_common.sh"
 python=${1:-python3}
-
-skip() { echo "SKIPPED: $*"; exit 0; }
-say() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
-fail() { say "FAILED: $*"; squeue || true; tail -n 40 "$work/the out"/logs/slurm-*/*.log "$work"/slurmctld.log 2>/dev/null; exit 1; }
+work=$scratch
+evidence() { squeue; tail -n 40 "$work/the out"/logs/slurm-*/*.log "$work"/slurmctld.log 2>/dev/null; }
 
 [ "$(id -u)" = 0 ] || skip "SLURM is started as root"
-for tool in slurmctld slurmd sbatch munged; do command -v "$tool" >/dev/null || skip "$tool is not installed"; done
+needs slurmctld slurmd sbatch munged
 
-work=$(mktemp -d)
-chmod 755 "$work"
-stop() {
+clean_up() {
     for daemon in slurmd slurmctld munged; do
         [ -f "$work/$daemon.pid" ] && kill "$(cat "$work/$daemon.pid")" 2>/dev/null || true
     done
     sleep 1
-    rm -rf "$work"
 }
-trap stop EXIT
 
 # ---- a cluster of one node -------------------------------------------------------------------------
 
@@ -88,7 +81,7 @@ say "SLURM $(sinfo --version | cut -d' ' -f2) is up on $host"
 
 # ---- 20 participants -------------------------------------------------------------------------------
 
-PYTHONPATH=$here/tests/support:$here "$python" - "$work" <<'END'
+PYTHONPATH=$root/tests/support:$root "$python" - "$work" <<'END'
 import sys
 from pathlib import Path
 import builders

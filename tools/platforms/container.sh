@@ -1,20 +1,12 @@
 #!/usr/bin/env bash
 # Build the image and run it as README.md and docs/containers.md say, under the strictest conditions:
-#     bash tools/container_check.sh [TREE]          TREE: what to build, default this checkout
-# Uses Docker where its daemon answers, else podman, crun and buildah as root; without either it says
-# so and ends with 0. Leaves the image semantoks-check behind: its layers make the next build quick.
-set -euo pipefail
-here=$(cd "$(dirname "$0")/.." && pwd)
-tree=$(cd "${1:-$here}" && pwd)
+#     bash tools/platforms/container.sh [TREE]          TREE: what to build, default this checkout
+# Uses Docker where its daemon answers, else podman, crun and buildah as root; without either it ends
+# with 77. Leaves the image semantoks-check behind: its layers make the next build quick.
+. "$(dirname "$0")/_common.sh"
+tree=$(cd "${1:-$root}" && pwd)
 image=semantoks-check
-
-skip() { echo "SKIPPED: $*"; exit 0; }
-say() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
-fail() { say "FAILED: $*"; exit 1; }
-
-scratch=$(mktemp -d)
-trap 'docker rmi --force "$image-atlas" >/dev/null 2>&1 || true; rm -rf "$scratch"' EXIT
-chmod 755 "$scratch"
+clean_up() { docker rmi --force "$image-atlas" >/dev/null 2>&1; }
 
 # ---- an engine behind the name `docker` ------------------------------------------------------------
 
@@ -88,21 +80,6 @@ strict=(--rm --network none --read-only --user "$user:$user" --cap-drop all --tm
 strict+=(--security-opt no-new-privileges)
 
 new_folder() { install -d "$1"; [ "$(id -u)" != 0 ] || chown "$user:$user" "$1"; }
-
-expect() { # expect CODE LABEL COMMAND...: run, compare the exit code, keep the output in $scratch/log
-    local wanted=$1 label=$2 begun=$SECONDS code=0
-    shift 2
-    "$@" >"$scratch/log" 2>&1 </dev/null || code=$?
-    if [ "$code" != "$wanted" ]; then
-        cat "$scratch/log"
-        fail "$label: expected exit code $wanted, found $code"
-    fi
-    say "ok, exit $code after $((SECONDS - begun)) s: $label"
-}
-
-says() { grep -q -- "$1" "$scratch/log" || { cat "$scratch/log"; fail "the output lacks: $1"; }; }
-
-contents() { (cd "$1" && find . -type f ! -path './logs/*' -print0 | sort -z | xargs -0 sha256sum); }
 
 fingerprint() { (cd "$1" && find . -printf '%p %m %U:%G %T@ %y\n' | sort) && contents "$1"; }
 

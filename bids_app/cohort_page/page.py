@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_app import __version__
 from bids_app.cohort_page import maps
 from bids_app.cohort_page.findings import Findings, find
 from bids_app.cohort_page.outliers import EMBEDDING, FAR, LEAST_SCANS
@@ -25,7 +24,7 @@ from bids_app.cohort_page.payload import is_measured, payload
 from bids_app.cohort_page.scans import badge, counted, outcome
 from bids_app.files import write_bytes
 from bids_app.quality.measures import BY_KEY, OUTCOMES, WORDS
-from bids_app.report.environment import open_templates
+from bids_app.report.environment import made_with, open_templates
 from model.files.faults import FileError
 from model.files.read import read_bytes
 from model.files.write import text_bytes, text_sha256
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 COHORT_PAGE = "group.html"
+_PACKAGE = "bids_app.cohort_page"
 MOST_SCANS = 20_000
 """With more, a browser hardly draws the page, and all pairs of scans take minutes."""
 _MADE_OF = '<meta name="semantoks:made-of" content="{}">'
@@ -146,9 +146,7 @@ def _made_of(
     scans: Sequence[PageScan], embedded: Sequence[Embedded], *, with_umap: bool, note: str
 ) -> str:
     """Hash everything that the page is made of, the program included."""
-    digest = hashlib.sha256(f"{__version__} {with_umap} {note}".encode())
-    for name in ("page.html", "page.js", "page.css"):
-        digest.update(_resource(name).encode())
+    digest = hashlib.sha256(f"{made_with(_PACKAGE)} {with_umap} {note}".encode())
     for scan in scans:
         digest.update(json.dumps(vars(scan), sort_keys=True, default=str).encode())
     for one in embedded:
@@ -206,7 +204,7 @@ def _not_embedded(scans: Sequence[PageScan]) -> list[tuple[str, str, list[PageSc
 @cache
 def _templates() -> Environment:
     """Open the templates; what they may use beside what is rendered is named here."""
-    templates = open_templates("bids_app.cohort_page")
+    templates = open_templates(_PACKAGE)
     templates.globals |= {
         "measures": BY_KEY,
         "judgements": WORDS,

@@ -25,7 +25,7 @@ from bids_app.outputs.scan_tables import read_scan_tables
 from bids_app.outputs.status import read_status
 from bids_app.quality import measures
 from bids_app.report import brain, effect, figures
-from bids_app.report.environment import open_templates
+from bids_app.report.environment import made_with, open_templates
 from model.cohort.names import STATUS
 from model.figures import style
 from model.figures.render import described, svg_bytes
@@ -208,15 +208,20 @@ def _refuse_changed(folder: Path, record: ScanRecord) -> None:
 
 
 def is_current(output_dir: Path, participant: str) -> bool:
-    """Tell whether a participant's page and figures are there and no scan ended after them."""
+    """Tell whether a participant's page and figures are there, made as today.
+
+    By this program with its templates, and of scans none of which ended afterwards.
+    """
     path = report_path(output_dir, participant)
     if not path.exists():
         return False
     statuses = statuses_below(output_dir / f"sub-{participant}")
     try:
-        shown = _FIGURE.findall(read_text(path))
-        return all((output_dir / unquote(address)).exists() for address in shown) and all(
-            stamp(status).mtime_ns <= stamp(path).mtime_ns for status in statuses
+        html = read_text(path)
+        return (
+            made_with("bids_app.report") in html
+            and all((output_dir / unquote(one)).exists() for one in _FIGURE.findall(html))
+            and all(stamp(status).mtime_ns <= stamp(path).mtime_ns for status in statuses)
         )
     except FileError:  # told when the page is made
         return False

@@ -8,13 +8,16 @@ import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.resources import files
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from cohorts import page_scans
 
+from bids_app.cohort_page import page as cohort_page
 from bids_app.errors import InputError
 from bids_app.images.parcels import Coverage, Parcellated
 from bids_app.images.slices import Slices, slices_of
@@ -24,6 +27,8 @@ from bids_app.options import SignalOptions
 from bids_app.outputs.derivatives import ScanResult, scan_files
 from bids_app.outputs.paths import find_statuses
 from bids_app.outputs.status import status_path, write_outcome
+from bids_app.report import environment
+from bids_app.report.environment import made_with
 from bids_app.report.page import is_current, participants_to_report, write_report
 from bids_app.signal.denoise import Denoised
 from bids_app.signal.effect import effect_of
@@ -500,6 +505,40 @@ def test_a_report_is_current_until_a_scan_ends_after_it(tmp_path) -> None:
     later_ns = page.stat().st_mtime_ns + 1
     os.utime(status, ns=(later_ns, later_ns))
     assert not is_current(tmp_path, "01")
+
+
+def test_pages_are_made_again_by_another_program_or_with_any_other_template(
+    tmp_path, monkeypatch, request
+) -> None:
+    request.addfinalizer(made_with.cache_clear)
+    write_unembedded(tmp_path, make_scan(tmp_path, task="rest"), "failed", "damaged")
+    write_report(tmp_path, "01")
+    scans = page_scans(4)
+    cohort_page.write_cohort_page(tmp_path, scans, [])
+
+    def are_current() -> tuple[bool, bool]:
+        made_with.cache_clear()
+        return is_current(tmp_path, "01"), cohort_page.is_written(tmp_path, scans, [])
+
+    def folder_of(package: str) -> Path:
+        return tmp_path / "program" / package
+
+    originals = {name: files(name) for name in ("bids_app.report", "bids_app.cohort_page")}
+    for name, original in originals.items():
+        shutil.copytree(original / "templates", folder_of(name) / "templates")
+    monkeypatch.setattr(environment, "files", folder_of)
+    assert are_current() == (True, True)
+    for name in originals:
+        templates = sorted((folder_of(name) / "templates").iterdir())
+        assert {"page.html"} < {template.name for template in templates}
+        for template in templates:
+            content = template.read_bytes()
+            template.write_bytes(content + b"\n")
+            assert are_current() == (name == "bids_app.cohort_page", False), template
+            template.write_bytes(content)
+    assert are_current() == (True, True)
+    monkeypatch.setattr(environment, "__version__", "0.0.0")
+    assert are_current() == (False, False)
 
 
 def test_participants_with_a_status_can_be_reported_on_and_others_are_named(

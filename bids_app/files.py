@@ -12,7 +12,7 @@ from model.files import write as files
 from model.files.cells import text_cell
 from model.files.faults import faults_as, faults_of
 from model.files.read import read_bytes, refuse_binary
-from model.files.tables import LARGEST_TABLE, refuse_wide
+from model.files.tables import LARGEST_TABLE, refuse_joined, refuse_wide
 from model.files.write import clear_leftovers
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def read_table(path: Path, *, separator: str = "\t", **options: Any) -> pd.DataF
     Raises
     ------
     FileError
-        The file is absent or too large, or no such table.
+        The file is absent or too large, no such table, or quotation marks join what stands apart
+        (`model.files.tables.refuse_joined`).
     """
     import pandas as pd
 
@@ -51,6 +52,9 @@ def read_table(path: Path, *, separator: str = "\t", **options: Any) -> pd.DataF
     refuse_binary(path, content)
     refuse_wide(path, content, separator)
     with faults_of(path, failure), warnings.catch_warnings():
+        if b'"' in content:
+            text = content.decode("utf-8-sig")
+            refuse_joined(path, io.StringIO(text, newline=""), separator)
         # Rows that are longer than the header would be cut with no more than a warning.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         table: pd.DataFrame = pd.read_csv(

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections import Counter, deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from model.files.cells import MARKED, cell_text
@@ -21,6 +22,7 @@ LARGEST_TABLE = 1 << 28
 """Bytes of a table that is read whole"""
 MOST_COLUMNS = 1 << 16
 """Of a table: an embedding of 1,024 channels has 11,264"""
+_MARK = b'"'
 _OPEN_QUOTE = ("unexpected end of data", "expected after")
 """What `csv` says of a quotation mark that is not closed, or closed before the end of its cell"""
 MISSING = ("n/a", "N/A", "NaN", "nan", "")
@@ -52,30 +54,62 @@ def refuse_wide(path: Path, content: bytes, separator: str) -> None:
         raise FileError(path, f"found {n_columns} columns, expected {MOST_COLUMNS} at most")
 
 
-def _numbered_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows that hold something, each with the number of the line on which it begins.
+def refuse_joined(path: Path, lines: Iterable[str], separator: str) -> None:
+    """Refuse a table in which quotation marks join rows, or cells that the row then lacks.
+
+    Marks around a cell are no part of it, as in every program that writes tables. A cell that
+    needs them to hold a separator is read; one that goes on in the next line is not, for nothing
+    tells it from two marks that stand there by mistake, and the rows between them would be gone.
 
     Raises
     ------
     FileError
-        A quotation mark is not closed: the rows after it would become one cell.
+        A mark is not closed, a cell goes on in the next line, or a row lacks the cells that are
+        joined.
     """
-    reader = csv.reader(lines, delimiter=DELIMITERS.get(path.suffix, "\t"), strict=True)
-    begins = 1
+    deque(_numbered_rows(path, lines, separator), maxlen=0)
+
+
+def _numbered_rows(
+    path: Path, lines: Iterable[str], separator: str
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that hold something, each with its line; `refuse_joined` says which."""
+    reader = csv.reader(lines, delimiter=separator, strict=True)
+    line = n_columns = 0
     try:
         for row in reader:
+            line, before = reader.line_num, line
+            if line > before + 1:
+                raise _joined(path, before + 1, f"lines {before + 1} to {line} to one row")
+            n_columns = n_columns or len(row)
+            if len(row) < n_columns and any(separator in cell for cell in row):
+                raise _joined(path, line, "cells: the row is shorter than the first")
             if row:
-                yield begins, row
-            begins = reader.line_num + 1
+                yield line, row
     except csv.Error as err:
         if not any(words in str(err) for words in _OPEN_QUOTE):
             raise
         raise FileError(
             path,
             "the quotation mark before a cell is not closed after it",
-            place=f"line {begins}",
+            place=f"line {line + 1}",
             hint='Close or remove it; one that belongs to the text is doubled: "say ""no""".',
         ) from err
+
+
+def _joined(path: Path, line: int, what: str) -> FileError:
+    return FileError(
+        path,
+        f"quotation marks join {what}",
+        place=f"line {line}",
+        hint="Remove the marks, or what they join: a row is one line.",
+    )
+
+
+def _holds_marks(path: Path) -> bool:
+    """Tell whether there is a quotation mark in a file, which most tables are without."""
+    with path.open("rb") as file:
+        return any(_MARK in block for block in iter(partial(file.read, 1 << 20), b""))
 
 
 def read_cells(path: Path, *, held: bytes | None = None) -> TextTable:
@@ -89,16 +123,17 @@ def read_cells(path: Path, *, held: bytes | None = None) -> TextTable:
     Raises
     ------
     FileError
-        The file is absent, too wide or no such table, a row is longer than the header, or a
-        quotation mark is not closed.
+        The file is absent, too wide or no such table, a row is longer than the header, or
+        quotation marks join what stands apart (`refuse_joined`).
     """
     failure = "not a readable table"
     if held is None:
         held = read_bytes(path, most=LARGEST_TABLE, failure=failure)
     text = decoded(path, held, failure=failure)
-    refuse_wide(path, held, DELIMITERS.get(path.suffix, "\t"))
+    separator = DELIMITERS.get(path.suffix, "\t")
+    refuse_wide(path, held, separator)
     with faults_of(path, failure):
-        numbered = [*_numbered_rows(path, io.StringIO(text, newline=""))]
+        numbered = [*_numbered_rows(path, io.StringIO(text, newline=""), separator)]
     if not numbered:
         raise FileError(path, "the table is empty")
     (_, header), *rows = numbered
@@ -124,7 +159,8 @@ def read_columns(path: Path, *, text: Iterable[str]) -> dict[str, Any]:
     Raises
     ------
     FileError
-        The file is no such table, a quotation mark is not closed, or two columns have one name.
+        The file is no such table, quotation marks join what stands apart (`refuse_joined`), or
+        two columns have one name.
     """
     readers = {".parquet": _read_parquet} | dict.fromkeys(DELIMITERS, _read_delimited)
     if path.suffix not in readers:
@@ -165,26 +201,23 @@ def _read_delimited(path: Path, text: Iterable[str]) -> Any:
     from pyarrow import compute
     from pyarrow import csv as arrow_csv
 
+    separator = DELIMITERS[path.suffix]
     with path.open("rb") as file:
-        refuse_wide(path, file.readline(LARGEST_TABLE), DELIMITERS[path.suffix])
+        refuse_wide(path, file.readline(LARGEST_TABLE), separator)
+    if _holds_marks(path):
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            refuse_joined(path, lines, separator)
     table = arrow_csv.read_csv(
         path,
         # One block: a row of many features may be longer than the default block.
         read_options=arrow_csv.ReadOptions(block_size=max(path.stat().st_size, 1)),
-        parse_options=arrow_csv.ParseOptions(delimiter=DELIMITERS[path.suffix]),
+        parse_options=arrow_csv.ParseOptions(delimiter=separator),
         convert_options=arrow_csv.ConvertOptions(
             null_values=MISSING,
             strings_can_be_null=True,
             column_types=dict.fromkeys(text, pa.string()),
         ),
     )
-    texts = [column for column in table.columns if pa.types.is_string(column.type)]
-    if any(
-        compute.any(compute.match_substring_regex(column, r"[\r\n]")).as_py() for column in texts
-    ):
-        # Arrow ends an open quotation mark with the file; a cell of several lines is as rare.
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            deque(_numbered_rows(path, lines), maxlen=0)
     columns = [
         compute.replace_substring_regex(column, MARKED, r"\1")
         if pa.types.is_string(column.type)

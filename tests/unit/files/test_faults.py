@@ -179,17 +179,46 @@ def test_cells_of_short_rows_are_empty_and_long_rows_are_faults(tmp_path):
         read_cells(path)
 
 
-@pytest.mark.parametrize("rest", ["x\n2\ty\n3\tz\n", 'x\n2\ty\n3\t"z"\n'])
-def test_a_quotation_mark_that_is_not_closed_swallows_no_rows(tmp_path, rest):
+TABLE_READERS = {
+    "cells": read_cells,
+    "columns": partial(read_columns, text=["b"]),
+    "pandas": read_table,
+    "pandas, text": partial(read_table, dtype=str, header=None),
+}
+JOINED = {
+    "open": ('1\t"x\n2\ty\n3\tz\n', "the quotation mark before a cell is not closed"),
+    "closed within": ('1\t"x\n2\ty\n3\t"z"\n', "the quotation mark before a cell is not closed"),
+    "lines": ('1\t"x\n2\ty"\n3\tz\n', "join lines 4 to 5 to one row"),
+    "lines of Windows": ('1\t"x\r\n2\ty"\r\n', "join lines 4 to 5 to one row"),
+    "cells": ('"1\tx"\n2\ty\n', "join cells"),
+}
+
+
+@pytest.mark.parametrize("read", TABLE_READERS.values(), ids=TABLE_READERS)
+@pytest.mark.parametrize(("rows", "words"), JOINED.values(), ids=JOINED)
+def test_quotation_marks_never_join_what_stands_apart(tmp_path, read, rows, words):
     path = tmp_path / "x.tsv"
-    path.write_text('a\tb\n0\t"two\nlines"\n\n1\t"' + rest)
-    for read in (read_cells, partial(read_columns, text=["b"])):
-        with pytest.raises(FileError, match=r"x\.tsv: line 5: the quotation mark before a cell"):
-            read(path)
-    path.write_text('a\tb\n0\t"two\nlines"\n1\tx"\n2\tsay "no"\n')
-    cells = ["two\nlines", 'x"', 'say "no"']
+    path.write_bytes(f"\ufeffa\tb\n0\tw\n\n{rows}".encode())
+    with pytest.raises(FileError, match=rf"x\.tsv: line 4: .*{words}"):
+        read(path)
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".csv"])
+def test_quotation_marks_around_a_cell_are_no_part_of_it(tmp_path, suffix):
+    separator = "\t" if suffix == ".tsv" else ","
+    rows = (
+        ("a", '"b"'),
+        (0, f'"two{separator}cells"'),
+        (1, 'x"'),
+        (2, 'say "no"'),
+        (3, '"""n"""'),
+    )
+    path = tmp_path / f"x{suffix}"
+    path.write_text("".join(f"{a}{separator}{b}\n" for a, b in rows))
+    cells = [f"two{separator}cells", 'x"', 'say "no"', '"n"']
     assert [row["b"] for row in read_cells(path).by_name()] == cells
     assert read_columns(path, text=["b"])["b"].to_pylist() == cells
+    assert read_table(path, separator=separator)["b"].tolist() == cells
 
 
 def test_a_table_wider_than_any_that_is_meant_is_refused(tmp_path):

@@ -68,6 +68,8 @@ class Survey:
     """What a process needs without a scan"""
     space: str | None
     """The one that was decided on for all; None: the tasks are to look for themselves"""
+    atlas: Path | None
+    """Folder of the one that told what is done; None: there is none here"""
 
     def task_memory_mb(self, n_cpus: int, some: Sequence[Participant] | None = None) -> int:
         """Return the memory to ask for: the largest scan in each process, with a margin.
@@ -147,6 +149,7 @@ def survey(options: RunOptions, *, atlas_needed: bool) -> Survey:
         to_do=tuple(to_do),
         process_mb=process_memory_mb(options.checkpoint),
         space=None if space is None else space.name,
+        atlas=None if pipeline is None else pipeline.atlas.folder,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +16,7 @@ from model.cli.program import Command, build, option_names, options_of
 from model.files.content import real_path
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from bids_app.options import RunOptions
     from bids_app.slurm.plan import Call
@@ -78,14 +79,24 @@ def _call(words: tuple[str, ...]) -> Call:
             hint="Once, without slurm: semantoks BIDS_DIR OUTPUT_DIR participant --reports-only.",
         )
     of_group = option_names(GroupOptions)
+    kept = _with_place(without_options(words, {"participant_label", *of_group}), options)
     return Call(
         options=options,
-        words=_with_place(without_options(words, {"participant_label", *of_group}), options),
+        words=kept,
+        named=_named(kept, given),
         positionals=(str(given["bids_dir"]), str(given["output_dir"])),
         group_words=option_words(context, of_group),
         n_cpus=given["n_cpus"],
         memory_mb=options.memory_mb if given["mem"] else None,
     )
+
+
+def _named(words: Sequence[str], given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return all that may name a file: words, and values of options, also from a file of them."""
+    values: list[Any] = [*words, *(word.partition("=")[2] for word in words)]
+    for value in given.values():
+        values += value if isinstance(value, tuple) else (value,)
+    return tuple(sorted({str(one) for one in values if isinstance(one, str | Path)} - {""}))
 
 
 def _with_place(words: list[str], options: RunOptions) -> list[str]:

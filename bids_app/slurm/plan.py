@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from bids_app.survey import survey
 from model.files.content import real_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from bids_app.options import RunOptions
     from bids_app.slurm.options import JobOptions
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 TASK_CPUS = 4
 """CPUs of a task, where the user's words do not say."""
+
+_OF_EVERY_CONTAINER = {Path(path) for path in ("/", "/tmp", "/var/tmp")}  # noqa: S108
+"""Where a container has its own, and needs it"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,8 @@ class Call:
     """Input and output folder, as they were given"""
     group_words: Sequence[str]
     """Options of the group step"""
+    named: tuple[str, ...]
+    """What may be the place of a file, in the words or in a file of options"""
     n_cpus: int | None
     memory_mb: float | None
     """As the words say; None: they do not"""
@@ -69,7 +75,7 @@ def plan_jobs(call: Call, job: JobOptions, folder: Path) -> tuple[Survey, dict[s
     """
     n_cpus = call.n_cpus or TASK_CPUS
     found = survey(replace(call.options, n_cpus=n_cpus), atlas_needed=job.image is None)
-    program = _program(call, job)
+    program = _program(call, job, found.atlas)
     scripts: dict[str, str] = {}
     if found.to_do:
         tasks = cut(
@@ -85,7 +91,10 @@ def plan_jobs(call: Call, job: JobOptions, folder: Path) -> tuple[Survey, dict[s
             sbatch_args=job.sbatch_args,
         )
         space = ["--space", found.space] if found.space else []
-        words = [*program, *call.words, *space, *_limits(call, request)]
+        # The survey's, also where the image holds another one.
+        own = job.image is None or call.options.atlas is not None or found.atlas is None
+        atlas = [] if own else ["--atlas", str(found.atlas)]
+        words = [*program, *call.words, *atlas, *space, *_limits(call, request)]
         scripts["array.sh"] = array_script(
             words, request, n_tasks=len(tasks), at_a_time=job.at_a_time, folder=folder
         )
@@ -97,22 +106,40 @@ def plan_jobs(call: Call, job: JobOptions, folder: Path) -> tuple[Survey, dict[s
     return found, scripts
 
 
-def _program(call: Call, job: JobOptions) -> list[str]:
+def _program(call: Call, job: JobOptions, atlas: Path | None) -> list[str]:
     """Return the words that start semantoks on a node.
 
-    In a container the files that the user's words name are seen where they are outside; the
-    folder where the jobs are submitted is too, by Apptainer's default.
+    A container sees nothing of its host but the files that are named, at the same places.
     """
     if job.image is None:
         # -P: nothing in the folder where a job is submitted is taken for a module.
         return [sys.executable, "-P", "-m", "bids_app"]
-    values = (word.rpartition("=")[2] for word in call.words)
-    named = {Path(value).absolute() for value in values if value}
-    output = call.options.output_dir.absolute()
-    inputs = [f"{path}:{path}:ro" for path in sorted(named - {output}) if path.exists()]
-    binds = [word for bind in (*inputs, f"{output}:{output}") for word in ("-B", bind)]
-    gpu = ["--nv"] if names_gpu(call.options.device) else []
-    return ["apptainer", "run", "--cleanenv", *gpu, *binds, str(real_path(job.image))]
+    isolated = ["--cleanenv", "--containall"]
+    if names_gpu(call.options.device):
+        isolated.append("--nv")
+    here = Path.cwd()
+    found = [Path(name) for name in call.named if os.path.lexists(here / name)]
+    named = {here / path for path in found}
+    if atlas is not None:
+        named.add(atlas)
+    # What is named from here is looked for there too.
+    if not all(path.is_absolute() for path in (*found, Path(call.positionals[1]))):
+        named.add(here)
+        isolated += ["--pwd", str(here)]
+    mounts = [word for one in _mounts(named, call.options.output_dir) for word in ("--mount", one)]
+    return ["apptainer", "run", *isolated, *mounts, str(real_path(job.image))]
+
+
+def _mounts(named: Iterable[Path], output: Path) -> Iterator[str]:
+    """Write what is mounted: folders before those in them; the output alone can be written."""
+    # A link leads on in the container too.
+    writable = {output.absolute(), real_path(output)}
+    readable = {path for one in named for path in (one, real_path(one))}
+    for path in sorted((readable | writable) - _OF_EVERY_CONTAINER):
+        # Quoted as in a CSV file: -B has no way to name a folder with a comma or a colon.
+        text = str(path).replace('"', '""')
+        mode = "" if path in writable else ",ro"
+        yield f'type=bind,"source={text}","destination={text}"{mode}'
 
 
 def _limits(call: Call, request: Request) -> list[str]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import shlex
 import shutil
 import subprocess
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import builders
@@ -15,7 +19,6 @@ from bids_app.cli.app import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 SBATCH = """#!/bin/bash
 script=${@: -1}
@@ -81,15 +84,119 @@ def test_a_dry_run_prints_scripts_that_bash_understands_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_container_sees_the_files_that_options_name(tmp_path, slurm, atlas, checkpoint) -> None:
+@pytest.fixture
+def image(checkpoint: Path) -> tuple[object, ...]:
+    """Words for a dry run with an image; nothing looks into it."""
+    return ("--dry-run", "--image", checkpoint / "card.json")
+
+
+def started(output: str, name: str = "array.sh") -> list[str]:
+    """Return the words that start the container."""
+    (line,) = (x for x in scripts(output)[name].splitlines() if x.startswith("apptainer run"))
+    return shlex.split(line)
+
+
+def mounts(output: str, name: str = "array.sh") -> dict[str, bool]:
+    """Return what is mounted at its own place, in order, and whether it can be written."""
+    words = started(output, name)
+    given = [value for flag, value in pairwise(words) if flag == "--mount"]
+    rows = list(csv.reader(given))
+    assert all(f"destination={source[7:]}" == there for _, source, there, *_ in rows)
+    return {row[1].removeprefix("source="): row[3:] != ["ro"] for row in rows}
+
+
+def test_a_container_sees_the_files_that_options_name_and_no_more(
+    tmp_path, slurm, image, atlas, checkpoint
+) -> None:
     data = builders.make_dataset(tmp_path / "in")
-    job = ("--dry-run", "--no-group", "--image", checkpoint / "card.json")
-    answer = slurm(data.root, tmp_path / "out", job=job)
-    (line,) = (x for x in scripts(answer.output)["array.sh"].splitlines() if "apptainer" in x)
-    for path in (data.root, atlas, checkpoint):
-        assert f"-B {path}:{path}:ro" in line
-    assert f"-B {tmp_path / 'out'}:{tmp_path / 'out'} " in line
+    answer = slurm(data.root, tmp_path / "out", job=(*image, "--no-group"))
+    seen = dict.fromkeys([str(atlas), str(checkpoint), str(data.root)], False)
+    assert mounts(answer.output) == seen | {str(tmp_path / "out"): True}
+    words = started(answer.output)
+    assert words[:4] == ["apptainer", "run", "--cleanenv", "--containall"]
+    assert "--pwd" not in words
     assert "group.sh" not in answer.output
+
+
+def test_paths_from_the_folder_of_the_submission_lead_to_the_same_in_a_container(
+    tmp_path, slurm, image, monkeypatch
+) -> None:
+    (tmp_path / "storage").mkdir()
+    builders.make_dataset(tmp_path / "storage/in")
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study/in").symlink_to(tmp_path / "storage/in")
+    monkeypatch.chdir(tmp_path / "study")
+    answer = slurm("in", "../out", job=image)
+    assert answer.exit_code == 0, answer.output
+    words = started(answer.output)
+    assert words[words.index("--pwd") + 1] == str(tmp_path / "study")
+    found = mounts(answer.output)
+    writable = {path for path, yes in found.items() if yes}
+    assert {str(Path(path).resolve()) for path in writable} == {str(tmp_path / "out")}
+    assert {str(tmp_path / p) for p in ("study", "study/in", "storage/in")} <= set(found)
+
+
+def test_the_output_is_mounted_after_the_folder_it_lies_in(tmp_path, slurm, image) -> None:
+    builders.make_dataset(tmp_path / "in/derivatives/fmriprep")
+    out = tmp_path / "in/derivatives/semantoks"
+    found = mounts(slurm(tmp_path / "in", out, job=image).output)
+    assert list(found).index(str(tmp_path / "in")) < list(found).index(str(out))
+    assert found[str(out)]
+    assert not found[str(tmp_path / "in")]
+
+
+def test_a_container_finds_a_folder_of_any_name(tmp_path, slurm, image) -> None:
+    name = "a b,c:d=e\"f'g\\$(h)ä"
+    data = builders.make_dataset(tmp_path / name / "in")
+    answer = slurm(data.root, tmp_path / name / "out", job=image)
+    for script in ("array.sh", "group.sh"):
+        assert mounts(answer.output, script)[str(data.root)] is False
+        assert mounts(answer.output, script)[str(tmp_path / name / "out")]
+        assert str(data.root) in started(answer.output, script)
+
+
+def test_a_container_sees_what_a_file_of_options_names_and_that_of_the_group_step(
+    tmp_path, image, atlas, checkpoint
+) -> None:
+    data = builders.make_dataset(tmp_path / "in")
+    table = tmp_path / "participants.tsv"
+    table.write_text("participant_id\nsub-01\n")
+    options = tmp_path / "options.toml"
+    options.write_text(f'atlas = "{atlas}"\ncheckpoint = "{checkpoint}"\n')
+    words = ["slurm", *image, "--", data.root, tmp_path / "out", "participant"]
+    words += [f"--config-file={options}", "--participants", table]
+    answer = CliRunner().invoke(main, [str(word) for word in words])
+    assert answer.exit_code == 0, answer.output
+    for script in ("array.sh", "group.sh"):
+        found = mounts(answer.output, script)
+        assert {str(p) for p in (options, atlas, checkpoint, table)} <= set(found)
+
+
+def test_the_atlas_installed_here_is_that_of_a_container_too(
+    tmp_path, image, atlas, checkpoint, monkeypatch
+) -> None:
+    data = builders.make_dataset(tmp_path / "in")
+    home = tmp_path / "home"
+    shutil.copytree(atlas, home / "atlas")
+    words = ["slurm", *image, "--", data.root, tmp_path / "out", "participant"]
+    words += ["--checkpoint", checkpoint]
+    for place, expected in ((home, True), (tmp_path / "none", False)):
+        monkeypatch.setenv("SEMANTOKS_HOME", str(place))
+        answer = CliRunner().invoke(main, [str(word) for word in words])
+        assert answer.exit_code == 0, answer.output
+        assert (f" --atlas {place / 'atlas'} " in answer.output) is expected
+        assert (str(place / "atlas") in mounts(answer.output)) is expected
+
+
+def test_an_image_is_looked_for_before_anything_is_submitted(tmp_path, slurm, monkeypatch) -> None:
+    data = builders.make_dataset(tmp_path / "in")
+    answer = slurm(data.root, tmp_path / "out", job=("--dry-run", "--image", "no.sif"))
+    assert answer.exit_code == 2
+    assert "no.sif" in answer.output
+    (tmp_path / "one.sif").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    answer = slurm(data.root, tmp_path / "out", job=("--dry-run", "--image", "one.sif"))
+    assert str(tmp_path / "one.sif") in started(answer.output)
 
 
 def test_an_installed_checkpoint_is_named_by_its_place(
@@ -105,7 +212,7 @@ def test_an_installed_checkpoint_is_named_by_its_place(
     answer = CliRunner().invoke(main, [str(word) for word in [*words, "--atlas", atlas]])
     assert answer.exit_code == 0, answer.output
     script = scripts(answer.output)["array.sh"]
-    assert f"-B {place}:{place}:ro" in script
+    assert str(place) in mounts(answer.output)
     assert f" --checkpoint {place} " in script
     assert "--checkpoint published" not in script
 
@@ -116,7 +223,7 @@ def test_a_gpu_is_the_nodes_and_is_handed_to_a_container(tmp_path, slurm, checkp
     answer = slurm(data.root, tmp_path / "out", "--device", "cuda:31", job=job)
     assert answer.exit_code == 0, answer.output
     script = scripts(answer.output)["array.sh"]
-    assert "apptainer run --cleanenv --nv -B " in script
+    assert "--nv" in started(answer.output)
     assert " --device cuda:31 " in script
     assert slurm(data.root, tmp_path / "out", "--device", "gpu", job=job).exit_code == 2
 

@@ -65,7 +65,9 @@ def test_who_has_scans_left_is_told_with_time_and_memory(tmp_path, semantoks, to
 
 def test_more_cpus_take_less_time_and_more_memory_up_to_the_number_of_scans() -> None:
     one = participant_of("01", [(300 << 20, 180.0), (600 << 20, 200.0)])
-    found = Survey(n_participants=2, n_scans=3, to_do=(one,), process_mb=380.0, space=None)
+    found = Survey(
+        n_participants=2, n_scans=3, to_do=(one,), process_mb=380.0, space=None, atlas=None
+    )
     told = [[int(word) for word in next(found.lines(n)).split("\t")[1:]] for n in (1, 2, 8)]
     assert told[0][0] > told[1][0]
     assert told[0][1] < told[1][1]

@@ -5,79 +5,23 @@
 # wait; the same command again must finish the rest; the outputs must be those of one process.
 # Needs slurmctld, slurmd, slurm-client and munge (Debian: apt-get install --no-install-recommends ...).
 . "$(dirname "$0")/_common.sh"
+. "$(dirname "$0")/_one_node_slurm.sh"
 python=${1:-python3}
 work=$scratch
-evidence() { squeue; tail -n 40 "$work/the out"/logs/slurm-*/*.log "$work"/slurmctld.log 2>/dev/null; }
+evidence() { squeue; tail -n 40 "$work/the out"/logs/slurm-*/*.log "$slurm"/slurmctld.log 2>/dev/null; }
 
-[ "$(id -u)" = 0 ] || skip "SLURM is started as root"
-needs slurmctld slurmd sbatch munged
-
-clean_up() {
-    for daemon in slurmd slurmctld munged; do
-        [ -f "$work/$daemon.pid" ] && kill "$(cat "$work/$daemon.pid")" 2>/dev/null || true
-    done
-    sleep 1
-}
-
-# ---- a cluster of one node -------------------------------------------------------------------------
-
-host=$(hostname -s)
-install -d -m 700 -o munge "$work/munge"
-head -c 1024 /dev/urandom > "$work/munge/key"
-chown munge "$work/munge/key" && chmod 400 "$work/munge/key"
-install -d -m 755 -o munge "$work/run"
-setpriv --reuid=munge --regid=munge --clear-groups munged --key-file="$work/munge/key" --socket="$work/run/socket" \
-    --pid-file="$work/run/munged.pid" --log-file="$work/munge/log" --seed-file="$work/munge/seed" --num-threads=2
-ln -s "$work/run/munged.pid" "$work/munged.pid"
-cat > "$work/slurm.conf" <<END
-ClusterName=check
-SlurmctldHost=$host(127.0.0.1)
-SlurmctldPort=16817
-SlurmdPort=16818
-CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
-SlurmUser=root
-AuthInfo=socket=$work/run/socket
-AuthType=auth/munge
-StateSaveLocation=$work/state
-SlurmdSpoolDir=$work/spool
-SlurmctldPidFile=$work/slurmctld.pid
-SlurmdPidFile=$work/slurmd.pid
-SlurmctldLogFile=$work/slurmctld.log
-SlurmdLogFile=$work/slurmd.log
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU_Memory
-SchedulerType=sched/builtin
-SchedulerParameters=sched_interval=1
-ReturnToService=2
-JobRequeue=1
-KillWait=10
-NodeName=$host NodeAddr=127.0.0.1 CPUs=2 RealMemory=8000 State=UNKNOWN
-PartitionName=all Nodes=$host Default=YES MaxTime=INFINITE State=UP
-END
-install -d "$work/state" "$work/spool"
-export SLURM_CONF=$work/slurm.conf
-slurmctld -f "$SLURM_CONF"
-start_node() {
-    slurmd -f "$SLURM_CONF" -N "$host"
-    for _ in $(seq 60); do sinfo --noheader --format=%T 2>/dev/null | grep -q idle && return; sleep 1; done
-    fail "no idle node"
-}
+clean_up() { stop_slurm; }
 # As when the power fails: the daemon, those that watch the tasks, and the tasks end at once.
 lose_node() {
     local shells watchers
     shells=$(scontrol listpids | awk 'NR > 1 && $1 > 0 {print $1}' | sort -u)
     watchers=$(for shell in $shells; do ps -o ppid= -p "$shell"; done | sort -u)
-    kill -KILL "$(cat "$work/slurmd.pid")"
+    kill -KILL "$(cat "$slurm/run/slurmd.pid")"
     # shellcheck disable=SC2046,SC2086
     kill -KILL $watchers $shells $(pgrep --full -- "-P -m bids_app $work/in ") 2>/dev/null || true
-    scontrol update NodeName="$host" State=DOWN Reason="lost in a check"
+    scontrol update NodeName="$node" State=DOWN Reason="lost in a check"
 }
-start_node
-say "SLURM $(sinfo --version | cut -d' ' -f2) is up on $host"
+start_slurm
 
 # ---- 20 participants -------------------------------------------------------------------------------
 
@@ -94,15 +38,8 @@ bin=$(dirname "$(command -v "$python")")
 selection=("$work/in" "$work/the out" --atlas "$work/atlas" --checkpoint "$work/checkpoint")
 submit() { "$bin/semantoks" slurm --participants-per-task 2 -- "${selection[@]:0:2}" participant "${selection[@]:2}" --n-cpus 1 --mem 2000 --quiet; }
 done_runs() { find "$work/the out" -mindepth 2 -name '*_status.json' | wc -l; }
-wait_for() { # wait_for LABEL COMMAND...: until the command succeeds
-    local label=$1
-    shift
-    for _ in $(seq 1800); do "$@" && return; sleep 1; done
-    fail "$label never came"
-}
 at_least() { [ "$(done_runs)" -ge "$1" ]; }
 any_running() { pgrep --full -- "-P -m bids_app $work/in " > /dev/null; }
-queue_is_empty() { [ -z "$(squeue --noheader)" ]; }
 contents() { (cd "$1" && find . -type f ! -path './logs/*' ! -name 'group*' -print0 | sort -z | xargs -0 sha256sum); }
 say "20 simulated participants"
 
@@ -126,7 +63,7 @@ say "the node is lost; tasks $requeued were running"
 sleep 3
 squeue --noheader --states=R | grep -q . && fail "tasks go on on a node that is down"
 [ -z "$(pgrep --full -- "-P -m bids_app $work/in ")" ] || fail "processes are left of the lost node"
-scontrol update NodeName="$host" State=RESUME
+scontrol update NodeName="$node" State=RESUME
 start_node
 wait_for "the end of the array" queue_is_empty
 say "after the first submission $(done_runs) of 20 runs are done"

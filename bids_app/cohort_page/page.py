@@ -56,6 +56,7 @@ def write_cohort_page(
     *,
     with_umap: bool = False,
     note: str = "",
+    tables: Sequence[str] = (),
 ) -> Path:
     """Write ``group.html``, unless it is there and made of the same.
 
@@ -69,6 +70,8 @@ def write_cohort_page(
         Also draw a map by UMAP.
     note
         Why there is no table of embeddings, if there is none.
+    tables
+        Names of the files that hold all numbers, beside the page.
 
     Raises
     ------
@@ -80,11 +83,12 @@ def write_cohort_page(
     path = folder / COHORT_PAGE
     if with_umap:
         maps.refuse_without_umap()
-    made_of = _made_of(scans, embedded, with_umap=with_umap, note=note)
+    made_of = _made_of(scans, embedded, with_umap=with_umap, note=note, tables=tables)
     if _is_current(path, made_of):
         log.info("%s is up to date", COHORT_PAGE)
         return path
-    html = render(scans, find(scans, embedded, with_umap=with_umap), note=note, made_of=made_of)
+    found = find(scans, embedded, with_umap=with_umap)
+    html = render(scans, found, note=note, tables=tables, made_of=made_of)
     return write_bytes(path, text_bytes(sealed(html)))
 
 
@@ -94,14 +98,20 @@ def is_written(
     embedded: Sequence[Embedded],
     *,
     with_umap: bool = False,
+    tables: Sequence[str] = (),
 ) -> bool:
     """Tell whether the page is there, made of the same."""
-    made_of = _made_of(scans, embedded, with_umap=with_umap, note="")
+    made_of = _made_of(scans, embedded, with_umap=with_umap, note="", tables=tables)
     return _is_current(folder / COHORT_PAGE, made_of)
 
 
 def render(
-    scans: Sequence[PageScan], findings: Findings, *, note: str = "", made_of: str = ""
+    scans: Sequence[PageScan],
+    findings: Findings,
+    *,
+    note: str = "",
+    tables: Sequence[str] = (),
+    made_of: str = "",
 ) -> str:
     """Return the page as HTML."""
     script = _resource("page.js")
@@ -121,6 +131,7 @@ def render(
             flags=Counter(flag for scan in scans for flag in scan.flags).most_common(),
             measured=[BY_KEY[c.key] for c in findings.columns if is_measured(c)],
             note=note,
+            tables=tables,
             data=_inlined(data),
             script=script,
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -143,10 +154,15 @@ def _inlined(data: str) -> str:
 
 
 def _made_of(
-    scans: Sequence[PageScan], embedded: Sequence[Embedded], *, with_umap: bool, note: str
+    scans: Sequence[PageScan],
+    embedded: Sequence[Embedded],
+    *,
+    with_umap: bool,
+    note: str,
+    tables: Sequence[str],
 ) -> str:
     """Hash everything that the page is made of, the program included."""
-    digest = hashlib.sha256(f"{made_with(_PACKAGE)} {with_umap} {note}".encode())
+    digest = hashlib.sha256(f"{made_with(_PACKAGE)} {with_umap} {note} {tables}".encode())
     for scan in scans:
         digest.update(json.dumps(vars(scan), sort_keys=True, default=str).encode())
     for one in embedded:

@@ -118,7 +118,9 @@ def export_group(
         finally:
             _tell(damaged, cohort, status.name)
         if page:
-            paths += write_page(cohort, target, tables, with_umap=options.umap)
+            paths += write_page(
+                cohort, target, tables, files=[*paths, status], with_umap=options.umap
+            )
         else:
             tell_old_page(target)
     return Export([*paths, status, status.with_suffix(".json")], len(damaged))
@@ -142,7 +144,8 @@ def _tables_or_page(
     except AppError as err:
         if page:
             note = relative_text(str(err), cohort.output_dir)
-            write_page(cohort, target, {}, with_umap=options.umap, note=note)
+            status = target / f"{GROUP_STATUS}.tsv"
+            write_page(cohort, target, {}, files=[status], with_umap=options.umap, note=note)
         raise
     return tables
 
@@ -306,8 +309,10 @@ def preview_group(output_dir: Path, options: GroupOptions, *, page: bool = False
             files += [(path, is_made, n_scans) for path, is_made in products.preview()]
             if options.connectivity and (n_new := products.n_without_matrices()):
                 lines.append(_line(f"sub-*/**/*_{MATRIX}.tsv", n_new, "beside their other files"))
-        if page and (found := preview_page(cohort, output_dir, tables, with_umap=options.umap)):
-            files.append((*found, cohort.n_scans))
+        if page:
+            paths = [path for path, _, _ in files]
+            found = preview_page(cohort, output_dir, tables, files=paths, with_umap=options.umap)
+            files += [(*found, cohort.n_scans)] if found else []
     told = [
         f"would leave {path.name} as it is" if is_made else _line(path.name, n_scans)
         for path, is_made, n_scans in files

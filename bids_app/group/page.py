@@ -17,7 +17,7 @@ from bids_app.report.page import scan_labels
 from model.cohort.names import expanded, identifiers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from bids_app.group.cohort import Cohort, Kind
@@ -33,6 +33,7 @@ def write_page(
     target: Path,
     tables: Mapping[str, Kind],
     *,
+    files: Iterable[Path],
     with_umap: bool = False,
     note: str = "",
 ) -> list[Path]:
@@ -44,6 +45,8 @@ def write_page(
         Folder that it lies in, beside the pages of participants.
     tables
         Tables of embeddings that were written, each with the kind of its scans.
+    files
+        All that was written beside the page.
     note
         Why there is none, if there is none.
 
@@ -60,17 +63,29 @@ def write_page(
         )  # fmt: skip
         tell_old_page(target)
         return []
-    return [write_cohort_page(target, *made_of, with_umap=with_umap, note=note)]
+    told = _tables_among(files)
+    return [write_cohort_page(target, *made_of, with_umap=with_umap, note=note, tables=told)]
 
 
 def preview_page(
-    cohort: Cohort, target: Path, tables: Mapping[str, Kind], *, with_umap: bool = False
+    cohort: Cohort,
+    target: Path,
+    tables: Mapping[str, Kind],
+    *,
+    files: Iterable[Path],
+    with_umap: bool = False,
 ) -> tuple[Path, bool] | None:
     """Return the page and whether it is there already, made of the same; None: there is none."""
     made_of = _made_of(cohort, target, tables)
     if made_of is None:
         return None
-    return target / COHORT_PAGE, is_written(target, *made_of, with_umap=with_umap)
+    told = _tables_among(files)
+    is_there = is_written(target, *made_of, with_umap=with_umap, tables=told)
+    return target / COHORT_PAGE, is_there
+
+
+def _tables_among(files: Iterable[Path]) -> list[str]:
+    return sorted(path.name for path in files if path.suffix != ".json")
 
 
 def _made_of(

@@ -125,3 +125,16 @@ def test_more_scans_than_a_browser_draws_have_no_page_and_an_old_one_is_named(
     assert out / "group.html" not in export_group(out, page=True).paths
     assert "group.html is left out: 5 scans" in caplog.text
     assert (out / "group.html").read_bytes() == old
+
+
+def test_its_about_links_the_files_that_were_written_by_the_names_they_have(out) -> None:
+    def linked() -> list[str]:
+        text = (out / "group.html").read_text(encoding="utf-8")
+        return re.findall(r'href="(group_[^"]*)"', text.partition('id="About"')[2])
+
+    for options in (GroupOptions(), GroupOptions(split_by="space", tsv=True)):
+        paths = export_group(out, options, page=True).paths
+        written = {p.name for p in paths if p.suffix not in (".json", ".html")}
+        assert set(linked()) == written
+        assert all((out / name).is_file() for name in linked())
+        assert "would leave group.html as it is" in preview_group(out, options, page=True).lines

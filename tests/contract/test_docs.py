@@ -25,8 +25,10 @@ OTHERS = {
     "sbatch": {"--dependency"},
     "GNU parallel": {"--sshlogin"},
     "docker": {"--network", "--read-only"},
+    "bosh": {"--bids"},
     "click": {"--help"},
     "pip": {"--no-index", "--find-links"},
+    "snakemake": {"--software-deployment-method"},
     "tools/check.sh": {"--fast"},
     "tools/gpu_train.sh": {"--tiny"},
 }

@@ -1,6 +1,6 @@
 # What every check of a platform begins with: `. "$(dirname "$0")/_common.sh"`.
 # Exit codes: 0 all passed, 1 something failed, 77 could not run here (and says why).
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 scratch=$(mktemp -d)
@@ -34,3 +34,29 @@ expect() { # expect CODE LABEL COMMAND...: run, compare the exit code, keep the 
 says() { grep -q -- "$1" "$scratch/log" || { cat "$scratch/log"; fail "the output lacks: $1"; }; }
 # Every file below a folder but logs, with its hash.
 contents() { (cd "$1" && find . -type f ! -path './logs/*' -print0 | sort -z | xargs -0 sha256sum); }
+
+# ---- for the checks of runners: programs of the package index, and the study of `semantoks demo` -------
+
+offers() { # offers COMMAND REQUIREMENT...: COMMAND of PATH, else of an environment made here; or the check is skipped
+    local command=$1 tools=$scratch/tools
+    shift
+    if ! command -v "$command" >/dev/null; then
+        say "installing $*"
+        python3 -m venv "$tools"
+        "$tools/bin/pip" install --quiet "$@" >"$scratch/log" 2>&1 || { tail -n 3 "$scratch/log"; skip "pip cannot install $*"; }
+        PATH=$PATH:$tools/bin
+    fi
+    command -v "$command" >/dev/null || skip "$* has no $command"
+}
+example=$scratch/example
+simulate() { # simulate PYTHON: its semantoks on PATH; $example/fmriprep, $example/atlas, and of one process, without reports, $example/one
+    PATH=$(dirname "$(command -v "$1")"):$PATH
+    export OMP_NUM_THREADS=1
+    "$1" -c 'import sys; from pathlib import Path; from bids_app.demo.recovery import write_example; write_example(Path(sys.argv[1]))' "$example"
+    semantoks "$example/fmriprep" "$example/one" participant --atlas "$example/atlas" --no-reports --quiet >/dev/null
+    say "five simulated scans of two participants, and what one process makes of them"
+}
+same() { # same FOLDER: beside the other study, is it what one process made, byte for byte, apart from group files
+    diff <(contents "$example/one") <(contents "$1" | grep -v " \./group") || fail "other outputs than those of one process"
+    say "ok: the outputs of one process, byte for byte"
+}

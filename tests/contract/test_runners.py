@@ -1,0 +1,60 @@
+"""What examples/runners says of the app is what the app takes and writes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from bids_app.cli.app import main
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNNERS = ROOT / "examples/runners"
+SCRIPTS = ROOT / "tools/platforms"
+PAGE = ROOT / "docs/howto/runners.md"
+
+
+@pytest.fixture(scope="module")
+def flags() -> set[str]:
+    options = [option for option in main.params if isinstance(option, click.Option)]
+    return {flag for option in options for flag in option.opts}
+
+
+@pytest.mark.parametrize("name", ["participant", "group"])
+def test_invocations_name_inputs_of_the_descriptor(name) -> None:
+    descriptor = json.loads((ROOT / "descriptor.json").read_text())
+    invocation = json.loads((RUNNERS / f"boutiques/{name}.json").read_text())
+    assert invocation.keys() <= {entry["id"] for entry in descriptor["inputs"]}
+    assert invocation["analysis_level"] == name
+
+
+@pytest.mark.parametrize(
+    ("file", "lines"),
+    [("Snakefile", r'^ *"(?:semantoks .*|--.*)$'), ("config.yaml", r"^\w+_options: .*$")],
+)
+def test_snakemake_gives_options_that_exist(file, lines, flags) -> None:
+    text = "\n".join(re.findall(lines, (RUNNERS / "snakemake" / file).read_text(), re.MULTILINE))
+    given = set(re.findall(r"--[\w-]+", text))
+    assert given
+    assert given <= flags
+
+
+def test_snakemake_settings_are_those_of_the_snakefile() -> None:
+    folder = RUNNERS / "snakemake"
+    read = set(re.findall(r'config(?:\.get\(|\[)"(\w+)"', (folder / "Snakefile").read_text()))
+    told = set(re.findall(r"^(?:# )?(\w+): ", (folder / "config.yaml").read_text(), re.MULTILINE))
+    assert told == read
+
+
+def test_the_page_tells_the_versions_that_the_scripts_ran() -> None:
+    scripts = "".join(path.read_text() for path in SCRIPTS.glob("*.sh"))
+    named = re.findall(r"^offers \S+(.*)", scripts, re.MULTILINE)
+    versions = re.findall(r"([\w-]+)==([\d.]+)", " ".join(named))
+    page = PAGE.read_text()
+    assert versions
+    assert [
+        f"{name} {version}" for name, version in versions if f"{name} {version}" not in page
+    ] == []

@@ -49,11 +49,17 @@ offers() { # offers COMMAND REQUIREMENT...: COMMAND of PATH, else of an environm
     command -v "$command" >/dev/null || skip "$* has no $command"
 }
 example=$scratch/example
-simulate() { # simulate PYTHON: its semantoks on PATH; $example/fmriprep, $example/atlas, and of one process, without reports, $example/one
+# simulate PYTHON: its semantoks on PATH; $example/fmriprep, $example/atlas, and of one process, without reports, $example/one.
+# SEMANTOKS_EXAMPLE names a folder where they are kept for the next check: made there if it is new.
+simulate() {
+    local kept=${SEMANTOKS_EXAMPLE:-$example}
     PATH=$(dirname "$(command -v "$1")"):$PATH
     export OMP_NUM_THREADS=1
-    "$1" -c 'import sys; from pathlib import Path; from bids_app.demo.recovery import write_example; write_example(Path(sys.argv[1]))' "$example"
-    semantoks "$example/fmriprep" "$example/one" participant --atlas "$example/atlas" --no-reports --quiet >/dev/null
+    if [ ! -e "$kept" ]; then
+        "$1" -c 'import sys; from pathlib import Path; from bids_app.demo.recovery import write_example; write_example(Path(sys.argv[1]))' "$kept"
+        semantoks "$kept/fmriprep" "$kept/one" participant --atlas "$kept/atlas" --no-reports --quiet >/dev/null
+    fi
+    [ "$kept" = "$example" ] || cp -a "$kept" "$example"
     say "five simulated scans of two participants, and what one process makes of them"
 }
 same() { # same FOLDER: beside the other study, is it what one process made, byte for byte, apart from group files

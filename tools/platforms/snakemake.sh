@@ -38,5 +38,6 @@ says "participant  *1"
 expect 1 "a scan of one participant fails" flow Snakefile --keep-going
 grep -q "sub-02_ses-1.*failed" "$scratch/run/done/sub-02.log" || fail "the log does not say which"
 [ ! -e "$scratch/run/done/sub-02" ] || fail "the participant counts as done"
-[ "$(find "$example/the out/sub-02" -name '*desc-scan_embedding.tsv' | wc -l)" = 2 ] || fail "scans that were done are gone"
+grep -l '"Status": "embedded"' "$example/the out"/sub-02/*/func/*_status.json >"$scratch/embedded"
+[ "$(wc -l <"$scratch/embedded")" = 2 ] || fail "its other scans are not kept"
 say "ok: its other scans keep their outputs; the next call tries again"

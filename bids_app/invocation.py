@@ -36,7 +36,7 @@ from model.invocation import interrupts
 from model.invocation.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from bids_app.inputs.scan import Scan
@@ -102,16 +102,18 @@ def run_scans(
     with font_folder(logs(output_dir)), Processes(process_limits(options)) as processes:
         table_due_s = time.monotonic()
         try:
-            with _progress(scans, to_do) as progress:
+            # Asked once: progress is told of every volume.
+            sizes = {scan.name: file_size(scan.sources.data) for scan in to_do}
+            with _progress(scans, sizes) as progress:
                 answers = processes.map(
-                    work, to_do, needed_mb=_needed_mb, watch=partial(_watch, progress)
+                    work, to_do, needed_mb=_needed_mb, watch=partial(_watch, progress, sizes)
                 )
                 for scan, answer in answers:
                     outcome = (
                         _lost(scan, answer, output_dir) if isinstance(answer, Lost) else answer
                     )
                     outcomes[scan.name] = outcome
-                    _tell(progress, outcome)
+                    _tell(progress, outcome, size=sizes[scan.name])
                     if outcome.status == "failed" and options.stop_on_first_crash:
                         to_do.clear()
                     if time.monotonic() > table_due_s:
@@ -193,9 +195,9 @@ def _earlier(scan: Scan, earlier: Callable[[Scan], ScanOutcome | None]) -> ScanO
         return None
 
 
-def _progress(scans: Sequence[Scan], to_do: Sequence[Scan]) -> Progress:
-    size = sum(file_size(scan.sources.data) for scan in to_do)
-    return Progress(n_items=len(scans), n_done=len(scans) - len(to_do), size=size)
+def _progress(scans: Sequence[Scan], sizes: Mapping[str, int]) -> Progress:
+    n_done = len(scans) - len(sizes)
+    return Progress(n_items=len(scans), n_done=n_done, size=sum(sizes.values()))
 
 
 def _due(outcomes: Iterable[ScanOutcome], output_dir: Path) -> list[str]:
@@ -205,15 +207,15 @@ def _due(outcomes: Iterable[ScanOutcome], output_dir: Path) -> list[str]:
     return [one for one in participants if one in new or not is_current(output_dir, one)]
 
 
-def _tell(progress: Progress, outcome: ScanOutcome) -> None:
+def _tell(progress: Progress, outcome: ScanOutcome, *, size: int) -> None:
     line = f"{outcome.scan.name}: {outcome.status} {outcome.reason}".rstrip()
-    size = file_size(outcome.scan.sources.data)
     progress.tell(line, size=size, failed=outcome.status == "failed")
 
 
-def _watch(progress: Progress, at_work: Sequence[tuple[Scan, float]]) -> None:
-    size = sum(share * file_size(scan.sources.data) for scan, share in at_work)
-    progress.at_work(_READING * size)
+def _watch(
+    progress: Progress, sizes: Mapping[str, int], at_work: Sequence[tuple[Scan, float]]
+) -> None:
+    progress.at_work(_READING * sum(share * sizes[scan.name] for scan, share in at_work))
 
 
 def _write_table(

@@ -19,7 +19,7 @@ from bids_app.inputs.copies import one_of_copies
 from bids_app.inputs.eligible import BoldFile, bold_entities, one_of_run, scan_of, why_never
 from bids_app.inputs.entities import Entities, parse_name, shown_name, why_strange
 from bids_app.inputs.index import index_func
-from bids_app.inputs.locate import OLD_BOLD, has_confounds, odd_folders, participant_labels
+from bids_app.inputs.locate import OLD_BOLD, has_confounds, participant_labels
 from bids_app.inputs.scan import Reason, Refusal
 from model.files.content import real_path
 
@@ -183,10 +183,10 @@ def find_scans(
     """
     root = real_path(root)
     participants = selection.participants(participant_labels(root))
-    if odd := odd_folders(root, participants):
+    index = index_func(root, participants, selection.bids_filters)
+    if odd := index.odd:
         listed = "; ".join(f"{name} ({why})" for name, why in odd.items())
         log.warning("%d folders have no BIDS label and are not read: %s", len(odd), listed)
-    index = index_func(root, participants, selection.bids_filters)
     candidates, files, n_outside = _candidates(index, root, selection, preferred_spaces)
     runs: dict[str, list[Scan]] = {}
     for path, original in one_of_copies(candidates).items():

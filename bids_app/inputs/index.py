@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_app.errors import InputError, OptionsError
-from bids_app.inputs.locate import OLD_BOLD, func_folders, names_in
-from bids_app.inputs.sidecars import levels
+from bids_app.inputs.locate import OLD_BOLD, func_folders, names_in, odd_folders
 from model.files.faults import faults_as, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _BOLD = re.compile(
     r"_bold\.(nii|nii\.gz|dtseries\.nii(\.gz)?|(func\.)?gii|mg[hz])\Z", re.IGNORECASE
@@ -37,13 +36,15 @@ class Index:
     """All files of the ``func`` folders, and the sidecars in the folders above, by folder."""
     unread: Mapping[str, str]
     """Participants whose folders cannot be listed, and why."""
+    odd: Mapping[str, str]
+    """Folders that seem to be of a participant or session, and are none, and why."""
 
 
 def index_func(root: Path, participants: Sequence[str], filters: Mapping[str, Any]) -> Index:
     """List the files in ``sub-<participant>/[ses-*/]func`` and apply a filter file's ``bold``.
 
     Nothing is written, no file is opened, and no other folder is entered: 200 participants
-    cost what one does. A folder that cannot be listed costs its participant.
+    cost what one does, and each folder is listed once. One that cannot be costs its participant.
 
     Raises
     ------
@@ -52,30 +53,43 @@ def index_func(root: Path, participants: Sequence[str], filters: Mapping[str, An
     OptionsError
         The filter names an entity that pybids does not know.
     """
-    above = {root: _files(root, _SIDECARS)}
+    names = names_in(root)
+    above = {root: _files(root, names, _SIDECARS)}
+    odd = odd_folders(root, names, "sub", root=root)
     func: dict[Path, tuple[Path, ...]] = {}
     unread: dict[str, str] = {}
     for label in participants:
         try:
-            own = {folder: _files(folder) for folder in func_folders(root, label)}
-            for level in {level for folder in own for level in levels(folder, root)[:-1]}:
-                if level not in above:
-                    above[level] = _files(level, _SIDECARS)
+            subject = root / f"sub-{label}"
+            names = names_in(subject)
+            own = {path: _files(path, names_in(path)) for path in func_folders(subject, names)}
+            above[subject] = _files(subject, names, _SIDECARS)
+            for session in {folder.parent for folder in own} - {subject}:
+                above[session] = _files(session, names_in(session), _SIDECARS)
             func |= own
+            odd |= odd_folders(subject, names, "ses", root=root)
         except InputError as err:
             unread[label] = err.message
     listed = [label for label in participants if label not in unread]
     bold = sorted(path for paths in func.values() for path in paths if _is_bold(path.name))
     passing = _passing(root, listed, filters) if filters and listed else bold
-    return Index(bold=tuple(bold), passing=frozenset(passing), folders=above | func, unread=unread)
+    return Index(
+        bold=tuple(bold),
+        passing=frozenset(passing),
+        folders=above | func,
+        unread=unread,
+        odd=odd,
+    )
 
 
 def _is_bold(name: str) -> bool:
     return not name.startswith(".") and bool(_BOLD.search(name) or OLD_BOLD.search(name))
 
 
-def _files(folder: Path, endings: str | tuple[str, ...] = "") -> tuple[Path, ...]:
-    return tuple(folder / name for name in sorted(names_in(folder)) if name.endswith(endings))
+def _files(
+    folder: Path, names: Iterable[str], endings: str | tuple[str, ...] = ""
+) -> tuple[Path, ...]:
+    return tuple(folder / name for name in sorted(names) if name.endswith(endings))
 
 
 def _passing(root: Path, labels: Sequence[str], filters: Mapping[str, Any]) -> list[Path]:

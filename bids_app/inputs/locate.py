@@ -44,7 +44,9 @@ def participant_labels(root: Path) -> list[str]:
     return sorted(name[1] for name in names if name)
 
 
-def odd_folders(root: Path, labels: Iterable[str] = ()) -> dict[str, str]:
+def odd_folders(
+    folder: Path, names: Iterable[str], key: Literal["sub", "ses"], *, root: Path
+) -> dict[str, str]:
     """Return the folders that seem to be meant for a participant or session, and are none.
 
     Such as ``sub-CC_01``, ``sub-01.1``, ``Sub-01`` or ``sub-01/ses-a.b``: their names, which can
@@ -52,18 +54,17 @@ def odd_folders(root: Path, labels: Iterable[str] = ()) -> dict[str, str]:
 
     Parameters
     ----------
-    labels
-        Participants among whose folders odd sessions are looked for.
+    names
+        What the folder holds.
+    root
+        Of the derivative.
     """
-    places = [(root, "sub"), *((root / f"sub-{label}", "ses") for label in labels)]
+    meant = re.compile(rf"s?{key}[-_].*|{key}\d.*", re.IGNORECASE | re.DOTALL)
     odd = {}
-    for folder, key in places:
-        meant = re.compile(rf"s?{key}[-_].*|{key}\d.*", re.IGNORECASE | re.DOTALL)
-        with contextlib.suppress(InputError, OSError):  # told by who lists it for its files
-            for name in sorted(filter(meant.fullmatch, names_in(folder))):
-                why = _why_odd(name, key)
-                if why and (folder / name).is_dir():  # sub-01.html is a file
-                    odd[shown_name((folder / name).relative_to(root).as_posix())] = why
+    for name in sorted(filter(meant.fullmatch, names)):
+        why = _why_odd(name, key)
+        if why and _is_folder(folder / name):  # sub-01.html is a file
+            odd[shown_name((folder / name).relative_to(root).as_posix())] = why
     return odd
 
 
@@ -190,20 +191,20 @@ def func_names(root: Path, label: str) -> Iterator[list[str]]:
     InputError
         A folder cannot be listed.
     """
-    for folder in func_folders(root, label):
+    subject = root / f"sub-{label}"
+    for folder in func_folders(subject, names_in(subject)):
         yield names_in(folder)
 
 
-def func_folders(root: Path, label: str) -> list[Path]:
+def func_folders(subject: Path, names: Iterable[str]) -> list[Path]:
     """Return where the ``func`` folders of a participant would be: its own, and of sessions.
 
-    Raises
-    ------
-    InputError
-        The participant's folder cannot be listed.
+    Parameters
+    ----------
+    names
+        What the participant's folder holds.
     """
-    subject = root / f"sub-{label}"
-    sessions = sorted(name for name in names_in(subject) if name.startswith("ses-"))
+    sessions = sorted(name for name in names if name.startswith("ses-"))
     return [folder / "func" for folder in (subject, *(subject / name for name in sessions))]
 
 
@@ -291,7 +292,10 @@ def _refusal(root: Path, kind: Kind) -> AppError:
             hint="Give fMRIPrep's output folder, in place of the dataset or with --derivatives."
             + _better_path(root),
         )
-    wrong = [f"{name}: {why}" for name, why in odd_folders(root).items()]
+    wrong = [
+        f"{name}: {why}"
+        for name, why in odd_folders(root, names_in(root), "sub", root=root).items()
+    ]
     if wrong:
         named = "; ".join(wrong[:5])
         found = f"holds {len(wrong)} sub-* folders, but none with a BIDS label ({named})"

@@ -92,7 +92,7 @@ def decide_space(
                 "the output folder holds scans in several spaces: %s",
                 ", ".join(f"{n} in {space}" for space, n in held.items()),
             )
-        return StudySpace(name=name, why=f"as in the output folder, scans: {held[name]}")
+        return StudySpace(name=name, why="as in the output folder")
     served = _served(real_path(root), selection, spaces)
     if not served:
         return None

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from bids_app.inputs.entities import Entities
 
 _SPACE = re.compile(r"_space-([0-9A-Za-z]+)_")
-
+_ENOUGH = 100
+"""Participants that tell which space an output folder holds"""
 
 _ELSEWHERE = re.compile(r"(?<![\w.:/-])/(?:[^\s/:;,'\"()\[\]]+/)+(?=[^\s/])")
 """Folders of an absolute path"""
@@ -73,19 +74,33 @@ def find_statuses(folder: Path) -> Iterator[Path]:
     FileError
         A folder cannot be listed: scans would be missing without a word.
     """
+    for subject in _subjects(folder):
+        yield from statuses_below(subject)
+
+
+def _subjects(folder: Path) -> list[Path]:
     with faults_of(folder):
-        subjects = [entry.name for entry in os.scandir(folder) if entry.name.startswith("sub-")]
-    for subject in sorted(subjects):
-        yield from statuses_below(folder / subject)
+        names = [entry.name for entry in os.scandir(folder) if entry.name.startswith("sub-")]
+    return [folder / name for name in sorted(names)]
 
 
 def spaces_in(folder: Path) -> dict[str, int]:
-    """Count the scans of an output folder by space, from the names of their statuses."""
-    count: Counter[str] = Counter()
+    """Count the scans of an output folder by space, from the names of their statuses.
+
+    Every job of an array asks. So of many participants some are looked at, spread over all; only
+    where these differ, or have no scan, all are.
+    """
     with contextlib.suppress(FileError):  # it is not there yet; or told where it is written to
-        spaces = (_SPACE.search(path.name) for path in find_statuses(folder))
-        count.update(space[1] for space in spaces if space)
-    return dict(count)
+        subjects = _subjects(folder)
+        count = _spaces_below(subjects[:: 1 + len(subjects) // _ENOUGH])
+        return count if len(count) == 1 else _spaces_below(subjects)
+    return {}
+
+
+def _spaces_below(subjects: Iterable[Path]) -> dict[str, int]:
+    paths = (path for subject in subjects for path in statuses_below(subject))
+    spaces = (_SPACE.search(path.name) for path in paths)
+    return dict(Counter(space[1] for space in spaces if space))
 
 
 def statuses_below(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from bids_app.images.slices import PLANES, STEP_MM, Slices, mesh
 from bids_app.signal.effect import REACH, SHADES, Effect
-from model.files.arrays import array_names, read_array
+from model.files.arrays import read_arrays
 from model.files.faults import FileError
 from model.networks import parcel_names
 from model.series import shown
@@ -92,13 +92,12 @@ def read_pictures(path: Path) -> Pictures:
     FileError
         The file is gone, damaged, or holds other arrays.
     """
-    names = array_names(path)
-    arrays = {name: read_array(path, number=i) for i, name in enumerate(names)}
+    arrays = read_arrays(path)
     _check(path, arrays)
 
     def planes(what: str) -> dict[str, npt.NDArray[Any]] | None:
         found = {
-            plane: arrays[f"{plane}_{what}"] for plane in PLANES if f"{plane}_{what}" in names
+            plane: arrays[f"{plane}_{what}"] for plane in PLANES if f"{plane}_{what}" in arrays
         }
         return found or None
 

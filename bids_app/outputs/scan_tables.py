@@ -12,7 +12,7 @@ from bids_app.files import read_table
 from bids_app.outputs.pictures import read_pictures
 from model.cohort import names
 from model.files.arrays import read_array
-from model.files.faults import FileError, reading
+from model.files.faults import FileError, faults_of
 from model.files.read import read_json
 from model.networks import parcel_names
 from model.series import shown
@@ -106,7 +106,7 @@ def read_scan_tables(status_path: Path) -> ScanTables:
     model_meta = _read_json(named(f"{names.MODEL}.json"))
     path = named(f"{names.COVERAGE}.tsv")
     table = read_table(path, dtype={"reason": str})
-    with reading(path):
+    with faults_of(path):
         used = (table["status"] == "used").to_numpy()
         coverage = np.asarray(table.get("coverage", [np.nan] * len(table)), dtype=float)
         reasons = table["reason"].fillna("")
@@ -140,7 +140,7 @@ def _read_extraction(named: Callable[[str], Path]) -> Extraction:
 
 def _read_motion(path: Path, meta: Metadata) -> Motion:
     table, limits = read_table(path), meta.get("Thresholds", {})
-    with reading(path):
+    with faults_of(path):
         return Motion(
             onset_s=table[names.ONSET].to_numpy(float),
             fd_mm=table["framewise_displacement"].to_numpy(float),

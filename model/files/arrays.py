@@ -64,10 +64,28 @@ def read_array(path: Path, *, number: int = 0, held: bytes | None = None) -> npt
             with path.open("rb") as stream:
                 return _array(path, stream, path.stat().st_size)
         with zipfile.ZipFile(path) as archive:
-            member = archive.infolist()[number]
-            check_claim(path, member.file_size, f"array {member.filename!r:.60}")
-            with archive.open(member) as stream:
-                return _array(path, cast("BinaryIO", stream), member.file_size)
+            return _member(path, archive, archive.infolist()[number])
+
+
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read all arrays of an ``.npz`` by name, opening it once.
+
+    Raises
+    ------
+    FileError
+        As `read_array`.
+    """
+    with reading(path, _FAILURE), zipfile.ZipFile(path) as archive:
+        return {
+            member.filename.removesuffix(".npy"): _member(path, archive, member)
+            for member in archive.infolist()
+        }
+
+
+def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    check_claim(path, member.file_size, f"array {member.filename!r:.60}")
+    with archive.open(member) as stream:
+        return _array(path, cast("BinaryIO", stream), member.file_size)
 
 
 def map_array(path: Path) -> npt.NDArray[Any]:

@@ -46,9 +46,11 @@ def not_fetched(path: Path) -> str:
     unlocked, and git-lfs).
     """
     try:
-        if path.is_symlink() and not path.exists():
-            return f"a link that leads nowhere ({path.readlink()})"
-        found = path.stat()
+        found = path.lstat()
+        if stat.S_ISLNK(found.st_mode):
+            if not path.exists():
+                return f"a link that leads nowhere ({path.readlink()})"
+            found = path.stat()
         if not stat.S_ISREG(found.st_mode) or found.st_size > _POINTER_BYTES:
             return ""
         with path.open("rb") as file:

@@ -85,9 +85,13 @@ class Digest(NamedTuple):
     def is_of(self, path: Path) -> bool:
         """Tell whether a file is there, and this is its size and hash."""
         try:
-            # Most that differ do so in size, and need not be read.
-            return stamp(path).size == self.size and file_sha256(path) == self.sha256
-        except FileError:
+            found = path.stat()
+            # Most that differ do so in size, and need not be read; a pipe would be waited for.
+            if not stat.S_ISREG(found.st_mode) or found.st_size != self.size:
+                return False
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
+        except (OSError, ValueError):
             return False
 
 
@@ -120,8 +124,9 @@ def replacing(
     try:
         if _mode(path) in (stat.S_IFCHR, stat.S_IFBLK):
             raise ResultError(path, "cannot be written (expected a file, found a device)")
-        for needed in (path.parent, folder):
-            needed.mkdir(parents=True, exist_ok=True)
+        for needed in {path.parent, folder}:
+            if not needed.is_dir():
+                needed.mkdir(parents=True, exist_ok=True)
         with _held(folder, is_folder=False) as temporary:
             yield temporary
             if not (keep_same and _mode(path) == stat.S_IFREG and are_same(temporary, path)):
@@ -169,7 +174,8 @@ def _make(folder: Path, undo: contextlib.ExitStack, *, is_folder: bool) -> Path:
     while True:
         path = folder / f".{_kernel()}-{uuid.uuid4().hex[:12]}.part"
         # Before it is there: an interrupt may come between any two steps.
-        undo.callback(_remove, path)
+        unlocked = undo.enter_context(contextlib.ExitStack())
+        unlocked.callback(_remove, path)
         if is_folder:
             path.mkdir(mode=0o700)
         locked = path / _LOCK if is_folder else path
@@ -184,6 +190,7 @@ def _make(folder: Path, undo: contextlib.ExitStack, *, is_folder: bool) -> Path:
         if locked.exists():
             undo.callback(os.close, handle)
             undo.callback(_remove, path)  # under the lock, which goes after it
+            unlocked.pop_all()
             return path
         os.close(handle)  # not yet locked, it was taken for a leftover
 
@@ -222,11 +229,10 @@ def _clear(path: Path, *, is_folder: bool, is_local: bool) -> None:
 
 
 def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:  # a folder, or none of ours
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def write_whole(contents: Mapping[Path, bytes], *, scratch: Path | None = None) -> list[Path]:

@@ -16,7 +16,7 @@ import pytest
 from pyarrow import parquet
 
 from bids_app.files import read_table
-from model.files.arrays import array_names, map_array, read_array
+from model.files.arrays import array_names, map_array, read_array, read_arrays
 from model.files.faults import FileError
 from model.files.read import read_json, read_text, read_toml
 from model.files.tables import read_cells, read_columns
@@ -58,6 +58,8 @@ def test_arrays_come_back_as_they_were_written(tmp_path: Path, order, dtype) -> 
     np.testing.assert_array_equal(map_array(tmp_path / "a.npy"), values)
     assert array_names(tmp_path / "a.npz") == ("first", "second")
     np.testing.assert_array_equal(read_array(tmp_path / "a.npz", number=1), values)
+    assert [*read_arrays(tmp_path / "a.npz")] == ["first", "second"]
+    np.testing.assert_array_equal(read_arrays(tmp_path / "a.npz")["second"], values)
 
 
 @pytest.mark.parametrize(

@@ -96,10 +96,34 @@ def test_what_the_output_holds_is_kept(tmp_path, caplog) -> None:
     held = spaces_in(tmp_path / "out")
     assert held == {C: 1}
     study = decided(tmp_path / "in", held=held)
-    assert (study.name, study.why) == (C, "as in the output folder, scans: 1")
+    assert (study.name, study.why) == (C, "as in the output folder")
     assert not caplog.records
     assert decided(tmp_path / "in", held={C: 1, G: 3}).name == G
     assert "several spaces: 1 in MNI152NLin2009cAsym, 3 in fsLR" in caplog.text
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_of_many_participants_of_one_space_few_are_listed(tmp_path, monkeypatch, others) -> None:
+    def write(sub: str, space: str) -> None:
+        func = tmp_path / f"sub-{sub}" / "func"
+        func.mkdir(parents=True)
+        (func / f"sub-{sub}_task-x_space-{space}_atlas-Semantoks457_status.json").touch()
+
+    for number in range(1000 - others):
+        write(f"{number:04d}", A)
+    for _ in range(others):
+        write("0", C)  # the first of those that are looked at
+    listed = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
+    held = spaces_in(tmp_path)
+    if others:
+        assert held == {A: 999, C: 1}
+        assert len(listed) > 2000
+    else:
+        assert [*held] == [A]
+        assert len(listed) < 300
+    assert decided(tmp_path, held=held).name == A
 
 
 def test_an_output_folder_that_is_not_there_or_cannot_be_listed_holds_nothing(tmp_path) -> None:
@@ -161,5 +185,5 @@ def test_an_output_folder_of_another_study_is_to_be_exchanged(tmp_path) -> None:
     fill(tmp_path, volumes(A))
     study = decided(tmp_path, held={C: 3})
     error = find_scans(tmp_path, Selection(), preferred_spaces=ALL, study=study).nothing_chosen()
-    assert "as in the output folder, scans: 3" in error.message
+    assert "(as in the output folder)" in error.message
     assert error.hint.startswith("If OUTPUT_DIR holds another study, name another folder.")

@@ -80,6 +80,8 @@ class Measure:
     says it, from more than this number"""
     usual: Usual | None = None
     """None: no real scans at hand tell"""
+    instead: str = ""
+    """What to hold it against where no real scans tell"""
     anchor: str = "numbers"
     """Heading in docs/quality.md"""
 
@@ -158,6 +160,7 @@ MEASURES = (
         better="high",
         below=200.0,
         flag="short_scan",
+        instead="your protocol",
         text="{value:.0f} s of data, less than a window of {limit:g} s",
     ),
     Measure(
@@ -239,6 +242,7 @@ MEASURES = (
         better="high",
         below=20.0,
         flag="low_tsnr",
+        instead="your cohort",
         text="median temporal signal-to-noise ratio of the parcels {value:.1f}, below {limit:g}",
     ),
     Measure(
@@ -248,6 +252,7 @@ MEASURES = (
         meaning="Share of a parcel's voxels that carry signal, averaged over the parcels with a "
         "series; low where the field of view cuts the brain or signal drops out.",
         better="high",
+        instead="100%, and your cohort",
     ),
     Measure(
         key="coverage_min",
@@ -255,6 +260,7 @@ MEASURES = (
         form=".0%",
         meaning="Share of voxels with signal in the parcel that is covered worst and still used.",
         better="high",
+        instead="your cohort",
     ),
     Measure(
         key="n_low_coverage_parcels",
@@ -265,6 +271,7 @@ MEASURES = (
         better="low",
         above=int(MANY_PARCELS * len(parcel_names())),
         flag="low_coverage",
+        instead="0, and your cohort",
     ),
     Measure(
         key="n_missing_parcels",
@@ -273,6 +280,7 @@ MEASURES = (
         meaning="Parcels without a series: n/a in every table, and guessed from the others by "
         "the encoder where their network has enough.",
         better="low",
+        instead="0, and your cohort",
     ),
     Measure(
         key="homotopic_correlation",
@@ -325,6 +333,7 @@ MEASURES = (
         flag="mirrored",
         text="the brain mask holds less of the atlas than of its mirror image ({value:.1%}): are "
         "left and right where the header says?",
+        instead="0.6% to 2.3%, of templates",
         anchor="a-wrong-space-a-wrong-order-left-for-right",
     ),
     Measure(

@@ -6,6 +6,7 @@ small. Surfaces are fsaverage5, drawn triangle by triangle, once a process.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bids_app.images.slices import PLANES, mesh
-from bids_app.report.canvas import WIDTH, colour_bar, new_axes, new_figure
+from bids_app.report.canvas import LINE, WIDTH, colour_bar, new_axes, new_figure
 from model.figures.style import (
+    BAD,
+    INK,
     MISSING,
     MISSING_LINE,
     NETWORK_COLOURS,
@@ -41,7 +44,9 @@ NO_IMAGE = "#24384f"
 """Where the image ends and the template goes on"""
 MASK = "#ffffff"
 POINTS_PER_VOXEL = 0.9
-TITLE = 11.0
+PLANE_ROWS = {"axial": 109, "coronal": 91, "sagittal": 91}
+"""Voxels from the lower to the upper edge of a slice"""
+TITLE = 14.0
 """Height above a row of slices for its places"""
 COVERAGE_LEVELS = 16
 VIEWS = (("left", -1), ("left", 1), ("right", 1), ("right", -1))
@@ -49,28 +54,75 @@ VIEWS = (("left", -1), ("left", 1), ("right", 1), ("right", -1))
 VIEW_PIXELS = (340, 250)
 
 
-def outlines(slices: Slices) -> Figure:
+def outlines(slices: Slices, *, sides_known: bool = True) -> Figure:
     """Draw the networks' outlines and the brain mask on the mean image.
 
     What the atlas holds and the mask does not, or the image does not reach, is filled.
+
+    Parameters
+    ----------
+    slices
+        Of a scan.
+    sides_known
+        False: left and right are in doubt, and are written so.
     """
     figure, tops = _rows()
     for plane, top in tops.items():
-        grey, nets = _grey(slices, plane), _network_of()[_montage(slices.labels[plane])]
-        outside = (
-            (grey == _rgb(NO_IMAGE)).all(axis=2) if slices.grey else np.zeros(nets.shape, bool)
-        )
-        mask = None if slices.mask is None else _montage(slices.mask[plane])
-        if mask is not None:
-            outside |= ~mask
-        grey[outside & (nets > 0)] = _rgb(OUTLIER)
-        edge = _edges(nets)
-        grey[edge] = _network_colours()[nets[edge]]
-        if mask is not None:
-            grey[_edges(mask)] = _rgb(MASK)
-        _draw_row(figure, plane, grey, top)
+        _draw_row(figure, plane, _outlined(slices, plane), top, sides_known=sides_known)
     _legend(figure, slices)
     return figure
+
+
+def mirror(slices: Slices, margin: float) -> Figure:
+    """Draw the axial slices below the atlas as it is, and below its mirror image.
+
+    Parameters
+    ----------
+    slices
+        Of a scan.
+    margin
+        Share of the atlas in the mask minus that of its mirror image; below zero.
+    """
+    height = PLANE_ROWS["axial"] * POINTS_PER_VOXEL
+    figure = new_figure(2 * (TITLE + height) + 2)
+    tried = (
+        ("as the header says", f"{-margin:.1%} more of the\natlas outside", slices, BAD),
+        ("left and right\nexchanged", "fits better", mirrored(slices), INK),
+    )
+    for number, (name, said, one, ink) in enumerate(tried):
+        top = number * (TITLE + height) + TITLE
+        _draw_row(figure, "axial", _outlined(one, "axial"), top, sides_known=False)
+        axes = new_axes(figure, WIDTH - 140, top, 140, height)
+        axes.set_axis_off()
+        axes.text(0, 0.62, name, color=ink, weight="bold", va="center")
+        axes.text(0, 0.3, said, color=ink, va="center")
+    return figure
+
+
+def mirrored(slices: Slices) -> Slices:
+    """Return the same image below the mirror image of the atlas; places mirror one another."""
+    across = {"axial": (slice(None), slice(None), slice(None, None, -1)),
+              "sagittal": (slice(None, None, -1),)}  # fmt: skip
+    turned = {
+        plane: labels[across.get(plane, across["axial"])]
+        for plane, labels in slices.labels.items()
+    }
+    return replace(slices, labels=turned)
+
+
+def _outlined(slices: Slices, plane: str) -> Picture:
+    """(rows, columns, 3) the mean image of a plane with outlines, and what lies outside filled."""
+    grey, nets = _grey(slices, plane), _network_of()[_montage(slices.labels[plane])]
+    outside = (grey == _rgb(NO_IMAGE)).all(axis=2) if slices.grey else np.zeros(nets.shape, bool)
+    mask = None if slices.mask is None else _montage(slices.mask[plane])
+    if mask is not None:
+        outside |= ~mask
+    grey[outside & (nets > 0)] = _rgb(OUTLIER)
+    edge = _edges(nets)
+    grey[edge] = _network_colours()[nets[edge]]
+    if mask is not None:
+        grey[_edges(mask)] = _rgb(MASK)
+    return grey
 
 
 def coverage_slices(slices: Slices, share: FloatArray, used: BoolArray) -> Figure:
@@ -80,7 +132,7 @@ def coverage_slices(slices: Slices, share: FloatArray, used: BoolArray) -> Figur
         picture, labels = _grey(slices, plane, FEW_GREYS), _montage(slices.labels[plane])
         _fill(picture, labels, _share_colours(share), used)
         _draw_row(figure, plane, picture, top)
-    _share_bar(figure, left=WIDTH - 60, top=24, height=150)
+    _share_bar(figure, left=WIDTH - 64, top=24, height=150)
     return figure
 
 
@@ -94,7 +146,7 @@ def surfaces(labels: npt.NDArray[np.uint16], share: FloatArray, used: BoolArray)
     share, used
         (P,) share of each parcel's grayordinates, and whether it has a series.
     """
-    width, height = (WIDTH - 80) / len(VIEWS), 122.0
+    width, height = (WIDTH - 84) / len(VIEWS), 122.0
     figure = new_figure(height + 24)
     for number, (side, towards) in enumerate(VIEWS):
         faces, lit = _view(side, towards)
@@ -112,7 +164,7 @@ def surfaces(labels: npt.NDArray[np.uint16], share: FloatArray, used: BoolArray)
         axes.set_axis_off()
         inner = (side == "left") == (towards > 0)
         axes.set_title(f"{side}, {'inside' if inner else 'outside'}", pad=2)
-    _share_bar(figure, left=WIDTH - 60, top=TITLE + 8, height=height - 20)
+    _share_bar(figure, left=WIDTH - 64, top=TITLE + 8, height=height - 20)
     return figure
 
 
@@ -132,15 +184,16 @@ def outside_share(slices: Slices) -> float | None:
 
 def _rows() -> tuple[Figure, dict[str, float]]:
     """Return a figure with room for all planes, and where the row of each begins."""
-    heights = {"axial": 109, "coronal": 91, "sagittal": 91}
     tops, top = {}, 0.0
     for plane in ORDER:
         tops[plane] = top + TITLE
-        top += TITLE + heights[plane] * POINTS_PER_VOXEL
+        top += TITLE + PLANE_ROWS[plane] * POINTS_PER_VOXEL
     return new_figure(top + 2), tops
 
 
-def _draw_row(figure: Figure, plane: str, picture: Picture, top: float) -> None:
+def _draw_row(
+    figure: Figure, plane: str, picture: Picture, top: float, *, sides_known: bool = True
+) -> None:
     """Draw the slices of a plane side by side, their places above and the sides on them."""
     height, width = (length / 2 * POINTS_PER_VOXEL for length in picture.shape[:2])
     axes = new_axes(figure, 0, top, width, height)
@@ -151,9 +204,10 @@ def _draw_row(figure: Figure, plane: str, picture: Picture, top: float) -> None:
     for number, place in enumerate(places):
         place_text = f"{'xyz'[axis]} {place:+.0f} mm" if place else f"{'xyz'[axis]} 0 mm"
         axes.text((number + 0.5) * each, -3, place_text, ha="center", color=QUIET)
-    ends = ("L", "R") if axis else ("back", "front")
+    ends = ("back", "front") if not axis else ("L", "R") if sides_known else ("L?", "R?")
+    ink = MASK if sides_known or not axis else OUTLIER
     for text, x, side in ((ends[0], 3, "left"), (ends[1], each - 3, "right")):
-        axes.text(x, height - 4, text, color=MASK, ha=side, weight="bold")
+        axes.text(x, height - 4, text, color=ink, ha=side, weight="bold")
 
 
 def _montage(stack: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -241,19 +295,20 @@ def _middle(values: FloatArray) -> float:
 
 def _legend(figure: Figure, slices: Slices) -> None:
     """Name the colours right of the axial and coronal slices, which leave room."""
-    axes = new_axes(figure, WIDTH - 132, TITLE, 132, 186)
-    axes.set(xlim=(0, 132), ylim=(186, 0))
+    axes = new_axes(figure, WIDTH - 132, TITLE, 132, 192)
+    axes.set(xlim=(0, 132), ylim=(192, 0))
     axes.set_axis_off()
-    marks = [(name, colour) for name, colour in NETWORK_COLOURS.items()]
+    marks = [*NETWORK_COLOURS.items()]
     if slices.grey is not None:
-        marks.append(("atlas outside the mask or image", OUTLIER))
+        marks.append(("atlas outside the\nmask or the image", OUTLIER))
         marks.append(("no image here", NO_IMAGE))
-    for number, (name, colour) in enumerate(marks):
-        y = 6 + number * 14
+    y = 6.0
+    for name, colour in marks:
+        more = LINE * name.count("\n")
         axes.plot([2, 14], [y, y], color=colour, linewidth=4, solid_capstyle="butt")
-        axes.text(18, y, name, va="center")
+        axes.text(18, y + more / 2, name, va="center")
+        y += 14 + more
     if slices.mask is not None:
-        y = 6 + len(marks) * 14
         axes.plot([2, 14], [y, y], color="#000000", linewidth=4, solid_capstyle="butt")
         axes.plot([2, 14], [y, y], color=MASK, linewidth=1.2)
         axes.text(18, y, "brain mask", va="center")

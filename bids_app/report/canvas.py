@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.floating]
 WIDTH = 720.0
-LEFT, PLOT = 75.6, 572.4
+LEFT, PLOT = 92.0, 562.0
 """Left edge and width of a plot over the whole figure."""
 TOP = 7.0
-MAX_ROWS = 20
+MAX_ROWS = 18
 """Rows of tokens that there is room to name"""
-MAX_LETTERS = 11
-"""Of such a name; a longer one is written smaller."""
+MAX_LETTERS = 12
+"""Of such a name; of a longer one the middle is left out."""
+LINE = 10.5
+"""From one line of text to the next"""
 
 
 def new_figure(height: float) -> Figure:
@@ -83,18 +85,22 @@ def write_numbers(image: AxesImage, matrix: FloatArray) -> None:
         if np.isfinite(value):
             text = f"{value:z.2f}".replace("0.", ".", 1).replace("-", "\N{MINUS SIGN}")
             ink = "#000000" if light[row, column] else "#ffffff"
-            image.axes.text(column, row, text, ha="center", va="center", color=ink, size=5.5)
+            image.axes.text(column, row, text, ha="center", va="center", color=ink)
 
 
 def name_rows(axes: Axes, rows: Sequence[str]) -> None:
     """Write the names of a grid's rows left of it, of many only some."""
     axes.tick_params(axis="y", length=0, pad=5)
     shown = range(0, len(rows), int(np.ceil(len(rows) / MAX_ROWS)))
-    labels = [rows[row] for row in shown]
-    axes.set_yticks(shown, labels)
-    if (longest := max(map(len, labels))) > MAX_LETTERS:
-        for label in axes.get_yticklabels():
-            label.set_fontsize(float(label.get_fontsize()) * MAX_LETTERS / longest)
+    axes.set_yticks(shown, [_short(rows[row]) for row in shown])
+
+
+def _short(name: str) -> str:
+    """Leave out the middle of a long name: rows of one family end in their numbers."""
+    if len(name) <= MAX_LETTERS:
+        return name
+    half = MAX_LETTERS // 2
+    return f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[1 - half :]}"
 
 
 def name_networks(axes: Axes, places: npt.ArrayLike, *, pad: float = 5) -> None:
@@ -116,7 +122,14 @@ def network_bar(axes: Axes) -> None:
         clip_on=False,
     )
     axes.set_ylim(edges[-1], 0)
-    name_networks(axes, (edges[:-1] + edges[1:]) / 2, pad=14)
+    line = LINE * edges[-1] / (axes.get_position().height * axes.figure.get_figheight() * 72)
+    name_networks(axes, _apart((edges[:-1] + edges[1:]) / 2, line), pad=14)
+
+
+def _apart(places: FloatArray, least: float) -> FloatArray:
+    """Move ascending places (N,) down where one would stand less than `least` below another."""
+    steps = least * np.arange(places.size)
+    return np.asarray(np.maximum.accumulate(places - steps) + steps)
 
 
 def colour_bar(
@@ -134,5 +147,6 @@ def colour_bar(
     levels = np.linspace(low, high, image.cmap.N)[:, None]
     axes.imshow(levels, image.cmap, aspect="auto", origin="lower", extent=(0, 1, low, high))
     axes.set(xticks=[], ylabel=label)
+    axes.locator_params(axis="y", nbins=6)
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")

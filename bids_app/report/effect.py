@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bids_app.signal.effect import Effect
 
 FloatArray = npt.NDArray[np.floating]
-TRACE, CARPET = 30.0, 118.0
+TRACE, CARPET = 30.0, 140.0
 """Heights of a curve and of a carpet"""
 LIMIT = 2.0
 """Standard deviations at both ends of the grey scale"""
@@ -53,7 +53,7 @@ def carpets(extraction: Extraction, *, end_s: float) -> Figure:
     residual = _standardized(extraction.denoised)
     shown.append(("denoised", residual, extraction.denoised_meta["StartTime"]))
     traces_end = TOP + 3 * (TRACE + 6) + 12
-    figure = new_figure(traces_end + len(shown) * (CARPET + 8) + 26)
+    figure = new_figure(traces_end + len(shown) * (CARPET + 8) + 28)
     _draw_traces(figure, motion, effect.global_signal, tr_s=tr_s, end_s=end_s)
     for number, (name, values, start_s) in enumerate(shown):
         few, step = thin(values, most=MOST_COLUMNS)
@@ -87,11 +87,11 @@ def summary(effect: Effect, *, band_hz: tuple[float | None, float | None]) -> Fi
     band_hz
         Edges of the filter; None: open on that side.
     """
-    height = 150.0
-    figure = new_figure(height + 62)
-    spectra = new_axes(figure, 44, 20, 170, height)
-    motion = new_axes(figure, 262, 20, 160, height)
-    shares = new_axes(figure, 498, 20, 212, height)
+    height = 160.0
+    figure = new_figure(height + 86)
+    spectra = new_axes(figure, 44, 20, 168, height)
+    motion = new_axes(figure, 258, 20, 172, height)
+    shares = new_axes(figure, 512, 20, 198, height)
     _draw_spectra(spectra, effect, band_hz)
     _draw_correlations(motion, effect.fd_correlation)
     _draw_shares(shares, effect.variance)
@@ -108,13 +108,14 @@ def _draw_spectra(axes: Axes, effect: Effect, band_hz: tuple[float | None, float
     end = float(frequency[-1])
     axes.axvspan(low or 0, high or end, color=GRID, zorder=0, lw=0, label="band that is kept")
     axes.set(xlim=(0, end), xlabel="frequency (Hz)", ylabel="power (% of all before)")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.35 * axes.get_ylim()[1])
+    axes.locator_params(nbins=5)
     axes.set_title("spectrum of the median parcel")
-    axes.legend(frameon=False, fontsize=6)
+    axes.legend(frameon=False, loc="upper right", labelspacing=0.2, borderaxespad=0.2)
 
 
 def _draw_correlations(axes: Axes, found: FloatArray) -> None:
-    axes.set_title("correlation of motion (FD) with each parcel")
+    axes.set_title("correlation of FD with parcels")
     known = np.isfinite(found).all(axis=0)
     if not known.any():
         axes.text(0.5, 0.5, "motion is not known", transform=axes.transAxes, ha="center")
@@ -130,8 +131,9 @@ def _draw_correlations(axes: Axes, found: FloatArray) -> None:
         )  # fmt: skip
     axes.axvline(0, color=QUIET, linewidth=0.6, linestyle=":")
     axes.set(xlabel="Pearson r", ylabel="parcels", xlim=(-reach, reach))
-    axes.set_ylim(top=1.3 * axes.get_ylim()[1])
-    axes.legend(frameon=False, fontsize=6, loc="upper left")
+    axes.set_ylim(top=1.35 * axes.get_ylim()[1])
+    axes.locator_params(nbins=5)
+    axes.legend(frameon=False, loc="upper left", labelspacing=0.2, borderaxespad=0.2)
 
 
 def _draw_shares(axes: Axes, variance: FloatArray) -> None:
@@ -145,8 +147,8 @@ def _draw_shares(axes: Axes, variance: FloatArray) -> None:
     axes.set(xlim=(0, 100), ylim=(len(NETWORKS) - 0.4, -0.6), xlabel="% of the raw variance")
     name_networks(axes, range(len(NETWORKS)))
     axes.legend(
-        frameon=False, fontsize=6, ncols=3, loc="upper center", bbox_to_anchor=(0.42, -0.2),
-        columnspacing=1, handlelength=1,
+        frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.3, -0.17),
+        columnspacing=1, handlelength=1, labelspacing=0.2,
     )  # fmt: skip
 
 
@@ -188,7 +190,7 @@ def _draw_traces(
         known = np.isfinite(trace)
         axes = new_axes(figure, LEFT, TOP + number * (TRACE + 6), PLOT, TRACE)
         axes.set(xlim=(0, end_s), xticks=[])
-        axes.text(-26 / PLOT, 0.5, label, transform=axes.transAxes, ha="right", va="center")
+        axes.text(-30 / PLOT, 0.5, label, transform=axes.transAxes, ha="right", va="center")
         _mark_volumes(axes, motion, tr_s=tr_s, alpha=0.25)
         if not known.any():
             axes.text(0.5, 0.5, "not in the confounds", transform=axes.transAxes, ha="center")

@@ -169,7 +169,7 @@ def coverage(share: FloatArray, used: BoolArray, *, minimum: float) -> Figure:
     minimum
         Share below which a parcel is missing.
     """
-    figure = new_figure(195)
+    figure = new_figure(197)
     axes = new_axes(figure, LEFT, TOP, PLOT, 158)
     for row, network in enumerate(NETWORKS):
         columns = network_columns(network)
@@ -198,8 +198,8 @@ def connectivity(values: FloatArray) -> Figure:
         (S, P) model input, NaN columns are missing parcels.
     """
     r, order, edges = correlation(values), network_order(), network_edges()
-    size = 302.0
-    figure = new_figure(314)
+    size = 250.0
+    figure = new_figure(344)
     axes = new_axes(figure, LEFT, TOP, size, size)
     extent = (0, order.size, order.size, 0)
     image = matrix(
@@ -209,8 +209,8 @@ def connectivity(values: FloatArray) -> Figure:
     axes.vlines(edges[1:-1], 0, order.size, color=BORDER, linewidth=0.4)
     axes.set(xticks=[], xlim=(0, order.size))
     network_bar(axes)
-    colour_bar(figure, image, left=385, top=TOP, height=size, label="Pearson r")
-    cells = new_axes(figure, 500, TOP, 212, 212)
+    colour_bar(figure, image, left=LEFT + size + 7, top=TOP, height=size, label="Pearson r")
+    cells = new_axes(figure, 462, TOP, 252, 252)
     means = network_means(r)
     write_numbers(matrix(cells, means, "RdBu_r", (-1, 1)), means)
     name_networks(cells, range(len(NETWORKS)))
@@ -218,7 +218,7 @@ def connectivity(values: FloatArray) -> Figure:
     cells.tick_params(axis="x", length=0)
     for label in cells.get_xticklabels():
         label.set(ha="right", va="center")
-    cells.text(4, 10.9, "mean r within and between networks", ha="center", va="center")
+    cells.text(4, 11.2, "mean r within and between networks", ha="center", va="center")
     return figure
 
 
@@ -235,11 +235,11 @@ def embedding(tokens: FloatArray, rows: Sequence[str], onsets_s: list[float]) ->
         (W,) start of each window in seconds.
     """
     n_windows, n_rows, n_patches, _ = tokens.shape
-    every = slice(None, None, int(np.ceil(n_windows / 10)))
+    every = slice(None, None, int(np.ceil(n_windows / 6)))
     labels = [f"{onset:g}" for onset in onsets_s][every]
     windows = np.arange(n_windows)[every]
-    height = 173.0
-    figure = new_figure(209)
+    height = 194.0
+    figure = new_figure(234)
 
     similar = window_similarity(tokens)
     low = np.floor(20 * min(float(np.nanmin(similar)), 0.95)) / 20
@@ -250,10 +250,12 @@ def embedding(tokens: FloatArray, rows: Sequence[str], onsets_s: list[float]) ->
     left.set(xlabel="start of window (s)", ylabel="start of window (s)")
     if n_windows <= 7:
         write_numbers(image, similar)
-    colour_bar(figure, image, left=254, top=TOP, height=height, label="cosine similarity")
+    colour_bar(
+        figure, image, left=LEFT + height + 7, top=TOP, height=height, label="cosine similarity"
+    )
 
     distances = token_distance(tokens).transpose(1, 0, 2).reshape(n_rows, -1)
-    right = new_axes(figure, 385, TOP, 263, height)
+    right = new_axes(figure, 424, TOP, LEFT + PLOT - 424, height)
     image = matrix(right, distances, "Blues", (0, max(float(np.nanmax(distances)), 0.01)))
     for edge in np.arange(1, n_windows) * n_patches - 0.5:
         right.axvline(edge, color="#ffffff", linewidth=1.2)

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from bids_app.images.slices import Slices, slices_of
 from bids_app.report import brain, effect, figures
+from bids_app.signal.effect import Effect
 from model.figures import style
 from model.figures.render import svg_bytes
 from model.networks import NETWORKS, network_columns
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 N_PARCELS = 457
 CEREBELLUM = network_columns("Cerebellum")
@@ -118,6 +122,63 @@ def test_coverage_marks_parcels_that_are_missing_and_counts_the_others() -> None
     assert style.MISSING_LINE in svg
 
 
+def all_figures() -> dict[str, Figure]:
+    rng = np.random.default_rng(0)
+    values, share = rng.normal(size=(60, N_PARCELS)), np.full(N_PARCELS, 0.9)
+    used, labels = share > 0, np.ones((2, 10242), dtype=np.uint16)
+    rows = [f"Brain_of_64_components_{row}" for row in range(30)]
+    tokens, onsets = rng.normal(size=(12, 30, 5, 8)), [1003.0 * window for window in range(12)]
+    measured = Effect(
+        raw=values, despiked=values, global_signal=values[:, 0],
+        frequency_hz=np.linspace(0, 0.25, 30), power=rng.uniform(size=(2, 30)),
+        fd_correlation=rng.uniform(-0.5, 0.5, (2, N_PARCELS)),
+        variance=np.tile([[0.5], [0.3], [0.2]], (1, N_PARCELS)),
+    )  # fmt: skip
+    return {
+        "carpet": figures.carpet(values, end_s=120, **CARPET),
+        "connectivity": figures.connectivity(values),
+        "coverage": figures.coverage(share, used, minimum=0.5),
+        "embedding": figures.embedding(tokens, rows, onsets),
+        "brain": brain.outlines(head()),
+        "mirror": brain.mirror(head(flip=True), -0.1),
+        "slices": brain.coverage_slices(head(), share, used),
+        "surfaces": brain.surfaces(labels, share, used),
+        "denoising": effect.summary(measured, band_hz=(0.01, 0.1)),
+    }
+
+
+def written(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Text, Bbox]]:
+    """Return the texts that are drawn, with their places: ticks beyond the ends are not."""
+    texts: list[Text] = []
+    draw = Text.draw
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Text, "draw", lambda self, renderer: (texts.append(self), draw(self, renderer))
+        )
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+    renderer = canvas.get_renderer()
+    return [
+        (text, text.get_window_extent(renderer))
+        for text in texts
+        if text.get_visible() and text.get_text()
+    ]
+
+
+def test_text_is_legible_on_a_page_of_800_pixels_and_stands_apart(monkeypatch) -> None:
+    for name, figure in all_figures().items():
+        texts = written(figure, monkeypatch)
+        assert len(texts) > 5, name
+        for text, box in texts:
+            said = f"{name}: {text.get_text()}"
+            assert text.get_fontsize() * 780 / 720 > 10, said
+            assert min(box.x0, box.y0) > -1, said
+            assert (box.max < figure.bbox.max + 1).all(), said
+            inner = box.padded(-1)
+            near = [o.get_text() for o, there in texts if o is not text and inner.overlaps(there)]
+            assert not near, f"{said} over {near}"
+
+
 def test_a_description_cannot_inject_markup() -> None:
     figure = figures.carpet(np.zeros((10, N_PARCELS)), end_s=20, **CARPET)
     svg = svg_bytes(figure, alt='"><script>').decode()
@@ -181,6 +242,19 @@ def test_a_shift_a_flip_and_a_cut_field_of_view_show_on_the_brain() -> None:
     for spoilt in (head(shift_mm=10), head(flip=True), head(cut_mm=-30)):
         assert orange(spoilt) > 300
         assert brain.outside_share(spoilt) > 0.02
+
+
+def test_a_flip_shows_as_more_of_the_atlas_outside_than_of_its_mirror_image() -> None:
+    right, flipped = head(), head(flip=True)
+    assert brain.outside_share(right) == brain.outside_share(brain.mirrored(flipped)) == 0
+    assert brain.outside_share(flipped) == brain.outside_share(brain.mirrored(right)) > 0.02
+    for name, labels in brain.mirrored(brain.mirrored(right)).labels.items():
+        np.testing.assert_array_equal(labels, right.labels[name])
+    drawn = svg_bytes(brain.mirror(flipped, -0.092), alt="x").decode()
+    assert ">as the header says</text>" in drawn
+    assert ">9.2% more of the</text>" in drawn
+    assert ">L?</text>" in svg_bytes(brain.outlines(flipped, sides_known=False), alt="x").decode()
+    assert ">L?</text>" not in svg_bytes(brain.outlines(right), alt="x").decode()
 
 
 def test_where_the_image_ends_the_atlas_goes_on() -> None:

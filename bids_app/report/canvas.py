@@ -122,7 +122,7 @@ def network_bar(axes: Axes) -> None:
         clip_on=False,
     )
     axes.set_ylim(edges[-1], 0)
-    line = LINE * edges[-1] / (axes.get_position().height * axes.figure.get_figheight() * 72)
+    line = LINE * edges[-1] / axes.bbox.height  # a pixel is a point here
     name_networks(axes, _apart((edges[:-1] + edges[1:]) / 2, line), pad=14)
 
 

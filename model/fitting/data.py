@@ -88,7 +88,10 @@ class FitData:
         }
 
     def populations(self) -> Iterator[Tensor]:
-        """Simulate populations (scans, P, T), all parcels present; the same ones each time."""
+        """Simulate populations (scans, P, T), all parcels present; the same ones each time.
+
+        Drawn anew by each caller, in three seconds: together they would take 0.5 GB.
+        """
         scans = replace(
             self.simulation,
             n_samples=WINDOWS_PER_SCAN * self.spec.window_samples,

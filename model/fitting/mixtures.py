@@ -75,12 +75,16 @@ def _contrasts(group: Group) -> Float64Array:
     Over each, for scans without subcortex and cerebellum are common.
     """
     cortical = np.array(group.parcels) < N_CORTEX
-    sums = np.stack([part / np.sqrt(part.sum()) for part in (cortical, ~cortical) if part.any()])
-    if len(sums) == len(cortical):
+    parts = [part for part in (cortical, ~cortical) if part.any()]
+    if alone := [group.parcels[part.argmax()] for part in parts if part.sum() == 1]:
+        name = parcel_names()[alone[0]]
         raise ConfigError(
-            f"fit.mixtures: {group.name} has no two parcels to contrast.",
-            hint="Leave contrasts away for it.",
+            f"fit.mixtures: {group.name} has nothing to contrast {name} with: a weight that sums "
+            "to zero by itself is zero, and the parcel would never be seen.",
+            hint="Weights sum to zero over cortex, and over all else. Leave contrasts away for "
+            "the group, or the parcel.",
         )
+    sums = np.stack([part / np.sqrt(part.sum()) for part in parts])
     _, along = np.linalg.eigh(np.eye(len(cortical)) - sums.T @ sums)
     return np.asarray(along[:, len(sums) :])
 

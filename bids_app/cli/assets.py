@@ -35,7 +35,7 @@ def main() -> None:
     logging.getLogger("nibabel").setLevel(logging.ERROR)
 
 
-@main.command()
+@main.command(short_help="Build the atlas from its public sources.")
 @click.option(
     "--from",
     "origin",
@@ -108,7 +108,7 @@ def atlas(
         click.echo(f"  {terms.name}: {terms.licence}.\n    {terms.reference}")
 
 
-@main.command()
+@main.command(short_help="Install the weights of the paper.")
 @click.option(
     "--download",
     "weights",
@@ -194,7 +194,7 @@ def checkpoint(
     click.echo(f"To use them: --checkpoint {checkpoint_folder(weights)}")
 
 
-@main.command("list")
+@main.command("list", short_help="List what is installed, and what it is made of.")
 @click.option(
     "--addresses", is_flag=True, help="Addresses alone, one a line, such as for: wget -i FILE."
 )
@@ -216,7 +216,9 @@ def list_(*, addresses: bool, home: Path | None) -> None:
     place = _home(home)
     for line in _installed_lines(place):
         click.echo(line)
-    click.echo("Files, by sha256 (of the content without .gz), name, address:")
+    click.echo(
+        "\nFiles that they are made of, by sha256 (of the content without .gz), name, address:"
+    )
     for source in sources:
         click.echo(f"{source.sha256}\t{source.path.rpartition('/')[2]}\t{source.url}")
     for weights, folder in FOLDERS.items():
@@ -224,7 +226,7 @@ def list_(*, addresses: bool, home: Path | None) -> None:
         click.echo(f"{'as the hub says at download':<64}\t{name}\t{HUB}/{REPOSITORY}\t{weights}")
 
 
-@main.command()
+@main.command(short_help="Verify what is installed against its hashes.")
 @_HOME
 def verify(home: Path | None) -> None:
     """Verify all that is installed against its hashes; what is damaged ends with exit code 78."""
@@ -312,7 +314,10 @@ def _installed_lines(home: Path) -> list[str]:
             f"  cut off     {path}, {n_bytes:,} bytes: the same --download goes on from there"
         )
     if not lines:
-        return [f"Nothing is installed in {home}."]
+        return [
+            f"Nothing is installed in {home}.",
+            "Install the atlas with: semantoks assets atlas --download",
+        ]
     return [f"Installed in {home}:", *lines]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -59,4 +60,8 @@ def main(context: click.Context, /, **arguments: Any) -> int:
     )
     if summary.outcomes:
         click.echo(outcome_lines(summary.outcomes))
+        place = shlex.quote(str(arguments["output_dir"]))
+        click.echo(
+            f"Written to {place}. One table of all: semantoks {place} {place} group", err=True
+        )
     return summary.exit_code

@@ -19,6 +19,7 @@ from model.figures.style import (
     BAD,
     INK,
     MISSING,
+    MISSING_HATCH,
     MISSING_LINE,
     NETWORK_COLOURS,
     OUTLIER,
@@ -40,6 +41,8 @@ Picture = npt.NDArray[np.uint8]
 ORDER = ("axial", "coronal", "sagittal")
 GREYS, FEW_GREYS = 16, 3
 """Shades of the image, and of it behind something else"""
+BRIGHTEST = 150
+"""Grey that is the brightest of the image, of 255: white is the mask alone"""
 NO_IMAGE = "#24384f"
 """Where the image ends and the template goes on"""
 MASK = "#ffffff"
@@ -132,7 +135,19 @@ def coverage_slices(slices: Slices, share: FloatArray, used: BoolArray) -> Figur
         picture, labels = _grey(slices, plane, FEW_GREYS), _montage(slices.labels[plane])
         _fill(picture, labels, _share_colours(share), used)
         _draw_row(figure, plane, picture, top)
-    _share_bar(figure, left=WIDTH - 64, top=24, height=150)
+    _share_bar(figure, left=WIDTH - 64, top=24, height=124)
+    axes = new_axes(figure, WIDTH - 132, 160, 132, 32)
+    axes.set(xlim=(0, 132), ylim=(32, 0))
+    axes.set_axis_off()
+    marks = [("missing", MISSING, MISSING_HATCH)]
+    if slices.grey is not None:
+        marks.append(("image, no atlas", f"#{BRIGHTEST:02x}{BRIGHTEST:02x}{BRIGHTEST:02x}", ""))
+    for number, (name, colour, hatch) in enumerate(marks):
+        axes.bar(
+            8, 8, width=12, bottom=2 + 14 * number, color=colour, hatch=hatch,
+            edgecolor=MISSING_LINE, linewidth=0,
+        )  # fmt: skip
+        axes.text(18, 6 + 14 * number, name, va="center")
     return figure
 
 
@@ -223,7 +238,7 @@ def _grey(slices: Slices, plane: str, n_shades: int = GREYS) -> Picture:
         return np.zeros((*empty.shape, 3), dtype=np.uint8)
     stored = _montage(slices.grey[plane]).astype(float)
     steps = n_shades - 1
-    shade = np.rint(np.rint((stored - 1) / 254 * steps) * 255 / steps)
+    shade = np.rint(np.rint((stored - 1) / 254 * steps) * BRIGHTEST / steps)
     picture = np.repeat(np.clip(shade, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
     picture[stored == 0] = _rgb(NO_IMAGE)
     return picture

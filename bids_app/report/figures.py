@@ -27,12 +27,13 @@ from bids_app.report.canvas import (
     write_numbers,
 )
 from bids_app.signal.effect import MOST_COLUMNS, thin
-from model.figures.style import BORDER, INK, MISSING_LINE, NETWORK_COLOURS
+from model.figures.style import BORDER, INK, MISSING_LINE, NETWORK_COLOURS, OUTLIER
 from model.networks import NETWORKS, network_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -222,7 +223,9 @@ def connectivity(values: FloatArray) -> Figure:
     return figure
 
 
-def embedding(tokens: FloatArray, rows: Sequence[str], onsets_s: list[float]) -> Figure:
+def embedding(
+    tokens: FloatArray, rows: Sequence[str], onsets_s: list[float], *, length_s: float
+) -> Figure:
     """Draw how alike the windows are, and how far each token lies from its network's mean.
 
     Parameters
@@ -233,6 +236,8 @@ def embedding(tokens: FloatArray, rows: Sequence[str], onsets_s: list[float]) ->
         (N,) names of the grid's rows.
     onsets_s
         (W,) start of each window in seconds.
+    length_s
+        Of a window: pairs that share some of it are framed.
     """
     n_windows, n_rows, n_patches, _ = tokens.shape
     every = slice(None, None, int(np.ceil(n_windows / 6)))
@@ -242,9 +247,9 @@ def embedding(tokens: FloatArray, rows: Sequence[str], onsets_s: list[float]) ->
     figure = new_figure(234)
 
     similar = window_similarity(tokens)
-    low = np.floor(20 * min(float(np.nanmin(similar)), 0.95)) / 20
     left = new_axes(figure, LEFT, TOP, height, height)
-    image = matrix(left, similar, "Blues", (low, 1))
+    image = matrix(left, similar, "Blues", (0, 1))
+    _frame(left, np.abs(np.subtract.outer(onsets_s, onsets_s)) < length_s)
     left.set_xticks(windows, labels)
     left.set_yticks(windows, labels)
     left.set(xlabel="start of window (s)", ylabel="start of window (s)")
@@ -256,7 +261,7 @@ def embedding(tokens: FloatArray, rows: Sequence[str], onsets_s: list[float]) ->
 
     distances = token_distance(tokens).transpose(1, 0, 2).reshape(n_rows, -1)
     right = new_axes(figure, 424, TOP, LEFT + PLOT - 424, height)
-    image = matrix(right, distances, "Blues", (0, max(float(np.nanmax(distances)), 0.01)))
+    image = matrix(right, distances, "Blues", (0, 1))
     for edge in np.arange(1, n_windows) * n_patches - 0.5:
         right.axvline(edge, color="#ffffff", linewidth=1.2)
     name_rows(right, rows)
@@ -265,3 +270,11 @@ def embedding(tokens: FloatArray, rows: Sequence[str], onsets_s: list[float]) ->
     right.set_xlabel(f"start of window (s), {n_patches} patches each")
     colour_bar(figure, image, top=TOP, height=height, label="cosine distance")
     return figure
+
+
+def _frame(axes: Axes, chosen: BoolArray) -> None:
+    """Draw a line around the cells (rows, columns) of a matrix that are chosen."""
+    rows, columns = np.nonzero(chosen[1:] != chosen[:-1])
+    axes.hlines(rows + 0.5, columns - 0.5, columns + 0.5, color=OUTLIER, linewidth=1.2)
+    rows, columns = np.nonzero(chosen[:, 1:] != chosen[:, :-1])
+    axes.vlines(columns + 0.5, rows - 0.5, rows + 0.5, color=OUTLIER, linewidth=1.2)

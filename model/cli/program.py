@@ -363,7 +363,8 @@ class Group(_Ends, click.Group):
     group_class = type
 
     def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+        # The help is no error message.
+        super().__init__(*args, **{"no_args_is_help": False, **settings})
         _equip(self)
 
 

@@ -457,12 +457,13 @@ function table() {
       return sign * (typeof x === "number" ? x - y : collator.compare(x, y)) || a - b;
     });
   }
+  const broken = (name) => name.split(/(?<=_)/).flatMap((part) => [part, make("wbr", {})]);  // where a line may end
   function fill() {
     const found = chosen(), on = cells.filter((c) => c.on);
     count.textContent = `${found.length.toLocaleString("en")} of ${n.toLocaleString("en")} scans`;
     body.replaceChildren(...found.slice(0, limit).map((i) => make("tr", {}, ...on.map((c, k) => {
       const text = c.text(i), cell = make("td", c.number ? { class: "number" } : {});
-      if (k === 0 && scans.page[i]) cell.append(make("a", { href: scans.page[i] }, text));
+      if (k === 0) cell.append(scans.page[i] ? make("a", { href: scans.page[i] }, ...broken(text)) : make("span", {}, ...broken(text)));
       else if (c.name === "status" && !c.column) cell.append(make("span", { class: `badge ${data.badges[text]}` }, text));
       else cell.append(text);
       const [name, words] = c.column?.judged ? judgement(c.column, i) : [];

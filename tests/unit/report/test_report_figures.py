@@ -138,7 +138,7 @@ def all_figures() -> dict[str, Figure]:
         "carpet": figures.carpet(values, end_s=120, **CARPET),
         "connectivity": figures.connectivity(values),
         "coverage": figures.coverage(share, used, minimum=0.5),
-        "embedding": figures.embedding(tokens, rows, onsets),
+        "embedding": figures.embedding(tokens, rows, onsets, length_s=2000),
         "brain": brain.outlines(head()),
         "mirror": brain.mirror(head(flip=True), -0.1),
         "slices": brain.coverage_slices(head(), share, used),
@@ -177,6 +177,27 @@ def test_text_is_legible_on_a_page_of_800_pixels_and_stands_apart(monkeypatch) -
             inner = box.padded(-1)
             near = [o.get_text() for o, there in texts if o is not text and inner.overlaps(there)]
             assert not near, f"{said} over {near}"
+
+
+def test_windows_are_alike_in_the_same_colours_in_every_report_and_overlaps_are_framed() -> None:
+    tokens = np.random.default_rng(0).normal(size=(3, 9, 5, 8))
+    apart, near = (
+        figures.embedding(tokens, NETWORKS, [0, 100, 200], length_s=length_s)
+        for length_s in (100, 150)
+    )
+    for figure in (apart, near):
+        shown = [axes.images[0] for axes in figure.axes[:3:2]]
+        assert [image.get_clim() for image in shown] == [(0, 1), (0, 1)]
+    n_lines = [sum(len(c.get_segments()) for c in f.axes[0].collections) for f in (apart, near)]
+    # Around each of three cells alone; around all but two corners.
+    assert n_lines == [8, 4]
+
+
+def test_the_image_below_the_outlines_is_never_as_white_as_the_mask() -> None:
+    shown = pixels(brain.outlines(head()))
+    grey = (shown == shown[..., :1]).all(axis=2)
+    assert set(np.unique(shown[grey])) <= {0, brain.BRIGHTEST, 255}
+    assert (shown == 255).all(axis=2).mean() < 0.1
 
 
 def test_a_description_cannot_inject_markup() -> None:

@@ -60,6 +60,7 @@ if [ ${#folders[@]} -gt 0 ]; then
   SIZES="${kept:-$((n_train / 2)) }$n_train"
   for size in $SIZES; do [ "$BATCH" -le "$size" ] || BATCH=$size; done
 fi
+# shellcheck disable=SC2001,SC2086 # words, with one space between them
 sizes=$(echo $SIZES | sed 's/ /, /g')
 
 write() { # a file, unless it is there
@@ -149,6 +150,7 @@ for seed in $SEEDS; do
   model scale "$here/plan.toml" "$here/scaling" --device "$DEVICE" || { [ $? -ne 124 ] || over; exit 1; }
 done
 
+# shellcheck disable=SC2086 # words of their own
 "$PYTHON" - "$out" $SEEDS <<'PY'
 """Join the gains of all seeds, and say mean and range of each."""
 import json

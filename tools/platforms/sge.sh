@@ -65,7 +65,8 @@ for name, begins in (("task.sh", "#!/bin/bash"), ("submit.sh", "semantoks todo")
     text = text.replace("/data/fmriprep", f"{work}/in").replace("/data/embeddings", f"{work}/out")
     (work / name).write_text(text.partition("# PBS")[0])
 END
-export SEMANTOKS_HOME=$work/home PATH=$(dirname "$python"):$PATH OMP_NUM_THREADS=1
+PATH=$(dirname "$python"):$PATH
+export SEMANTOKS_HOME=$work/home PATH OMP_NUM_THREADS=1
 cd "$work"
 bash submit.sh
 for _ in $(seq 120); do [ -z "$(qstat)" ] && break; sleep 1; done

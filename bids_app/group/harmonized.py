@@ -134,6 +134,11 @@ def design_of(rows: pd.DataFrame, there: Mapping[str, BoolArray], options: Group
     sites = tuple(map(str, rows[column]))
     people = [label(one, "sub") for one in rows[SUBJECT]]
     trained = _read_training(options.splits, {*people})
+    if options.splits is None:
+        log.warning(
+            "--harmonize %s learns from everybody: no basis for testing a prediction, and refused "
+            "by semantoks-model probe. --splits FILE learns from train alone.", column,
+        )  # fmt: skip
     learned = np.array([person in trained for person in people])
     of = Counter(
         site for site, _ in {*zip(_some(sites, learned), _some(people, learned), strict=True)}

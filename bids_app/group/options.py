@@ -8,7 +8,6 @@ from typing import Annotated, Literal, TypeAlias
 
 from bids_app.errors import OptionsError
 from model.files.settings import Option, Strict
-from model.files.shared_options import HarmonizeOption, SplitsOption
 
 SplitBy: TypeAlias = Literal["space"]
 """What there is one group table of"""
@@ -56,7 +55,15 @@ class GroupOptions(Strict):
         bool,
         Option("--fisher-z", "Group level: with --connectivity, Fisher's z of them too."),
     ] = False
-    harmonize: HarmonizeOption = None
+    harmonize: Annotated[
+        str | None,
+        Option(
+            "--harmonize",
+            "Group level: also write the table without effects of the sites in this column "
+            "(ComBat), learned from everybody, or of --splits from train.",
+            metavar="COLUMN",
+        ),
+    ] = None
     """Writes a second table of embeddings; that of the raw ones stays what it is."""
     harmonize_keep: Annotated[
         tuple[str, ...],
@@ -66,7 +73,15 @@ class GroupOptions(Strict):
             metavar="COLUMN ...",
         ),
     ] = ()
-    splits: SplitsOption = None
+    splits: Annotated[
+        Path | None,
+        Option(
+            "--splits",
+            "Group level: table of a fixed split (participant_id, split: train, validation, "
+            "test), of which --harmonize learns from train.",
+            path="any",
+        ),
+    ] = None
     """Those of ``train`` alone are learned from by --harmonize; None: everybody"""
     umap: Annotated[
         bool,

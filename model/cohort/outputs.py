@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,24 @@ _EMBEDDING = {
 
 class OutputsError(SemantoksError):
     """A folder is not what the app writes, or damaged."""
+
+
+class Harmonization(NamedTuple):
+    """What was done to a table of a cohort from which the effects of sites were taken."""
+
+    column: str
+    """Of the sites"""
+    split_sha256: str | None
+    """Of the table of the split whose training people it was learned from; None: from everybody"""
+
+
+def harmonization_in(sidecar: Mapping[str, Any]) -> Harmonization | None:
+    """Return what the sidecar of a cohort's table says of effects of sites; None: they are in."""
+    said = sidecar.get("Harmonization")
+    if not isinstance(said, dict):
+        return None
+    split = said.get("SplitSHA256")
+    return Harmonization(str(said.get("SiteColumn")), split if isinstance(split, str) else None)
 
 
 @dataclass(frozen=True, kw_only=True)

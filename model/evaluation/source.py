@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model.cohort.names import EMBEDDING_COLUMN, SCAN, WHOLE, WINDOWS, parts_of, rows_in
-from model.cohort.outputs import EmbeddedScan, embedded_scans
+from model.cohort.outputs import EmbeddedScan, embedded_scans, harmonization_in
 from model.evaluation.vectors import ByLevel, Vectors
+from model.files.faults import FileError
+from model.files.read import read_json
 from model.files.tables import read_columns
 from model.networks import NETWORKS
 from model.partition.groups import is_short
@@ -105,7 +108,7 @@ def read_source(path: Path, options: SourceOptions) -> tuple[ByLevel, list[str]]
         return _read_folder(path, options)
     columns, keys = read_rows(path, options)
     refuse_duplicates(keys)
-    sets, notes = {}, []
+    sets, notes = {}, _harmonized(path)
     for name, chosen in _feature_columns(list(columns), options.features, where=path.name).items():
         text = [c for c in chosen if any(isinstance(value, str) for value in columns[c])]
         if text:
@@ -119,6 +122,18 @@ def read_source(path: Path, options: SourceOptions) -> tuple[ByLevel, list[str]]
         notes += note
     level: Level = "window" if options.window_column else "scan"
     return {level: Vectors(keys=keys, sets=sets)}, notes
+
+
+def _harmonized(path: Path) -> list[str]:
+    """Say of a table without effects of sites from whom these were learned."""
+    with contextlib.suppress(FileError):  # tables of others need none
+        if (said := harmonization_in(read_json(path.with_suffix(".json")))) is not None:
+            whom = "train of a split" if said.split_sha256 else "everybody in it"
+            return [
+                f"{path.name}: effects of {said.column} were taken out as learned from {whom}; "
+                "what is measured holds for those people, and of others it would be worse"
+            ]
+    return []
 
 
 def keyed_scans(folder: Path, options: SourceOptions) -> dict[Key, EmbeddedScan]:

@@ -39,24 +39,6 @@ FitShardsOption = Annotated[
     ),
 ]
 
-HarmonizeOption = Annotated[
-    str | None,
-    Option(
-        "--harmonize",
-        "Column of the site whose effect ComBat takes out, learned from training subjects.",
-        metavar="COLUMN",
-    ),
-]
-
-SplitsOption = Annotated[
-    Path | None,
-    Option(
-        "--splits",
-        "Table of a fixed split: participant_id, split (train, validation, test).",
-        path="any",
-    ),
-]
-
 DeviceOption = Annotated[
     str,
     Option(

@@ -22,9 +22,11 @@ from model.cohort.names import (
     parts_in,
     scan_name,
 )
+from model.cohort.outputs import harmonization_in
 from model.files.faults import faults_as, faults_of
 from model.files.read import read_json
 from model.files.tables import read_columns
+from model.files.write import file_sha256
 from model.pretraining.untrained import shrinkage_of, untrained, untrained_whitened
 from model.probing.features import (
     correlations,
@@ -102,6 +104,7 @@ def read_group_table(
     entities: Sequence[str],
     task_ids: Sequence[str] = (),
     one_each: int | None = None,
+    splits: Path | None = None,
 ) -> GroupTable:
     """Read a table of embeddings, ``.parquet`` or ``.tsv``, with the JSON beside it.
 
@@ -118,13 +121,16 @@ def read_group_table(
         And one of these tasks; empty: any.
     one_each
         Seed by which one scan of each subject is drawn; None: all are taken.
+    splits
+        Table of the fixed split that will be scored; None: splits are drawn.
 
     Raises
     ------
     ProbeError
         The table or its JSON is damaged, columns are absent, or no scan is left.
     LeakError
-        The columns were scaled over the table.
+        The columns were scaled over the table, or harmonised on others than the training
+        subjects of ``splits``.
     """
     needs = {"Model": dict, "EmbeddingDimension": Size, "ScanVector": list[str], "Parts": dict}
     with faults_as(
@@ -134,6 +140,7 @@ def read_group_table(
     ):
         meta = read_json(path.with_suffix(".json"), needs=needs)
         found = read_columns(path, text=IDENTIFIERS)
+    _refuse_harmonized(meta, splits, where=path)
     with faults_as(ProbeError), faults_of(path, "expected numbers and labels"):
         table = {name: c.to_numpy(zero_copy_only=False) for name, c in found.items()}
     parts: tuple[ReadoutPart, ...] = readout or tuple(meta["ScanVector"])
@@ -250,6 +257,24 @@ def _refuse_scaled(values: FloatArray, *, where: Path) -> None:
             "table was scaled with the test subjects in it.",
             hint="Give the table as the group level wrote it; scaling is learned in each split.",
         )
+
+
+def _refuse_harmonized(meta: Mapping[str, Any], splits: Path | None, *, where: Path) -> None:
+    """Refuse a table without effects of sites, unless learned in this split's training part."""
+    said = harmonization_in(meta)
+    if said is None:
+        return
+    with faults_as(LabelError):
+        if splits is not None and said.split_sha256 == file_sha256(splits):
+            return
+    whom = "train of another split" if said.split_sha256 else "everybody"
+    raise LeakError(
+        f"{where}: the effects of {said.column} were taken out as learned from {whom}: subjects "
+        "that are tested had a part in it.",
+        hint="Name the table of raw embeddings with --harmonize, which learns in each split; or "
+        "write this one anew by `semantoks X OUTPUT_DIR group --harmonize … --splits FILE`, and "
+        "give that FILE as --splits here.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

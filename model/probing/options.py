@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from model.errors import ConfigError
@@ -10,9 +11,7 @@ from model.files.settings import Count, CountOrZero, Option, Positive, Strict
 from model.files.shared_options import (
     EpochsOption,
     FitShardsOption,
-    HarmonizeOption,
     SeedOption,
-    SplitsOption,
     TargetOption,
     TaskIds,
 )
@@ -68,7 +67,14 @@ class ProtocolConfig(Strict):
         tuple[Positive, Positive, Positive],
         Option("--shares", "Of the subjects, for training, validation and test."),
     ] = (0.6, 0.2, 0.2)
-    splits: SplitsOption = None
+    splits: Annotated[
+        Path | None,
+        Option(
+            "--splits",
+            "Table of a fixed split: participant_id, split (train, validation, test).",
+            path="any",
+        ),
+    ] = None
     seed: SeedOption = 0
     readout: Annotated[
         tuple[ReadoutPart, ...],
@@ -144,7 +150,14 @@ class ProbeConfig(ProtocolConfig):
             metavar="COLUMN",
         ),
     ] = ()
-    harmonize: HarmonizeOption = None
+    harmonize: Annotated[
+        str | None,
+        Option(
+            "--harmonize",
+            "Column of the site whose effect ComBat takes out, learned from training subjects.",
+            metavar="COLUMN",
+        ),
+    ] = None
     repetitions: Annotated[
         Count,
         Option(

@@ -254,6 +254,7 @@ def _from_table(
             entities=config.entities,
             task_ids=config.task_ids,
             one_each=config.seed if config.scans == "one" else None,
+            splits=config.splits,
         )
     labels = labels_of_rows(
         participants,

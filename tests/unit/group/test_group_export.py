@@ -117,11 +117,15 @@ def rare_network(out: Path) -> GroupOptions:
     return GroupOptions(harmonize="site", participants=people)
 
 
-def test_a_network_that_a_site_hardly_has_is_refused_before_a_table_is_written(out) -> None:
+def test_a_network_that_a_site_hardly_has_is_refused_before_a_table_is_written(
+    out, caplog
+) -> None:
     options = rare_network(out)
     for call in (preview_group, export_group):
         with pytest.raises(OptionsError, match="of Vis fewer than two scans to learn from at b"):
             call(out, options)
+        assert "--harmonize site learns from everybody" in caplog.text
+        caplog.clear()
     assert not list(out.glob("*.parquet"))
 
 

@@ -14,6 +14,9 @@ from model.cohort.names import parts_of
 from model.cohort.outputs import OutputsError, model_series
 from model.encoder import build_encoder
 from model.errors import SeriesError
+from model.evaluation.options import SourceOptions
+from model.evaluation.source import read_source
+from model.files.write import file_sha256
 from model.networks import NETWORKS, network_columns
 from model.partition.groups import NETWORK_GROUPS
 from model.preprocess import normalize
@@ -249,6 +252,38 @@ def test_a_table_scaled_over_all_scans_is_refused(tmp_path):
     path = write_table(tmp_path, n=20, change=scaled)
     with pytest.raises(LeakError, match="scaled with the test subjects in it"):
         read_group_table(path, readout=(), entities=[])
+
+
+def test_a_harmonised_table_is_refused_but_of_the_very_split_that_is_scored(tmp_path):
+    path, splits = write_table(tmp_path), tmp_path / "splits.tsv"
+    splits.write_text("participant_id\tsplit\nsub-00\ttrain\n")
+    sidecar = path.with_suffix(".json")
+    said = json.loads(sidecar.read_text())
+
+    def harmonised_on(sha256):
+        harmonized = {"SiteColumn": "site", "SplitSHA256": sha256}
+        sidecar.write_text(json.dumps(said | {"Harmonization": harmonized}))
+
+    harmonised_on(None)
+    for given in (None, splits):
+        with pytest.raises(LeakError, match=r"effects of site were taken out .* from everybody"):
+            read_group_table(path, readout=(), entities=[], splits=given)
+    harmonised_on(file_sha256(splits))
+    assert read_group_table(path, readout=(), entities=[], splits=splits).samples.scans
+    splits.write_text("participant_id\tsplit\nsub-01\ttrain\n")
+    with pytest.raises(LeakError, match="train of another split"):
+        read_group_table(path, readout=(), entities=[], splits=splits)
+
+
+def test_an_evaluation_notes_that_a_table_was_harmonised(tmp_path):
+    path = write_table(tmp_path)
+    options = SourceOptions()
+    assert read_source(path, options)[1] == []
+    sidecar = path.with_suffix(".json")
+    said = json.loads(sidecar.read_text()) | {"Harmonization": {"SiteColumn": "scanner"}}
+    sidecar.write_text(json.dumps(said))
+    (note,) = read_source(path, options)[1]
+    assert "effects of scanner were taken out as learned from everybody" in note
 
 
 def test_a_table_of_selected_columns_is_refused(tmp_path):

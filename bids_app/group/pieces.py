@@ -46,13 +46,14 @@ def windows_of(scans: Iterable[tuple[CohortScan, EmbeddedScan]]) -> Iterator[Pie
     for scan, own in scans:
         header, values = own.numbers(f"{names.WINDOWS}.tsv")
         given = dict(zip(header, values.T, strict=True))
-        columns = [name for name in header if names.EMBEDDING_COLUMN.fullmatch(name)]
+        at = [i for i, name in enumerate(header) if names.EMBEDDING_COLUMN.fullmatch(name)]
+        columns = [header[i] for i in at]
         if not {names.ONSET, names.DURATION, "valid_fraction"} <= given.keys():
             raise FileError(own.file(f"{names.WINDOWS}.tsv"), "lacks onset or duration")
         onsets = given[names.ONSET]
         shares = given["valid_fraction"]
         places: list[Any] = [np.arange(len(onsets)), onsets, given[names.DURATION], shares]
-        numbers = np.column_stack([given[name] for name in columns]).astype(np.float32)
+        numbers = values[:, at].astype(np.float32)
         yield Pieces(scan, dict(zip(OF_WINDOW, places, strict=True)), columns, numbers)
 
 
@@ -95,18 +96,18 @@ def write_pieces(pieces: Iterator[Pieces], columns: Columns, path: Path) -> int:
     words = [f.name for f in schema if f.type != pa.float32()]
     options = {"use_dictionary": words, "write_statistics": words}
     most = max(1, NUMBERS_AT_ONCE // len(first.columns))
-    waiting: list[Any] = []
+    waiting: list[Pieces] = []
     n_waiting = n_rows = 0
     with pq.ParquetWriter(path, schema, **options) as writer:
         for one in chain([first], pieces):
-            waiting.append(_table(one, keys, schema))
+            waiting.append(one)
             n_waiting += len(one.values)
             n_rows += len(one.values)
             if n_waiting >= most:
-                writer.write_table(pa.concat_tables(waiting), row_group_size=most)
+                writer.write_table(_table(waiting, keys, schema), row_group_size=most)
                 waiting, n_waiting = [], 0
         if waiting:
-            writer.write_table(pa.concat_tables(waiting), row_group_size=most)
+            writer.write_table(_table(waiting, keys, schema), row_group_size=most)
     return n_rows
 
 
@@ -115,11 +116,20 @@ def _kind(values: Sequence[Any]) -> pa.DataType:
     return {"i": pa.int64(), "f": pa.float64()}.get(kind, pa.string())
 
 
-def _table(one: Pieces, keys: Sequence[pa.Field], schema: pa.Schema) -> Any:
-    row, n_rows = status_row(one.scan), len(one.values)
-    arrays = [pa.repeat(pa.scalar(as_kind(row.get(f.name), f.type), f.type), n_rows) for f in keys]
-    arrays += [pa.array(values) for values in one.places.values()]
-    arrays += [pa.array(column, from_pandas=True) for column in one.values.T]
+def _table(waiting: Sequence[Pieces], keys: Sequence[pa.Field], schema: pa.Schema) -> Any:
+    """Make one table of several scans: a column of each would take more than its numbers do."""
+    rows = [status_row(one.scan) for one in waiting]
+    scan_of = np.repeat(np.arange(len(rows)), [len(one.values) for one in waiting])
+    arrays = [
+        pa.array([as_kind(row.get(f.name), f.type) for row in rows], f.type).take(scan_of)
+        for f in keys
+    ]
+    arrays += [
+        pa.array(np.concatenate([one.places[name] for one in waiting]))
+        for name in waiting[0].places
+    ]
+    values = np.concatenate([one.values for one in waiting])
+    arrays += [pa.array(column, from_pandas=True) for column in values.T]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 

@@ -158,3 +158,34 @@ def test_a_text_table_that_is_there_is_kept_up_to_date(out) -> None:
     outputs.write_run(out, "08", seed=8)
     assert text in export_group(out).paths
     assert len(text.read_text().splitlines()) == 9
+
+
+def test_what_is_kept_keeps_its_effect_and_else_goes_with_the_sites(tmp_path) -> None:
+    pytest.importorskip("combatlearn")
+    rng, n, slope, gap = np.random.default_rng(0), 40, 0.1, 3.0
+    site = np.repeat([0, 1], n // 2)
+    age = 30 + 20 * site + rng.uniform(0, 20, n)  # the second site has the older people
+    rows = [f"{i:02d}\t{'ab'[site[i]]}\t{age[i]:.4f}" for i in range(n)]
+    people = tmp_path / "people.tsv"
+    people.write_text("\n".join(["participant_id\tsite\tage", *rows]) + "\n")
+    for i in range(n):
+        status = outputs.write_run(tmp_path, f"{i:02d}", seed=i)
+        (path,) = status.parent.glob("*_desc-scan_embedding.tsv")
+        header, row, _ = path.read_text().split("\n")
+        effect = slope * age[i] + gap * site[i]
+        cells = [c if c == "n/a" else f"{0.3 * float(c) + effect:.6f}" for c in row.split("\t")]
+        path.write_text(f"{header}\n" + "\t".join(cells) + "\n")
+        outputs.sign(status, path)
+
+    def between_sites(table: str, *kept: str) -> float:
+        export_group(
+            tmp_path, GroupOptions(harmonize="site", harmonize_keep=kept, participants=people)
+        )
+        found = pd.read_parquet(tmp_path / f"group_desc-{table}_embedding.parquet")
+        means = found.groupby("site").mean(numeric_only=True).filter(regex=r"^(mean|cls)_\d{3}$")
+        return float((means.loc["b"] - means.loc["a"]).mean())
+
+    of_age = slope * float(age[site == 1].mean() - age[site == 0].mean())
+    assert between_sites("scan") == pytest.approx(of_age + gap, rel=0.1)
+    assert between_sites("harmonized", "age") == pytest.approx(of_age, rel=0.15)
+    assert between_sites("harmonized") == pytest.approx(0, abs=0.05)

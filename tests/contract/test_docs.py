@@ -25,6 +25,7 @@ OTHERS = {
     "sbatch": {"--dependency"},
     "GNU parallel": {"--sshlogin"},
     "docker": {"--network", "--read-only"},
+    "nipoppy": {"--hpc"},
     "bosh": {"--bids"},
     "click": {"--help"},
     "pip": {"--no-index", "--find-links"},

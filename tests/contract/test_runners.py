@@ -9,7 +9,11 @@ from pathlib import Path
 import click
 import pytest
 
+from bids_app import __version__
 from bids_app.cli.app import main
+from bids_app.inputs.entities import parse_name
+from bids_app.outputs.paths import output_path
+from model.cohort import names
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNERS = ROOT / "examples/runners"
@@ -23,12 +27,48 @@ def flags() -> set[str]:
     return {flag for option in options for flag in option.opts}
 
 
-@pytest.mark.parametrize("name", ["participant", "group"])
-def test_invocations_name_inputs_of_the_descriptor(name) -> None:
+@pytest.mark.parametrize(
+    ("file", "level"),
+    [
+        ("boutiques/participant.json", "participant"),
+        ("boutiques/group.json", "group"),
+        ("nipoppy/invocation.json", "participant"),
+        ("nipoppy/invocation_group.json", "group"),
+    ],
+)
+def test_invocations_name_inputs_of_the_descriptor(file, level) -> None:
     descriptor = json.loads((ROOT / "descriptor.json").read_text())
-    invocation = json.loads((RUNNERS / f"boutiques/{name}.json").read_text())
+    invocation = json.loads((RUNNERS / file).read_text())
     assert invocation.keys() <= {entry["id"] for entry in descriptor["inputs"]}
-    assert invocation["analysis_level"] == name
+    assert invocation["analysis_level"] == level
+
+
+def test_nipoppy_has_the_descriptor_and_the_version() -> None:
+    """Nipoppy takes a pipeline only where all of its files lie in one folder."""
+    ours, copy = ROOT / "descriptor.json", RUNNERS / "nipoppy/descriptor.json"
+    assert copy.read_bytes() == ours.read_bytes(), f"cp {ours} {copy}"
+    config = json.loads((RUNNERS / "nipoppy/config.json").read_text())
+    assert config["VERSION"] == __version__
+
+
+def test_nipoppy_tracks_a_file_that_a_session_has() -> None:
+    tracker = json.loads((RUNNERS / "nipoppy/tracker.json").read_text())
+    name = "sub-01_ses-2_task-rest_space-MNI152NLin6Asym_desc-preproc_bold.nii.gz"
+    parsed = parse_name(name)
+    assert parsed is not None
+    written = output_path(Path(), parsed[0], f"{names.SCAN}.tsv")
+    (pattern,) = (
+        path.replace("[[NIPOPPY_BIDS_PARTICIPANT_ID]]", "sub-01").replace(
+            "[[NIPOPPY_BIDS_SESSION_ID]]", "ses-2"
+        )
+        for path in tracker["PATHS"]
+    )
+    assert written.match(pattern)
+    assert pattern.startswith(
+        tracker["PARTICIPANT_SESSION_DIR"]
+        .replace("[[NIPOPPY_BIDS_PARTICIPANT_ID]]", "sub-01")
+        .replace("[[NIPOPPY_BIDS_SESSION_ID]]", "ses-2")
+    )
 
 
 @pytest.mark.parametrize(

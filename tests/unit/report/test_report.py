@@ -391,6 +391,24 @@ def test_a_scan_of_an_earlier_version_without_flags_is_still_shown(tmp_path) -> 
     assert "<b>derived mask:</b>" not in page
 
 
+def test_a_scan_whose_sides_are_in_doubt_shows_both_ways(tmp_path) -> None:
+    write_embedded(tmp_path, make_result(make_scan(tmp_path, task="rest")))
+    (path,) = tmp_path.rglob("*_status.json")
+    record = json.loads(path.read_text())
+    record["QC"]["mirror_margin"] = -0.012
+    record["QC"]["flags"]["mirrored"] = "left or right?"
+    path.write_text(json.dumps(record))
+    page = write_report(tmp_path, "01").read_text(encoding="utf-8")
+    assert "Left and right are in doubt:" in page
+    assert re.search(r"would fit better by 1\.2%", page)
+    drawn = {
+        name: next(tmp_path.rglob(f"*_desc-{name}_bold.svg")).read_text(encoding="utf-8")
+        for name in ("brain", "mirror")
+    }
+    assert all(">L?</text>" in svg for svg in drawn.values())
+    assert ">1.2% more of the</text>" in drawn["mirror"]
+
+
 def test_unknown_traces_are_named_as_unknown(output, page) -> None:
     svgs = (output / "sub-01" / "figures").glob("*_desc-carpet_bold.svg")
     assert page

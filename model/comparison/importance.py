@@ -90,7 +90,7 @@ def run_importance(
         where=str(folder),
     )
     splits = make_splits(config, labels, participants)
-    warnings = cautions(labels, splits)
+    warnings = cautions(labels, splits, are_drawn=config.are_drawn)
     for warning in warnings:
         _LOG.warning("%s", warning)
     adjust, _ = adjustments(config, labels, participants)

@@ -21,7 +21,7 @@ from model.evaluation.baselines import (
 )
 from model.evaluation.compare import Measurement, Resampling, measurements
 from model.evaluation.leakage import leakage
-from model.evaluation.results import write_report, write_robustness
+from model.evaluation.results import below_chance, write_report, write_robustness
 from model.evaluation.source import keyed_scans, read_rows, read_source
 from model.evaluation.vectors import ByLevel, Vectors, one_below_other, side_by_side
 from model.statistics.pairing import EvaluationError, single_session_subjects
@@ -73,6 +73,7 @@ def run_evaluation(
         resampling=Resampling(n_resamples=options.n_resamples, seed=options.seed),
     )
     found += _leakage(source, chosen)
+    notes += below_chance(found)
     settings = {"source": str(source), "options": _plain(chosen), "notes": notes}
     curves = []
     if options.robustness and encoder is not None:

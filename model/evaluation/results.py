@@ -68,7 +68,10 @@ def write_robustness(
 
 
 def identification_lines(found: Sequence[Measurement]) -> str:
-    """Return a markdown table of identification: sets by level, comparison and scaling."""
+    """Return a markdown table of identification: sets by level, comparison and scaling.
+
+    Its last lines say of how many people, and what chance would reach.
+    """
     shown = _identification(found)
     kinds = list(dict.fromkeys((f.level, f.comparison, f.scaling) for f in shown))
     cell = {(f.name, (f.level, f.comparison, f.scaling)): _text(f) for f in shown}
@@ -78,7 +81,25 @@ def identification_lines(found: Sequence[Measurement]) -> str:
     ]
     names = dict.fromkeys(f.name for f in shown)
     lines += [f"| {n} | " + " | ".join(cell.get((n, k), "") for k in kinds) + " |" for n in names]
+    one_of = {(f.level, f.comparison, f.scaling): f for f in shown}
+    for name, about in (("chance", _chance), ("people", lambda f: str(f.n_subjects))):
+        lines.append(f"| {name} | " + " | ".join(about(one_of[kind]) for kind in kinds) + " |")
     return "\n".join(lines)
+
+
+def below_chance(found: Sequence[Measurement]) -> list[str]:
+    """Note the sets whose people are found less often than by chance, interval and all."""
+    return [
+        f"{f.name}, {f.level}, {f.scaling}: {_text(f)} % are identified, less than by chance "
+        f"({_chance(f)} %). Were the weights fitted to these scans? Their whitening then sets "
+        "the sessions of a person apart in most directions (docs/series.md)."
+        for f in _identification(found)
+        if f.high is not None and f.chance is not None and f.high < f.chance
+    ]
+
+
+def _chance(one: Measurement) -> str:
+    return "" if one.chance is None else f"{one.chance:.1f}"
 
 
 def draw(found: Sequence[Measurement]) -> bytes:

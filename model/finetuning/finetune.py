@@ -101,7 +101,7 @@ def run_finetune(
     chosen = range(config.repetition, config.repetition + config.n_splits)
     studies = [study.at(number) for number in chosen]
     splits = [one.split for one in studies]
-    warnings = cautions(study.labels, splits)
+    warnings = cautions(study.labels, splits, are_drawn=config.are_drawn)
     for warning in warnings:
         _LOG.warning("%s", warning)
     record = provenance(data, participants, config, study.labels, splits)

@@ -110,8 +110,22 @@ class ProtocolConfig(Strict):
     """Only scans whose names hold all of these, such as ``ses-1``."""
     allow_missing: Annotated[
         bool,
-        Option("--allow-missing", "Leave subjects without a label out, instead of refusing."),
+        Option(
+            "--allow-missing",
+            "Leave subjects out who lack the target, or another column that is needed, instead of "
+            "refusing.",
+        ),
     ] = False
+
+    @property
+    def columns_needed(self) -> tuple[str, ...]:
+        """Columns of PARTICIPANTS that every subject needs beside the target."""
+        return ()
+
+    @property
+    def are_drawn(self) -> bool:
+        """True if splits are drawn, by ``shares``."""
+        return self.splits is None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -186,6 +200,16 @@ class ProbeConfig(ProtocolConfig):
         ),
     ] = 0
     fit_shards: FitShardsOption = ()
+
+    @property
+    def columns_needed(self) -> tuple[str, ...]:
+        """Columns of PARTICIPANTS that every subject needs beside the target."""
+        return (*self.covariates, *(c for c in (self.harmonize, self.site) if c is not None))
+
+    @property
+    def are_drawn(self) -> bool:
+        """True if splits are drawn, by ``shares``."""
+        return super().are_drawn and self.site is None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -250,7 +250,7 @@ def read_covariates(
         if without:
             raise LabelError(
                 f"{path}: {len(without)} subjects have no {column}: {some(without)}.",
-                hint="Leave them out of the target's column, with --allow-missing.",
+                hint="--allow-missing leaves them out.",
             )
         values = sorted(set(text.values()))
         if len(values) < 2:

@@ -108,7 +108,7 @@ def run_probe(
     labels, splits, features = (_from_folder if is_encoded_anew else _from_table)(
         data, participants, config, checkpoint, device
     )
-    warnings = cautions(labels, splits)
+    warnings = cautions(labels, splits, are_drawn=config.are_drawn)
     for warning in warnings:
         _LOG.warning("%s", warning)
     adjust, covariates = adjustments(config, labels, participants)

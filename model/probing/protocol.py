@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,13 @@ from model.errors import ConfigError
 from model.files.write import file_sha256
 from model.pretraining.run_folder import git_revision
 from model.probing.features import subject_of
-from model.probing.participants import LabelError, read_labels, row_labels, sha256_of
+from model.probing.participants import (
+    LabelError,
+    read_labels,
+    read_table,
+    row_labels,
+    sha256_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -46,14 +52,40 @@ def labels_of(participants: Path, config: ProtocolConfig, subjects: Collection[s
             "the target is looked for in a table of people, and none is given.",
             hint="Name the table in place of -, or say --target-of rows.",
         )
+    lacking = _lacking(participants, config, subjects)
     labels = read_labels(
         participants,
         config.target,
         task=config.task,
-        subjects=subjects,
+        subjects={*subjects} - lacking,
         allow_missing=config.allow_missing,
     )
-    return _telling(labels)
+    return _also_without(_telling(labels), lacking)
+
+
+def _lacking(
+    participants: Path, config: ProtocolConfig, subjects: Collection[str]
+) -> frozenset[str]:
+    """Return who is left out since a column beside the target says nothing of him; tell which."""
+    found: set[str] = set()
+    if not config.allow_missing or not config.columns_needed or str(participants) == NOBODY:
+        return frozenset(found)
+    table = read_table(participants, config.columns_needed)
+    known = {*subjects} & table.keys()  # who is not there at all has no target either
+    for column in dict.fromkeys(config.columns_needed):
+        if gone := sorted(one for one in known if not table[one][column]):
+            _LOG.warning("left out, without %s: %s", column, ", ".join(gone))
+            found.update(gone)
+    if known and found == known:
+        raise LabelError(
+            f"{participants}: none of the {len(known)} subjects with scans has "
+            f"{' and '.join(config.columns_needed)}."
+        )
+    return frozenset(found)
+
+
+def _also_without(labels: Labels, more: Collection[str]) -> Labels:
+    return replace(labels, without=tuple(sorted({*labels.without, *more})))
 
 
 def labels_of_rows(
@@ -82,15 +114,17 @@ def labels_of_rows(
     """
     if config.target_of == "people":
         return labels_of(participants, config, subjects.values())
+    lacking = _lacking(participants, config, subjects.values())
+    left = {row for row, subject in subjects.items() if subject in lacking}
     labels = row_labels(
-        column(),
+        {row: text for row, text in column().items() if row not in left},
         subjects,
         config.target,
         task=config.task,
         allow_missing=config.allow_missing,
         where=where,
     )
-    return _telling(labels)
+    return _also_without(_telling(labels), left)
 
 
 def _telling(labels: Labels) -> Labels:

@@ -280,7 +280,10 @@ def sites_of(column: str, labels: Labels, participants: Path) -> dict[str, str]:
     sites = {subject: table[subject][column] for subject in labels.subjects}
     without = [subject for subject, site in sites.items() if not site]
     if without:
-        raise SplitError(f"{participants}: subjects without {column}: {some(without)}.")
+        raise SplitError(
+            f"{participants}: subjects without {column}: {some(without)}.",
+            hint="--allow-missing leaves them out.",
+        )
     return sites
 
 

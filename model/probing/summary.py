@@ -37,6 +37,8 @@ SPREAD = 0.4
 """Over which the dots of a method are spread, in rows"""
 FEW_OF_A_CLASS, FEW_NUMBERS = 10, 20
 """Test subjects below which a warning is due"""
+MORE_TESTED = 0.3
+"""Share of the subjects that a test set may well have of so few"""
 BOUNDS = {
     **dict.fromkeys(METRICS["classification"], SHARE),
     "r2": Bounds(high=1),
@@ -127,17 +129,17 @@ def answers_of(rows: Sequence[Row], splits: Sequence[Split], labels: Labels) -> 
     return found
 
 
-def cautions(labels: Labels, splits: Sequence[Split]) -> list[str]:
+def cautions(labels: Labels, splits: Sequence[Split], *, are_drawn: bool) -> list[str]:
     """Say what must not be read into scores of so few people; empty where there are enough."""
     smallest = min(splits, key=lambda split: len(split.test))
     n_tested = len(smallest.test)
+    advice = "Read the intervals, and --permutations for a p-value."
+    if are_drawn and n_tested < MORE_TESTED * len(labels.subjects):
+        advice += " --shares 0.4 0.2 0.4 tests more of them, and trains on fewer."
     if not labels.classes:
         if n_tested >= FEW_NUMBERS:
             return []
-        return [
-            f"a test set holds {n_tested} subjects: R² and r of so few vary widely. Read the "
-            "intervals, and --permutations for a p-value."
-        ]
+        return [f"a test set holds {n_tested} subjects: R² and r of so few vary widely. {advice}"]
     counts = [n for split in splits for n in labels.counts(split.test)]
     fewest = max(1, min(counts))
     if fewest >= FEW_OF_A_CLASS:
@@ -145,8 +147,7 @@ def cautions(labels: Labels, splits: Sequence[Split]) -> list[str]:
     step = 1 / (len(labels.classes) * fewest)
     return [
         f"a test set holds {n_tested} subjects, the smallest class {min(counts)}: one answer "
-        f"moves balanced accuracy by up to {step:.2f}. Read the intervals, and --permutations "
-        "for a p-value."
+        f"moves balanced accuracy by up to {step:.2f}. {advice}"
     ]
 
 
@@ -158,7 +159,7 @@ def text_table(
     p_values: Mapping[str, float],
     reference: str = REFERENCE,
 ) -> str:
-    """Return one line per method: mean and sd of each metric, intervals of the main one.
+    """Return one line per method: number of splits, mean of each metric and its 95 % interval.
 
     Parameters
     ----------
@@ -168,33 +169,28 @@ def text_table(
         Method that the others were compared with.
     """
     main = MAIN_METRIC[task]
-    header = ["method", "n", *METRICS[task], f"95 % of {main}", f"{reference} minus it"]
+    header = ["method", "splits", *METRICS[task], f"{reference} minus it"]
     header += ["p"] if p_values else []
     lines = [header]
     for method, metrics in summary.items():
         numbers = metrics[main]
-        cells = [_mean_sd(metrics[m]) if m in metrics else "n/a" for m in METRICS[task]]
+        cells = [_mean(metrics[m]) if m in metrics else "n/a" for m in METRICS[task]]
         difference = differences.get(method, {}).get(main)
         lines.append(
             [
                 method,
                 str(numbers["n"]),
                 *cells,
-                _range(numbers),
-                "" if difference is None else f"{difference['mean']:+.3f} {_range(difference)}",
+                "" if difference is None else _mean(difference, sign="+"),
                 *([f"{p_values[method]:.3g}" if method in p_values else ""] if p_values else []),
             ]
         )
-    return "\n".join(aligned(lines))
+    return "\n".join([*aligned(lines), "Means over splits [95 % interval]."])
 
 
-def _mean_sd(numbers: dict[str, float]) -> str:
-    sd = f" ± {numbers['sd']:.3f}" if "sd" in numbers else ""
-    return f"{numbers['mean']:.3f}{sd}"
-
-
-def _range(numbers: dict[str, float]) -> str:
-    return f"[{numbers['low']:.3f}, {numbers['high']:.3f}]" if "low" in numbers else ""
+def _mean(numbers: dict[str, float], *, sign: str = "-") -> str:
+    interval = f" [{numbers['low']:.3f}, {numbers['high']:.3f}]" if "low" in numbers else ""
+    return f"{numbers['mean']:{sign}.3f}{interval}"
 
 
 def rows_tsv(rows: Sequence[Row], task: Task) -> bytes:

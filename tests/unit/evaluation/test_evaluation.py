@@ -17,6 +17,7 @@ from model.evaluation.baselines import (
 )
 from model.evaluation.compare import Resampling, measurements
 from model.evaluation.leakage import motion_r2, site_accuracy
+from model.evaluation.results import below_chance, identification_lines
 from model.evaluation.vectors import Vectors, one_below_other, side_by_side
 from model.statistics.bootstrap import mean_interval, resample
 from model.statistics.connectivity import TangentSpace, geometric_mean, shrunk_covariance
@@ -53,6 +54,19 @@ def keys_of(n, *, labels=("1", "2"), pipeline="", windows=1):
 
 def table(first, second, name="x"):
     return Vectors(keys=keys_of(len(first)), sets={name: np.concatenate([first, second])})
+
+
+def test_the_table_names_people_and_chance_and_a_note_those_found_less_often_than_by_chance():
+    first, second = sessions(noise=0.01)
+    opposite = table(first, -second, "opposite")
+    beside = side_by_side(table(first, second), opposite)
+    found = measurements({"scan": beside}, baselines=[], replicates={}, resampling=FEW)
+    *_, chance, people = identification_lines(found).splitlines()
+    assert chance == "| chance | 8.3 | 8.3 |"
+    assert people == "| people | 12 | 12 |"
+    notes = below_chance(found)
+    assert notes
+    assert all(note.startswith("opposite, scan, ") for note in notes)
 
 
 def test_subjects_that_repeat_themselves_are_all_identified():

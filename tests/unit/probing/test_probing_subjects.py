@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import probe_builders
 import pytest
 
 from model.errors import ConfigError
+from model.probing import protocol
 from model.probing.options import ProbeConfig
-from model.probing.participants import LabelError, Labels, read_labels
+from model.probing.participants import LabelError, Labels, read_covariates, read_labels
 from model.probing.samples import one_of_each
 from model.probing.splits import (
     LeakError,
@@ -22,6 +24,7 @@ from model.probing.splits import (
     read_split,
     thin,
 )
+from model.probing.summary import cautions, text_table
 
 SHARES = (0.6, 0.2, 0.2)
 
@@ -274,3 +277,46 @@ def test_the_shares_of_a_regression_are_kept():
         20,
         20,
     ]
+
+
+# People that lack something beside the target
+
+
+def test_people_without_a_covariate_or_site_are_left_out_if_that_is_asked_for(tmp_path, caplog):
+    path = tmp_path / "participants.tsv"
+    rows = ["a\tf\t30\tx", "b\tm\tn/a\tx", "c\tf\t40\tn/a", "d\tm\t50\ty", "e\tf\t60\ty"]
+    path.write_text("\n".join(["participant_id\tsex\tage\tsite", *rows]) + "\n")
+    config = ProbeConfig(
+        target="sex", task="classification", covariates=("age",), harmonize="site",
+        allow_missing=True,
+    )  # fmt: skip
+    labels = protocol.labels_of(path, config, "abcde")
+    assert labels.subjects == ("a", "d", "e")
+    assert labels.without == ("b", "c")
+    assert "without age: b" in caplog.text
+    assert "without site: c" in caplog.text
+    refusing = replace(config, allow_missing=False)
+    assert protocol.labels_of(path, refusing, "abcde").subjects == ("a", "b", "c", "d", "e")
+    with pytest.raises(LabelError, match="1 subjects have no age: b") as told:
+        read_covariates(path, ("age",), "abcde")
+    assert "--allow-missing" in str(told.value)
+
+
+def test_of_few_people_other_shares_are_suggested_where_splits_are_drawn():
+    values = {f"{i:02d}": float(i % 2) for i in range(14)}
+    labels = Labels(column="x", task="classification", classes=("a", "b"), values=values)
+    splits = [draw_split(labels, (0.6, 0.2, 0.2), seed=0)]
+    (told,) = cautions(labels, splits, are_drawn=True)
+    assert "--shares 0.4 0.2 0.4" in told
+    (told,) = cautions(labels, splits, are_drawn=False)
+    assert "--shares" not in told
+    wider = [draw_split(labels, (0.4, 0.2, 0.4), seed=0)]
+    assert "--shares" not in cautions(labels, wider, are_drawn=True)[0]
+
+
+def test_the_console_says_splits_and_the_interval_of_every_measure():
+    numbers = {"n": 10, "mean": 0.5, "sd": 0.1, "low": 0.25, "high": 0.75}
+    summary = {"linear": {"balanced_accuracy": numbers, "auc": numbers}}
+    header, line, _ = text_table(summary, {}, "classification", p_values={}).splitlines()
+    assert header.split()[:2] == ["method", "splits"]
+    assert line.count("0.500 [0.250, 0.750]") == 2

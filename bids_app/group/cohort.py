@@ -123,11 +123,11 @@ class Cohort:
     who: set[Who] = field(default_factory=set)
     kinds: dict[Kind, Alike] = field(default_factory=dict)
     listing: Listing = field(default_factory=Listing)
+    statuses: Listing = field(default_factory=Listing)
+    """Names of the statuses, and what each says"""
     content: Listing = field(default_factory=Listing)
     """All that tables can say of the scans"""
     n_scans: int = 0
-    newest_ns: int = 0
-    """When the last of the scans came to be what and where it is"""
 
     @classmethod
     @contextlib.contextmanager
@@ -250,10 +250,11 @@ class Cohort:
             alike.columns.note(row, embedded=True)
         self.columns.note(row, embedded=kind is not None)
         self.n_scans += 1
-        self.newest_ns = max(self.newest_ns, changed_ns(path))
         self.who.add(who_is(row))
         place, mark = path.relative_to(self.output_dir), _mark(scan.record)
-        self.content.note(place)
+        for listing in (self.statuses, self.content):
+            listing.note(place)
+        self.statuses.note(mark)
         self.content.note(json.dumps([mark, scan.problem, model, scan.known]))
         # What the tables do not say stays behind: half of the file.
         kept = replace(scan.record, inputs={}, outputs={})
@@ -266,6 +267,15 @@ class Cohort:
     def _problem(self, fault: FileError) -> str:
         where = fault.path.relative_to(self.output_dir).as_posix()
         return fault.sentence(where=where)
+
+
+def statuses_sha256(folder: Path) -> str:
+    """Hash the statuses of an output folder, as `Cohort.statuses` does."""
+    listing = Listing()
+    for path, found in read_records(folder, find_statuses(folder)):
+        listing.note(path.relative_to(folder))
+        listing.note(_mark(_unread(path) if isinstance(found, FileError) else found))
+    return listing.sha256
 
 
 def changed_ns(path: Path) -> int:

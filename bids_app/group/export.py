@@ -26,16 +26,22 @@ from bids_app.group.page import preview_page, tell_old_page, write_page
 from bids_app.group.phenotypes import read_phenotypes
 from bids_app.group.products import Products
 from bids_app.group.table import write_status_table
-from bids_app.outputs.group import GROUP_STATUS, describe_status_table, status_row, table_name
+from bids_app.outputs.group import (
+    GROUP_STATUS,
+    OF_GROUP,
+    describe_status_table,
+    status_row,
+    table_name,
+)
 from bids_app.outputs.paths import find_statuses, relative_text
-from model.cohort.names import MATRIX, SCAN, STATUSES, TOKENS, WINDOWS
+from model.cohort.names import MATRIX, STATUSES, TOKENS, WINDOWS
 from model.files.cells import writable
 from model.files.faults import FileError
 from model.files.read import read_json
 from model.files.write import are_same
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from bids_app.group.cohort import Alike, Kind
     from bids_app.group.harmonized import Design
@@ -114,7 +120,7 @@ def export_group(
             for name in tables:
                 _tell_unjoined(target / f"{name}.json", cohort)
             paths = [path for one in products for path in one.write()]
-            _tell_old(target, tables)
+            _tell_old(_left(target, products))
         finally:
             _tell(damaged, cohort, status.name)
         if page:
@@ -146,6 +152,7 @@ def _tables_or_page(
             note = relative_text(str(err), cohort.output_dir)
             status = target / f"{GROUP_STATUS}.tsv"
             write_page(cohort, target, {}, files=[status], with_umap=options.umap, note=note)
+        _tell_old(_left(target, []))
         raise
     return tables
 
@@ -193,11 +200,22 @@ def _tell(damaged: list[str], cohort: Cohort, listing: str) -> None:
         )  # fmt: skip
 
 
-def _tell_old(target: Path, tables: Iterable[str]) -> None:
-    """Say of tables of earlier calls that they stay what they are."""
-    there = {path.stem for path in target.glob(f"group_*{SCAN}.parquet")}
-    for name in sorted(there - {*tables}):
-        log.warning("%s is of an earlier call, and not brought up to date by this one.", name)
+def _left(target: Path, products: Iterable[Products]) -> list[Path]:
+    """List what earlier calls left that is not of these scans as they are now."""
+    spaces: set[str | None] = {one.space for one in products}
+    there = ((path, OF_GROUP.fullmatch(path.name)) for path in target.glob("group_*"))
+    others = [path for path, name in there if name and name["space"] not in spaces]
+    return sorted([*others, *(path for one in products for path in one.left())])
+
+
+def _tell_old(paths: Sequence[Path]) -> None:
+    """Say of files of earlier calls that they stay what they are."""
+    if paths:
+        log.warning(
+            "of an earlier call, of other scans, columns or values, and not brought up to date by "
+            "this one: %s. The options that made them do that; or delete them.",
+            ", ".join(path.name for path in paths),
+        )
 
 
 def _tell_unjoined(sidecar: Path, cohort: Cohort) -> None:
@@ -304,11 +322,13 @@ def preview_group(output_dir: Path, options: GroupOptions, *, page: bool = False
             for path in (status, status.with_suffix(".json"))
         ]
         lines = list[str]()
-        for products in _products(cohort, tables, output_dir, options, len(damaged)):
+        all_products = _products(cohort, tables, output_dir, options, len(damaged))
+        for products in all_products:
             n_scans = cohort.kinds[products.kind].n_scans
             files += [(path, is_made, n_scans) for path, is_made in products.preview()]
             if options.connectivity and (n_new := products.n_without_matrices()):
                 lines.append(_line(f"sub-*/**/*_{MATRIX}.tsv", n_new, "beside their other files"))
+        old = _left(output_dir, all_products)
         if page:
             paths = [path for path, _, _ in files]
             found = preview_page(cohort, output_dir, tables, files=paths, with_umap=options.umap)
@@ -316,6 +336,9 @@ def preview_group(output_dir: Path, options: GroupOptions, *, page: bool = False
     told = [
         f"would leave {path.name} as it is" if is_made else _line(path.name, n_scans)
         for path, is_made, n_scans in files
+    ]
+    told += [
+        f"would leave {path.name} as it is, of other scans, columns or values" for path in old
     ]
     return Preview([*told, *lines], len(damaged))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import pandas as pd
 
 from bids_app.errors import InputError, NothingSelectedError
-from bids_app.group.cohort import Listing, changed_ns
+from bids_app.group.cohort import Listing, changed_ns, statuses_sha256
 from bids_app.group.export import export_group
 from bids_app.group.options import GroupOptions
 from bids_app.group.phenotypes import read_phenotypes, who_is
@@ -125,14 +125,14 @@ def load_embeddings(
         *(None if path is None else Path(path) for path in (participants, sessions))
     )
     with faults_as(InputError):
-        if _is_current(folder / name):
+        if not (reason := _why_not(folder / name)):
             return _joined(folder / name, parts, known)
         if level == "harmonized":
             raise InputError(
-                f"{folder / name}: is not there, or not of the scans as they are now.",
+                f"{folder / name}: {reason}.",
                 hint="Write it with the group level: --harmonize COLUMN.",
             )
-        _tell_unjoined(folder / name, known)
+        _tell_unjoined(folder / name, known, reason)
         with TemporaryDirectory(prefix="semantoks-") as scratch:
             options = GroupOptions(
                 split_by="space" if space else None,
@@ -163,19 +163,19 @@ def _joined(path: Path, parts: Sequence[str] | None, known: Phenotypes) -> Embed
     return found._replace(table=pd.concat([table, columns.set_index(table.index)], axis=1))
 
 
-def _tell_unjoined(table: Path, known: Phenotypes) -> None:
+def _tell_unjoined(table: Path, known: Phenotypes, reason: str) -> None:
     """Say that a table which is not read any more had columns that this call does not join."""
     with contextlib.suppress(FileError):
         said = _sidecar(table).get("Participants")
         if said and not known.files:
             log.warning(
-                "%s is older than the scans and is not read; it has columns of %s, which "
-                "participants= joins.", table.stem, ", ".join(said["Files"]),
+                "%s %s, and is not read; it has columns of %s, which participants= joins.",
+                table.stem, reason, ", ".join(said["Files"]),
             )  # fmt: skip
 
 
-def _is_current(table: Path) -> bool:
-    """Tell whether a group table is as it was written, of all scans, and none ended after it.
+def _why_not(table: Path) -> str:
+    """Say why a group table is not of the scans as they are now; empty: it is.
 
     Raises
     ------
@@ -183,22 +183,30 @@ def _is_current(table: Path) -> bool:
         The table is not as it was written, and there are no scans to make it of anew.
     """
     if not table.exists():
-        return False
-    statuses = [*find_statuses(table.parent)]
+        return "is not there"
+    folder, statuses = table.parent, [*find_statuses(table.parent)]
     try:
         _check(table)
-        written_ns, ended_ns = stamp(table).mtime_ns, [*map(changed_ns, statuses)]
-        same = _sidecar(table)["StatusNamesSHA256"] == Listing.of(table.parent, statuses).sha256
+        said = _sidecar(table)
     except FileError:
         if statuses:
-            return False
+            return "is not as it was written"
         raise
-    return not statuses or (same and all(ended < written_ns for ended in ended_ns))
+    if not statuses:
+        return ""
+    if said["StatusNamesSHA256"] != Listing.of(folder, statuses).sha256:
+        return "is of other scans than are there now"
+    # Statuses that are older need not be read; of a copied folder they may be newer.
+    is_newer = all(changed_ns(path) < stamp(table).mtime_ns for path in statuses)
+    if is_newer or said["StatusesSHA256"] == statuses_sha256(folder):
+        return ""
+    return "is of scans that were made anew since"
 
 
 def _sidecar(table: Path) -> dict[str, Any]:
     needs = {"EmbeddingDimension": Size, "ScanVector": list[str], "Tables": dict}
-    return read_json(table.with_suffix(".json"), needs=needs | {"StatusNamesSHA256": str})
+    hashes = {"StatusNamesSHA256": str, "StatusesSHA256": str}
+    return read_json(table.with_suffix(".json"), needs=needs | hashes)
 
 
 def _check(table: Path) -> None:

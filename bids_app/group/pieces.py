@@ -77,13 +77,8 @@ def tokens_of(scans: Iterable[tuple[CohortScan, EmbeddedScan]]) -> Iterator[Piec
         )
 
 
-def write_pieces(pieces: Iterator[Pieces], columns: Columns, path: Path) -> int:
-    """Write one row per piece as Parquet: its scan's columns, which piece it is, its numbers.
-
-    Returns
-    -------
-    Number of rows.
-    """
+def write_pieces(pieces: Iterator[Pieces], columns: Columns, path: Path) -> None:
+    """Write one row per piece as Parquet: its scan's columns, which piece it is, its numbers."""
     first = next(pieces)
     keys = [*map(columns.field, columns.keys())]
     schema = pa.schema(
@@ -97,18 +92,16 @@ def write_pieces(pieces: Iterator[Pieces], columns: Columns, path: Path) -> int:
     options = {"use_dictionary": words, "write_statistics": words}
     most = max(1, NUMBERS_AT_ONCE // len(first.columns))
     waiting: list[Pieces] = []
-    n_waiting = n_rows = 0
+    n_waiting = 0
     with pq.ParquetWriter(path, schema, **options) as writer:
         for one in chain([first], pieces):
             waiting.append(one)
             n_waiting += len(one.values)
-            n_rows += len(one.values)
             if n_waiting >= most:
                 writer.write_table(_table(waiting, keys, schema), row_group_size=most)
                 waiting, n_waiting = [], 0
         if waiting:
             writer.write_table(_table(waiting, keys, schema), row_group_size=most)
-    return n_rows
 
 
 def _kind(values: Sequence[Any]) -> pa.DataType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from model.files.read import read_json
 from model.files.write import Digest, file_sha256, stamp, text_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from bids_app.group.cohort import Cohort, Kind
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     Writers = Mapping[str, Callable[[Path], Any]]
 
 log = logging.getLogger(__name__)
+
+
+_SUFFIXES = (".parquet", ".tsv", ".npz")
+"""Forms of a table"""
 
 
 class _Step(NamedTuple):
@@ -77,15 +82,32 @@ class Products:
 
     def preview(self) -> Iterator[tuple[Path, bool]]:
         """Yield the files of the cohort that `write` makes, and whether each is there already."""
-        are_made = True
         for step in self._steps():
             is_made = self._is_made(step)
-            are_made &= is_made
             yield from ((path, is_made) for path in (*self._paths(step), self._sidecar(step)))
         if self.options.anndata:
-            path, mark = self._annotated_paths()
-            is_made = are_made and _is_current(mark, self._annotated_key(), [path])
-            yield from ((path, is_made), (mark, is_made))
+            is_made = self._is_annotated([self._annotated_of()])
+            yield from ((path, is_made) for path in self._annotated_paths())
+
+    def left(self) -> list[Path]:
+        """List files of earlier calls that `write` does not make and that are of other content.
+
+        Of other scans, columns or values than its own: they must not be taken for one another.
+        """
+        asked = {step.ending for step in self._steps()}
+        found = []
+        for ending in {WINDOWS, TOKENS, HARMONIZED} - asked:
+            there = [self._path(ending, suffix) for suffix in _SUFFIXES]
+            there = [path for path in there if path.exists()]
+            sidecar = self._path(ending, ".json")
+            key = self._key(_asked_before(sidecar))
+            if there and not _is_current(sidecar, key, there, are_all=False):
+                found += there
+        path, _ = self._annotated_paths()
+        without_and_with = [[SCAN], [SCAN, HARMONIZED]]
+        if path.exists() and not self.options.anndata and not self._is_annotated(without_and_with):
+            found.append(path)
+        return found
 
     def n_without_matrices(self) -> int:
         """Count the scans whose correlations `write` makes."""
@@ -94,9 +116,7 @@ class Products:
 
     def _steps(self) -> Iterator[_Step]:
         table = self._path(SCAN, ".parquet")
-        is_text = self.options.tsv or table.with_suffix(".tsv").exists()
-        text = {".tsv": self._text(table)} if is_text else {}
-        yield _Step(SCAN, {".parquet": self._write_scans, **text}, {})
+        yield _Step(SCAN, {".parquet": self._write_scans, **self._text(table)}, {})
         if self.options.windows:
             yield self._pieces(WINDOWS)
         if self.options.tokens:
@@ -123,14 +143,13 @@ class Products:
         pieces = windows_of if ending == WINDOWS else tokens_of
 
         def of_pieces(path: Path) -> None:
-            found = pieces(self.cohort.files(self.kind))
-            n_rows = write_pieces(found, alike.columns, path)
-            log.info("%s: %d rows", table.name, n_rows)
+            write_pieces(pieces(self.cohort.files(self.kind)), alike.columns, path)
 
         def as_arrays(path: Path) -> None:
             write_npz(table, path, grid=grid_of(table) if ending == TOKENS else ())
 
-        npz = {".npz": as_arrays} if self.options.npz else {}
+        is_asked = self.options.npz or table.with_suffix(".npz").exists()
+        npz = {".npz": as_arrays} if is_asked else {}
         what = "window" if ending == WINDOWS else "token of each window"
         said = {
             "Description": f"One row per {what} of the embedded runs: the columns of its run, "
@@ -140,33 +159,37 @@ class Products:
 
     def _harmonized(self, table: Path, design: Design) -> _Step:
         options, said = self.options, dict[str, Any]()
-        asked = [
-            options.harmonize,
-            options.harmonize_keep,
-            None if options.splits is None else file_sha256(options.splits),
-        ]
+        split = None if options.splits is None else file_sha256(options.splits)
+        asked = [options.harmonize, options.harmonize_keep, split]
 
         def without_sites(path: Path) -> None:
             said.update(write_harmonized(table, design, options, path))
 
         own = self._path(HARMONIZED, ".parquet")
-        text = {".tsv": self._text(own)} if options.tsv else {}
-        return _Step(HARMONIZED, {".parquet": without_sites, **text}, said, asked)
+        writers = {".parquet": without_sites, **self._text(own)}
+        return _Step(HARMONIZED, writers, said, asked)
 
     def _annotated_paths(self) -> tuple[Path, Path]:
         # A description of its own, since that of the table is written before it.
         path = self._path(SCAN, ".h5ad")
         return path, path.with_name(f"{path.stem}_h5ad.json")
 
-    def _annotated_key(self) -> str:
-        made_of = [SCAN, HARMONIZED] if self.options.harmonize else [SCAN]
+    def _annotated_key(self, made_of: Sequence[str]) -> str:
         shas = [file_sha256(self._path(ending, ".parquet")) for ending in made_of]
         return text_sha256(json.dumps([__version__, shas]))
+
+    def _is_annotated(self, made_of: Sequence[Sequence[str]]) -> bool:
+        """Tell whether the AnnData file is of some of these tables, as they are and will be."""
+        if not all(self._is_made(s) for s in self._steps() if s.ending in (SCAN, HARMONIZED)):
+            return False
+        path, mark = self._annotated_paths()
+        there = [of for of in made_of if all(self._path(e, ".parquet").exists() for e in of)]
+        return any(_is_current(mark, self._annotated_key(of), [path]) for of in there)
 
     def _annotated(self) -> list[Path]:
         table = self._path(SCAN, ".parquet")
         beside = self._path(HARMONIZED, ".parquet") if self.options.harmonize else None
-        (path, mark), key = self._annotated_paths(), self._annotated_key()
+        (path, mark), key = self._annotated_paths(), self._annotated_key(self._annotated_of())
         if not _is_current(mark, key, [path]):
             with replacing(path) as new:
                 said = read_json(table.with_suffix(".json"))
@@ -179,6 +202,9 @@ class Products:
             write_bytes(mark, json.dumps(described, indent=2).encode() + b"\n")
         return [path, mark]
 
+    def _annotated_of(self) -> list[str]:
+        return [SCAN, HARMONIZED] if self.options.harmonize else [SCAN]
+
     def _connectivity(self) -> None:
         n_new = n_scans = 0
         for _, own in self.cohort.files(self.kind):
@@ -188,20 +214,19 @@ class Products:
             n_new += is_new
         log.info("connectivity: %d of %d scans had none yet", n_new, n_scans)
 
-    def _text(self, table: Path) -> Callable[[Path], None]:
-        return lambda path: write_tsv(table, path, joined=self.cohort.known.columns)
+    def _text(self, table: Path) -> Writers:
+        """Return what writes a table as text, if that is asked for or there from another call."""
+        if not (self.options.tsv or table.with_suffix(".tsv").exists()):
+            return {}
+        return {".tsv": lambda path: write_tsv(table, path, joined=self.cohort.known.columns)}
 
-    def _key(self, step: _Step) -> str:
+    def _key(self, asked: object) -> str:
         content = self.cohort.content.sha256
-        return text_sha256(json.dumps([__version__, content, self.kind, step.asked, self.space]))
+        return text_sha256(json.dumps([__version__, content, self.kind, asked, self.space]))
 
     def _is_made(self, step: _Step) -> bool:
         """Tell whether a table is there in its forms, of these scans as they are now."""
-        paths = self._paths(step)
-        return (
-            _is_current(self._sidecar(step), self._key(step), paths)
-            and self.cohort.newest_ns < stamp(paths[0]).mtime_ns
-        )
+        return _is_current(self._sidecar(step), self._key(step.asked), self._paths(step))
 
     def _make(self, step: _Step) -> list[Path]:
         """Write a table in its forms and its sidecar, unless they are there and of these scans."""
@@ -216,13 +241,22 @@ class Products:
         log.info("%s: %d scans", paths[0].name, alike.n_scans)
         shared, _ = json.loads(alike.model)
         described = describe_scan_table(
-            {**shared, **_described(paths, self._key(step)), **step.said},
+            {**shared, **_described(paths, self._key(step.asked)), **step.said},
             n_scans=alike.n_scans,
             n_damaged=self.n_damaged,
             listing=cohort.listing.sha256,
+            statuses=cohort.statuses.sha256,
             known=cohort.known.described(),
         )
         return [*paths, write_bytes(sidecar, described)]
+
+
+def _asked_before(sidecar: Path) -> object:
+    """Return the options that the numbers of a table of an earlier call depend on."""
+    with contextlib.suppress(FileError, KeyError, TypeError):
+        said = read_json(sidecar)["Harmonization"]
+        return [said["SiteColumn"], said["KeptColumns"], said.get("SplitSHA256")]
+    return None
 
 
 def _described(paths: list[Path], key: str) -> dict[str, Any]:
@@ -233,11 +267,16 @@ def _described(paths: list[Path], key: str) -> dict[str, Any]:
     }
 
 
-def _is_current(sidecar: Path, key: str, paths: list[Path]) -> bool:
-    """Tell whether files are there as they were written, of what the key says."""
+def _is_current(sidecar: Path, key: str, paths: list[Path], *, are_all: bool = True) -> bool:
+    """Tell whether files are there as they were written, of what the key says.
+
+    And, with ``are_all``, whether they are all that the sidecar is of.
+    """
     try:
         said = read_json(sidecar)
-        if said["ContentSHA256"] != key or set(said["Tables"]) != {path.name for path in paths}:
+        if said["ContentSHA256"] != key:
+            return False
+        if are_all and set(said["Tables"]) != {path.name for path in paths}:
             return False
         digests = [Digest(said["Tables"][p.name]["Size"], said["Tables"][p.name]["SHA256"])
                    for p in paths]  # fmt: skip

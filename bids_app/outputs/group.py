@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bids_app.files import json_bytes
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 
 DAMAGED = "damaged"
 """Status, in the table of all scans, of those whose files cannot be believed."""
+OF_GROUP = re.compile(
+    r"group_(space-(?P<space>[A-Za-z0-9]+)_)?"
+    rf"({'|'.join((names.SCAN, names.WINDOWS, names.TOKENS, names.HARMONIZED))})"
+    r"\.(parquet|tsv|npz|h5ad)"
+)
+"""Names of the tables of a cohort in all their forms"""
 GROUP_STATUS = "group_status"
 """Name of the table of all scans, whatever their status, without suffix."""
 CONFIGURATION = "configuration_hash"
@@ -95,6 +102,7 @@ def describe_scan_table(
     n_scans: int,
     n_damaged: int,
     listing: str,
+    statuses: str,
     known: Mapping[str, Any],
 ) -> bytes:
     """Return the sidecar of a table of embeddings.
@@ -107,6 +115,8 @@ def describe_scan_table(
         Scans of the output folder that are left out since their files cannot be believed.
     listing
         Hash of the names of all statuses that were read.
+    statuses
+        Hash of what they say.
     known
         What is said of joined columns.
     """
@@ -118,6 +128,7 @@ def describe_scan_table(
             "NumberOfRuns": n_scans,
             "NumberOfDamagedRuns": n_damaged,
             "StatusNamesSHA256": listing,
+            "StatusesSHA256": statuses,
             **alike,
             **_COLUMNS,
         }

@@ -119,14 +119,14 @@ def test_an_unchanged_second_call_touches_nothing_and_a_dry_run_says_it_before(m
     answer = group(made, *words, "--dry-run")
     assert answer.exit_code == 0, answer.output
     assert state(made) == before
-    told = {line.split()[2].rstrip(":") for line in answer.output.splitlines()}
+    told = {line.split()[2].rstrip(":") for line in answer.stdout.splitlines()}
     assert group(made, *words).exit_code == 0
     first = state(made)
     there = {path.name for path in (made / "out").glob("group*")}
     assert there == told - {"sub-*/**/*_relmat.tsv"}
     answer = group(made, *words, "--dry-run")
     left = [f"would leave {name} as it is" for name in there]
-    assert sorted(answer.output.splitlines()) == sorted(left)
+    assert sorted(answer.stdout.splitlines()) == sorted(left)
     assert group(made, *words).exit_code == 0
     assert state(made) == first
     (made / "out" / "group_desc-windows_embedding.npz").write_bytes(b"")
@@ -134,6 +134,10 @@ def test_an_unchanged_second_call_touches_nothing_and_a_dry_run_says_it_before(m
     changed = {name for name, time in state(made).items() if first.get(name) != time}
     names = {name.rpartition("/")[2].rpartition(".")[0] for name in changed}
     assert names == {"group_desc-windows_embedding"}
+    first = state(made)
+    assert group(made, "--windows").exit_code == 0  # without the columns about people
+    changed = {name for name, time in state(made).items() if first.get(name) != time}
+    assert {f"out/group_desc-windows_embedding.{s}" for s in ("parquet", "npz")} <= changed
 
 
 def test_matrices_stand_beside_their_scans_and_go_with_the_series_they_were_of(made) -> None:

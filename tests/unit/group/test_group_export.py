@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,7 +77,7 @@ def test_nothing_but_tables_and_their_sidecars_is_left(out) -> None:
 def test_row_groups_hold_what_one_piece_would(out, monkeypatch) -> None:
     export_group(out)
     whole = table(out)
-    outputs.write_run(out, "03", seed=3)
+    (out / "group_desc-scan_embedding.json").unlink()
     monkeypatch.setattr(group_table, "ROWS_AT_ONCE", 4)
     export_group(out)
     assert pq.ParquetFile(out / "group_desc-scan_embedding.parquet").num_row_groups == 2
@@ -189,3 +190,56 @@ def test_what_is_kept_keeps_its_effect_and_else_goes_with_the_sites(tmp_path) ->
     assert between_sites("scan") == pytest.approx(of_age + gap, rel=0.1)
     assert between_sites("harmonized", "age") == pytest.approx(of_age, rel=0.15)
     assert between_sites("harmonized") == pytest.approx(0, abs=0.05)
+
+
+def test_what_an_earlier_call_left_is_named_unless_it_is_of_the_same_scans(out, caplog) -> None:
+    pytest.importorskip("combatlearn")
+    people = out / "people.tsv"
+    rows = [f"{sub}\t{site}" for sub, site in zip(SUBJECTS, "abababa", strict=True)]
+    people.write_text("\n".join(["participant_id\tsite", *rows]) + "\n")
+    joined = GroupOptions(participants=people)
+    harmonized = replace(joined, harmonize="site")
+    export_group(out, harmonized)
+    export_group(out, joined)
+    assert "earlier call" not in caplog.text
+    told = "of other scans, columns or values"
+    assert [line for line in preview_group(out, GroupOptions()).lines if told in line] == [
+        f"would leave group_desc-harmonized_embedding.parquet as it is, {told}"
+    ]
+    export_group(out)
+    (warning,) = (r.getMessage() for r in caplog.records if "earlier call" in r.getMessage())
+    assert "group_desc-harmonized_embedding.parquet" in warning
+    assert "scan_embedding" not in warning
+    caplog.clear()
+    export_group(out, harmonized)
+    assert "earlier call" not in caplog.text
+
+
+def test_an_anndata_file_of_older_tables_is_named(out, caplog) -> None:
+    pytest.importorskip("anndata")
+    export_group(out, GroupOptions(anndata=True))
+    export_group(out)
+    assert "earlier call" not in caplog.text
+    outputs.write_run(out, "01", seed=100)
+    assert any(
+        "scan_embedding.h5ad as it is, of other" in line
+        for line in preview_group(out, GroupOptions()).lines
+    )
+    export_group(out)
+    assert "group_desc-scan_embedding.h5ad" in caplog.text
+
+
+def test_a_twin_text_of_a_harmonised_table_is_written_with_it(out) -> None:
+    pytest.importorskip("combatlearn")
+    people = out / "people.tsv"
+    tables = []
+    for sites in ("abababa", "aabbaab"):
+        rows = [f"{sub}\t{site}" for sub, site in zip(SUBJECTS, sites, strict=True)]
+        people.write_text("\n".join(["participant_id\tsite", *rows]) + "\n")
+        options = GroupOptions(harmonize="site", participants=people, tsv=not tables)
+        export_group(out, options)
+        text = pd.read_csv(out / "group_desc-harmonized_embedding.tsv", sep="\t")
+        whole = pd.read_parquet(out / "group_desc-harmonized_embedding.parquet")
+        np.testing.assert_allclose(text["Vis_000"], whole["Vis_000"], rtol=1e-5)
+        tables.append(whole["Vis_000"].to_numpy())
+    assert not np.allclose(*tables)

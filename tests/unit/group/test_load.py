@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from bids_app.errors import InputError, OptionsError
 from bids_app.group.export import export_group
+from bids_app.group.options import GroupOptions
 from model.networks import NETWORKS
 from semantoks import load_embeddings
 
@@ -155,3 +156,28 @@ def test_a_table_of_other_scans_than_are_there_is_not_read(out) -> None:
     assert load_embeddings(out).table["participant_id"].tolist() == [
         f"sub-0{i}" for i in range(1, 6)
     ]
+
+
+def test_a_copied_folder_s_table_is_read_though_its_statuses_are_newer(out, tmp_path) -> None:
+    people = tmp_path / "people.tsv"
+    people.write_text("participant_id\tage\n00\t33\n")
+    export_group(out, GroupOptions(participants=people))
+    copy = tmp_path / "copied"
+    copy.mkdir()
+    for path in sorted(out.glob("group*")):
+        shutil.copyfile(path, copy / path.name)
+    for path in sorted(out.glob("sub-*")):
+        shutil.copytree(path, copy / path.name, copy_function=shutil.copyfile)
+    assert load_embeddings(copy).table["age"][0] == 33
+
+
+def test_why_a_table_is_not_read_is_said(out, tmp_path, caplog) -> None:
+    people = tmp_path / "people.tsv"
+    people.write_text("participant_id\tage\n00\t33\n")
+    export_group(out, GroupOptions(participants=people))
+    outputs.write_run(out, "00", seed=50)
+    load_embeddings(out)
+    assert "is of scans that were made anew since, and is not read; it has" in caplog.text
+    shutil.rmtree(out / "sub-01")
+    load_embeddings(out)
+    assert "is of other scans than are there now, and is not read" in caplog.text

@@ -44,6 +44,9 @@ TREES = {
     "ds001499": "ds001499_BOLD5000_fmriprep-1.1.x_T1wonly",
 }
 OLD = {"FramewiseDisplacement": "framewise_displacement", "stdDVARS": "std_dvars"}
+WINDOW_S = 200.0
+NOISY = 8
+"""Scans of each set whose windows are also compared where the whole scan is noise"""
 SETS = ("stages", "stages-8phys", "ds000220")
 
 Numbers = dict[str, list[float]]
@@ -110,9 +113,28 @@ def of_series(name: str, encoder: Any) -> Numbers:
                 numbers["duration"].append(series.n_frames * series.tr_s)
                 tokens = tokens_of(embedded)
                 similar = window_similarity(tokens)
-                numbers["window_similarity"] += similar[np.triu_indices(len(similar), 1)].tolist()
+                add_windows(numbers, similar, embedded.embedding.start_s)
+                if len(numbers["duration"]) <= NOISY:
+                    rng = np.random.default_rng(len(numbers["duration"]))
+                    noise = uniform_filter1d(rng.normal(size=series.values.shape), 5, axis=0)
+                    noisy = embed_residual(replace(series, values=noise), encoder)
+                    similar = window_similarity(tokens_of(noisy))
+                    add_windows(numbers, similar, noisy.embedding.start_s, of=" of noise")
                 numbers["token_distance"].append(float(np.nanmedian(token_distance(tokens))))
     return numbers
+
+
+def add_windows(
+    numbers: Numbers,
+    similar: npt.NDArray[np.float64],
+    start_s: npt.NDArray[np.float64],
+    of: str = "",
+) -> None:
+    """Add the similarity of windows: near ones share half of their time, apart a third."""
+    for i, j in zip(*np.triu_indices(len(similar), 1), strict=True):
+        shared = 1 - abs(start_s[i] - start_s[j]) / WINDOW_S
+        place = "near" if shared >= 0.5 else "apart" if shared <= 1 / 3 else "between"
+        numbers[f"windows{of}, {place}"].append(float(similar[i, j]))
 
 
 def of_confounds(path: Path) -> Numbers:

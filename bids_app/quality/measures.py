@@ -20,11 +20,34 @@ Judgement = Literal["good", "within", "unusual", "flagged", "unknown"]
 WORDS: dict[Judgement, str] = {
     "good": "as in good scans",
     "within": "within the limit",
-    "unusual": "unusual",
+    "unusual": "worse than most good scans",
     "flagged": "beyond the limit",
     "unknown": "",
 }
 """What a judgement is called where it is shown; a colour never stands alone."""
+
+ADVICE = {
+    "high_motion": "look at the carpet; decide for the whole study",
+    "many_interpolated": "look at the carpet; decide for the whole study",
+    "frames_without_signal": "an aborted or damaged acquisition: look at the image at "
+    "these frames",
+    "short_scan": "the rest of the only window is padding: compare scans of like length",
+    "few_degrees_of_freedom": "correlations are mostly chance: take a strategy with fewer "
+    "regressors",
+    "low_tsnr": "only failures reach it: look at the image",
+    "low_coverage": "field of view, dropout, a wrong mask or series that do not vary: look at the "
+    "slices, and at the reasons below them; compare scans of like coverage",
+    "wrong_order": "parcels are not where their names say: check `--order` of series, and how an "
+    "image was made; do not use the scan before",
+    "mirrored": "left may be right: look at the image over the atlas; do not use the scan before",
+    "implausible_parcels": "series scaled, repeated or lost: look at these parcels",
+    "constant_parcels": "series lost: look at these parcels",
+    "derived_mask": "parcels at the edge may hold signal from outside the brain",
+    "tr_corrected": "right in fMRIPrep's known defects: look at the number once",
+    "tr_from_header": "headers written by other software hold wrong repetition times: compare "
+    "with the protocol",
+}
+"""What a flag may be, and what to do, by its code; docs/quality.md begins with the same words."""
 
 OUTCOMES = {
     "embedded": ("processed", "series, tokens and embedding are there"),
@@ -101,14 +124,14 @@ class Measure:
 
     @property
     def usual_text(self) -> str:
-        """The range in good scans in words, with its open side; empty where it is not known."""
+        """The end of the range in good scans that matters; empty where it is not known."""
         if self.usual is None:
             return ""
-        low, high = self.shown(self.usual.low), self.shown(self.usual.high)
-        text = high if low == high else f"{low.removesuffix(self.unit).rstrip()} to {high}"
+        if self.usual.low == self.usual.high:
+            return self.shown(self.usual.low)
         if self.better == "high":
-            return f"{text} or more"
-        return f"{text} or less" if self.usual.low > 0 else text
+            return f"\N{GREATER-THAN OR EQUAL TO} {self.shown(self.usual.low)}"
+        return f"\N{LESS-THAN OR EQUAL TO} {self.shown(self.usual.high)}"
 
     def shown(self, value: float) -> str:
         """Write a value with its unit."""
@@ -191,10 +214,10 @@ MEASURES = (
     ),
     Measure(
         key="mean_std_dvars",
-        name="change of the image from volume to volume",
+        name="change of the image from volume to volume (DVARS)",
         form=".2f",
-        meaning="Mean standardized DVARS: 1 is what noise alone would give; more is motion, "
-        "drift or physiology.",
+        meaning="Mean standardized DVARS over all volumes: 1 is what noise alone would give; "
+        "more is motion, drift or physiology.",
         better="low",
         usual=Usual(low=1.14, high=1.35, n=230, source=_MOTION),
     ),
@@ -225,13 +248,13 @@ MEASURES = (
         key="degrees_of_freedom",
         name="degrees of freedom left",
         form=".0f",
-        meaning="How many independent values the filter and the confounds left of each series; "
-        "correlations of few are mostly chance.",
+        meaning="How many independent values the filter and the confounds left of each series: "
+        "the longer the scan, the more; correlations of few are mostly chance.",
         better="high",
         below=20,
         flag="few_degrees_of_freedom",
         text="{value} degrees of freedom are left after denoising, fewer than {limit}",
-        usual=Usual(low=39, high=40, n=50, source=_DENOISED),
+        instead="scans of like length",
     ),
     Measure(
         key="tsnr",
@@ -367,10 +390,15 @@ BY_KEY = {measure.key: measure for measure in MEASURES}
 ORDER = ("homotopic_correlation", "network_contrast")
 """Those that say too little of short series."""
 
-WINDOW_SIMILARITY = Usual(
-    low=0.15, high=0.57, n=98, source=f"windows of {_SERIES}, through the bundled weights 0.5.0"
-)
-"""Cosine similarity of two windows of a scan; no column holds it."""
+_WINDOWS = f"windows of {_SERIES}, through the bundled weights 0.5.0"
+NEAR_WINDOWS = Usual(low=0.41, high=0.58, n=98, source=_WINDOWS)
+"""Cosine similarity of two windows of a scan that share half of their time or more; no column
+holds it."""
+APART_WINDOWS = Usual(low=0.14, high=0.24, n=98, source=_WINDOWS)
+"""The same of windows that share a third or less."""
+NOISE_WINDOWS = (0.64, 0.35)
+"""Both of smooth noise, medians of the same lengths: this number does not tell a good scan
+(`benchmarks/good_scans.py`)"""
 DISTURBED_WINDOW = 0.1
 """Where noise stands for the first window of STAGES, its similarity to the others has a median of
 0.02 to 0.07, and of 0.16 to 0.22 without (5th to 95th percentile of 16 scans;

@@ -127,7 +127,7 @@ def _draw_correlations(axes: Axes, found: FloatArray) -> None:
         mean = float(np.abs(values[known]).mean())
         axes.hist(
             values[known], bins=bins, color=colour, histtype="step", linewidth=1.1,
-            label=f"{name}: {mean:.2f} from zero",
+            label=f"{name}: mean |r| {mean:.2f}",
         )  # fmt: skip
     axes.axvline(0, color=QUIET, linewidth=0.6, linestyle=":")
     axes.set(xlabel="Pearson r", ylabel="parcels", xlim=(-reach, reach))
@@ -150,6 +150,11 @@ def _draw_shares(axes: Axes, variance: FloatArray) -> None:
         frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.3, -0.17),
         columnspacing=1, handlelength=1, labelspacing=0.2,
     )  # fmt: skip
+
+
+def by_chance(degrees_of_freedom: int) -> float:
+    """Return the mean of |r| of independent series: r is normal, of variance 1/dof."""
+    return float(np.sqrt(2 / (np.pi * degrees_of_freedom)))
 
 
 def shares_of(variance: FloatArray) -> tuple[float, float, float]:

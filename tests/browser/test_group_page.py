@@ -103,7 +103,7 @@ def test_numbers_within_the_limit_but_unlike_good_scans_are_unusual_here_too(
     ]
     opened.open(write_cohort_page(tmp_path, scans, [embeddings(8)]))
     found = column(opened.page, "head motion, mean")
-    assert found[-4:] == ["0.20 mm unusual"] * 4
+    assert found[-4:] == ["0.20 mm worse than most good scans"] * 4
     assert found[0] == "0.14 mm"
     strip = '.strip[data-key="mean_fd"]'
     assert opened.page.locator(f"{strip} path.unusual").count() == 1

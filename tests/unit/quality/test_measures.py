@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bids_app.quality.measures import BY_KEY, MEASURES, WORDS, Measure, Usual
+from bids_app.quality.measures import ADVICE, BY_KEY, MEASURES, WORDS, Measure, Usual
 
 DOCS = Path(__file__).resolve().parents[3] / "docs/quality.md"
 
@@ -44,9 +44,10 @@ def test_limits_ranges_and_directions_agree(one: Measure) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "text"),
     [
-        ("degrees_of_freedom", 57, "39 to 40 or more"),
-        ("mean_std_dvars", 1.09, "1.14 to 1.35 or less"),
-        ("interpolated_fraction", 0, "0.0% to 0.9%"),
+        ("network_contrast", 0.4, "\N{GREATER-THAN OR EQUAL TO} 0.14"),
+        ("mean_fd", 0.05, "\N{LESS-THAN OR EQUAL TO} 0.19 mm"),
+        ("interpolated_fraction", 0, "\N{LESS-THAN OR EQUAL TO} 0.9%"),
+        ("n_without_signal", 0, "0"),
     ],
 )
 def test_the_range_in_words_has_all_values_that_are_as_in_good_scans(key, value, text) -> None:
@@ -83,3 +84,11 @@ def test_values_are_written_with_unit_and_sign() -> None:
     assert BY_KEY["mean_fd"].shown(0.123) == "0.12 mm"
     assert BY_KEY["mirror_margin"].shown(-0.01) == "\N{MINUS SIGN}1.0%"
     assert BY_KEY["mean_fd"].limit_text == "above 0.50 mm"
+
+
+def test_every_flag_has_advice_and_the_page_gives_the_same() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    codes = set(re.findall(r"^\| `(\w+)` \| ", text.split("## Numbers")[0], flags=re.M))
+    assert codes == set(ADVICE) >= {one.flag for one in MEASURES if one.flag}
+    for code, advice in ADVICE.items():
+        assert re.search(rf"^\| `{code}` \| .*? \| {re.escape(advice)}", text, flags=re.M), code

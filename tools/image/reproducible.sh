@@ -17,7 +17,8 @@ for one in first second; do
     name=semantoks-$one-$$
     if docker --version | grep -q podman; then
         builds "$one build" docker build --no-cache --timestamp "$epoch" -t "$name" .
-        docker image inspect --format '{{range .RootFS.Layers}}{{println "layer" .}}{{end}}{{println "image" .Id}}' "$name" >"$scratch/$one"
+        docker image inspect --format '{{range .RootFS.Layers}}{{println .}}{{end}}' "$name" >"$scratch/$one"
+        docker image inspect --format '{{.Id}}' "$name" >>"$scratch/$one"
     else
         builds "$one build" docker buildx build --no-cache --build-arg "SOURCE_DATE_EPOCH=$epoch" --provenance=false \
             --output "type=oci,dest=$scratch/$one.tar,rewrite-timestamp=true" .

@@ -99,8 +99,8 @@ FROM ${BASE_IMAGE}
 # /version is where BIDS Apps keep theirs; the folders are mount points that a read-only root needs. Some bases bring no
 # bytecode of Python's own library, which each start on a read-only root would make anew.
 RUN ln -s /opt/semantoks/version /version && mkdir -p /bids /out /work && \
-    library=$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))') && \
-    { [ -d "${library}/__pycache__" ] || PYTHONHASHSEED=0 python3 -m compileall -qq -x '/(test|tests|site-packages|dist-packages|idlelib|lib2to3)/' \
+    library=$(python3 -B -c 'import sysconfig; print(sysconfig.get_path("stdlib"))') && \
+    { [ -d "${library}/__pycache__" ] || PYTHONHASHSEED=0 python3 -B -m compileall -qq -x '/(test|tests|site-packages|dist-packages|idlelib|lib2to3)/' \
         --invalidation-mode unchecked-hash "${library}"; }
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=app /opt/app /opt/venv

@@ -194,14 +194,14 @@ if [ -d "$sources" ]; then
     mkdir "$scratch/mirror"
     inside semantoks assets list --addresses | while read -r address; do
         name=${address##*/}
-        found=$(find -L "$sources" \( -name "$name" -o -name "${name%.gz}" \) -print -quit)
+        found=$(find -L "$sources" \( -name "$name" -o -name "${name%.gz}" -o -name "$name.gz" \) -print -quit)
         [ -z "$found" ] || cp "$found" "$scratch/mirror/$name"
     done
     python3 -u -m http.server --bind 127.0.0.1 --directory "$scratch/mirror" 0 >"$scratch/mirror.log" 2>&1 &
     servers+=($!)
     until grep -q 'port [0-9]' "$scratch/mirror.log"; do sleep 0.1; done
     port=$(grep -om1 'port [0-9]*' "$scratch/mirror.log" | cut -d' ' -f2)
-    more=(--build-arg "ATLAS=http://127.0.0.1:$port" --build-arg ATLAS_OPTIONS=--without-templateflow)
+    more=(--build-arg "ATLAS=http://127.0.0.1:$port" --build-arg "ATLAS_OPTIONS=--without-templateflow --for-space MNI152NLin6Asym")
 else
     leaves_out "the atlas by build argument: no sources in $sources"
 fi

@@ -292,6 +292,7 @@ def _refusal(root: Path, kind: Kind) -> AppError:
             hint="Give fMRIPrep's output folder, in place of the dataset or with --derivatives."
             + _better_path(root),
         )
+    hint = "Give the folder that holds sub-<label>; a label has letters and digits only."
     wrong = [
         f"{name}: {why}"
         for name, why in odd_folders(root, names_in(root), "sub", root=root).items()
@@ -299,12 +300,14 @@ def _refusal(root: Path, kind: Kind) -> AppError:
     if wrong:
         named = "; ".join(wrong[:5])
         found = f"holds {len(wrong)} sub-* folders, but none with a BIDS label ({named})"
+    elif names_in(root):
+        found = "holds no sub-* folder"
     else:
-        found = "holds no sub-* folder" if names_in(root) else "is empty"
+        found = "is empty"
+        hint = "In a container: is it mounted there?"
     return InputError(
         f"{root} {found}: expected the output folder of fMRIPrep.",
-        hint="Give the folder that holds sub-<label>; a label has letters and digits only."
-        + _better_path(root),
+        hint=hint + _better_path(root),
     )
 
 

@@ -401,5 +401,6 @@ def _unwritable(path: Path, err: OSError) -> ResultError:
     return ResultError(
         path,
         f"cannot be written ({err.strerror or err})",
-        hint="Check permissions, quota and free space of the output folder.",
+        hint="Check permissions, quota and free space of the output folder; in a container, its "
+        "mount.",
     )

@@ -179,8 +179,9 @@ def test_a_derivative_without_bold_is_known_by_its_names_too(tmp_path):
 
 
 def test_an_empty_and_an_absent_folder_say_what_they_are(tmp_path):
-    with pytest.raises(InputError, match="is empty"):
+    with pytest.raises(InputError, match="is empty") as caught:
         locate_derivative(tmp_path)
+    assert "container" in str(caught.value)
     with pytest.raises(InputError, match="no such folder"):
         locate_derivative(tmp_path / "nowhere")
 

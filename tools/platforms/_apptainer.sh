@@ -1,7 +1,7 @@
 # Apptainer for checks: `. "$(dirname "$0")/_apptainer.sh"` after _common.sh, then provide_apptainer. The installed one; else Debian
 # sid's with trixie's C library, unpacked below $scratch (8 s, 100 MB), for Debian 12 has neither. Debian's patchelf, squashfs-tools
 # and squashfuse are needed (apt-get install --no-install-recommends ...).
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 provide_apptainer() {
     needs mksquashfs squashfuse
     if ! command -v apptainer >/dev/null; then

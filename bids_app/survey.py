@@ -149,7 +149,7 @@ def survey(options: RunOptions, *, atlas_needed: bool) -> Survey:
         to_do=tuple(to_do),
         process_mb=process_memory_mb(options.checkpoint),
         space=None if space is None else space.name,
-        atlas=None if pipeline is None else pipeline.atlas.folder,
+        atlas=None if pipeline is None else pipeline.atlas.folder.absolute(),
     )
 
 

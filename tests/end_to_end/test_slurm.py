@@ -101,6 +101,7 @@ def mounts(output: str, name: str = "array.sh") -> dict[str, bool]:
     words = started(output, name)
     given = [value for flag, value in pairwise(words) if flag == "--mount"]
     rows = list(csv.reader(given))
+    assert all(Path(source[7:]).is_absolute() for _, source, *_ in rows)
     assert all(f"destination={source[7:]}" == there for _, source, there, *_ in rows)
     return {row[1].removeprefix("source="): row[3:] != ["ro"] for row in rows}
 
@@ -119,14 +120,15 @@ def test_a_container_sees_the_files_that_options_name_and_no_more(
 
 
 def test_paths_from_the_folder_of_the_submission_lead_to_the_same_in_a_container(
-    tmp_path, slurm, image, monkeypatch
+    tmp_path, slurm, image, atlas, monkeypatch
 ) -> None:
     (tmp_path / "storage").mkdir()
     builders.make_dataset(tmp_path / "storage/in")
     (tmp_path / "study").mkdir()
     (tmp_path / "study/in").symlink_to(tmp_path / "storage/in")
     monkeypatch.chdir(tmp_path / "study")
-    answer = slurm("in", "../out", job=image)
+    shutil.copytree(atlas, tmp_path / "study/atlas")
+    answer = slurm("in", "../out", "--atlas", "atlas", job=image)
     assert answer.exit_code == 0, answer.output
     words = started(answer.output)
     assert words[words.index("--pwd") + 1] == str(tmp_path / "study")

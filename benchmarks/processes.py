@@ -1,12 +1,14 @@
-"""Many scans on one machine: speed-up by processes, memory against its estimate, equal bytes.
+"""Many scans: speed-up by processes, memory against its estimate, equal bytes; calls of files.
 
     python benchmarks/processes.py --folder /tmp/extraction --scans 6 --rounds 3
     python benchmarks/processes.py --folder /tmp/extraction --memory
+    python benchmarks/processes.py --folder /tmp/calls --calls
 
 The scan is that of extraction.py (97 x 115 x 97 x 300, int16), hard-linked under other labels.
 `--memory` runs single scans of several sizes and kinds, each in a process of its own, and prints
-what they took above the loaded program beside what bids_app.workers.resources expects. One
-JSON line each.
+what they took above the loaded program beside what bids_app.workers.resources expects.
+`--calls` counts, with strace, what one more scan asks of the file system, as the difference of
+studies of four and of two small ones. One JSON line each.
 """
 
 from __future__ import annotations
@@ -15,16 +17,19 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from extraction import write_study
 
 ROOT = Path(__file__).resolve().parents[1]
+SPACE = "MNI152NLin6Asym"
 SIZES = [("int16", 150), ("int16", 300), ("int16", 1200), ("float32", 300)]
 ONE_SCAN = """
 import json, sys
@@ -60,6 +65,21 @@ print(json.dumps({
 """
 
 
+CALL = re.compile(r"^(?:\d+ +)?(\w+)\(")
+KINDS = {
+    "open": "openat", "stat": "newfstatat,stat,lstat,statx,access,faccessat2,readlink,readlinkat",
+    "change": "rename,renameat,renameat2,unlink,unlinkat,mkdir,rmdir,link", "fsync": "fsync",
+}  # fmt: skip
+STEPS = {
+    "embed": ["{in}", "{out}", "participant", "--no-reports"],
+    "report": ["{in}", "{out}", "participant", "--reports-only"],
+    "again": ["{in}", "{out}", "participant"],
+    "dry run": ["{in}", "{out}_new", "participant", "--dry-run"],
+    "todo": ["todo", "{in}", "{out}"],
+    "group": ["{in}", "{out}", "group"],
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True, help="Where to keep the images.")
@@ -67,8 +87,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--calls", action="store_true")
     arguments = parser.parse_args()
-    if arguments.memory:
+    if arguments.calls:
+        measure_calls(arguments.folder)
+    elif arguments.memory:
         for dtype, frames in SIZES:
             measure_memory(arguments.folder, dtype, frames)
     else:
@@ -125,6 +148,54 @@ def measure_speed(arguments: argparse.Namespace) -> None:
         )
     for n in arguments.processes:
         shutil.rmtree(folder / f"out_{n}")
+
+
+def measure_calls(folder: Path) -> None:
+    from bids_app.demo.phantom import make_head, tiny_grid
+    from bids_app.demo.tree import write_atlas, write_description, write_scan
+    from bids_app.inputs.entities import Entities
+
+    head, entities = make_head(tiny_grid()), Entities(sub="01", task="rest", space=SPACE)
+    one = write_scan(folder / "one", head, entities=entities, n_volumes=150, tr_s=2.0)
+    write_description(folder / "one")
+    write_atlas(folder / "atlas", head, space=SPACE)
+    few, more = (calls_of_study(many(one.bold, folder / f"in_{n}", n)) for n in (2, 4))
+    for step in STEPS:
+        kinds = sorted({*few[step], *more[step]})
+        found = {kind: (more[step][kind] - few[step][kind]) / 2 for kind in kinds}
+        print(json.dumps({"benchmark": "calls", "step": step} | found), flush=True)
+
+
+def calls_of_study(study: Path) -> dict[str, Counter[str]]:
+    """Count the calls that name a file of a study or of its outputs, in each step."""
+    out = study.with_name(study.name.replace("in_", "out_"))
+    shutil.rmtree(out, ignore_errors=True)
+    found, log = {}, study.with_name("strace.txt")
+    for step, words in STEPS.items():
+        named = [word.format(**{"in": study, "out": out}) for word in words]
+        program = [sys.executable, "-m", "bids_app", *named]
+        if step != "group":
+            program += ["--atlas", str(study.with_name("atlas")), "--n-cpus", "1"]
+        traced = ["strace", "-f", "-y", "-qq", "-o", log, "-e", ",".join(KINDS.values())]
+        subprocess.run([*traced, *program], check=True, capture_output=True, cwd=ROOT)
+        lines = log.read_text(errors="replace").splitlines()
+        found[step] = Counter(
+            kind_of(one) for one in lines if str(study) in one or str(out) in one
+        )
+    log.unlink()
+    return found
+
+
+def kind_of(line: str) -> str:
+    """Name the kind of call of a line of strace."""
+    call = CALL.match(line)
+    name = call[1] if call else ""
+    kind = next((kind for kind, names in KINDS.items() if name in names.split(",")), "other")
+    if kind == "stat" and "AT_EMPTY_PATH" in line:  # of what is open: nobody is asked
+        return "other"
+    if kind != "open":
+        return kind
+    return "list" if "O_DIRECTORY" in line else "write" if "O_CREAT" in line else "read"
 
 
 def many(bold: Path, root: Path, n_scans: int) -> Path:

@@ -6,6 +6,8 @@ import importlib
 import json
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -28,7 +30,7 @@ OTHERS = {
     "nipoppy": {"--hpc"},
     "bosh": {"--bids"},
     "click": {"--help"},
-    "pip": {"--no-index", "--find-links"},
+    "pip, uv": {"--no-index", "--find-links", "--compile-bytecode"},
     "snakemake": {"--software-deployment-method"},
     "tools/check.sh": {"--fast"},
     "tools/gpu_train.sh": {"--tiny"},
@@ -144,8 +146,22 @@ def test_the_model_card_has_the_version_of_the_weights() -> None:
     assert title == f"# Model card: {card['name']} {card['version']}"
 
 
-def test_the_citation_has_the_version_of_the_package() -> None:
-    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
+def test_every_place_that_names_the_version_names_that_of_the_package() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools/version.py"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_newest_release_of_the_changelog_is_the_version_and_the_citation_has_its_day() -> None:
+    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    released = [heading for heading in headings if heading != "Unreleased"]
+    version, _, day = released[0].partition(" - ")
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\ndate-released: {day}\n" in citation
+    assert headings[0] in ("Unreleased", f"{__version__} - {day}")
+    # After a release the version is that of the next one, in development.
+    assert version == __version__ or (headings[0] == "Unreleased" and "dev" in __version__)
 
 
 def test_the_table_of_addresses_is_that_of_the_code() -> None:

@@ -61,8 +61,7 @@ expect 0 "uv pip install WHEEL" "$env/bin/uv" pip install --quiet --python "$env
 works uv
 
 environment git
-head=$(git -C "$root" rev-parse HEAD)
-expect 0 "pip install git+file://$root@HEAD" "$env/bin/python" -m pip install --quiet "${index[@]}" -c "$root/constraints.txt" \
-    "semantoks @ git+file://$(git -C "$root" rev-parse --path-format=absolute --git-common-dir)@$head"
+url=git+file://$(git -C "$root" rev-parse --path-format=absolute --git-common-dir)@$(git -C "$root" rev-parse HEAD)
+expect 0 "pip install $url" "$env/bin/python" -m pip install --quiet "${index[@]}" -c "$root/constraints.txt" "$url"
 works git
 say "passed: semantoks $version on $("$python" --version)"

@@ -43,6 +43,15 @@ def test_invocations_name_inputs_of_the_descriptor(file, level) -> None:
     assert invocation["analysis_level"] == level
 
 
+def test_babs_gives_options_that_exist_and_the_version(flags) -> None:
+    text = (RUNNERS / "babs/semantoks.yaml").read_text()
+    given = set(re.findall(r"^ {4}(?:# )?(--[\w-]+|\$\w+_FLAG): ", text, re.MULTILINE))
+    named = set(re.findall(r'_FLAG: "(--[\w-]+)"', text))
+    assert named == {"--participant-label", "--session-label"}
+    assert {word for word in given if word.startswith("--")} | named <= flags
+    assert f'semantoks: "{__version__.replace(".", "-")}"' in text
+
+
 def test_nipoppy_has_the_descriptor_and_the_version() -> None:
     """Nipoppy takes a pipeline only where all of its files lie in one folder."""
     ours, copy = ROOT / "descriptor.json", RUNNERS / "nipoppy/descriptor.json"

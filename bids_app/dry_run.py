@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Literal
 from bids_app.errors import AppError, NothingSelectedError
 from bids_app.invocation import process_limits, reports_due
 from bids_app.outputs.dataset import check_output_folder
-from bids_app.outputs.paths import relative_text
-from bids_app.outputs.status import ScanOutcome, fault, recorded
+from bids_app.outputs.status import ScanOutcome, bare_reason, fault, recorded
 from bids_app.participant import check_scan, discover, judge_earlier, open_scan, prepare
 from bids_app.workers.processes import Lost, Processes
 from model.errors import CheckpointError
 from model.files.content import not_fetched
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from bids_app.inputs.discovery import Discovery
@@ -148,7 +147,7 @@ def foresee(scan: Scan, pipeline: Pipeline, options: RunOptions) -> Forecast:
         checked, n_frames = _checked(scan, pipeline, options.output_dir)
     except Exception as err:  # noqa: BLE001 as in the real run, it costs this scan alone
         status, reason = fault(err)
-        reason = relative_text(reason, options.output_dir, scan.root)
+        reason = bare_reason(reason, scan, options.output_dir)
         return Forecast(scan=scan, status=status, reason=reason)
     return Forecast(
         scan=scan,
@@ -213,7 +212,7 @@ def explain(options: RunOptions, name: str) -> tuple[DryRun, list[Explanation]]:
     Parameters
     ----------
     name
-        Of a run or a file, or a part of it.
+        Of a run or a file, some of its entities (``sub-01_task-rest``), or a part of it.
 
     Raises
     ------
@@ -227,11 +226,7 @@ def explain(options: RunOptions, name: str) -> tuple[DryRun, list[Explanation]]:
     runs: dict[str, list[BoldFile]] = {}
     for file in discovery.files:
         runs.setdefault(file.run, []).append(file)
-    asked = {
-        run: files
-        for run, files in runs.items()
-        if name in run or any(name in file.path for file in files)
-    }
+    asked = asked_runs(name, runs)
     if not asked:
         raise NothingSelectedError(
             f"--explain {name}: none of the {len(runs)} runs of the selection is called so.",
@@ -246,6 +241,21 @@ def explain(options: RunOptions, name: str) -> tuple[DryRun, list[Explanation]]:
         _explained(run, files, discovery, pipeline, options) for run, files in asked.items()
     ]
     return found, explained
+
+
+def asked_runs(name: str, runs: Mapping[str, list[BoldFile]]) -> dict[str, list[BoldFile]]:
+    """Return the runs with all entities of a name; if there is none, those with its letters."""
+    words = {*name.split("_")}
+    whole = {
+        run: files
+        for run, files in runs.items()
+        if any(words <= {*file.path.rpartition("/")[2].split("_")} for file in files)
+    }
+    return whole or {
+        run: files
+        for run, files in runs.items()
+        if name in run or any(name in file.path for file in files)
+    }
 
 
 def _explained(

@@ -66,6 +66,10 @@ class SchedulerError(AppError):
     exit_code = 78
 
 
+COPY_AGAIN = "Copy the file again, or rerun fMRIPrep for this scan."
+"""What helps where a file of a scan is damaged"""
+
+
 class ScanError(SemantoksError):
     """One scan cannot be processed; the others go on. Status ``failed``."""
 

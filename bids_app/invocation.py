@@ -208,7 +208,7 @@ def _due(outcomes: Iterable[ScanOutcome], output_dir: Path) -> list[str]:
 
 
 def _tell(progress: Progress, outcome: ScanOutcome, *, size: int) -> None:
-    line = f"{outcome.scan.name}: {outcome.status} {outcome.reason}".rstrip()
+    line = ": ".join(filter(None, [outcome.scan.name, outcome.status, outcome.reason]))
     progress.tell(line, size=size, failed=outcome.status == "failed")
 
 
@@ -245,7 +245,7 @@ def _warn_of_large(scans: Iterable[Scan], limits: Limits) -> None:
 
 def _lost(scan: Scan, lost: Lost, output_dir: Path) -> ScanOutcome:
     """Record a scan whose process was killed; what it left half-written goes with that."""
-    return write_outcome(output_dir, scan, "failed", reason=f"{scan.name}: {lost.reason}")
+    return write_outcome(output_dir, scan, "failed", reason=lost.reason)
 
 
 def _write_reports(

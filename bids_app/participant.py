@@ -26,7 +26,9 @@ from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.derivatives import ScanResult, scan_files
 from bids_app.outputs.paths import figures_folder, output_folder, refuse_links_out, spaces_in
 from bids_app.outputs.status import (
+    MOST_CHANGES,
     ScanOutcome,
+    changes,
     input_fingerprint,
     recorded,
     refuse_long_name,
@@ -40,7 +42,7 @@ from bids_app.signal.effect import effect_of
 from bids_app.signal.lost import bridged, check_lost, frames_without_signal, leave_out
 from bids_app.signal.timing import repetition_time, start_time
 from model.despike import despike
-from model.errors import CheckpointError
+from model.errors import CheckpointError, some
 from model.networks import parcel_names
 from model.series import ParcelSeries
 
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from bids_app.signal.confounds import Confounds
     from bids_app.signal.denoise import Projection
     from bids_app.signal.strategy import Strategy
+    from model.cohort.record import ScanRecord
 
 log = logging.getLogger(__name__)
 
@@ -266,7 +269,7 @@ def _judge_earlier(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOutc
     if record is None:
         return ""
     if record.status == "failed" or scan.problem is not None:
-        return f"{record.status} earlier"
+        return _failed_earlier(scan, record, pipeline.check_inputs)
     if record.settings != pipeline.settings(scan.space):
         return f"{record.status} earlier, with other settings, weights or version"
     atlas = pipeline.atlas.only(scan.space, density=scan.entities.den)
@@ -282,6 +285,17 @@ def _judge_earlier(scan: Scan, pipeline: Pipeline, output_dir: Path) -> ScanOutc
     if isinstance(found, str):
         found = f"{record.status} earlier; changed since: {found}"
     return found
+
+
+def _failed_earlier(scan: Scan, record: ScanRecord, check: CheckInputs) -> str:
+    """Say why a scan failed, and whether its files are still those that it failed with."""
+    reason = record.reason.rstrip(".")
+    told = f"{record.status} earlier{f' ({reason})' if reason else ''}"
+    if record.status != "failed" or not record.inputs:
+        return told
+    if found := changes(scan, record, check=check):
+        return f"{told}; changed since: {some(found, most=MOST_CHANGES)}"
+    return f"{told}; its files have not changed since"
 
 
 @contextmanager

@@ -84,7 +84,9 @@ class ParcelSeries:
         if values.ndim != 2 or values.shape[1] != n_parcels:
             raise SeriesError(
                 f"expected an array of (frames, {n_parcels}) parcels, found {values.shape}.",
-                hint="Columns must be in the order of model/data/parcels.tsv; "
+                hint=f"Transposed? Frames come first: give the array's .T, {values.T.shape}."
+                if values.ndim == 2 and len(values) == n_parcels
+                else "Columns must be in the order of model/data/parcels.tsv; "
                 "fill parcels you do not have with NaN.",
             )
         if not self.tr_s > 0:

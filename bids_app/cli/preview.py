@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bids_app.dry_run import DryRun, Explanation, Forecast, Frames
     from bids_app.inputs.eligible import BoldFile
     from bids_app.inputs.scan import Reason, Scan
+    from model.cohort.record import ScanRecord
 
 _SURFACE, _NATIVE = "surface series of single hemispheres", "in a space of the participant's own"
 """Kinds that are of no use here; fMRIPrep writes them beside those that are"""
@@ -102,15 +103,15 @@ def _sums(found: DryRun) -> list[str]:
 
 
 def _reasons(status: str, forecasts: Sequence[Forecast]) -> list[str]:
-    """Count reasons, each told as the first scan that has it tells it, without its name."""
+    """Count reasons, each told as the first scan that has it tells it."""
     kinds: Counter[str] = Counter()
     first: dict[str, str] = {}
     for forecast in forecasts:
         if forecast.reason:
-            text = forecast.reason.removeprefix(f"{forecast.scan.name}: ")
-            kind = re.sub(r"\d[\d.]*", "#", re.sub(r"\S*sub-[^\s:;,]*", "…", text))
+            kind = re.sub(r"\S*sub-[^\s:;,]*", "…", forecast.reason)
+            kind = re.sub(r"\d[\d.]*", "#", kind)
             kinds[kind] += 1
-            first.setdefault(kind, text)
+            first.setdefault(kind, forecast.reason)
     lines = []
     for kind, n in kinds.most_common(_REASONS):
         alike = "" if n == 1 or first[kind] == kind else " (and the like)"
@@ -124,7 +125,7 @@ def explained_lines(explanation: Explanation) -> list[str]:
     """Return in a few lines why a run is used or not."""
     chosen, forecast = explanation.chosen, explanation.forecast
     if forecast is not None:
-        verdict = ": ".join(filter(None, [_VERDICTS[forecast.status], forecast.reason]))
+        verdict = _verdict(forecast, explanation.record)
     elif chosen is not None and chosen.reason is not None:
         verdict = f"would fail: {chosen.why}"
     else:
@@ -133,6 +134,12 @@ def explained_lines(explanation: Explanation) -> list[str]:
     if chosen is not None and chosen.scan is not None:
         lines += [f"  files      {_files(chosen.scan)}", *_frame_lines(explanation.frames)]
     return [*lines, f"  space      {_spaces(explanation)}", f"  status     {_status(explanation)}"]
+
+
+def _verdict(forecast: Forecast, record: ScanRecord | None) -> str:
+    if forecast.status == "ready" and record is not None and record.status == "failed":
+        return f"would be tried {forecast.reason}"  # what failed in its voxels may fail again
+    return ": ".join(filter(None, [_VERDICTS[forecast.status], forecast.reason]))
 
 
 _VERDICTS = {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from model.files.faults import FileError, faults_of
+from model.files.faults import EMPTY, FileError, faults_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,7 +124,7 @@ def parse_header(path: Path, block: bytes, *, single: bool) -> Header:
     kinds = (nib.Nifti2Header, nib.Nifti1Header)
     kind: Any = next((kind for kind in kinds if kind.may_contain_header(block)), None)
     if kind is None:
-        raise FileError(path, "no NIfTI header" if block else "the file is empty")
+        raise FileError(path, "no NIfTI header" if block else EMPTY)
     whole, block = block, block[: kind.sizeof_hdr]
     order = _byte_order(path, block, size=kind.sizeof_hdr)
     with faults_of(path, "the header cannot be read"):

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bids_app.errors import ScanError
+from bids_app.errors import COPY_AGAIN, ScanError
 from bids_app.images.header import BLOCK_BYTES, Header, parse_header
 from model.files.faults import FileError, faults_of, reading
 from model.invocation import interrupts
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 Piece = bytes | memoryview
 
-COPY_AGAIN = "Copy the file again, or rerun fMRIPrep for this scan."
 PADDING_BYTES = 1 << 16
 """Zeros that may stand behind the values, fewer than a volume, to fill up a block"""
 BLOCKS_BYTES = tuple(512 << k for k in range(8))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bids_app.atlas.spaces import SPACES
@@ -21,10 +21,11 @@ from bids_app.inputs.entities import Entities, parse_name, shown_name, why_stran
 from bids_app.inputs.index import index_func
 from bids_app.inputs.locate import OLD_BOLD, has_confounds, participant_labels
 from bids_app.inputs.scan import Reason, Refusal
+from model.errors import some
 from model.files.content import real_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from bids_app.inputs.index import Index
@@ -52,6 +53,8 @@ class Discovery:
     """Labels of the selected participants."""
     unread: Mapping[str, str]
     """Those whose folders cannot be listed, with the cause; nothing is known of their scans."""
+    unmatched: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Session, task and run labels asked for that no file has, with those that files have"""
     study: StudySpace | None = None
     """The one space that all runs are taken in; None: each run in one that it has."""
 
@@ -137,10 +140,17 @@ class Discovery:
             return NothingSelectedError(
                 f"{self.root}: the selected participants have no BOLD file."
             )
+        none = (
+            f"none of the {self.n_outside} BOLD files of the selected participants matches"
+            if self.n_outside > 1
+            else "the one BOLD file of the selected participants does not match"
+        )
+        there = dict.fromkeys(label for labels in self.unmatched.values() for label in labels)
         return NothingSelectedError(
-            f"{self.root}: none of the {self.n_outside} BOLD files of the selected "
-            "participants matches session, task, run and filter.",
-            hint="--dry-run without these options shows what is there.",
+            f"{self.root}: {none} session, task, run and filter.",
+            hint=f"There are {some([*there])}."
+            if there
+            else "--dry-run without these options shows what is there.",
         )
 
 
@@ -196,10 +206,12 @@ def find_scans(
         else:
             why = Refusal.COPY.of(original.name)
             files.append(_refused(root, path, candidates[path], why))
-    for label in selection.unmatched(
-        [p[0] for path in index.bold if (p := parse_name(path.name))]
-    ):
-        log.warning("no BOLD file of the selected participants has %s", label)
+    unmatched = selection.unmatched([p[0] for path in index.bold if (p := parse_name(path.name))])
+    for label, there in unmatched.items():
+        log.warning(
+            "no BOLD file of the selected participants has %s; there are: %s",
+            label, some(there) or "none",
+        )  # fmt: skip
     space = None if study is None else study.name
     files += [
         file for run in runs.values() for file in one_of_run(run, preferred_spaces, study=space)
@@ -230,6 +242,7 @@ def find_scans(
         n_outside=n_outside,
         participants=participants,
         unread=index.unread,
+        unmatched=unmatched,
     )
 
 

@@ -142,17 +142,26 @@ class Selection(Strict):
             and (not self.run_labels or _run_wanted(entities.run, self.run_labels))
         )
 
-    def unmatched(self, found: "Sequence[Entities]") -> list[str]:
-        """Return the session, task and run labels asked for that no file has."""
-        return [
-            *(f"ses-{x}" for x in self.session_labels if all(one.ses != x for one in found)),
-            *(f"task-{x}" for x in self.task_ids if all(one.task != x for one in found)),
-            *(
-                f"run-{x}"
-                for x in self.run_labels
-                if not any(_run_wanted(one.run, [x]) for one in found)
-            ),
-        ]
+    def unmatched(self, found: "Sequence[Entities]") -> dict[str, list[str]]:
+        """Return the session, task and run labels asked for that no file has.
+
+        Each with those that files have in its place.
+        """
+        sessions = {one.ses for one in found if one.ses}
+        tasks = {one.task for one in found if one.task}
+        runs = {one.run for one in found if one.run}
+        asked = (
+            ("ses", self.session_labels, sessions),
+            ("task", self.task_ids, tasks),
+            ("run", self.run_labels, runs),
+        )
+        return {
+            f"{key}-{label}": [f"{key}-{one}" for one in sorted(there)]
+            for key, labels, there in asked
+            for label in labels
+            if label not in there
+            and not (key == "run" and any(_run_wanted(run, [label]) for run in runs))
+        }
 
 
 def load_bids_filter(path: Path) -> dict[str, Any]:

@@ -32,7 +32,7 @@ _LONGEST = f"{DENOISED}.json"
 _NAME_BYTES = 255
 _UNREADABLE = "unreadable"
 _CRASH_LETTERS = 200
-_MOST_CHANGES = 3
+MOST_CHANGES = 3
 """Files that are named where more have changed"""
 
 
@@ -130,7 +130,7 @@ def unchanged(
     Those that it was made from, and those that were made of it, byte for byte. Whether it would
     be done in the same way is told by `ScanRecord.configuration`.
     """
-    found = _changes(record.inputs, input_fingerprint(scan, check), check)
+    found = changes(scan, record, check=check)
     found += [
         f"{name} (not as written)"
         for name in record.differing(output_folder(output_dir, scan.entities))
@@ -139,8 +139,13 @@ def unchanged(
     if not record.outputs and record.status == "embedded":
         found.append("the list of its outputs in its status (gone)")
     if found:
-        return some(found, most=_MOST_CHANGES)
+        return some(found, most=MOST_CHANGES)
     return ScanOutcome(scan=scan, record=record, fresh=False)
+
+
+def changes(scan: Scan, record: ScanRecord, *, check: CheckInputs) -> list[str]:
+    """Name the files of a scan that are not as they were when its status was written."""
+    return _changes(record.inputs, input_fingerprint(scan, check), check)
 
 
 def refuse_long_name(output_dir: Path, scan: Scan) -> None:
@@ -194,7 +199,7 @@ def write_outcome(
         _refuse_taken([path, *files], scan)
     record = ScanRecord(
         status=status,
-        reason=relative_text(reason, output_dir, scan.root),
+        reason=bare_reason(reason, scan, output_dir),
         entities=scan.entities.present(),
         source=scan.source_uris()[0],
         configuration=configuration,
@@ -242,6 +247,11 @@ def fault(err: Exception) -> tuple[Literal["excluded", "failed"], str]:
     elif not isinstance(err, SemantoksError):
         reason = f"unexpected {type(err).__name__}: {reason}"
     return "excluded" if isinstance(err, ScanExcludedError) else "failed", reason
+
+
+def bare_reason(reason: str, scan: Scan, output_dir: Path) -> str:
+    """Return a reason without where its files lie, and without the scan that it is told of."""
+    return relative_text(reason, output_dir, scan.root).removeprefix(f"{scan.name}: ")
 
 
 def write_fault(

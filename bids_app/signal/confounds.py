@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bids_app.errors import ScanError, ScanExcludedError
+from bids_app.errors import COPY_AGAIN, ScanError, ScanExcludedError
 from bids_app.files import read_table
 from bids_app.signal.strategy import (
     available_strategies,
@@ -312,7 +312,7 @@ def _possible(table: pd.DataFrame, meta: Mapping[str, Any]) -> str:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    with faults_as(ScanError, where=path.name):
+    with faults_as(ScanError, where=path.name, hint=COPY_AGAIN):
         table = read_table(path, na_values=["n/a"])
     if table.empty:
         raise ScanError(f"{path.name}: the table is empty.")
@@ -328,7 +328,7 @@ def _read_meta(path: Path | None, table: Path) -> dict[str, Any]:
             "none).",
             hint="Choose a strategy without CompCor.",
         )
-    with faults_as(ScanError, where=path.name):
+    with faults_as(ScanError, where=path.name, hint=COPY_AGAIN):
         return read_json(path)
 
 

@@ -20,6 +20,7 @@ which a scan takes thirty times as much on its way"""
 TIMES_ITS_SIZE = 16
 """So many times its own size it may announce or hold, if that is more"""
 _NOT_UTF8 = "Save it as text in UTF-8; a spreadsheet offers that beside other encodings."
+EMPTY = "the file is empty"
 _WORDS = 200
 """Characters of another's error, at most"""
 
@@ -101,7 +102,8 @@ def faults_of(path: Path, failure: str = "cannot be read") -> Iterator[None]:
         raise
     except Exception as err:  # any: to list types is to forget some
         hint = _NOT_UTF8 if isinstance(err, UnicodeDecodeError) else ""
-        raise FileError(path, f"{failure} ({_words(err)})", hint=hint) from err
+        cause = EMPTY if is_empty(path) else f"{failure} ({_words(err)})"
+        raise FileError(path, cause, hint=hint) from err
 
 
 @contextlib.contextmanager
@@ -133,6 +135,13 @@ def _words(err: Exception) -> str:
         return err.strerror
     text = " ".join((repr(err) if isinstance(err, LookupError) else str(err)).split())
     return (text if len(text) <= _WORDS else f"{text[:_WORDS]} …") or type(err).__name__
+
+
+def is_empty(path: Path) -> bool:
+    """Tell whether a file is there and holds not a byte: no reader's own words say it so."""
+    with contextlib.suppress(OSError, ValueError):
+        return path.stat().st_size == 0
+    return False
 
 
 def check_claim(path: Path, n_bytes: int, what: str) -> None:

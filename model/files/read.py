@@ -8,7 +8,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from model.files.faults import TIMES_ITS_SIZE, FileError, faults_of, reading
+from model.files.faults import EMPTY, TIMES_ITS_SIZE, FileError, faults_of, reading
 from model.files.settings import fits, in_words
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def parse_json(path: Path, text: str) -> dict[str, Any]:
             content = json.loads(text, parse_int=_whole_number, object_pairs_hook=_object)
     except FileError as fault:
         err = fault.__cause__
-        if not isinstance(err, json.JSONDecodeError):
+        if not isinstance(err, json.JSONDecodeError) or fault.cause == EMPTY:
             raise
         place = f"line {err.lineno}, column {err.colno}"
         raise FileError(path, f"not readable as JSON ({err.msg})", place=place) from err

@@ -63,6 +63,8 @@ class Progress:
         self._size, self._size_done = size, 0.0
         self._at_work = 0.0
         self._begun_s = self._told_s = time.monotonic()
+        self._first: tuple[float, float] | None = None
+        """When the first item was done, and what was done by then: all before is start-up too"""
         self._exit = contextlib.ExitStack()
         self._bar: tqdm[Any] | None = None
 
@@ -95,6 +97,8 @@ class Progress:
         self._size_done += size
         self._at_work = max(0.0, self._at_work - size)
         self._told_s = time.monotonic()
+        if not failed:
+            self._note_first()
         self._draw()
         level = logging.ERROR if failed else logging.DEBUG if self._bar else logging.INFO
         log.log(level, "[%s] %s", self.text(), line)
@@ -103,6 +107,7 @@ class Progress:
         """Count one of many small items, of which not each is worth a line."""
         self._n_done += 1
         self._size_done += 1
+        self._note_first()
         self._draw()
         if self._bar is None and time.monotonic() - self._told_s > OFTEN_S:
             self._told_s = time.monotonic()
@@ -118,12 +123,26 @@ class Progress:
 
     def text(self) -> str:
         """Return items done of all, and the time left once it is known: ``3/20, 5 min left``."""
-        done, left = self._size_done + self._at_work, self._size - self._size_done - self._at_work
-        counted = f"{self._n_done}/{self._n_items}"
-        if not done or left <= 0:
-            return counted
-        elapsed_s = time.monotonic() - self._begun_s
-        return f"{counted}, {duration_text(elapsed_s * left / done)} left"
+        counted, left_s = f"{self._n_done}/{self._n_items}", self._left_s()
+        return counted if left_s is None else f"{counted}, {duration_text(left_s)} left"
+
+    def _left_s(self) -> float | None:
+        """Estimate the time left from after the first item; None: it cannot be known yet.
+
+        Before that counts only where it lasts so long that starting is little of it.
+        """
+        done, now_s = self._size_done + self._at_work, time.monotonic()
+        begun_s, before = self._first or (self._begun_s, 0.0)
+        if done <= before and now_s - self._begun_s >= SILENT_S:
+            begun_s, before = self._begun_s, 0.0
+        is_known = self._first is not None or now_s - self._begun_s >= SILENT_S
+        if not is_known or not before < done < self._size:
+            return None
+        return (now_s - begun_s) * (self._size - done) / (done - before)
+
+    def _note_first(self) -> None:
+        if self._first is None:
+            self._first = time.monotonic(), self._size_done + self._at_work
 
     def _draw(self) -> None:
         if self._bar is not None:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from bids_app.cli.app import main, resolve_options
-from bids_app.dry_run import dry_run
+from bids_app.dry_run import asked_runs, dry_run
+from bids_app.inputs.eligible import BoldFile
 from bids_app.participant import run_participants
 from model.spec import WEIGHTS
 
@@ -291,9 +292,41 @@ def test_a_run_is_explained_in_a_few_lines(tmp_path, semantoks) -> None:
     assert "again" not in both
     assert "sub-01_task-rest: nothing to do: embedded earlier" in both
     assert "26 regressors" in both
+    (failed,) = semantoks(*call, "task-nback").stdout.splitlines()[:1]
+    assert failed.startswith("sub-01_task-nback: would fail: no desc-confounds")
     unknown = semantoks(*call, "sub-77")
     assert unknown.exit_code == 18
     assert "none of the 2 runs" in unknown.output
+
+
+def test_what_failed_in_its_voxels_is_said_to_be_tried_again_with_why_it_failed(
+    tmp_path, semantoks
+) -> None:
+    data = builders.make_dataset(tmp_path / "in")
+    image = data.scans[0].bold
+    image.write_bytes(image.read_bytes()[:-4000])
+    call = (data.root, tmp_path / "out", "participant")
+    assert semantoks(*call, "--no-reports").exit_code == 1
+    said = semantoks(*call, "--explain", "task-rest").stdout.splitlines()[0]
+    assert said.startswith("sub-01_task-rest: would be tried again: failed earlier (")
+    assert "truncated" in said
+    assert said.endswith("); its files have not changed since")
+    image.touch()
+    said = semantoks(*call, "--explain", "task-rest").stdout.splitlines()[0]
+    assert said.endswith(f"; changed since: sub-01/func/{image.name} (time of change)")
+
+
+def test_a_run_is_found_by_some_of_its_entities() -> None:
+    rest, nback = "sub-1_ses-a_task-rest_run-1", "sub-1_ses-a_task-nback"
+    runs = {
+        run: [BoldFile(path=f"func/{run}_space-x_bold.nii.gz", run=run, space="x", reason=None)]
+        for run in (rest, nback, rest.replace("sub-1", "sub-10"))
+    }
+    assert [*asked_runs("sub-1_task-rest", runs)] == [rest]
+    assert [*asked_runs("sub-1_space-x", runs)] == [rest, nback]
+    assert len(asked_runs("sub-1", runs)) == 2
+    assert [*asked_runs("nbac", runs)] == [nback]
+    assert not asked_runs("sub-1_task-movie", runs)
 
 
 def test_the_dry_run_of_reports_alone_names_them(tmp_path, semantoks) -> None:

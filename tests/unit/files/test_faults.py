@@ -78,7 +78,8 @@ def test_the_mark_of_some_editors_is_no_part_of_the_text(tmp_path):
     ("text", "place", "cause"),
     [
         ('{"a": 1,\n "b" 2}', "line 2, column 6", "Expecting ':' delimiter"),
-        ("", "line 1, column 1", "Expecting value"),
+        (" ", "line 1, column 2", "Expecting value"),
+        ("", "", "the file is empty"),
         ("[1]", "", r"expected a JSON object {…}, found a list"),
         ("[" * 100_000, "", "not readable as JSON"),
         ("{}", "key n", "is not there"),
@@ -346,3 +347,11 @@ def test_a_new_folder_is_whole_or_not_there_and_replaces_only_when_told(tmp_path
     with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "out", replace=True) as folder:
         raise KeyboardInterrupt
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "y"]
+
+
+@pytest.mark.parametrize("read", TABLE_READERS.values(), ids=TABLE_READERS)
+def test_an_empty_file_is_called_empty_in_no_readers_own_words(tmp_path, read):
+    path = tmp_path / "x.tsv"
+    path.write_bytes(b"")
+    with pytest.raises(FileError, match=r"x\.tsv: the (file|table) is empty\.$"):
+        read(path)

@@ -163,12 +163,15 @@ def test_filters_that_match_nothing_end_with_a_count(sessions):
     error = discovery.nothing_chosen()
     assert isinstance(error, NothingSelectedError)
     assert "24" in str(error)
+    assert error.hint == "There are task-nback, task-rest."
 
 
 def test_a_label_that_no_file_has_is_warned_of_once(sessions, caplog):
     discovery = discover(sessions, task_ids=["rest", "typo"], run_labels=["1", "7"])
     assert len(discovery.scans) == 4
-    assert [record.getMessage().split()[-1] for record in caplog.records] == ["task-typo", "run-7"]
+    said = [record.getMessage().partition(" has ")[2] for record in caplog.records]
+    tasks, runs = "task-nback, task-rest", "run-02, run-1"
+    assert said == [f"task-typo; there are: {tasks}", f"run-7; there are: {runs}"]
 
 
 def test_linked_participants_and_paths_with_blanks_and_special_characters_are_read(tmp_path):

@@ -108,7 +108,7 @@ def test_two_sidecars_that_are_equally_near_and_differ_give_no_time(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("{", "JSON"), ("[]", "JSON object"), ("", "JSON")],
+    [("{", "JSON"), ("[]", "JSON object"), ("", "the file is empty")],
 )
 def test_a_damaged_sidecar_fails_the_run(tmp_path, text, problem):
     fill(tmp_path, RUN, RUN.replace(".nii.gz", ".json"))

@@ -29,7 +29,7 @@ ruff format --check .
 ruff check .
 codespell
 # The package index has these for common machines only.
-if command -v shellcheck >/dev/null; then shellcheck tools/*.sh tools/*/*.sh; fi
+if command -v shellcheck >/dev/null; then shellcheck --severity=warning tools/*.sh tools/*/*.sh; fi
 if command -v hadolint >/dev/null; then hadolint Dockerfile; fi
 mypy
 lint-imports

@@ -1,6 +1,6 @@
 # An engine behind the name `docker`, and building with it: `. "$root/tools/image/engine.sh"`, after _common.sh.
 # Docker where its daemon answers, else podman, crun and buildah as root; without either, exit code 77.
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash
 
 # What pip needs on this machine and a container does not have: its configuration, the certificates
 # and the folders that it names go in for the length of the build.

@@ -1,6 +1,6 @@
 # What every check of a platform begins with: `. "$(dirname "$0")/_common.sh"`.
 # Exit codes: 0 all passed, 1 something failed, 77 could not run here (and says why).
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 scratch=$(mktemp -d)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from bids_app.errors import AppError, OutputError
 from bids_app.files import clear_leftovers, write_bytes
+from bids_app.outputs.differences import replaced
 from bids_app.outputs.paths import (
     figures_folder,
+    find_statuses,
     logs,
     new_log_folder,
     output_folder,
@@ -29,7 +31,7 @@ from bids_app.outputs.status import (
 from bids_app.report.page import is_current, participants_to_report, write_report
 from bids_app.workers.processes import Limits, Lost, Processes
 from bids_app.workers.resources import REPORT_MB, file_size, process_memory_mb, scan_memory_mb
-from model.errors import CheckpointError, SemantoksError
+from model.errors import CheckpointError, SemantoksError, numbered
 from model.figures.style import font_folder
 from model.files.write import text_bytes
 from model.invocation import interrupts
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     from bids_app.inputs.scan import Scan
     from bids_app.options import InvocationOptions
+    from bids_app.outputs.differences import Settings
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,8 @@ class Summary:
     """One per scan that ended, in the order in which they were given."""
     broken_reports: tuple[str, ...]
     """Participants whose report could not be made; their tables are not concerned."""
+    reported: tuple[str, ...] = ()
+    """Participants whose report is there, and of the scans as they are now"""
     lost: tuple[str, ...] = ()
     """What was asked for and has no status, in words: folders that cannot be listed."""
 
@@ -76,6 +81,7 @@ def run_scans(
     *,
     embed: Callable[..., ScanOutcome],
     earlier: Callable[[Scan], ScanOutcome | None],
+    settings: Callable[[Scan], Settings],
 ) -> Summary:
     """Embed scans and write reports, in this process or in several.
 
@@ -86,6 +92,8 @@ def run_scans(
         ends as an outcome. Sent to every process once.
     earlier
         Tells how an earlier invocation ended a scan, if that still holds.
+    settings
+        Returns what a scan's numbers will be made with: replacing those of others is told.
 
     Raises
     ------
@@ -97,6 +105,8 @@ def run_scans(
         clear_leftovers(folder)  # also where nothing is left to do
     outcomes = {} if options.overwrite else _earlier_outcomes(scans, earlier)
     to_do = deque(scan for scan in scans if scan.name not in outcomes)
+    if not options.overwrite:
+        _warn_of_replaced(to_do, len(scans), output_dir, settings)
     _warn_of_large(to_do, process_limits(options))
     work = partial(embed, output_dir=output_dir, log_dir=log_dir)
     with font_folder(logs(output_dir)), Processes(process_limits(options)) as processes:
@@ -125,7 +135,10 @@ def run_scans(
         if options.reports == "none":
             return Summary(outcomes=ended, broken_reports=())
         broken = _write_reports(_due(ended, output_dir), output_dir, log_dir, processes)
-    return Summary(outcomes=ended, broken_reports=broken)
+    labels = dict.fromkeys(outcome.scan.entities.sub for outcome in ended)
+    return Summary(
+        outcomes=ended, broken_reports=broken, reported=tuple(x for x in labels if x not in broken)
+    )
 
 
 @interrupts.shielded()
@@ -137,11 +150,15 @@ def report_scans(scans: Iterable[Scan], output_dir: Path, options: InvocationOpt
     InputError
         Nothing is known of a participant.
     """
+    scans = [*scans]
     due = reports_due(scans, output_dir, options)
     log_dir = _start_log(output_dir, options)
     with font_folder(logs(output_dir)), Processes(process_limits(options)) as processes:
         broken = _write_reports(due, output_dir, log_dir, processes)
-    return Summary(outcomes=(), broken_reports=broken)
+    labels = participants_to_report(output_dir, [scan.entities.sub for scan in scans])
+    return Summary(
+        outcomes=(), broken_reports=broken, reported=tuple(x for x in labels if x not in broken)
+    )
 
 
 def reports_due(scans: Iterable[Scan], output_dir: Path, options: InvocationOptions) -> list[str]:
@@ -178,8 +195,8 @@ def _earlier_outcomes(
 ) -> dict[str, ScanOutcome]:
     outcomes = {scan.name: found for scan in scans if (found := _earlier(scan, earlier))}
     log.info(
-        "%d scans: %d done earlier, %d to do",
-        len(scans), len(outcomes), len(scans) - len(outcomes),
+        "%s: %d done earlier, %d to do",
+        numbered(len(scans), "scan"), len(outcomes), len(scans) - len(outcomes),
     )  # fmt: skip
     return outcomes
 
@@ -243,6 +260,28 @@ def _warn_of_large(scans: Iterable[Scan], limits: Limits) -> None:
             )
 
 
+def _warn_of_replaced(
+    to_do: Iterable[Scan], n_scans: int, output_dir: Path, settings: Callable[[Scan], Settings]
+) -> None:
+    """Say that embeddings of other settings are about to go, and that the folder mixes others."""
+    n_replaced, told = replaced(to_do, output_dir, settings)
+    if not n_replaced:
+        return
+    others = ""
+    if (n_others := sum(1 for _ in find_statuses(output_dir)) - n_scans) > 0:
+        are = "is" if n_others == 1 else "are"
+        others = (
+            f" {numbered(n_others, 'other scan')} there {are} not of this call: the group level "
+            "refuses scans of different settings."
+        )
+    log.warning(
+        "%s embedded earlier with other settings (%s) %s replaced; another output folder keeps "
+        "both.%s",
+        numbered(n_replaced, "scan"), "; ".join(told) or "which, is not known",
+        "is" if n_replaced == 1 else "are", others,
+    )  # fmt: skip
+
+
 def _lost(scan: Scan, lost: Lost, output_dir: Path) -> ScanOutcome:
     """Record a scan whose process was killed; what it left half-written goes with that."""
     return write_outcome(output_dir, scan, "failed", reason=lost.reason)
@@ -256,7 +295,7 @@ def _write_reports(
     answers = processes.map(work, deque(participants), needed_mb=lambda _: REPORT_MB)
     broken = []
     if participants:
-        log.info("writing reports of %d participants", len(participants))
+        log.info("writing reports of %s", numbered(len(participants), "participant"))
     with Progress(n_items=len(participants), size=len(participants)) as progress:
         for label, answer in answers:
             problem = answer.reason if isinstance(answer, Lost) else answer

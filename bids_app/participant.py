@@ -6,7 +6,7 @@ import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -92,6 +92,7 @@ def run_participants(options: RunOptions) -> Summary:
         replace(options, config=told + options.config),
         embed=partial(run_scan, pipeline=pipeline),
         earlier=partial(earlier_outcome, pipeline=pipeline, output_dir=output_dir),
+        settings=lambda scan: pipeline.determining(scan.space),
     )
     return replace(summary, lost=tuple(discovery.lost))
 
@@ -192,10 +193,12 @@ class Pipeline:
 
     def settings(self, space: str) -> str:
         """Identify what determines the numbers of a scan in a space, apart from the atlas."""
-        return settings_hash(
-            scan_settings(
-                strategy=self.strategy, signal=self.signal, card=self.embedder.card, space=space
-            )
+        return settings_hash(self.determining(space))
+
+    def determining(self, space: str) -> dict[str, Any]:
+        """Return what determines the numbers of a scan in a space, apart from the atlas."""
+        return scan_settings(
+            strategy=self.strategy, signal=self.signal, card=self.embedder.card, space=space
         )
 
     def configuration(self, atlas: VolumeAtlas | GrayordinateAtlas) -> str:

@@ -57,6 +57,15 @@ class ConfigError(SemantoksError):
     exit_code = 2
 
 
+def numbered(n: int, word: str) -> str:
+    """Return a number with its word.
+
+    >>> numbered(1, "scan"), numbered(4, "scan")
+    ('1 scan', '4 scans')
+    """
+    return f"{n} {word}{'' if n == 1 else 's'}"
+
+
 def some(items: Sequence[str], *, most: int = 10, separator: str = ", ") -> str:
     """Join the first few items for a message, and tell how many more there are.
 

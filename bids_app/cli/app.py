@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from bids_app.cli.preview import counts, dry_run_lines, explained_lines
+from bids_app.cli.preview import dry_run_lines, explained_lines
 from bids_app.errors import OptionsError
 from bids_app.group.options import GroupOptions
 from bids_app.options import AcceptedOptions, LogOptions, RunOptions
@@ -31,6 +32,7 @@ from model.files.content import real_path
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from bids_app.invocation import Summary
     from bids_app.outputs.status import ScanOutcome
 
 EXIT_LEVEL = 17
@@ -193,8 +195,7 @@ def main(context: click.Context, /, **arguments: Any) -> int:
     from bids_app.participant import run_participants
 
     summary = run_participants(options)
-    if summary.outcomes:
-        click.echo(outcome_lines(summary.outcomes))
+    tell_summary(summary, options.output_dir)
     return summary.exit_code
 
 
@@ -255,8 +256,30 @@ def outcome_lines(outcomes: Sequence[ScanOutcome]) -> str:
     All of them, with what was done earlier, stand in the log folder's ``status.tsv``.
     """
     rows = [(o.status, o.scan.name, o.reason) for o in outcomes if o.status != "embedded"]
-    ends = counts(o.status if o.fresh else f"{o.status} earlier" for o in outcomes)
-    return "\n".join([*(aligned(rows) if rows else []), ends])
+    ends: dict[str, list[ScanOutcome]] = {}
+    for one in outcomes:
+        ends.setdefault(one.status if one.fresh else f"{one.status} earlier", []).append(one)
+    told = [f"{len(its)} {end}{_flagged(its)}" for end, its in ends.items()]
+    return "\n".join([*(aligned(rows) if rows else []), ", ".join(told)])
+
+
+def _flagged(outcomes: Iterable[ScanOutcome]) -> str:
+    flags = [[*flags] for o in outcomes if (flags := o.record.qc.get("flags"))]
+    n_each = Counter(flag for its in flags for flag in its).most_common()
+    told = ", ".join(f"{flag} {n}" for flag, n in n_each)
+    return f" ({len(flags)} with flags: {told})" if flags else ""
+
+
+def tell_summary(summary: Summary, output_dir: Path) -> None:
+    """Print how the scans ended, and where the reports are."""
+    from bids_app.outputs.paths import report_path
+
+    if summary.outcomes:
+        click.echo(outcome_lines(summary.outcomes))
+    if summary.reported:
+        only = len(summary.reported) == 1
+        named = report_path(output_dir, summary.reported[0] if only else "*")
+        click.echo(f"{'report' if only else 'reports'}: {named}")
 
 
 def _export_group(arguments: Mapping[str, Any]) -> int:

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from bids_app.inputs.scan import Refusal
+from model.errors import numbered
 from model.files.cells import aligned
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def dry_run_lines(found: DryRun, *, verbose: bool) -> list[str]:
         files of native spaces and surfaces, and any other reason that more than a few share.
     """
     if found.reports is not None:
-        return [f"{len(found.reports)} reports would be written", *found.reports]
+        return [f"{numbered(len(found.reports), 'report')} would be written", *found.reports]
     forecasts = {one.scan.name: one for one in found.forecasts}
     rows: list[Row] = []
     refused: dict[str, list[Row]] = {}

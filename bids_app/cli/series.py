@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bids_app.cli.app import granted, outcome_lines, start_logging
+from bids_app.cli.app import granted, start_logging, tell_summary
 from bids_app.options import InvocationOptions, LogOptions
 from bids_app.series.options import SeriesOptions
 from model.cli.program import Command, FieldOption, build, config_file, config_text, options_of
@@ -58,8 +58,8 @@ def main(context: click.Context, /, **arguments: Any) -> int:
         embedder,
         invocation=options,
     )
+    tell_summary(summary, arguments["output_dir"])
     if summary.outcomes:
-        click.echo(outcome_lines(summary.outcomes))
         place = shlex.quote(str(arguments["output_dir"]))
         click.echo(
             f"Written to {place}. One table of all: semantoks {place} {place} group", err=True

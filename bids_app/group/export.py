@@ -19,14 +19,15 @@ from bids_app.files import replacing, write_bytes
 from bids_app.group.annotated import refuse_without_anndata
 from bids_app.group.cohort import Cohort
 from bids_app.group.connectivity import files_needed
-from bids_app.group.differences import differences
 from bids_app.group.harmonized import design_of, refuse_without_combat
 from bids_app.group.options import GroupOptions
 from bids_app.group.page import preview_page, tell_old_page, write_page
 from bids_app.group.phenotypes import read_phenotypes
 from bids_app.group.products import Products
 from bids_app.group.table import write_status_table
+from bids_app.outputs.differences import differences
 from bids_app.outputs.group import (
+    DAMAGED,
     GROUP_STATUS,
     OF_GROUP,
     describe_status_table,
@@ -35,6 +36,7 @@ from bids_app.outputs.group import (
 )
 from bids_app.outputs.paths import find_statuses, relative_text
 from model.cohort.names import MATRIX, STATUSES, TOKENS, WINDOWS
+from model.errors import numbered
 from model.files.cells import writable
 from model.files.faults import FileError
 from model.files.read import read_json
@@ -107,12 +109,12 @@ def export_group(
     _refuse_empty(output_dir)
     _refuse_absent(options)
     known = read_phenotypes(options.participants, options.sessions)
-    target, damaged = into or output_dir, list[str]()
+    target, damaged, ends = into or output_dir, list[str](), Counter[str]()
     log.info("reading the scans in %s", output_dir)
     with Cohort.read(output_dir, scratch=target, known=known, needs=_needed(options)) as cohort:
         status = target / f"{GROUP_STATUS}.tsv"
         with replacing(status, keep_same=True) as new:
-            write_status_table(_noting(cohort.scans(), damaged), cohort.columns, new)
+            write_status_table(_noting(cohort.scans(), damaged, ends), cohort.columns, new)
         write_bytes(status.with_suffix(".json"), describe_status_table(known.described()))
         try:
             tables = _tables_or_page(cohort, target, options, damaged, page=page)
@@ -123,20 +125,24 @@ def export_group(
             _tell_old(_left(target, products))
         finally:
             _tell(damaged, cohort, status.name)
+            _tell_left_out(ends, status.name)
         if page:
-            paths += write_page(
-                cohort, target, tables, files=[*paths, status], with_umap=options.umap
-            )
+            told = [*paths, status]
+            pages = write_page(cohort, target, tables, files=told, with_umap=options.umap)
         else:
             tell_old_page(target)
-    return Export([*paths, status, status.with_suffix(".json")], len(damaged))
+            pages = []
+    return Export([*paths, status, status.with_suffix(".json"), *pages], len(damaged))
 
 
-def _noting(scans: Iterable[CohortScan], damaged: list[str]) -> Iterator[CohortScan]:
-    """Note on the way what is wrong with scans."""
+def _noting(
+    scans: Iterable[CohortScan], damaged: list[str], ends: Counter[str]
+) -> Iterator[CohortScan]:
+    """Note on the way what is wrong with scans, and how they ended."""
     for scan in scans:
         if scan.problem:
             damaged.append(scan.problem)
+        ends[scan.status] += 1
         yield scan
 
 
@@ -197,6 +203,17 @@ def _tell(damaged: list[str], cohort: Cohort, listing: str) -> None:
             "the participant level redoes them. %s names all:\n  %s",
             len(damaged), cohort.n_scans, listing,
             writable("\n  ".join(listed)),
+        )  # fmt: skip
+
+
+def _tell_left_out(ends: Counter[str], listing: str) -> None:
+    """Say how many scans are in no table; what is damaged is told by itself."""
+    n_embedded = ends["embedded"]
+    others = [f"{n} {end}" for end, n in ends.items() if end not in ("embedded", DAMAGED)]
+    if others:
+        log.warning(
+            "%s of %d; %s: %s says why",
+            numbered(n_embedded, "scan"), ends.total(), ", ".join(others), listing,
         )  # fmt: skip
 
 
@@ -310,10 +327,11 @@ def preview_group(output_dir: Path, options: GroupOptions, *, page: bool = False
         ) as cohort,
     ):
         status = Path(scratch, f"{GROUP_STATUS}.tsv")
-        damaged = list[str]()
-        write_status_table(_noting(cohort.scans(), damaged), cohort.columns, status)
+        damaged, ends = list[str](), Counter[str]()
+        write_status_table(_noting(cohort.scans(), damaged, ends), cohort.columns, status)
         listing = f"{status.name}, which a dry run does not write,"
         _tell(damaged, cohort, listing)
+        _tell_left_out(ends, listing)
         tables = _tables(cohort, options.split_by)
         _refuse_nothing(cohort, damaged, listing)
         write_bytes(status.with_suffix(".json"), describe_status_table(known.described()))
@@ -344,8 +362,8 @@ def preview_group(output_dir: Path, options: GroupOptions, *, page: bool = False
 
 
 def _line(name: str, n_scans: int, more: str = "") -> str:
-    scans = f"{n_scans} scan{'' if n_scans == 1 else 's'}"
-    return f"would write {name}: {', '.join(filter(None, [scans, more]))}"
+    told = ", ".join(filter(None, [numbered(n_scans, "scan"), more]))
+    return f"would write {name}: {told}"
 
 
 def _refuse_empty(output_dir: Path) -> None:

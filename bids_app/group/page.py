@@ -11,7 +11,6 @@ import numpy as np
 
 from bids_app.cohort_page.page import COHORT_PAGE, MOST_SCANS, is_written, write_cohort_page
 from bids_app.cohort_page.scans import Embedded, PageScan
-from bids_app.outputs.group import DAMAGED
 from bids_app.outputs.paths import report_path
 from bids_app.report.page import scan_labels
 from model.cohort.names import expanded, identifiers
@@ -115,8 +114,8 @@ def _page_scan(scan: CohortScan, page: str) -> PageScan:
     flags = qc.pop("flags", {})
     return PageScan(
         identifiers=identifiers(record.entities),
-        status=DAMAGED if problem else record.status,
-        reason=problem or record.reason,
+        status=scan.status,
+        reason=scan.reason,
         numbers=qc,
         flags=flags if isinstance(flags, dict) else {},
         known=dict(scan.known),

@@ -18,6 +18,7 @@ from bids_app.group.table import write_embedding_table, write_tsv
 from bids_app.outputs.group import describe_scan_table, table_name
 from bids_app.outputs.paths import refuse_links_out
 from model.cohort.names import HARMONIZED, MATRIX, SCAN, TOKENS, WINDOWS
+from model.errors import numbered
 from model.files.faults import FileError
 from model.files.read import read_json
 from model.files.write import Digest, file_sha256, stamp, text_sha256
@@ -233,12 +234,13 @@ class Products:
         cohort, alike = self.cohort, self.cohort.kinds[self.kind]
         paths, sidecar = self._paths(step), self._sidecar(step)
         if self._is_made(step):
-            log.info("%s: %d scans, nothing has changed", paths[0].name, alike.n_scans)
+            n_scans = numbered(alike.n_scans, "scan")
+            log.info("%s: %s, nothing has changed", paths[0].name, n_scans)
             return [*paths, sidecar]
         for path, write in zip(paths, step.writers.values(), strict=True):
             with replacing(path) as new:
                 write(new)
-        log.info("%s: %d scans", paths[0].name, alike.n_scans)
+        log.info("%s: %s", paths[0].name, numbered(alike.n_scans, "scan"))
         shared, _ = json.loads(alike.model)
         described = describe_scan_table(
             {**shared, **_described(paths, self._key(step.asked)), **step.said},

@@ -9,6 +9,7 @@ from there. docs/outputs.md is the contract. It never computes a number and read
 __all__ = (
     "dataset",
     "derivatives",
+    "differences",
     "embedding",
     "group",
     "paths",

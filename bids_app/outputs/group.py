@@ -48,6 +48,16 @@ class CohortScan(NamedTuple):
     """What tables of participants and sessions say, by column; None: nothing"""
 
     @property
+    def status(self) -> str:
+        """How it ended, or that this cannot be believed."""
+        return DAMAGED if self.problem else self.record.status
+
+    @property
+    def reason(self) -> str:
+        """Why it is in no table; empty where it is."""
+        return self.problem or self.record.reason
+
+    @property
     def embedded(self) -> bool:
         """True if the scan has an embedding."""
         return self.record.status == "embedded" and not self.problem
@@ -62,8 +72,8 @@ def status_row(scan: CohortScan) -> dict[str, Any]:
     """Flatten a status to one row of the group tables; None where there is nothing to say."""
     record, problem = scan.record, scan.problem
     row: dict[str, Any] = {**names.identifiers(record.entities)}
-    row["status"] = DAMAGED if problem else record.status
-    row["reason"] = problem or record.reason or None
+    row["status"] = scan.status
+    row["reason"] = scan.reason or None
     # Numbers of files that are not there any more would be taken for those of the files that are.
     for key, value in {} if problem else record.qc.items():
         text = ",".join(value) if isinstance(value, list | dict) else value

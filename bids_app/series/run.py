@@ -160,6 +160,7 @@ def run_series(
             options.configuration(embedder.card),
             check=invocation.check_inputs,
         ),
+        settings=lambda _: options.shared(embedder.card),
     )
 
 

@@ -125,6 +125,13 @@ def test_what_is_done_and_what_would_be_done_again_and_why(tmp_path, semantoks) 
     assert "2 ready: again: embedded earlier, with other settings" in other.output
     forced = semantoks(data.root, out, "participant", "--dry-run", "--overwrite")
     assert "2 ready: again: --overwrite" in forced.output  # 03 was never done
+    words = ("--participant-label", "01", "--low-pass", "0.09", "--no-reports")
+    assert (
+        "1 scan embedded earlier with other settings (upper edge of the filter (--low-pass): "
+        "0.1 -> 0.09) is replaced; another output folder keeps both. 2 other scans there are not "
+        "of this call" in semantoks(data.root, out, "participant", *words).stderr
+    )
+    assert "is replaced" not in semantoks(data.root, out, "participant", *words).stderr
 
 
 def damaged_weights(tmp_path: Path, _: Path, checkpoint: Path) -> list[object]:
@@ -335,7 +342,7 @@ def test_the_dry_run_of_reports_alone_names_them(tmp_path, semantoks) -> None:
     assert semantoks(*call).exit_code == 16  # as the real run: there is nothing to report on
     semantoks(data.root, tmp_path / "out", "participant", "--no-reports")
     answer = semantoks(*call)
-    assert (answer.exit_code, answer.stdout) == (0, "1 reports would be written\n01\n")
+    assert (answer.exit_code, answer.stdout) == (0, "1 report would be written\n01\n")
     assert not list((tmp_path / "out").glob("*.html"))
 
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from bids_app.errors import NothingSelectedError, OptionsError
-from bids_app.group.differences import differences
 from bids_app.group.export import export_group
 from bids_app.group.options import GroupOptions
+from bids_app.outputs.differences import differences
 from semantoks import load_embeddings
 
 if TYPE_CHECKING:

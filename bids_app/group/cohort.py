@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bids_app.errors import OutputError
+from bids_app.group.exclusions import Exclusions
 from bids_app.group.phenotypes import Phenotypes, who_is
 from bids_app.group.table import Columns
 from bids_app.outputs.group import (
@@ -23,7 +24,7 @@ from bids_app.outputs.group import (
     status_row,
 )
 from bids_app.outputs.paths import find_statuses
-from model.cohort.names import STATUS, identifiers
+from model.cohort.names import EXCLUDED, STATUS, identifiers, scan_name
 from model.cohort.outputs import EmbeddedScan, read_records
 from model.cohort.record import ScanRecord, read_record
 from model.files.faults import FileError, faults_as
@@ -98,6 +99,7 @@ class _Line(NamedTuple):
 
     record: dict[str, Any]
     problem: str
+    excluded: str
     kind: Kind | None
     model: str
     """Empty: it has no embedding."""
@@ -120,6 +122,8 @@ class Cohort:
     """Columns about people and sessions that are joined"""
     needs: Needs
     columns: Columns
+    exclusions: Exclusions
+    """What is left out, and which scans that turned out to be"""
     who: set[Who] = field(default_factory=set)
     kinds: dict[Kind, Alike] = field(default_factory=dict)
     listing: Listing = field(default_factory=Listing)
@@ -138,6 +142,7 @@ class Cohort:
         scratch: Path,
         known: Phenotypes | None = None,
         needs: Needs = lambda _: (),
+        exclusions: Exclusions | None = None,
     ) -> Iterator[Cohort]:
         """Read and check status and embedding of every scan, in the order of paths.
 
@@ -152,11 +157,14 @@ class Cohort:
         needs
             Returns the endings of further files of a scan that will be read, and must be as they
             were written.
+        exclusions
+            Scans that are left out of all tables but that of statuses.
 
         Raises
         ------
         OptionsError
-            Columns that are joined have names that scans' own have, or are of nobody here.
+            A scan to leave out is not there. Columns that are joined have names that scans' own
+            have, or are of nobody here.
         OutputError
             There is no room for the temporary files.
         """
@@ -169,13 +177,19 @@ class Cohort:
             columns = Columns(last=(*known.columns, CONFIGURATION))
             cohort = cls(
                 output_dir=output_dir, lines=lines, numbers=numbers, known=known, needs=needs,
-                columns=columns,
+                columns=columns, exclusions=exclusions or Exclusions(),
             )  # fmt: skip
             for path, found in read_records(output_dir, find_statuses(output_dir)):
                 cohort.listing.note(path.relative_to(output_dir))
                 cohort._take(path, found)
+            cohort.exclusions.refuse_unknown()
             known.tell(cohort.who)
             yield cohort
+
+    def described(self) -> dict[str, Any]:
+        """Return what sidecars say of the tables' columns that were joined and scans left out."""
+        excluded = self.exclusions.excluded
+        return {**self.known.described(), **({EXCLUDED: excluded} if excluded else {})}
 
     def scans(self) -> Iterator[CohortScan]:
         """Yield every scan, in the order of paths; one iteration at a time."""
@@ -211,22 +225,32 @@ class Cohort:
     def _waiting(self) -> Iterator[_Line]:
         self.lines.seek(0)
         for text in self.lines:
-            record, problem, kind, *others = json.loads(text)
-            yield _Line(record, problem, kind and Kind(*kind), *others)
+            record, problem, excluded, kind, *others = json.loads(text)
+            yield _Line(record, problem, excluded, kind and Kind(*kind), *others)
 
     def _scan(self, line: _Line) -> CohortScan:
         problem = line.problem
         if line.kind and line.model != self.kinds[line.kind].model:
             problem = "its sidecar names another model than others of the same settings"
-        return self._known_of(CohortScan(ScanRecord.from_json(line.record), problem))
+        record = ScanRecord.from_json(line.record)
+        return self._known_of(CohortScan(record, problem, line.excluded))
 
     def _known_of(self, scan: CohortScan) -> CohortScan:
         return scan._replace(known=self.known.of(identifiers(scan.record.entities)))
 
     def _take(self, path: Path, found: ScanRecord | FileError) -> None:
         kind, model, values = None, "", np.empty(0, np.float32)
-        if isinstance(found, FileError):
-            scan = CohortScan(_unread(path), self._problem(found))
+        is_read = not isinstance(found, FileError)
+        record = found if isinstance(found, ScanRecord) else _unread(path)
+        excluded = self.exclusions.reason(
+            scan_name(identifiers(record.entities)),
+            embedded=not is_read or record.status == "embedded",
+        )
+        if excluded:  # whatever became of its files
+            self.known.refuse_collisions(record.qc)
+            scan = CohortScan(record, excluded=excluded)
+        elif isinstance(found, FileError):
+            scan = CohortScan(record, self._problem(found))
         else:
             self.known.refuse_collisions(found.qc)
             try:
@@ -255,11 +279,18 @@ class Cohort:
         for listing in (self.statuses, self.content):
             listing.note(place)
         self.statuses.note(mark)
-        self.content.note(json.dumps([mark, scan.problem, model, scan.known]))
+        self.content.note(json.dumps([mark, scan.problem, scan.excluded, model, scan.known]))
         # What the tables do not say stays behind: half of the file.
         kept = replace(scan.record, inputs={}, outputs={})
         line = _Line(
-            kept.as_json(), scan.problem, kind, model, values.size, os.fsencode(place).hex(), mark
+            kept.as_json(),
+            scan.problem,
+            excluded,
+            kind,
+            model,
+            values.size,
+            os.fsencode(place).hex(),
+            mark,
         )
         self.lines.write(json.dumps(line).encode() + b"\n")
         self.numbers.write(values.tobytes())

@@ -19,6 +19,7 @@ from bids_app.files import replacing, write_bytes
 from bids_app.group.annotated import refuse_without_anndata
 from bids_app.group.cohort import Cohort
 from bids_app.group.connectivity import files_needed
+from bids_app.group.exclusions import Exclusions, read_exclusions
 from bids_app.group.harmonized import design_of, refuse_without_combat
 from bids_app.group.options import GroupOptions
 from bids_app.group.page import preview_page, tell_old_page, write_page
@@ -28,14 +29,13 @@ from bids_app.group.table import write_status_table
 from bids_app.outputs.differences import differences
 from bids_app.outputs.group import (
     DAMAGED,
-    GROUP_STATUS,
     OF_GROUP,
     describe_status_table,
     status_row,
     table_name,
 )
 from bids_app.outputs.paths import find_statuses, relative_text
-from model.cohort.names import MATRIX, STATUSES, TOKENS, WINDOWS
+from model.cohort.names import GROUP_STATUS, MATRIX, STATUSES, TOKENS, WINDOWS
 from model.errors import numbered
 from model.files.cells import writable
 from model.files.faults import FileError
@@ -72,6 +72,7 @@ def export_group(
     *,
     into: Path | None = None,
     page: bool = False,
+    excluded: Mapping[str, str] | None = None,
 ) -> Export:
     """Write the cohort's scan embeddings and the status of every scan.
 
@@ -88,6 +89,8 @@ def export_group(
         Folder for what is written, if not the output folder.
     page
         Also write ``group.html``, of all scans, whatever becomes of the tables.
+    excluded
+        Why scans are left out, by their names, where no file of the options says so.
 
     Returns
     -------
@@ -111,11 +114,18 @@ def export_group(
     known = read_phenotypes(options.participants, options.sessions)
     target, damaged, ends = into or output_dir, list[str](), Counter[str]()
     log.info("reading the scans in %s", output_dir)
-    with Cohort.read(output_dir, scratch=target, known=known, needs=_needed(options)) as cohort:
+    exclusions = read_exclusions(options.exclude_scans) if excluded is None else None
+    with Cohort.read(
+        output_dir,
+        scratch=target,
+        known=known,
+        needs=_needed(options),
+        exclusions=exclusions or Exclusions(reasons=excluded or {}, place=str(output_dir)),
+    ) as cohort:
         status = target / f"{GROUP_STATUS}.tsv"
         with replacing(status, keep_same=True) as new:
             write_status_table(_noting(cohort.scans(), damaged, ends), cohort.columns, new)
-        write_bytes(status.with_suffix(".json"), describe_status_table(known.described()))
+        write_bytes(status.with_suffix(".json"), describe_status_table(cohort.described()))
         try:
             tables = _tables_or_page(cohort, target, options, damaged, page=page)
             products = _products(cohort, tables, target, options, len(damaged))
@@ -323,7 +333,11 @@ def preview_group(output_dir: Path, options: GroupOptions, *, page: bool = False
     with (
         TemporaryDirectory(prefix="semantoks-") as scratch,
         Cohort.read(
-            output_dir, scratch=Path(scratch), known=known, needs=_needed(options)
+            output_dir,
+            scratch=Path(scratch),
+            known=known,
+            needs=_needed(options),
+            exclusions=read_exclusions(options.exclude_scans),
         ) as cohort,
     ):
         status = Path(scratch, f"{GROUP_STATUS}.tsv")
@@ -334,7 +348,7 @@ def preview_group(output_dir: Path, options: GroupOptions, *, page: bool = False
         _tell_left_out(ends, listing)
         tables = _tables(cohort, options.split_by)
         _refuse_nothing(cohort, damaged, listing)
-        write_bytes(status.with_suffix(".json"), describe_status_table(known.described()))
+        write_bytes(status.with_suffix(".json"), describe_status_table(cohort.described()))
         files = [
             (output_dir / path.name, are_same(path, output_dir / path.name), cohort.n_scans)
             for path in (status, status.with_suffix(".json"))

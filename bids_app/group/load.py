@@ -18,6 +18,7 @@ from bids_app.group.phenotypes import read_phenotypes, who_is
 from bids_app.outputs.group import table_name
 from bids_app.outputs.paths import find_statuses
 from model.cohort.names import (
+    EXCLUDED,
     HARMONIZED,
     SCAN,
     SESSION,
@@ -28,6 +29,7 @@ from model.cohort.names import (
     expanded,
     parts_in,
 )
+from model.cohort.outputs import excluded_scans
 from model.files.faults import FileError, faults_as, reading
 from model.files.read import read_json
 from model.files.write import file_sha256, stamp
@@ -106,7 +108,8 @@ def load_embeddings(
 
     Notes
     -----
-    Scans whose files are not what their status says are left out, with a warning in the log.
+    Scans whose files are not what their status says are left out, with a warning in the log; so
+    are those that the group level was last told to exclude (``--exclude-scans``).
 
     Examples
     --------
@@ -139,7 +142,9 @@ def load_embeddings(
                 windows=level == "windows",
                 tokens=level == "tokens",
             )
-            export = export_group(folder, options, into=Path(scratch))
+            export = export_group(
+                folder, options, into=Path(scratch), excluded=excluded_scans(folder)
+            )
             if not Path(scratch, name).exists():
                 made = [path.stem for path in export.paths if path.suffix == ".parquet"]
                 raise NothingSelectedError(
@@ -187,7 +192,7 @@ def _why_not(table: Path) -> str:
     folder, statuses = table.parent, [*find_statuses(table.parent)]
     try:
         _check(table)
-        said = _sidecar(table)
+        said, excluded = _sidecar(table), excluded_scans(folder) if statuses else {}
     except FileError:
         if statuses:
             return "is not as it was written"
@@ -196,11 +201,12 @@ def _why_not(table: Path) -> str:
         return ""
     if said["StatusNamesSHA256"] != Listing.of(folder, statuses).sha256:
         return "is of other scans than are there now"
+    if said.get(EXCLUDED, {}) != excluded:
+        return "holds other scans than the group level was last told to leave out"
     # Statuses that are older need not be read; of a copied folder they may be newer.
     is_newer = all(changed_ns(path) < stamp(table).mtime_ns for path in statuses)
-    if is_newer or said["StatusesSHA256"] == statuses_sha256(folder):
-        return ""
-    return "is of scans that were made anew since"
+    is_same = is_newer or said["StatusesSHA256"] == statuses_sha256(folder)
+    return "" if is_same else "is of scans that were made anew since"
 
 
 def _sidecar(table: Path) -> dict[str, Any]:

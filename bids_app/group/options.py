@@ -87,6 +87,16 @@ class GroupOptions(Strict):
         bool,
         Option("--umap", "Group level: a map by UMAP in group.html too (semantoks[umap])."),
     ] = False
+    exclude_scans: Annotated[
+        Path | None,
+        Option(
+            "--exclude-scans",
+            "Group level: scans to leave out of tables and group.html: a table with a column scan "
+            "and, if wanted, reason, or one scan a line.",
+            metavar="FILE",
+            path="file",
+        ),
+    ] = None
     participants: Annotated[
         Path | None,
         Option(

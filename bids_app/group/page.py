@@ -109,8 +109,8 @@ def tell_old_page(target: Path) -> None:
 
 
 def _page_scan(scan: CohortScan, page: str) -> PageScan:
-    record, problem = scan.record, scan.problem
-    qc = {} if problem else dict(record.qc)
+    record = scan.record
+    qc = dict(record.qc) if scan.embedded else {}
     flags = qc.pop("flags", {})
     return PageScan(
         identifiers=identifiers(record.entities),

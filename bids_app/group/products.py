@@ -248,7 +248,7 @@ class Products:
             n_damaged=self.n_damaged,
             listing=cohort.listing.sha256,
             statuses=cohort.statuses.sha256,
-            known=cohort.known.described(),
+            known=cohort.described(),
         )
         return [*paths, write_bytes(sidecar, described)]
 

@@ -23,8 +23,6 @@ OF_GROUP = re.compile(
     r"\.(parquet|tsv|npz|h5ad)"
 )
 """Names of the tables of a cohort in all their forms"""
-GROUP_STATUS = "group_status"
-"""Name of the table of all scans, whatever their status, without suffix."""
 CONFIGURATION = "configuration_hash"
 """Column between what identifies a scan and its embedding."""
 # Echo, part and density follow: where they stand is as old as they are.
@@ -44,23 +42,27 @@ class CohortScan(NamedTuple):
     record: ScanRecord
     problem: str = ""
     """Why its status or embedding cannot be believed; empty: they can."""
+    excluded: str = ""
+    """Why the user leaves it out; empty: it is not"""
     known: Mapping[str, Any] = {}
     """What tables of participants and sessions say, by column; None: nothing"""
 
     @property
     def status(self) -> str:
-        """How it ended, or that this cannot be believed."""
+        """How it ended, that this cannot be believed, or that it is left out."""
+        if self.excluded:
+            return "excluded"
         return DAMAGED if self.problem else self.record.status
 
     @property
     def reason(self) -> str:
         """Why it is in no table; empty where it is."""
-        return self.problem or self.record.reason
+        return self.excluded or self.problem or self.record.reason
 
     @property
     def embedded(self) -> bool:
         """True if the scan has an embedding."""
-        return self.record.status == "embedded" and not self.problem
+        return self.record.status == "embedded" and not (self.problem or self.excluded)
 
 
 def table_name(space: str | None, ending: str = names.SCAN) -> str:

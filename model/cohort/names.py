@@ -36,6 +36,11 @@ SERIES = {"denoised": DENOISED, "model": MODEL}
 GROUP_SCANS = "group_desc-scan_embedding"
 """Name of the table of all embedded scans, without .parquet, .tsv or .json."""
 
+GROUP_STATUS = "group_status"
+"""Name of the table of all scans, whatever their status, without suffix."""
+EXCLUDED = "ExcludedScans"
+"""Key of its sidecar: why the user left scans out of the tables, by their names"""
+
 HARMONIZED = "desc-harmonized_embedding"
 """Table of a cohort, after the effect of sites was taken out"""
 GROUP_BLOCKS = "group_desc-blocks_embedding"

@@ -6,6 +6,7 @@ for the group level and for evaluation, which need no images.
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from model.cohort import names
 from model.cohort.record import ScanRecord, read_record
-from model.errors import SemantoksError
+from model.errors import SemantoksError, numbered
 from model.files.arrays import read_array
 from model.files.faults import FileError, faults_as, faults_of, reading
 from model.files.read import read_json
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from model.series import BoolArray, FloatArray
 
+log = logging.getLogger(__name__)
 
 _EMBEDDING = {
     "Model": dict,
@@ -227,8 +229,27 @@ def read_records(
             yield path, record
 
 
+def excluded_scans(folder: Path) -> dict[str, str]:
+    """Return why the last call of the group level left scans out, by their names.
+
+    Raises
+    ------
+    FileError
+        What that call wrote about all scans cannot be read.
+    """
+    path = folder / f"{names.GROUP_STATUS}.json"
+    if not path.exists():
+        return {}
+    found = read_json(path).get(names.EXCLUDED, {})
+    if not isinstance(found, dict) or not all(isinstance(why, str) for why in found.values()):
+        raise FileError(path, "expected a reason by scan", place=f"key {names.EXCLUDED}")
+    return found
+
+
 def embedded_scans(folder: Path) -> list[EmbeddedScan]:
     """List the scans of an output folder whose status is ``embedded``, in order of their names.
+
+    Without those that the group level was told to leave out, which is logged.
 
     Raises
     ------
@@ -236,17 +257,25 @@ def embedded_scans(folder: Path) -> list[EmbeddedScan]:
         There is none, one is damaged, or they were made with different settings.
     """
     found = []
+    with _damaged():
+        excluded = excluded_scans(folder)
     for path, record in read_records(folder, sorted(folder.glob(names.STATUSES))):
         if isinstance(record, FileError):
             with _damaged():
                 raise record
-        if record.status == "embedded":
+        is_excluded = names.scan_name(names.identifiers(record.entities)) in excluded
+        if record.status == "embedded" and not is_excluded:
             found.append(EmbeddedScan(status_path=path, record=record))
     if not found:
         raise OutputsError(
             f"{folder}: no embedded run ({names.STATUSES}) found.",
             hint="Name the output folder of semantoks or semantoks series.",
         )
+    if excluded:
+        log.warning(
+            "%s: %s left out, as %s.json says (--exclude-scans of the group level)",
+            folder, numbered(len(excluded), "scan"), names.GROUP_STATUS,
+        )  # fmt: skip
     by_settings = {scan.record.settings: scan.name for scan in reversed(found)}
     if len(by_settings) > 1:
         raise OutputsError(

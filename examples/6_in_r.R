@@ -15,14 +15,18 @@ table <- read.delim(
   colClasses = c(participant_id = "character")
 )
 is_number <- grepl("^[A-Za-z][A-Za-z0-9]*_[0-9]{3,}$", names(table))
-X <- as.matrix(table[, is_number])
+# The scan vector of the bundled weights: all rows, without the summaries mean and cls.
+in_vector <- is_number & !grepl("^(mean|cls|short[0-9]*)_", names(table))
+X <- as.matrix(table[, in_vector])
 scans <- table[, !is_number]
 cat(nrow(X), "scans,", ncol(X), "numbers each\n")
 print(head(scans[, c("participant_id", "task_id", "mean_fd", "usable_seconds")]))
 
 # How alike are scans of one person, and of two? Expect the first clearly above the second.
-# Networks that a scan lacks are left out.
+# Left out: networks that a scan lacks, and columns that differ by rounding alone
+# (ConstantColumns in the JSON), of which prcomp(X, scale. = TRUE) would stop.
 X <- X[, colSums(is.na(X)) == 0]
+X <- X[, apply(X, 2, sd) > 1e-3]
 alike <- cor(t(scale(X, scale = FALSE)))
 pairs <- upper.tri(alike)
 same <- outer(scans$participant_id, scans$participant_id, "==")

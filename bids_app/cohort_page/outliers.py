@@ -20,8 +20,8 @@ FEW = 0.05
 """Where half of a cohort or more have the same value, others stand out if no more than this."""
 EMBEDDING = "embedding"
 """Key of the similarity of a scan's embedding to those of everybody else"""
-BOTH_SIDES = ("tr", "n_volumes", "duration")
-"""How a scan was acquired: more is as odd as less"""
+BOTH_SIDES = ("tr", "duration")
+"""How a scan was acquired: more is as odd as less. Volumes say the same as the two."""
 
 
 class Outlier(NamedTuple):

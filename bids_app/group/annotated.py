@@ -115,12 +115,14 @@ def _numbers(
     numbers: Sequence[str], said: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, Sequence[str]]:
     parts = [name.rpartition("_")[0] for name in numbers]
+    constant = frozenset(said.get("ConstantColumns", []))
     wanted = expanded(said.get("ScanVector", []), parts_in(numbers))
     frame = pd.DataFrame(
         {
             "part": parts,
             "dimension": [int(name.rpartition("_")[2]) for name in numbers],
             "in_scan_vector": [part in wanted for part in parts],
+            "constant": [name in constant for name in numbers],
         }
     )
     return frame, numbers

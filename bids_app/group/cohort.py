@@ -183,6 +183,8 @@ class Cohort:
                 cohort.listing.note(path.relative_to(output_dir))
                 cohort._take(path, found)
             cohort.exclusions.refuse_unknown()
+            for one in (cohort.columns, *(alike.columns for alike in cohort.kinds.values())):
+                one.complete()
             known.tell(cohort.who)
             yield cohort
 

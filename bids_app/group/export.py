@@ -125,7 +125,8 @@ def export_group(
         status = target / f"{GROUP_STATUS}.tsv"
         with replacing(status, keep_same=True) as new:
             write_status_table(_noting(cohort.scans(), damaged, ends), cohort.columns, new)
-        write_bytes(status.with_suffix(".json"), describe_status_table(cohort.described()))
+        said = describe_status_table(cohort.described(), cohort.columns.names())
+        write_bytes(status.with_suffix(".json"), said)
         try:
             tables = _tables_or_page(cohort, target, options, damaged, page=page)
             products = _products(cohort, tables, target, options, len(damaged))
@@ -348,7 +349,8 @@ def preview_group(output_dir: Path, options: GroupOptions, *, page: bool = False
         _tell_left_out(ends, listing)
         tables = _tables(cohort, options.split_by)
         _refuse_nothing(cohort, damaged, listing)
-        write_bytes(status.with_suffix(".json"), describe_status_table(cohort.described()))
+        said = describe_status_table(cohort.described(), cohort.columns.names())
+        write_bytes(status.with_suffix(".json"), said)
         files = [
             (output_dir / path.name, are_same(path, output_dir / path.name), cohort.n_scans)
             for path in (status, status.with_suffix(".json"))

@@ -117,7 +117,8 @@ def load_embeddings(
 
         X, table = load_embeddings("OUT")
         model = make_pipeline(
-            SimpleImputer(keep_empty_features=True), StandardScaler(), LogisticRegression()
+            SimpleImputer(keep_empty_features=True), VarianceThreshold(1e-6), StandardScaler(),
+            LogisticRegression(),
         )
         cross_val_score(model, X, y, groups=table["participant_id"], cv=GroupKFold())
     """

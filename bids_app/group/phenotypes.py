@@ -70,8 +70,13 @@ class Phenotypes:
         OptionsError
             Names them all.
         """
-        both = [name for name in self.columns if name in taken or EMBEDDING_COLUMN.fullmatch(name)]
-        if both:
+        if numbers := [name for name in self.columns if EMBEDDING_COLUMN.fullmatch(name)]:
+            raise OptionsError(
+                f"{', '.join(self.files)}: columns look like numbers of an embedding "
+                f"(a name, _ and three digits or more): {some(numbers)}.",
+                hint="Rename or remove them in a copy of the file.",
+            )
+        if both := [name for name in self.columns if name in taken]:
             raise OptionsError(
                 f"{', '.join(self.files)}: the table of scans has columns of these names "
                 f"already: {some(both)}.",

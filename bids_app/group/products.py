@@ -14,8 +14,8 @@ from bids_app.group.annotated import write_annotated
 from bids_app.group.connectivity import has_connectivity, write_connectivity
 from bids_app.group.harmonized import write_harmonized
 from bids_app.group.pieces import grid_of, tokens_of, windows_of, write_npz, write_pieces
-from bids_app.group.table import write_embedding_table, write_tsv
-from bids_app.outputs.group import describe_scan_table, table_name
+from bids_app.group.table import constant_columns, write_embedding_table, write_tsv
+from bids_app.outputs.group import OF_TOKEN, OF_WINDOW, describe_scan_table, table_name
 from bids_app.outputs.paths import refuse_links_out
 from model.cohort.names import HARMONIZED, MATRIX, SCAN, TOKENS, WINDOWS
 from model.errors import numbered
@@ -51,6 +51,8 @@ class _Step(NamedTuple):
     """What its sidecar says of it alone, once it is written"""
     asked: object = None
     """Options that its numbers depend on"""
+    columns: tuple[str, ...] = ()
+    """Of its own, beside those of scans"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +119,13 @@ class Products:
 
     def _steps(self) -> Iterator[_Step]:
         table = self._path(SCAN, ".parquet")
-        yield _Step(SCAN, {".parquet": self._write_scans, **self._text(table)}, {})
+        said = dict[str, Any]()
+
+        def scans(path: Path) -> None:
+            self._write_scans(path)
+            said["ConstantColumns"] = constant_columns(path)
+
+        yield _Step(SCAN, {".parquet": scans, **self._text(table)}, said)
         if self.options.windows:
             yield self._pieces(WINDOWS)
         if self.options.tokens:
@@ -156,7 +164,8 @@ class Products:
             "Description": f"One row per {what} of the embedded runs: the columns of its run, "
             "which piece it is, then its numbers. n/a: no signal in that network.",
         }
-        return _Step(ending, {".parquet": of_pieces, **npz}, said)
+        columns = OF_WINDOW if ending == WINDOWS else (*OF_WINDOW, *OF_TOKEN)
+        return _Step(ending, {".parquet": of_pieces, **npz}, said, columns=columns)
 
     def _harmonized(self, table: Path, design: Design) -> _Step:
         options, said = self.options, dict[str, Any]()
@@ -165,6 +174,7 @@ class Products:
 
         def without_sites(path: Path) -> None:
             said.update(write_harmonized(table, design, options, path))
+            said["ConstantColumns"] = constant_columns(path)
 
         own = self._path(HARMONIZED, ".parquet")
         writers = {".parquet": without_sites, **self._text(own)}
@@ -249,6 +259,7 @@ class Products:
             listing=cohort.listing.sha256,
             statuses=cohort.statuses.sha256,
             known=cohort.described(),
+            columns={*alike.columns.keys(), *step.columns},
         )
         return [*paths, write_bytes(sidecar, described)]
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bids_app.files import DIGITS, write_rows_of
-from bids_app.outputs.group import CONFIGURATION, FIRST, status_row
-from model.cohort.names import embedding_columns
+from bids_app.outputs.group import ALWAYS, CONFIGURATION, FIRST, status_row
+from model.cohort.names import EMBEDDING_COLUMN, embedding_columns, parts_in
 from model.files.write import write_rows
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 4096
 """Rows of a Parquet row group: 46 MB at 2,816 columns."""
+CONSTANT = 1e-4
+"""Share of the widest range of a part's columns up to which a column is constant: rounding of
+float32 is 1e-7 of it, and of the columns that vary at all the least has 5e-3."""
 _WIDEST = 2**53
 """Beyond it a whole number is kept as one with digits after the point."""
 
@@ -48,6 +51,12 @@ class Columns:
                 self.kinds[name].add(float if is_wide else type(value))
         if embedded:
             self.of_embedded |= row.keys()
+
+    def complete(self) -> None:
+        """Add the columns that every table has, n/a where nothing is known: they are relied on."""
+        for name, kind in ALWAYS.items():
+            self.kinds.setdefault(name, {kind})
+            self.of_embedded.add(name)
 
     def names(self) -> list[str]:
         """Return all columns, the identifying ones first."""
@@ -148,6 +157,32 @@ def as_kind(value: Any, kind: pa.DataType) -> Any:
 def opened(table: Path) -> Any:
     """Open a table to read it piece by piece; not, as is the default, row groups in advance."""
     return pq.ParquetFile(table, pre_buffer=False)
+
+
+def constant_columns(table: Path) -> list[str]:
+    """Name the numbers of the embedding that no two scans differ in, but by rounding.
+
+    Compared with the widest column of the same part. Of one scan, or where a part is missing in
+    all, there is nothing to tell: none are named.
+    """
+    with opened(table) as file:
+        columns = [name for name in file.schema_arrow.names if EMBEDDING_COLUMN.fullmatch(name)]
+        if file.metadata.num_rows < 2:
+            return []
+        low, high = np.full((2, len(columns)), np.nan)
+        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE // 4, columns=columns):
+            for place, column in enumerate(batch.columns):
+                values = column.to_numpy(zero_copy_only=False)
+                low[place] = np.fmin(low[place], np.fmin.reduce(values))
+                high[place] = np.fmax(high[place], np.fmax.reduce(values))
+    reach = high - low
+    parts = np.array([name.rpartition("_")[0] for name in columns])
+    found = np.zeros(len(columns), bool)
+    for part in parts_in(columns):
+        own = parts == part
+        widest = np.fmax.reduce(reach[own])
+        found |= own & (reach <= CONSTANT * widest) & (widest > 0)
+    return [name for name, is_constant in zip(columns, found, strict=True) if is_constant]
 
 
 def write_tsv(table: Path, path: Path, *, joined: Collection[str]) -> None:

@@ -44,7 +44,8 @@ DESCRIPTIONS = {
     "pictures": "What the figures of the report are drawn from",
     "scan": "Embedding of the whole scan",
     "windows": "Embedding of each window",
-    "tokens": "Tokens of each window: networks by patches of 40 s",
+    "tokens": "Tokens of each window: rows (networks, whole brain) by patches",
+    "harmonized": "Embedding of the whole scan without effects of sites; of a cohort",
 }
 
 

@@ -10,7 +10,7 @@ from model.cohort import names
 from model.files.faults import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
     from pathlib import Path
 
     from model.cohort.record import ScanRecord
@@ -28,6 +28,8 @@ CONFIGURATION = "configuration_hash"
 # Echo, part and density follow: where they stand is as old as they are.
 FIRST = (*names.IDENTIFIERS[:10], "status", "reason")
 """Columns that come first, whatever the first scan happened to have."""
+ALWAYS: Mapping[str, type] = {"task_id": str, "mean_fd": float, "usable_seconds": float}
+"""Columns that every table has, with their kind, whether or not anything is known"""
 OF_WINDOW = ("window", "window_onset", "window_duration", "valid_fraction")
 """Columns of a table of windows that say which window of its scan a row is of"""
 OF_TOKEN = ("network", "patch", "patch_onset")
@@ -103,9 +105,13 @@ def shared(sidecar: Mapping[str, Any]) -> dict[str, Any]:
     return {key: sidecar.get(key) for key in _SHARED}
 
 
-def describe_status_table(known: Mapping[str, Any]) -> bytes:
+def describe_status_table(known: Mapping[str, Any], columns: Container[str]) -> bytes:
     """Return the sidecar of the table of all scans, given what is said of joined columns."""
-    return json_bytes({**known, **_COLUMNS})
+    return json_bytes({**known, **_described(columns)})
+
+
+def _described(columns: Container[str]) -> dict[str, Any]:
+    return {name: about for name, about in _COLUMNS.items() if name in columns}
 
 
 def describe_scan_table(
@@ -116,6 +122,7 @@ def describe_scan_table(
     listing: str,
     statuses: str,
     known: Mapping[str, Any],
+    columns: Container[str],
 ) -> bytes:
     """Return the sidecar of a table of embeddings.
 
@@ -131,6 +138,8 @@ def describe_scan_table(
         Hash of what they say.
     known
         What is said of joined columns.
+    columns
+        Those that the table has.
     """
     return json_bytes(
         {
@@ -142,7 +151,7 @@ def describe_scan_table(
             "StatusNamesSHA256": listing,
             "StatusesSHA256": statuses,
             **alike,
-            **_COLUMNS,
+            **_described(columns),
         }
     )
 
@@ -169,7 +178,7 @@ _COLUMNS = {
     "patch_onset": {"Description": "Start of the patch, as of the window.", "Units": "s"},
     "n_volumes": {"Description": "Volumes of the BOLD image."},
     "tr": {"Description": "Repetition time.", "Units": "s"},
-    "tr_source": {"Description": "Where the repetition time was found."},
+    "tr_source": {"Description": "Where the repetition time was found; option: --tr, --tr-for."},
     "duration": {"Description": "Length of the series, without dropped volumes.", "Units": "s"},
     "n_dropped": {"Description": "Leading non-steady-state volumes left out."},
     "n_interpolated": {
@@ -182,7 +191,10 @@ _COLUMNS = {
     "despiked_fraction": {"Description": "Share of values bridged as spikes of single parcels."},
     "usable_seconds": {"Description": "Time neither dropped nor interpolated.", "Units": "s"},
     "degrees_of_freedom": {"Description": "Left after filter and confound regression."},
-    "mean_fd": {"Description": "Mean framewise displacement.", "Units": "mm"},
+    "mean_fd": {
+        "Description": "Mean framewise displacement; n/a: not known, as of series.",
+        "Units": "mm",
+    },
     "max_fd": {"Description": "Largest framewise displacement.", "Units": "mm"},
     "mean_std_dvars": {"Description": "Mean standardized DVARS."},
     "n_missing_parcels": {"Description": "Parcels without signal, of 457."},
@@ -205,12 +217,16 @@ _COLUMNS = {
         "Description": "Share of the atlas inside the brain mask minus that of its mirror image."
     },
     "best_order": {"Description": "Order with the largest network_contrast."},
-    "missing_networks": {"Description": "Networks whose tokens were masked."},
+    "missing_networks": {"Description": "Rows whose tokens were masked; n/a: none."},
     "n_windows": {"Description": "Windows of 200 s that were embedded."},
     "mask": {
         "Description": "Brain mask: file, derived from the data, or grayordinates (no mask)."
     },
-    "flags": {"Description": "What to look at before using the run; docs/quality.md."},
+    "flags": {"Description": "What to look at before using the run; docs/quality.md. n/a: none."},
+    "network": {
+        "Description": "Row of the token: a network, or Brain1, Brain2, … for the tokens of "
+        "the whole brain."
+    },
 }
 _NO_MEASURES = frozenset({*FIRST, CONFIGURATION, "source", *OF_WINDOW, *OF_TOKEN})
 RESERVED = frozenset(

@@ -367,7 +367,7 @@ MEASURES = (
         better="low",
         above=0,
         flag="constant_parcels",
-        text="{value} parcels are constant to rounding",
+        text="parcels that are constant to rounding: {value}",
         usual=Usual(low=0, high=0, n=56, source=_LEVELS),
     ),
     Measure(

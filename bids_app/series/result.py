@@ -51,12 +51,14 @@ class SeriesResult:
     def qc(self) -> dict[str, Any]:
         """Summarize the series for the status file and the group table, with its flags."""
         given, missing = self.foreign.series, self.model_series.missing
+        n_usable = given.n_frames if given.kept is None else int(given.kept.sum())
         numbers = {
             "n_volumes": given.n_frames,
             "tr": given.tr_s,
             "tr_source": self.foreign.tr_source,
             "duration": round(given.n_frames * given.tr_s, qc.DIGITS),
             "n_without_signal": int((self.foreign.lost != "").sum()),
+            "usable_seconds": round(n_usable * given.tr_s, qc.DIGITS),
             "n_missing_parcels": int(missing.sum()),
             **qc.parcel_numbers(given.values.astype(np.float64), lost=missing),
             **qc.order_numbers(self.model_series.values),

@@ -40,7 +40,7 @@ def series_tr(path: Path, *, override_s: float | None) -> tuple[float, str]:
             f"found {tr_s}.",
             hint="It is given in seconds, not milliseconds.",
         )
-    return tr_s, "--tr" if override_s is not None else "sidecar"
+    return tr_s, "option" if override_s is not None else "sidecar"
 
 
 def series_start(path: Path) -> float:

@@ -47,7 +47,7 @@ def repetition_time(scan: Scan, image: Image, *, override_s: float | None) -> tu
             hint="Such scans cannot be embedded.",
         )
     if override_s is not None:
-        tr_s, source = override_s, "--tr"
+        tr_s, source = override_s, "option"
         if scan.tr_s is not None and contradict(tr_s, scan.tr_s):
             log.warning("%s: --tr %g s overrides %g s (sidecar)", scan.name, tr_s, scan.tr_s)
     elif scan.metadata.get("RepetitionTime") is None:

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -243,3 +244,36 @@ def test_a_twin_text_of_a_harmonised_table_is_written_with_it(out) -> None:
         np.testing.assert_allclose(text["Vis_000"], whole["Vis_000"], rtol=1e-5)
         tables.append(whole["Vis_000"].to_numpy())
     assert not np.allclose(*tables)
+
+
+def test_columns_that_say_nothing_are_named(out) -> None:
+    for seed, sub in enumerate(SUBJECTS):
+        (path,) = (out / f"sub-{sub}").rglob("*_desc-scan_embedding.tsv")
+        header, row, _ = path.read_text().split("\n")
+        cells = dict(zip(header.split("\t"), row.split("\t"), strict=True))
+        cells |= {"Vis_001": "0", "SomMot_000": f"{0.5 + 1e-7 * seed:.8g}"}
+        path.write_text(f"{header}\n" + "\t".join(cells.values()) + "\n")
+        outputs.sign(next(path.parent.glob("*_status.json")), path)
+    export_group(out)
+    said = json.loads((out / "group_desc-scan_embedding.json").read_text())
+    assert said["ConstantColumns"] == ["Vis_001", "SomMot_000"]
+
+
+def test_columns_that_are_relied_on_are_there_whether_or_not_they_are_known(
+    tmp_path, monkeypatch
+) -> None:
+    out = tmp_path
+    monkeypatch.setattr(outputs, "STEM", "space-MNI152NLin6Asym_atlas-Semantoks457")
+    for seed, sub in enumerate(SUBJECTS):
+        entities = {"sub": sub, "space": "MNI152NLin6Asym"}
+        outputs.write_run(out, sub, seed=seed, Entities=entities, QC={"tr": 2.0})
+    export_group(out, GroupOptions(tsv=True, anndata=find_spec("anndata") is not None))
+    found = table(out)
+    for name in ("task_id", "mean_fd", "usable_seconds"):
+        assert found[name].isna().all()
+        assert pd.read_csv(out / "group_status.tsv", sep="\t")[name].isna().all()
+    assert found["mean_fd"].dtype == found["usable_seconds"].dtype == np.float64
+    assert not (found["usable_seconds"] >= 200).any()
+    said = json.loads((out / "group_desc-scan_embedding.json").read_text())
+    assert "tr" in said
+    assert "coverage_mean" not in said

@@ -9,6 +9,7 @@ import numpy as np
 import outputs
 import pandas as pd
 import pytest
+from sklearn.feature_selection import VarianceThreshold
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -98,7 +99,10 @@ def test_a_folder_without_outputs_is_refused(tmp_path, name) -> None:
 def test_it_serves_scikit_learn(out) -> None:
     X, table = load_embeddings(str(out))
     model = make_pipeline(
-        SimpleImputer(keep_empty_features=True), StandardScaler(), LogisticRegression()
+        SimpleImputer(keep_empty_features=True),
+        VarianceThreshold(1e-6),
+        StandardScaler(),
+        LogisticRegression(),
     )
     assert model.fit(X, table["mean_fd"] > 3).score(X, table["mean_fd"] > 3) > 0.5
     assert list(model.feature_names_in_) == list(X.columns)

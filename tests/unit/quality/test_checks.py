@@ -301,7 +301,7 @@ def test_an_unremarkable_run_has_no_flag() -> None:
         ("wrong_order", "network_contrast", 0.03, 0.02),
         ("wrong_order", "best_order", "model", "right_first"),
         ("derived_mask", "mask", "grayordinates", "derived"),
-        ("tr_from_header", "tr_source", "--tr", "NIfTI header"),
+        ("tr_from_header", "tr_source", "option", "NIfTI header"),
         ("tr_from_header", "tr_source", "sidecar", "CIFTI header"),
         ("tr_corrected", "tr_source", "sidecar", "sidecar (NIfTI header: 1 s)"),
     ],

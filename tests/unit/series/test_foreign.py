@@ -190,8 +190,8 @@ def test_arrays_of_another_number_of_parcels_are_refused(tmp_path, shape) -> Non
         ({"RepetitionTime": 0.8}, None, (0.8, "sidecar")),
         ({"SamplingFrequency": 0.5}, None, (2.0, "sidecar")),
         ({"SamplingFrequency": "TR", "RepetitionTime": 0.8}, None, (0.8, "sidecar")),
-        ({"RepetitionTime": 0.8}, 0.8, (0.8, "--tr")),
-        (None, 1.5, (1.5, "--tr")),
+        ({"RepetitionTime": 0.8}, 0.8, (0.8, "option")),
+        (None, 1.5, (1.5, "option")),
     ],
 )
 def test_the_repetition_time_comes_from_the_user_or_the_sidecar(

@@ -47,7 +47,7 @@ def test_a_header_that_software_is_known_to_get_wrong_gives_way_with_a_warning(
 def test_any_other_contradiction_names_both_numbers_and_the_way_out(header_s: float) -> None:
     with pytest.raises(ScanError, match=rf"2 s in the sidecar but {header_s:g} s.*--tr"):
         repetition_time(scan(2.0), image(header_s), override_s=None)
-    assert repetition_time(scan(2.0), image(header_s), override_s=2.0) == (2.0, "--tr")
+    assert repetition_time(scan(2.0), image(header_s), override_s=2.0) == (2.0, "option")
 
 
 @pytest.mark.parametrize("written", ["2.0", "2", [2.0], ["2.0"]])
@@ -69,7 +69,7 @@ NO_TIMES = [
 def test_what_is_no_number_of_seconds_fails_until_tr_is_given(written: object) -> None:
     with pytest.raises(ScanError, match=r"RepetitionTime in the sidecar is .*--tr"):
         repetition_time(scan(written), image(2.0), override_s=None)
-    assert repetition_time(scan(written), image(2.0), override_s=2.0) == (2.0, "--tr")
+    assert repetition_time(scan(written), image(2.0), override_s=2.0) == (2.0, "option")
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ def test_milliseconds_in_a_sidecar_are_not_guessed(
 
 
 def test_a_word_of_the_user_against_the_sidecar_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    assert repetition_time(scan(0.8), image(0.8), override_s=2.0) == (2.0, "--tr")
+    assert repetition_time(scan(0.8), image(0.8), override_s=2.0) == (2.0, "option")
     assert "--tr 2 s overrides 0.8 s" in caplog.text
 
 
 def test_the_users_word_settles_a_contradiction() -> None:
-    assert repetition_time(scan(2.0), image(1.0), override_s=2.2) == (2.2, "--tr")
+    assert repetition_time(scan(2.0), image(1.0), override_s=2.2) == (2.2, "option")
 
 
 def test_no_repetition_time_anywhere_is_an_error() -> None:

@@ -76,6 +76,7 @@ def invoke(scans: list[Scan], output_dir: Path, settings: str) -> None:
         scans, output_dir, OPTIONS,
         embed=partial(embed, settings=settings),
         earlier=partial(earlier, settings=settings, output_dir=output_dir),
+        settings=lambda _: {"settings": settings},
     )  # fmt: skip
 
 

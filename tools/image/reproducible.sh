@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build the image twice from nothing and compare: same base, same sources, same packages, so the same layers and digest.
+# Build the image twice from nothing and compare the digests of image and layers. Fails today: two layers differ (docs/containers.md).
 #     bash tools/image/reproducible.sh [TREE]          TREE: what to build, default this checkout
 # Needs what tools/platforms/container.sh needs; with Docker also its buildx. Each build takes about two minutes on two idle
 # cores. The time written into layers is that of the last commit (SOURCE_DATE_EPOCH, if set). Leaves nothing behind.

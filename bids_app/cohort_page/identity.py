@@ -25,6 +25,10 @@ NAMED = 0.5
 """Probability from which on a session is named as suspicious."""
 FOUND = 0.5
 """With a smaller share of swaps that would be found, nothing is judged."""
+ALMOST_SAME = 0.99
+"""Similarity that no two acquisitions have: one was made of the other's data."""
+SAME = 1 - 1e-6
+"""Similarity of data that are equal but for rounding, which are told apart from such"""
 _SIGMA_OF_MAD = 1.4826
 _MOST_SURE = 0.999
 """A normal distribution says more than its tails are known for."""
@@ -93,6 +97,19 @@ class IdentityCheck:
         """Those to look at, the surest first."""
         found = [one for one in self.compared if one.is_suspected]
         return sorted(found, key=lambda one: -(one.probability or 0))
+
+    @property
+    def twins(self) -> list[Compared]:
+        """Those that are almost the same as one of somebody else, each pair once.
+
+        Of fewer than `LEAST_PEOPLE` the cohort's mean makes any two alike.
+        """
+        found: dict[frozenset[tuple[str, str]], Compared] = {}
+        for one in self.compared:
+            if self.n_people >= LEAST_PEOPLE and ALMOST_SAME <= one.other < SAME:
+                pair = frozenset((unit.person, unit.name) for unit in (one.unit, one.nearest))
+                found.setdefault(pair, one)
+        return [*found.values()]
 
     @property
     def closer(self) -> list[Compared]:

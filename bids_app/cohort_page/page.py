@@ -47,6 +47,8 @@ _MADE_OF = '<meta name="semantoks:made-of" content="{}">'
 _LARGEST = 64 * 2**20
 _LISTED = 100
 """Scans that a list names; all stand in the table."""
+_NAMED = 10
+"""Scans that the summary names"""
 
 
 def write_cohort_page(
@@ -129,6 +131,9 @@ def render(
             people=_people(scans),
             not_embedded=_not_embedded(scans),
             flags=Counter(flag for scan in scans for flag in scan.flags).most_common(),
+            odd_scans=[scans[at] for at in dict.fromkeys(one.place for one in findings.outliers)],
+            without=[scan for scan in scans if scan.status != "embedded"],
+            lacking=_lacking(scans),
             measured=[BY_KEY[c.key] for c in findings.columns if is_measured(c)],
             note=note,
             tables=tables,
@@ -207,6 +212,13 @@ def _people(scans: Sequence[PageScan]) -> list[dict[str, Any]]:
     ]
 
 
+def _lacking(scans: Sequence[PageScan]) -> list[tuple[str, int]]:
+    """Count the scans that lack a network, of networks that most embedded scans lack."""
+    there = [scan for scan in scans if scan.status == "embedded"]
+    found = Counter(name for scan in there for name in scan.numbers.get("missing_networks") or ())
+    return [(name, n) for name, n in found.items() if 2 * n > len(there)]
+
+
 def _not_embedded(scans: Sequence[PageScan]) -> list[tuple[str, str, list[PageScan]]]:
     """Group the scans without an embedding by status and reason, most first."""
     found: dict[tuple[str, str], list[PageScan]] = {}
@@ -225,6 +237,7 @@ def _templates() -> Environment:
         "measures": BY_KEY,
         "judgements": WORDS,
         "listed": _LISTED,
+        "named": _NAMED,
         "far": FAR,
         "least_scans": LEAST_SCANS,
         "embedding_key": EMBEDDING,

@@ -50,11 +50,11 @@ ADVICE = {
 """What a flag may be, and what to do, by its code; docs/quality.md begins with the same words."""
 
 OUTCOMES = {
-    "embedded": ("processed", "series, tokens and embedding are there"),
-    "excluded": ("left out", "too little usable data, deliberately not embedded"),
-    "failed": ("error", "something is wrong with its files; tried again by the next call"),
+    "embedded": ("embedded", "series, tokens and embedding are there"),
+    "excluded": ("excluded", "too little usable data, deliberately not embedded"),
+    "failed": ("failed", "something is wrong with its files; tried again by the next call"),
 }
-"""The status of a scan: what pages call it, and what it means."""
+"""The status of a scan: what pages call it, as tables do, and what it means."""
 
 GOOD_COVERAGE = 0.8
 """Share of a parcel's voxels; parcels below are counted."""

@@ -85,7 +85,7 @@ def test_the_table_filters_by_text_status_and_what_stands_out(tmp_path, opened) 
     assert names(page) == ["sub-0003_ses-1_task-rest", "sub-0003_ses-2_task-rest"]
     assert "2 of 16" in page.locator(".filters [role=status]").text_content()
     page.get_by_label("find").fill("")
-    filters.get_by_label("status").select_option("error")
+    filters.get_by_label("status").select_option("failed")
     assert names(page) == ["sub-0000_ses-2_task-rest"]
     filters.get_by_label("status").select_option("")
     filters.get_by_label("stands out by").select_option("fhigh motion")

@@ -75,7 +75,8 @@ def test_the_left_out_stand_by_reason_and_a_swap_in_the_summary() -> None:
     text = words(render([*scans, *gone], find([*scans, *gone], [embeddings(10)])))
     assert "4 labels in doubt" in text
     assert "yes: exchanged" in text
-    assert "left out 4 scans: too short" in text
+    assert "excluded 4 scans: too short" in text
+    assert "4 scans without an embedding : sub-0000_ses-1_task-rest , sub-0000_ses-2" in text
 
 
 @pytest.mark.parametrize(
@@ -154,6 +155,27 @@ def test_the_same_data_under_two_names_is_said() -> None:
     vectors.vectors[7] = vectors.vectors[0]
     text = words(render(scans, find(scans, [vectors])))
     assert "The same data under 2 names" in text
+
+
+def test_almost_the_same_data_under_two_names_is_said_once() -> None:
+    scans, vectors = page_scans(8), embeddings(8)
+    text = words(render(scans, find(scans, [vectors])))
+    assert "Almost the same data" not in text
+    vectors.vectors[7] = vectors.vectors[0] + 0.01 * vectors.vectors[4]
+    text = words(render(scans, find(scans, [vectors])))
+    assert text.count("Almost the same data twice") == 1
+    assert "The same data under" not in text
+
+
+def test_the_summary_names_whom_to_look_at_and_networks_that_most_scans_lack() -> None:
+    scans = page_scans(14)
+    lacking = {**scans[0].numbers, "missing_networks": ["Cerebellum"]}
+    scans = [replace(scan, numbers=lacking, flags={"short": "why"}) for scan in scans]
+    text = words(render(scans, find(scans, [embeddings(14)])))
+    assert "Network missing in most scans : Cerebellum (in 28 of 28)" in text
+    assert re.search(
+        r"28 scans flagged : short \(28\)\. sub-0000_ses-1_task-rest , .* and 18 more", text
+    )
 
 
 def test_spaces_are_compared_apart() -> None:

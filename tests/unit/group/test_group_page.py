@@ -77,7 +77,7 @@ def test_damaged_scans_stand_in_it_with_their_reason_and_without_numbers(out) ->
     export_group(out, page=True)
     scans = data(out)["scans"]
     said = [scans["status"]["levels"][code] for code in scans["status"]["codes"]]
-    assert said == ["processed", "damaged", "damaged", "processed"]
+    assert said == ["embedded", "damaged", "damaged", "embedded"]
     assert str(out) not in (out / "group.html").read_text()
 
 

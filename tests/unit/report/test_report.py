@@ -337,9 +337,9 @@ def test_language_title_and_alternative_texts_are_given(page) -> None:
 
 def test_the_summary_counts_and_lists_scans(page) -> None:
     summary = section(page, "Summary")
-    assert "<b>2</b>processed" in summary
-    assert "<b>1</b>left out" in summary
-    assert "<b>1</b>error" in summary
+    assert "<b>2</b>embedded" in summary
+    assert "<b>1</b>excluded" in summary
+    assert "<b>1</b>failed" in summary
     assert "too short: 8 frames" in summary
     assert ">Cerebellum</td>" in summary
     assert ">1.9</td>" in summary  # 57 of 60 volumes of 2 s
@@ -482,7 +482,7 @@ def test_a_lost_table_is_reported_and_the_page_still_written(output, tmp_path) -
         table.unlink()
     page = write_report(tmp_path, "01").read_text(encoding="utf-8")
     assert "coverage.tsv" in section(page, "Errors")
-    assert "<b>2</b>processed" in page
+    assert "<b>2</b>embedded" in page
 
 
 def test_figures_are_not_drawn_from_a_file_that_is_not_as_written(output, tmp_path, caplog):

@@ -16,6 +16,9 @@ PLACES = (
     LEADS,
     ("CITATION.cff", r"^version: (\S+)$"),
     ("descriptor.json", r'"tool-version": "(\S+)"'),
+    ("examples/runners/nipoppy/descriptor.json", r'"tool-version": "(\S+)"'),
+    ("examples/runners/nipoppy/config.json", r'"VERSION": "(\S+)"'),
+    ("docs/howto/runners.md", r"`derivatives/semantoks/([^/]+)/output`"),
     ("docs/glossary.md", r"`semantoks --version`, (\S+)\)"),
     ("docs/model_card.md", r"comes with software (\S+)\.$"),
 )

@@ -2,7 +2,7 @@
 # Install the wheel beside the lowest and the newest dependencies that pyproject.toml allows, under each Python, and test it there:
 #     bash tools/platforms/pythons.sh [PYTHON[:lowest|:pinned|:newest]]...      default: 3.11:lowest 3.11:newest 3.12:pinned 3.13:pinned
 # `semantoks demo` and the unit tests run against what is installed, no source in sight; with `lowest` tests/end_to_end too.
-# One environment at a time. Needs git, the Pythons (`python3.12`, or uv finds or fetches them) and a package index; five minutes each,
+# One environment at a time. Needs git, the Pythons (uv finds or fetches 3.12; a path does too) and a package index; five minutes each,
 # `lowest` fifteen. Where the index has no CPU build of torch each takes 7 GB of disk; TORCH_INDEX names one that has.
 . "$(dirname "$0")/_common.sh"
 needs git

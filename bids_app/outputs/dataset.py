@@ -74,7 +74,10 @@ def check_output_folder(output_dir: Path, *, bids_dir: Path, derivative: Path) -
         found = "a file" if place.exists() else "a link that leads nowhere"
         raise OutputError(f"{place} is {found}; expected a folder for the outputs.")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise OutputError(f"{place}: cannot be written by this user.")
+        raise OutputError(
+            f"{place}: cannot be written by this user.",
+            hint="In a container: is it mounted there, and may be written?",
+        )
     refuse_links_out(output_dir, [logs(output_dir)])
     _refuse_another_dataset(output)
 

@@ -27,6 +27,7 @@ OTHERS = {
     "sbatch": {"--dependency"},
     "GNU parallel": {"--sshlogin"},
     "docker": {"--network", "--read-only"},
+    "apptainer": {"--cleanenv", "--containall", "--nv"},
     "nipoppy": {"--hpc"},
     "bosh": {"--bids"},
     "click": {"--help"},

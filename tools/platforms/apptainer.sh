@@ -5,7 +5,7 @@
 # which tools/platforms/container.sh leaves behind; or a .sif file. It must hold the code of this checkout.
 # All runs are those of the user nobody, who has no home: files of that owner, outputs byte for byte those of PYTHON, an input that stays
 # as it was, no network, a read-only image; an array over participants and its group step; missing mounts; a signal in the middle.
-# Needs Apptainer, or what _apptainer.sh makes one of, and what _one_node_slurm.sh names. 6 minutes, and 3 to make the SIF.
+# Needs Apptainer, or what _apptainer.sh makes one of, and what _one_node_slurm.sh names. 10 minutes, and 3 to make the SIF (two cores).
 . "$(dirname "$0")/_common.sh"
 . "$(dirname "$0")/_one_node_slurm.sh"
 . "$(dirname "$0")/_apptainer.sh"
@@ -95,7 +95,7 @@ expect 16 "the input is not mounted" "${run[@]}" "${mount[@]:2}" "${participant[
 says "/bids is empty"
 says "In a container"
 expect 73 "the output is not mounted" "${run[@]}" "${mount[@]:0:2}" "${mount[@]:4}" "${participant[@]}"
-says "in a container, its mount"
+says "In a container"
 expect 2 "the atlas is not mounted" "${run[@]}" "${mount[@]:0:4}" "${participant[@]}"
 says "atlas"
 expect 255 "what is mounted does not exist" "${run[@]}" -B "$scratch/nowhere:/bids:ro" "${participant[@]}"

@@ -27,6 +27,8 @@ def test_how_a_scan_was_acquired_may_not_differ_either_way() -> None:
     found = outliers([column("tr", values)], LOW_IS_GOOD)
     assert [(one.place, one.distance) for one in found] == [(30, np.inf)]
     assert outliers([column("tr", [2.0] * 8 + [0.8] * 2)], LOW_IS_GOOD) == []
+    length = [column("n_volumes", [300] * 30 + [100]), column("duration", [600.0] * 30 + [200.0])]
+    assert [one.key for one in outliers(length, LOW_IS_GOOD)] == ["duration"]  # once
 
 
 def test_few_scans_and_numbers_without_a_bad_side_have_no_outliers() -> None:

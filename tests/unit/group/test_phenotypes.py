@@ -241,3 +241,10 @@ def test_a_wrong_option_leaves_the_cohorts_page_as_it_was(tmp_path, out) -> None
 def test_a_folder_without_the_table_is_told_what_is_taken(tmp_path) -> None:
     with pytest.raises(OptionsError, match="the folder of a BIDS dataset that has one"):
         read_phenotypes(tmp_path)
+
+
+def test_a_column_that_looks_like_a_number_of_the_embedding_is_called_so(tmp_path) -> None:
+    table = tmp_path / "participants.tsv"
+    table.write_text("participant_id\tbdi_001\n01\t3\n")
+    with pytest.raises(OptionsError, match=r"look like numbers of an embedding .*: bdi_001"):
+        read_phenotypes(table)

@@ -41,7 +41,7 @@ for what in "$@"; do
     esac
     expect 0 "$what: install" "$uv" pip install --quiet --python env/bin/python --compile-bytecode "${index[@]}" \
         "${how[@]}" "${wheel}[test]"
-    "$uv" pip freeze --python env/bin/python | grep -E '^(torch|numpy|scipy|pandas|scikit-learn|nilearn|nibabel|pyarrow|matplotlib)==' | xargs
+    "$uv" pip freeze --quiet --python env/bin/python | grep -E '^(torch|numpy|scipy|pandas|scikit-learn|nilearn|nibabel|pyarrow|matplotlib)==' | xargs
     expect 0 "$what: semantoks demo" env/bin/semantoks demo demo
     tests=(tests/unit)
     [ "$set" != lowest ] || tests+=(tests/end_to_end)

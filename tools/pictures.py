@@ -55,7 +55,7 @@ def main(demo: Path) -> None:
 def take(page: Page, first: str, end: str, target: Path) -> None:
     """Take what lies between two elements."""
     top = page.locator(first).first.bounding_box()["y"] - 12
-    bottom = page.locator(end).first.bounding_box()["y"] - 12
+    bottom = page.locator(end).first.bounding_box()["y"] - 2
     clip = {"x": 0, "y": top, "width": page.viewport_size["width"], "height": bottom - top}
     page.screenshot(path=target, clip=clip, full_page=True)
 

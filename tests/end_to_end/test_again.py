@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,8 @@ def outcomes(answer) -> list[str]:
     """Return ``now`` or ``earlier`` of each scan, all of which are embedded."""
     assert answer.exit_code == 0, answer.output
     found = []
-    for part in answer.stdout.strip().split(", "):
+    counts = re.sub(r" \(\d+ with flags: [^)]*\)", "", answer.stdout.splitlines()[0])
+    for part in counts.split(", "):
         number, *words = part.split()
         assert words in (["embedded"], ["embedded", "earlier"]), part
         found += int(number) * ["earlier" if words[1:] else "now"]

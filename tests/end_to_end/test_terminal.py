@@ -20,6 +20,14 @@ def command(tmp_path, atlas, checkpoint) -> list[str]:
     return [str(word) for word in words]
 
 
+def last_lines(command: list[str]) -> str:
+    """What an invocation ends with on any stream: counts, flags, and where to look."""
+    output_dir = command[command.index("participant") - 1]
+    return (
+        f"2 embedded (2 with flags: few_degrees_of_freedom 2)\nreports: {output_dir}/sub-*.html\n"
+    )
+
+
 def on_terminal(command: list[str]) -> str:
     """Run a command whose three streams are a terminal, and return all that it shows."""
     ours, theirs = pty.openpty()
@@ -40,7 +48,7 @@ def test_on_a_terminal_a_bar_counts_scans_and_no_list_is_printed(command) -> Non
     assert "\r2/2 |" in shown
     assert "left |" in shown
     assert "sub-01_" not in shown
-    assert shown.rstrip().endswith("2 embedded")
+    assert shown.replace("\r\n", "\n").endswith(last_lines(command))
 
 
 def test_in_a_pipe_there_are_lines_and_no_control_characters(command) -> None:
@@ -50,12 +58,12 @@ def test_in_a_pipe_there_are_lines_and_no_control_characters(command) -> None:
     for number, sub in enumerate(("01", "02"), start=1):
         (line,) = [line for line in told.splitlines() if f"sub-{sub}_" in line]
         assert f"[{number}/2" in line
-    assert done.stdout.decode() == "2 embedded\n"
+    assert done.stdout.decode() == last_lines(command)
 
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_quiet_is_quiet(command, terminal) -> None:
     if terminal:
-        assert on_terminal([*command, "--quiet"]).strip() == "2 embedded"
+        assert on_terminal([*command, "--quiet"]).replace("\r\n", "\n") == last_lines(command)
     else:
         assert not subprocess.run([*command, "--quiet"], capture_output=True, check=True).stderr

@@ -26,7 +26,7 @@ def test_one_process_and_three_write_the_same_bytes(tmp_path, semantoks) -> None
     one = semantoks(data.root, tmp_path / "one")
     three = semantoks(data.root, tmp_path / "three", "participant", "--n-cpus", "3")
     assert one.exit_code == three.exit_code == 1
-    assert one.stdout == three.stdout
+    assert one.stdout.replace("/one/", "/three/") == three.stdout
     first, second = contents(tmp_path / "one"), contents(tmp_path / "three")
     assert first == second
     assert {"sub-01.html", "sub-02.html", "sub-03.html"} <= set(first)

@@ -140,7 +140,7 @@ def _description_faults() -> Iterator[CallFault]:
 
 
 def _both_embedded(_: Scene, answer: Answer) -> Iterator[str]:
-    if not answer.text.rstrip().endswith("2 embedded"):
+    if "\n2 embedded" not in answer.text:
         yield f"not both scans were embedded: {answer.text[-200:]}"
 
 

@@ -14,6 +14,11 @@ needs() { # needs TOOL...: or the check is skipped
     for tool in "$@"; do command -v "$tool" >/dev/null || skip "$tool is not installed"; done
 }
 
+find_python() { # find_python NAME: `python` is its path, wherever the check goes
+    python=$(command -v "$1") || skip "no $1"
+    case $python in /*) ;; *) python=$PWD/$python ;; esac
+}
+
 # A check defines `clean_up` where it starts daemons or names images, and `evidence` for what a failure shows.
 leave() { declare -F clean_up >/dev/null && clean_up || true; rm -rf "$scratch"; }
 trap leave EXIT

@@ -9,7 +9,7 @@
 . "$(dirname "$0")/_common.sh"
 . "$(dirname "$0")/_one_node_slurm.sh"
 . "$(dirname "$0")/_apptainer.sh"
-python=$(command -v "${1:-python3}") || skip "no ${1:-python3}"
+find_python "${1:-python3}"
 image=${2:-semantoks-check}
 clean_up() { stop_slurm; }
 evidence() { [ ! -f "$SLURM_CONF" ] || squeue; tail -n 40 "$work"/*/logs/slurm-*/*.log "$slurm/slurmctld.log" 2>/dev/null; }

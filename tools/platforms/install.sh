@@ -5,7 +5,7 @@
 # (this checkout's HEAD) install it; `semantoks demo` runs where no checkout is. Needs git and a package index. Four minutes,
 # 4 GB of disk at a time with the CPU build of torch. TORCH_INDEX: an index of torch's, where the package index has no CPU build.
 . "$(dirname "$0")/_common.sh"
-python=$(command -v "${1:-python3}") || skip "no ${1:-python3}"
+find_python "${1:-python3}"
 needs git
 git -C "$root" rev-parse --verify --quiet HEAD >/dev/null || skip "not a git checkout"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || skip "$("$python" --version) is older than 3.11"

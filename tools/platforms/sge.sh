@@ -4,7 +4,7 @@
 # Three participants, one without confounds; then the table has two scans and one reason, and who is left is told. A minute.
 # Ends with 77 where it cannot run. Needs gridengine-master, -exec, -client (apt-get install --no-install-recommends ...).
 . "$(dirname "$0")/_common.sh"
-python=$(command -v "${1:-python3}")
+find_python "${1:-python3}"
 work=$scratch
 evidence() { qstat -f; tail -n 20 "$work"/semantoks* "$work"/todo.tsv 2>/dev/null; }
 

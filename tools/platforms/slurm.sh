@@ -6,7 +6,7 @@
 # Needs slurmctld, slurmd, slurm-client and munge (Debian: apt-get install --no-install-recommends ...).
 . "$(dirname "$0")/_common.sh"
 . "$(dirname "$0")/_one_node_slurm.sh"
-python=${1:-python3}
+find_python "${1:-python3}"
 work=$scratch
 evidence() { squeue; tail -n 40 "$work/the out"/logs/slurm-*/*.log "$slurm"/slurmctld.log 2>/dev/null; }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install everything the tests need into the active environment (or .venv) and run all checks.
-#     bash tools/check.sh           everything: about thirteen minutes on two cores
+#     bash tools/check.sh           everything: about sixteen minutes on two cores
 #     bash tools/check.sh --fast    lint, types, contracts and unit tests, on what is installed: about 80 seconds
 set -euo pipefail
 cd "$(dirname "$0")/.."

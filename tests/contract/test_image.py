@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 SPEC = importlib.util.spec_from_file_location("environment", ROOT / "tools/image/environment.py")
 environment = importlib.util.module_from_spec(SPEC)
 sys.modules["environment"] = environment  # dataclasses look there

@@ -10,6 +10,7 @@ import click
 from bids_app.options import EncoderOptions
 from bids_app.tasks.options import BlockOptions
 from model.cli.program import Command, build, options_of
+from model.errors import numbered
 
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
@@ -36,7 +37,7 @@ def main(bids_dir: Path, semantoks_dir: Path, **arguments: Any) -> None:
     for path in summary.paths:
         click.echo(path)
     click.echo(
-        f"{summary.n_blocks} blocks of {summary.n_scans} scans; {summary.n_left_out} scans or "
-        "events left out, see the status table.",
+        f"{numbered(summary.n_blocks, 'block')} of {numbered(summary.n_scans, 'scan')}; "
+        f"scans or events left out: {summary.n_left_out}, see the status table.",
         err=True,
     )

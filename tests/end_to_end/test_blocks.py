@@ -111,7 +111,7 @@ def test_what_gives_no_block_is_listed_with_its_reason(embedded, blocks, bids) -
     write_events(bids / "sub-02" / "func" / "sub-02_task-hariri_events.tsv", late)
     answer = blocks(bids, *DELAY)
     assert answer.exit_code == 0, answer.output
-    assert "1 blocks of 1 scans; 3 scans or events left out" in answer.stderr
+    assert "1 block of 1 scan; scans or events left out: 3, see" in answer.stderr
     status = table_of(embedded, "blocks_status")
     assert sorted(status["reason"]) == [
         "its response is not wholly in the scan",

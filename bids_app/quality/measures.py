@@ -51,7 +51,7 @@ ADVICE = {
 
 OUTCOMES = {
     "embedded": ("embedded", "series, tokens and embedding are there"),
-    "excluded": ("excluded", "too little usable data, deliberately not embedded"),
+    "excluded": ("excluded", "deliberately left out, such as for too little usable data"),
     "failed": ("failed", "something is wrong with its files; tried again by the next call"),
 }
 """The status of a scan: what pages call it, as tables do, and what it means."""

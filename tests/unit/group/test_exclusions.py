@@ -51,7 +51,9 @@ def test_they_are_in_no_table_and_keep_their_row_with_the_reason(out, tmp_path, 
         "excluded", "excluded by bad.tsv: sleeping",
     )  # fmt: skip
     assert "3 scans of 4; 1 excluded: group_status.tsv says why" in caplog.text
-    assert "excluded by bad.tsv: sleeping" in (out / "group.html").read_text()
+    page = (out / "group.html").read_text()
+    assert "excluded by bad.tsv: sleeping" in page
+    assert 'title="deliberately left out, such as for too little usable data"' in page
     said = json.loads((out / TABLE).with_suffix(".json").read_text())
     assert said["ExcludedScans"] == {f"sub-02_task-rest{SPACE}": "excluded by bad.tsv: sleeping"}
     export_group(out, GroupOptions(tsv=True), page=True)

@@ -30,7 +30,7 @@ class Exclusions:
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Why, by name of the scan or run"""
     place: str = ""
-    """What names them, for messages"""
+    """What names them, for messages; empty: an earlier call did, and they may be gone since"""
     excluded: dict[str, str] = field(default_factory=dict)
     """Those met that had an embedding, with the reason, by their whole names"""
     _met: set[str] = field(default_factory=set)
@@ -60,7 +60,7 @@ class Exclusions:
             Names them, and scans with like names.
         """
         unknown = [name for name in self.reasons if name not in self._met]
-        if unknown:
+        if unknown and self.place:
             near = dict.fromkeys(
                 one for x in unknown[:10] for one in difflib.get_close_matches(x, self._scans)
             )

@@ -19,7 +19,7 @@ from bids_app.files import replacing, write_bytes
 from bids_app.group.annotated import refuse_without_anndata
 from bids_app.group.cohort import Cohort
 from bids_app.group.connectivity import files_needed
-from bids_app.group.exclusions import Exclusions, read_exclusions
+from bids_app.group.exclusions import read_exclusions
 from bids_app.group.harmonized import design_of, refuse_without_combat
 from bids_app.group.options import GroupOptions
 from bids_app.group.page import preview_page, tell_old_page, write_page
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from bids_app.group.cohort import Alike, Kind
+    from bids_app.group.exclusions import Exclusions
     from bids_app.group.harmonized import Design
     from bids_app.group.options import SplitBy
     from bids_app.outputs.group import CohortScan
@@ -72,7 +73,7 @@ def export_group(
     *,
     into: Path | None = None,
     page: bool = False,
-    excluded: Mapping[str, str] | None = None,
+    exclusions: Exclusions | None = None,
 ) -> Export:
     """Write the cohort's scan embeddings and the status of every scan.
 
@@ -89,8 +90,8 @@ def export_group(
         Folder for what is written, if not the output folder.
     page
         Also write ``group.html``, of all scans, whatever becomes of the tables.
-    excluded
-        Why scans are left out, by their names, where no file of the options says so.
+    exclusions
+        What is left out, if not what a file of the options says.
 
     Returns
     -------
@@ -114,13 +115,12 @@ def export_group(
     known = read_phenotypes(options.participants, options.sessions)
     target, damaged, ends = into or output_dir, list[str](), Counter[str]()
     log.info("reading the scans in %s", output_dir)
-    exclusions = read_exclusions(options.exclude_scans) if excluded is None else None
     with Cohort.read(
         output_dir,
         scratch=target,
         known=known,
         needs=_needed(options),
-        exclusions=exclusions or Exclusions(reasons=excluded or {}, place=str(output_dir)),
+        exclusions=exclusions or read_exclusions(options.exclude_scans),
     ) as cohort:
         status = target / f"{GROUP_STATUS}.tsv"
         with replacing(status, keep_same=True) as new:
@@ -190,7 +190,9 @@ def _mixture(kinds: list[tuple[Kind, Alike]]) -> OptionsError:
     n_scans = sum(alike.n_scans for _, alike in kinds)
     told = differences([(alike.said, alike.n_scans) for _, alike in kinds])
     # Of sidecars that someone made by hand there may be nothing to tell but this.
-    told = told or [f"settings {kind.settings}: {alike.n_scans} scan(s)" for kind, alike in kinds]
+    told = told or [
+        f"settings {kind.settings}: {numbered(alike.n_scans, 'scan')}" for kind, alike in kinds
+    ]
     per_space = Counter(kind.space for kind, _ in kinds)
     split = (
         "To have one table of each space: --split-by space. "

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bids_app.errors import InputError, NothingSelectedError
 from bids_app.group.cohort import Listing, changed_ns, statuses_sha256
+from bids_app.group.exclusions import Exclusions
 from bids_app.group.export import export_group
 from bids_app.group.options import GroupOptions
 from bids_app.group.phenotypes import read_phenotypes, who_is
@@ -144,7 +145,10 @@ def load_embeddings(
                 tokens=level == "tokens",
             )
             export = export_group(
-                folder, options, into=Path(scratch), excluded=excluded_scans(folder)
+                folder,
+                options,
+                into=Path(scratch),
+                exclusions=Exclusions(reasons=excluded_scans(folder)),
             )
             if not Path(scratch, name).exists():
                 made = [path.stem for path in export.paths if path.suffix == ".parquet"]

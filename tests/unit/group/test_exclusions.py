@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import outputs
@@ -71,6 +72,8 @@ def test_whoever_reads_the_folder_goes_without_them(out, tmp_path) -> None:
     outputs.write_run(out, "05", seed=5)  # the group's table is older now and is not read
     found = load_embeddings(out).table["participant_id"]
     assert [*found] == ["sub-01", "sub-03", "sub-04", "sub-05"]
+    shutil.rmtree(out / "sub-02")  # what is gone need not be left out any more
+    assert len(load_embeddings(out).X) == 4
 
 
 def test_a_damaged_scan_or_one_of_other_settings_can_be_left_out(out, tmp_path, caplog) -> None:

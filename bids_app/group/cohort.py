@@ -242,11 +242,10 @@ class Cohort:
 
     def _take(self, path: Path, found: ScanRecord | FileError) -> None:
         kind, model, values = None, "", np.empty(0, np.float32)
-        is_read = not isinstance(found, FileError)
-        record = found if isinstance(found, ScanRecord) else _unread(path)
+        record = _unread(path) if isinstance(found, FileError) else found
         excluded = self.exclusions.reason(
             scan_name(identifiers(record.entities)),
-            embedded=not is_read or record.status == "embedded",
+            embedded=isinstance(found, FileError) or found.status == "embedded",
         )
         if excluded:  # whatever became of its files
             self.known.refuse_collisions(record.qc)

@@ -84,7 +84,7 @@ def read_exclusions(path: Path | None) -> Exclusions:
     with faults_as(OptionsError, where=place):
         lines = read_text(path).splitlines()
         header = lines[0].split(DELIMITERS.get(path.suffix, "\t")) if lines else []
-        if _SCAN in header:
+        if _SCAN in (cell.strip('"') for cell in header):  # as R and spreadsheets write tables
             rows = [(row[_SCAN], row.get(_REASON, "")) for row in read_cells(path).by_name()]
         else:
             rows = [(line.strip(), "") for line in lines]

@@ -88,6 +88,12 @@ def test_a_damaged_scan_or_one_of_other_settings_can_be_left_out(out, tmp_path, 
     assert "not as they were written" not in caplog.text
 
 
+def test_a_table_with_quotation_marks_is_a_table(tmp_path) -> None:
+    text = '"scan","reason"\n"sub-02_task-rest","moved, twice"\n'
+    found = read_exclusions(listed(tmp_path, text, "bad.csv").exclude_scans)
+    assert found.reasons == {"sub-02_task-rest": "excluded by bad.csv: moved, twice"}
+
+
 def test_a_name_that_no_scan_has_is_refused_with_near_ones_and_nothing_is_written(
     out, tmp_path
 ) -> None:

@@ -18,13 +18,12 @@ PLACES = (
     ("descriptor.json", r'"tool-version": "(\S+)"'),
     ("examples/runners/nipoppy/descriptor.json", r'"tool-version": "(\S+)"'),
     ("examples/runners/nipoppy/config.json", r'"VERSION": "(\S+)"'),
-    ("docs/howto/runners.md", r"`derivatives/semantoks/([^/]+)/output`"),
     ("docs/glossary.md", r"`semantoks --version`, (\S+)\)"),
     ("docs/model_card.md", r"comes with software (\S+)\.$"),
 )
-# Images, archives and folders: semantoks:0.1.0, semantoks-0.1.0.sif, semantoks-0-1-0.
-NAMED = r"\bsemantoks[:@_-]v?(\d+([.-])\d+\2\d+(?:\.?(?:dev|rc)\d+)?)\b"
-_SEARCHED = ("descriptor.json", "docs/**/*.md", "examples/runners/**/*")
+# Images, archives, folders: semantoks:0.1.0, semantoks/0.1.0, semantoks-0-1-0, semantoks: "0-1-0".
+NAMED = r'semantoks(?:[:@_/-]v?|: ")(\d+([.-])\d+\2\d+(?:[.-]?(?:dev|rc)\d+)?)\b'
+_SEARCHED = ("descriptor.json", "docs/**/*.md", "examples/runners/**/*", "tools/platforms/*.sh")
 
 
 def written(root: Path = ROOT) -> list[tuple[Path, re.Match[str]]]:

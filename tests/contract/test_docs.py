@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -152,6 +153,20 @@ def test_every_place_that_names_the_version_names_that_of_the_package() -> None:
         [sys.executable, ROOT / "tools/version.py"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("version", ["12.0.3", "0.2.0.dev0", "1.0.0rc1"])
+def test_a_version_that_is_set_stands_in_every_place(version, tmp_path) -> None:
+    for name in ("model/__init__.py", "CITATION.cff", "descriptor.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    for name in ("docs", "examples", "tools"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.png"))
+    for words in ([version], []):  # set, compare
+        command = [sys.executable, tmp_path / "tools/version.py", *words]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    yaml = (tmp_path / "examples/runners/babs/semantoks.yaml").read_text()
+    assert f'semantoks: "{version.replace(".", "-")}"' in yaml
 
 
 def test_the_newest_release_of_the_changelog_is_the_version_and_the_citation_has_its_day() -> None:

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # The bill of materials (CycloneDX) of an environment in which semantoks is installed; the image has its own, made alike:
 #     bash tools/sbom.sh PYTHON OUT.cdx.json
-# Every package with version, licence and where it comes from; the same environment gives the same bytes. Under a minute.
+# Every package with version, licence and where it comes from; the same environment gives the same bytes. A minute.
 set -euo pipefail
 [ $# = 2 ] || { sed -n '2,4p' "$0"; exit 2; }
 root=$(cd "$(dirname "$0")/.." && pwd)
 tools=$(mktemp -d)
 trap 'rm -rf "$tools"' EXIT
 "$1" -m venv "$tools"
-"$tools/bin/python" -m pip install --quiet cyclonedx-bom
+"$tools/bin/python" -m pip install --quiet --require-hashes --no-deps -r "$root/tools/image/build.lock"
 "$tools/bin/cyclonedx-py" environment --output-reproducible --pyproject "$root/pyproject.toml" --mc-type application \
     --output-file "$2" "$1"
 "$1" - "$2" <<'THERE'

@@ -71,3 +71,10 @@ same() { # same FOLDER: beside the other study, is it what one process made, byt
     diff <(contents "$example/one") <(contents "$1" | grep -v " \./group") || fail "other outputs than those of one process"
     say "ok: the outputs of one process, byte for byte"
 }
+same_tables() { # same_tables FOLDER: the tables alone, where sidecars and status tell other paths or times of inputs
+    local kind
+    for kind in timeseries.tsv embedding.tsv coverage.tsv tokens_embedding.npy; do
+        diff <(contents "$example/one" | grep "$kind") <(contents "$1" | grep "$kind" | grep -v " \./group") || fail "other $kind than those of one process"
+    done
+    say "ok: the tables of one process, byte for byte"
+}

@@ -122,9 +122,11 @@ def test_every_tensor_that_does_not_fit_is_named_in_one_error(folder):
         assert part in str(error.value)
 
 
-def test_weights_that_are_not_finite_are_named(folder):
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_weights_that_are_not_finite_are_named(folder, value):
     tensors = load_file(folder / "weights.safetensors")
-    rewrite(folder, tensors | {"norm.bias": torch.full((16,), torch.nan)})
+    tensors["norm.bias"][3] = value
+    rewrite(folder, tensors)
     with pytest.raises(CheckpointError, match=r"1 tensors .*norm\.bias is not finite"):
         load_encoder(folder)
 
@@ -149,7 +151,8 @@ print(peak() - before, sum(p.nbytes for p in encoder.parameters()))
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     grown, held = map(int, done.stdout.split())
     assert held > 60e6
-    assert grown < 1.4 * held  # three times as much where a mapped file is copied
+    # Three times as much where a mapped file is copied, 1.25 where each value is asked if finite.
+    assert grown < 1.2 * held
 
 
 def test_many_tensors_that_do_not_fit_are_counted(folder):

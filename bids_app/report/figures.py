@@ -145,7 +145,7 @@ def carpet(
         Of `values`, for the colour bar.
     """
     height = 230.0
-    figure = new_figure(TOP + height + 29)
+    figure = new_figure(TOP + height + 31)
     shown, step = thin(values, most=MOST_COLUMNS)
     axes = new_axes(figure, LEFT, TOP, PLOT, height)
     # The last column may stand for fewer frames than the others and reach beyond the end.

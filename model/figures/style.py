@@ -96,7 +96,8 @@ SETTINGS: dict[str, Any] = {
             "labelsize": TEXT,
             "major.size": 2.5,
             "major.width": 0.6,
-            "major.pad": 2.5,
+            # Numbers of both axes meet in their corner: those below it keep off.
+            "major.pad": {"x": 4, "y": 2.5}[axis],
         }.items()
     },
 }

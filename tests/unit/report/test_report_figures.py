@@ -174,7 +174,7 @@ def test_text_is_legible_on_a_page_of_800_pixels_and_stands_apart(monkeypatch) -
             assert text.get_fontsize() * 780 / 720 > 10, said
             assert min(box.x0, box.y0) > -1, said
             assert (box.max < figure.bbox.max + 1).all(), said
-            inner = box.padded(-1)
+            inner = box.padded(-0.5)
             near = [o.get_text() for o, there in texts if o is not text and inner.overlaps(there)]
             assert not near, f"{said} over {near}"
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pins
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,13 +89,6 @@ def test_what_the_dockerfile_copies_is_let_in_and_exists() -> None:
 
 
 def test_what_builds_the_image_is_pinned_by_hash_at_the_versions_that_the_tests_have() -> None:
-    entry = r"(?m)^([a-z0-9-]+)==(\S+)(?: ; .*?)?(?: \\\n    --hash=sha256:[0-9a-f]{64})+$"
-    text = (ROOT / "tools/image/build.lock").read_text()
-    locked = dict(re.findall(entry, text))
-    assert len(locked) == len(re.findall("(?m)^[a-z]", text))
+    locked, pinned = pins.locked("tools/image/build.lock"), pins.pinned()
     assert {"cyclonedx-bom", "huggingface-hub"} <= set(locked)
-    pinned = dict(
-        line.lower().replace("_", "-").split("==")
-        for line in (ROOT / "constraints.txt").read_text().split()
-    )
     assert {name: pinned[name] for name in locked if name in pinned}.items() <= locked.items()

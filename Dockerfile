@@ -9,8 +9,9 @@ RUN grep '^torch==' /constraints.txt > /torch.lock
 
 # ---- what semantoks depends on: nearly all of the image, made anew when a lock changes -------------
 FROM ${BASE_IMAGE} AS dependencies
-# The same bytes whenever it is built: no bytecode of pip's, none that depends on a hash seed.
-ENV PYTHONDONTWRITEBYTECODE=1 PYTHONHASHSEED=0 PIP_NO_COMPILE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# The same bytes whenever it is built: no bytecode that depends on a hash seed, and none of pip's, which holds times of files
+# (this variable is the value of pip's option "compile": 1 would switch it on).
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONHASHSEED=0 PIP_NO_COMPILE=0 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 # /opt/tools builds and stays behind; /opt/venv is what the image holds, without pip.
 RUN python3 -m venv /opt/tools && python3 -m venv --without-pip /opt/venv

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import py_compile
 import re
 import subprocess
 import sys
@@ -72,8 +73,9 @@ def test_licences_are_copied_and_listed(venv, tmp_path) -> None:
 def test_bytecode_is_taken_whatever_the_time_of_its_source(tmp_path) -> None:
     source = tmp_path / "module.py"
     source.write_text("print('compiled at build')\n")
+    py_compile.compile(str(source), invalidation_mode=py_compile.PycInvalidationMode.TIMESTAMP)
     environment.main("compile", str(tmp_path))
-    source.write_text("print('compiled at start')\n")
+    source.write_text("print('compiled anew at start')\n")
     command = [sys.executable, "-B", "-c", "import module"]
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert found.stdout == "compiled at build\n"

@@ -124,7 +124,7 @@ def reduce(site: Path) -> int:
 
 
 def compile_all(folder: Path) -> None:
-    """Compile every module below a folder.
+    """Compile every module below a folder, in the place of bytecode that is there.
 
     The bytecode is never compared with its source: with times of files, which a build sets, it
     would be compiled anew at each start of a read-only container.
@@ -132,6 +132,7 @@ def compile_all(folder: Path) -> None:
     compileall.compile_dir(
         folder,
         maxlevels=50,
+        force=True,  # else an installer's, with the source's time inside, counts as up to date
         quiet=2,  # some packages hold templates that are no Python
         stripdir=str(folder),
         invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,

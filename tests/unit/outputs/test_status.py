@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import killed
+import outputs
 import pytest
 
 from bids_app.errors import OutputError, ScanError
@@ -24,6 +25,7 @@ from bids_app.outputs.status import (
     write_outcome,
 )
 from model.cohort import names
+from model.cohort.outputs import embedded_scans
 
 if TYPE_CHECKING:
     from bids_app.options import CheckInputs
@@ -63,6 +65,25 @@ def test_what_was_written_now_must_be_there_and_what_was_done_earlier_was_looked
     with pytest.raises(OutputError, match="is gone"):
         require_written([outcome], tmp_path)
     require_written([replace(outcome, fresh=False)], tmp_path)
+
+
+@pytest.mark.parametrize("status", ["excluded", "failed"])
+def test_a_scan_that_is_embedded_no_more_keeps_its_tables_and_nobody_reads_them(
+    tmp_path, status
+) -> None:
+    scans = [killed.make_scan(tmp_path / "in", sub) for sub in ("01", "02")]
+    for scan in scans:
+        killed.embed(scan, settings="A", output_dir=tmp_path / "out", log_dir=tmp_path)
+    before = outputs.contents(tmp_path / "out")
+    assert len(embedded_scans(tmp_path / "out")) == 2
+    outcome = write_outcome(tmp_path / "out", scans[0], status, reason="too short")
+    after = outputs.contents(tmp_path / "out")
+    name = status_path(tmp_path / "out", scans[0]).relative_to(tmp_path / "out").as_posix()
+    assert {one for one in before if before[one] != after[one]} == {name}
+    assert outcome.record.outputs == {}
+    assert [one.columns["participant_id"] for one in embedded_scans(tmp_path / "out")] == [
+        "sub-02"
+    ]
 
 
 def test_inputs_that_are_gone_have_a_mark_too(tmp_path) -> None:

@@ -35,7 +35,8 @@ ONE_SCAN = """
 import json, sys
 from pathlib import Path
 from bids_app.cli.app import main, resolve_options
-from bids_app.participant import discover, open_pipeline, run_scan
+from bids_app.one_scan import open_pipeline, run_scan
+from bids_app.participant import discover
 from bids_app.report.page import write_report
 from bids_app.workers.resources import REPORT_MB, process_memory_mb, scan_memory_mb
 import model.embed, scipy.signal

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Literal
 
 from bids_app.errors import AppError, NothingSelectedError
 from bids_app.invocation import process_limits, reports_due
+from bids_app.one_scan import check_scan, judge_earlier, open_scan
 from bids_app.outputs.dataset import check_output_folder
 from bids_app.outputs.status import ScanOutcome, bare_reason, fault, recorded
-from bids_app.participant import check_scan, discover, judge_earlier, open_scan, prepare
+from bids_app.participant import discover, prepare
 from bids_app.workers.processes import Lost, Processes
 from model.errors import CheckpointError
 from model.files.content import not_fetched
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from bids_app.inputs.eligible import BoldFile
     from bids_app.inputs.scan import Scan
     from bids_app.inputs.study_space import StudySpace
+    from bids_app.one_scan import CheckedScan, Pipeline
     from bids_app.options import RunOptions
-    from bids_app.participant import CheckedScan, Pipeline
     from bids_app.signal.confounds import Confounds
     from model.cohort.record import ScanRecord
 

@@ -10,14 +10,9 @@ from bids_app.atlas.volumes import atlas_home, available_spaces
 from bids_app.embedder import names_gpu
 from bids_app.errors import AtlasError
 from bids_app.inputs.locate import locate_derivative, participant_labels
+from bids_app.one_scan import earlier_outcome, open_pipeline
 from bids_app.outputs.dataset import check_output_folder
-from bids_app.participant import (
-    discover,
-    earlier_outcome,
-    installed_atlas,
-    open_pipeline,
-    study_space,
-)
+from bids_app.participant import discover, installed_atlas, study_space
 from bids_app.workers.resources import (
     REPORT_MB,
     file_size,
@@ -32,8 +27,8 @@ if TYPE_CHECKING:
 
     from bids_app.inputs.discovery import Discovery
     from bids_app.inputs.scan import Scan
+    from bids_app.one_scan import Pipeline
     from bids_app.options import RunOptions
-    from bids_app.participant import Pipeline
 
 _AT_ONCE = 500
 """Participants that are looked up together: pybids keeps all their file names in memory."""

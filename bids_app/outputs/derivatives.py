@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScanResult:
-    """The products of each step of `bids_app.participant.embed_scan`, and its settings."""
+    """The products of each step of `bids_app.one_scan.embed_scan`, and its settings."""
 
     scan: Scan
     image: Image

@@ -12,7 +12,7 @@ import builders
 import pytest
 from outputs import contents
 
-from bids_app import participant
+from bids_app import one_scan, participant
 from model.cohort.record import read_record
 from model.files import write
 
@@ -142,7 +142,7 @@ def test_inputs_are_known_by_time_or_where_asked_for_by_content(tmp_path, data, 
 def test_a_file_that_changes_while_it_is_read_is_noticed_next_time(
     tmp_path, data, semantoks, monkeypatch
 ) -> None:
-    out, original = tmp_path / "out", participant.embed_scan
+    out, original = tmp_path / "out", one_scan.embed_scan
 
     def slow(scan, *words, **settings):
         result = original(scan, *words, **settings)
@@ -150,7 +150,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed_next_time(
         return result
 
     with monkeypatch.context() as patched:
-        patched.setattr(participant, "embed_scan", slow)
+        patched.setattr(one_scan, "embed_scan", slow)
         semantoks(data.root, out)
     assert outcomes(semantoks(data.root, out)) == ["now"]
 
@@ -231,7 +231,7 @@ def test_reasons_name_files_by_where_they_lie_in_the_dataset(
     def bug(*_words, **_settings):
         raise RuntimeError(f"met in {tmp_path}/elsewhere/x.py and {data.root}/sub-01/y")
 
-    monkeypatch.setattr(participant, "embed_scan", bug)
+    monkeypatch.setattr(one_scan, "embed_scan", bug)
     first = contents(out)
     semantoks(data.root, out)
     for name, content in (first | contents(out)).items():
@@ -276,7 +276,7 @@ def test_whatever_goes_wrong_with_what_was_done_earlier_costs_its_scan_alone(
     tmp_path, semantoks, monkeypatch
 ) -> None:
     data = builders.make_dataset(tmp_path / "in", subjects=("01", "02"))
-    out, original = tmp_path / "out", participant.recorded
+    out, original = tmp_path / "out", one_scan.recorded
     semantoks(data.root, out)
 
     def odd(folder, scan):
@@ -284,5 +284,5 @@ def test_whatever_goes_wrong_with_what_was_done_earlier_costs_its_scan_alone(
             raise RecursionError("deep")
         return original(folder, scan)
 
-    monkeypatch.setattr(participant, "recorded", odd)
+    monkeypatch.setattr(one_scan, "recorded", odd)
     assert outcomes(semantoks(data.root, out)) == ["now", "earlier"]

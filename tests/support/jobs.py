@@ -8,15 +8,15 @@ import time
 from typing import TYPE_CHECKING
 
 from bids_app.errors import OutputError
-from bids_app.participant import run_scan
+from bids_app.one_scan import run_scan
 from model.invocation.progress import say_share
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_app.inputs.scan import Scan
+    from bids_app.one_scan import Pipeline
     from bids_app.outputs.status import ScanOutcome
-    from bids_app.participant import Pipeline
 
 
 class Counter:

@@ -39,9 +39,9 @@ from bids_app.inputs.discovery import find_scans
 from bids_app.inputs.entities import parse_name, split_name
 from bids_app.inputs.locate import locate_derivative
 from bids_app.inputs.selection import Selection, load_bids_filter
+from bids_app.one_scan import Pipeline, embed_scan
 from bids_app.options import SignalOptions
 from bids_app.outputs.scan_tables import read_scan_tables
-from bids_app.participant import Pipeline, embed_scan
 from bids_app.series.find import entities_of, find_series
 from bids_app.series.foreign import read_series
 from bids_app.signal.strategy import load_strategy

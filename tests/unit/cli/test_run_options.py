@@ -9,7 +9,7 @@ import pytest
 
 from bids_app.cli.app import main, resolve_options
 from bids_app.errors import OptionsError
-from bids_app.participant import Pipeline
+from bids_app.one_scan import Pipeline
 from model.errors import ConfigError
 
 if TYPE_CHECKING:

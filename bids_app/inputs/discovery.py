@@ -21,7 +21,7 @@ from bids_app.inputs.entities import Entities, parse_name, shown_name, why_stran
 from bids_app.inputs.index import index_func
 from bids_app.inputs.locate import OLD_BOLD, has_confounds, participant_labels
 from bids_app.inputs.scan import Reason, Refusal
-from model.errors import some
+from model.errors import numbered, some
 from model.files.content import real_path
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def find_scans(
     index = index_func(root, participants, selection.bids_filters)
     if odd := index.odd:
         listed = "; ".join(f"{name} ({why})" for name, why in odd.items())
-        log.warning("%d folders have no BIDS label and are not read: %s", len(odd), listed)
+        log.warning("%s without a BIDS label, not read: %s", numbered(len(odd), "folder"), listed)
     candidates, files, n_outside = _candidates(index, root, selection, preferred_spaces)
     runs: dict[str, list[Scan]] = {}
     for path, original in one_of_copies(candidates).items():

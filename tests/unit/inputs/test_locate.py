@@ -87,6 +87,13 @@ def test_every_odd_folder_is_named_with_what_is_wrong(tmp_path, caplog):
         assert why in message.partition(f"{name} (")[2].partition(")")[0]
 
 
+def test_one_odd_folder_is_one_folder(tmp_path, caplog):
+    fill(tmp_path, RUN)
+    (tmp_path / "sub-a_b").mkdir()
+    discover(tmp_path)
+    assert "1 folder without a BIDS label, not read: sub-a_b (" in caplog.text
+
+
 @pytest.mark.parametrize(
     "below",
     [

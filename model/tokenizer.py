@@ -107,10 +107,8 @@ class DenseConv(nn.Conv1d):
         """Map (B, n_parcels, samples) to (B, samples, width); zeros beyond a patch's ends."""
         (length,) = self.kernel_size
         before, after = (length - 1) // 2, length // 2
-        inside = patches.permute(1, 2, 0)
-        # Not functional.pad: before torch 2.9 it refuses that there are no patches.
-        ends = [inside.new_zeros(len(inside), n, len(patches)) for n in (before, after)]
-        padded = torch.cat([ends[0], inside, ends[1]], dim=1)
+        # Padded before the axes turn: torch 2.8 refuses to pad (n_parcels, samples, 0).
+        padded = functional.pad(patches, (before, after)).permute(1, 2, 0).contiguous()
         near = padded.unfold(1, length, 1).permute(0, 3, 1, 2).flatten(0, 1)
         return _mix(near, self.weight.flatten(1), self.bias)
 

@@ -68,6 +68,10 @@ def test_dense_convolution_is_the_written_out_sum(length):
     np.testing.assert_allclose(conv(x).detach(), expected, atol=1e-5)
 
 
+def test_dense_convolution_of_no_patches_is_none():
+    assert DenseConv(3, 8, 3)(torch.zeros(0, 3, 20)).shape == (0, 20, 8)
+
+
 def test_a_token_is_the_normed_mean_over_time_of_both_convolutions():
     tokenizer = NetworkTokenizer(5, SPEC)
     x = torch.randn(2, 5, 20)

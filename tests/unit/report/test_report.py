@@ -347,6 +347,7 @@ def test_the_summary_counts_and_lists_scans(page) -> None:
 
 def test_reasons_of_failures_are_shown_as_text(page) -> None:
     assert "gzip ends early &lt;script&gt;" in section(page, "Errors")
+    assert page.count("gzip ends early") == 1  # the summary and the scan only lead there
     assert ATTACK not in page
     assert "onerror=alert(2)>" not in page
     assert page.index('<section id="Errors">') < page.index('<section id="Summary">')
@@ -393,6 +394,16 @@ def test_a_scan_of_an_earlier_version_without_flags_is_still_shown(tmp_path) -> 
     page = write_report(tmp_path, "01").read_text(encoding="utf-8")
     assert "<b>0</b>to look at" in page
     assert "<b>derived mask:</b>" not in page
+
+
+def test_a_flag_of_another_version_is_shown_without_advice(tmp_path) -> None:
+    write_embedded(tmp_path, make_result(make_scan(tmp_path, task="rest")))
+    (path,) = tmp_path.rglob("*_status.json")
+    record = json.loads(path.read_text())
+    record["QC"]["flags"] = {"too_loud": "the scanner was heard"}
+    path.write_text(json.dumps(record))
+    page = write_report(tmp_path, "01").read_text(encoding="utf-8")
+    assert "<b>too loud:</b> the scanner was heard</li>" in page
 
 
 def test_a_scan_whose_sides_are_in_doubt_shows_both_ways(tmp_path) -> None:

@@ -1,7 +1,7 @@
 """The group level on a synthetic cohort: CPU, memory and bytes of each of its files.
 
     python benchmarks/group_export.py 12 2000 10000 [--folder /tmp/group_export]
-    python benchmarks/group_export.py 100000 --only table --tsv
+    python benchmarks/group_export.py 100000 --only table text
 
 The files of a scan are those that the app writes of one simulated scan (300 volumes, bundled
 weights); embeddings are varied over 5,000 templates, more than a row group holds, windows and

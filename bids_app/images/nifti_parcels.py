@@ -44,8 +44,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TOLERANCE_MM = 2.0
-"""The templates' own grids of 2 and 1.6 mm begin up to 1.8 mm from that of 1 mm."""
+TOLERANCE_MM = 1.9
+"""The templates' own grids of 2 and 1.6 mm begin up to 1.8 mm from that of 1 mm; one that begins
+2 mm or more away was laid by somebody else, and tells nothing of its space."""
 MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 
 

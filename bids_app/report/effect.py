@@ -39,6 +39,11 @@ LIMIT = 2.0
 STEPS = ("outside the band", "explained by confounds", "left")
 
 
+def bridged(effect: Effect) -> bool:
+    """Tell whether a spike of any parcel was bridged: where none was, no carpet shows it."""
+    return bool((effect.raw != effect.despiked).any())
+
+
 def carpets(extraction: Extraction, *, end_s: float) -> Figure:
     """Draw motion, the global signal and the parcels raw, despiked and denoised over time.
 
@@ -46,9 +51,8 @@ def carpets(extraction: Extraction, *, end_s: float) -> Figure:
     """
     motion, effect = extraction.motion, extraction.pictures.effect
     tr_s = extraction.denoised_meta["RepetitionTime"]
-    bridged = bool((effect.raw != effect.despiked).any())
     shown = [("raw", unshaded(effect.raw), 0.0)]
-    if bridged:
+    if bridged(effect):
         shown.append(("despiked", unshaded(effect.despiked), 0.0))
     residual = _standardized(extraction.denoised)
     shown.append(("denoised", residual, extraction.denoised_meta["StartTime"]))

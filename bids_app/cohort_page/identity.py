@@ -26,7 +26,8 @@ NAMED = 0.5
 FOUND = 0.5
 """With a smaller share of swaps that would be found, nothing is judged."""
 ALMOST_SAME = 0.99
-"""Similarity that no two acquisitions have: one was made of the other's data."""
+"""Similarity from which on those of two people are called one scan under two names: a choice, no
+measured limit of how alike two acquisitions can be"""
 SAME = 1 - 1e-6
 """Similarity of data that are equal but for rounding, which are told apart from such"""
 _SIGMA_OF_MAD = 1.4826
@@ -99,7 +100,7 @@ class IdentityCheck:
         return sorted(found, key=lambda one: -(one.probability or 0))
 
     @property
-    def twins(self) -> list[Compared]:
+    def near_copies(self) -> list[Compared]:
         """Those that are almost the same as one of somebody else, each pair once.
 
         Of fewer than `LEAST_PEOPLE` the cohort's mean makes any two alike.

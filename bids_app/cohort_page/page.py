@@ -131,7 +131,7 @@ def render(
             people=_people(scans),
             not_embedded=_not_embedded(scans),
             flags=Counter(flag for scan in scans for flag in scan.flags).most_common(),
-            odd_scans=[scans[at] for at in dict.fromkeys(one.place for one in findings.outliers)],
+            odd=[scans[at] for at in dict.fromkeys(one.place for one in findings.outliers)],
             without=[scan for scan in scans if scan.status != "embedded"],
             lacking=_lacking(scans),
             measured=[BY_KEY[c.key] for c in findings.columns if is_measured(c)],

@@ -167,6 +167,22 @@ def test_almost_the_same_data_under_two_names_is_said_once() -> None:
     assert "The same data under" not in text
 
 
+def test_nobody_stands_out_only_where_nothing_is_named() -> None:
+    scans, found = page_scans(8), find(page_scans(8), [embeddings(8)])
+    (compared,) = found.compared
+    a, b = compared.identity.compared[:2]
+    alike = replace(a, own=0.9, other=0.995, nearest=b.unit, probability=None)
+    pairs = [replace(alike, unit=replace(a.unit, name=f"{n}")) for n in range(12)]
+    near = replace(compared, identity=replace(compared.identity, compared=tuple(pairs)))
+    scans = [replace(scan, flags={}) for scan in scans]
+    calm = replace(found, outliers=())
+    assert "Nobody stands out" in words(render(scans, calm))
+    text = words(render(scans, replace(calm, compared=(near,))))
+    assert "Nobody stands out" not in text
+    assert text.count("Almost the same data twice") == 10
+    assert "2 more pairs of almost the same data" in text
+
+
 def test_the_summary_names_whom_to_look_at_and_networks_that_most_scans_lack() -> None:
     scans = page_scans(14)
     lacking = {**scans[0].numbers, "missing_networks": ["Cerebellum"]}

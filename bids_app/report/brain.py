@@ -104,10 +104,8 @@ def mirror(slices: Slices, margin: float) -> Figure:
 
 def mirrored(slices: Slices) -> Slices:
     """Return the same image below the mirror image of the atlas; places mirror one another."""
-    across = {"axial": (slice(None), slice(None), slice(None, None, -1)),
-              "sagittal": (slice(None, None, -1),)}  # fmt: skip
     turned = {
-        plane: labels[across.get(plane, across["axial"])]
+        plane: np.flip(labels, axis=0 if plane == "sagittal" else 2)
         for plane, labels in slices.labels.items()
     }
     return replace(slices, labels=turned)

@@ -132,11 +132,12 @@ class Progress:
         Before that counts only where it lasts so long that starting is little of it.
         """
         done, now_s = self._size_done + self._at_work, time.monotonic()
-        begun_s, before = self._first or (self._begun_s, 0.0)
-        if done <= before and now_s - self._begun_s >= SILENT_S:
+        begun_s, before = self._first or (now_s, done)
+        if done <= before:  # nothing more since
+            if now_s - self._begun_s < SILENT_S:
+                return None
             begun_s, before = self._begun_s, 0.0
-        is_known = self._first is not None or now_s - self._begun_s >= SILENT_S
-        if not is_known or not before < done < self._size:
+        if not before < done < self._size:
             return None
         return (now_s - begun_s) * (self._size - done) / (done - before)
 

@@ -66,10 +66,10 @@ def labels_of(participants: Path, config: ProtocolConfig, subjects: Collection[s
 def _lacking(
     participants: Path, config: ProtocolConfig, subjects: Collection[str]
 ) -> frozenset[str]:
-    """Return who is left out since a column beside the target says nothing of him; tell which."""
-    found: set[str] = set()
+    """Return who is left out, without a value in a column beside the target; tell in which."""
     if not config.allow_missing or not config.columns_needed or str(participants) == NOBODY:
-        return frozenset(found)
+        return frozenset()
+    found: set[str] = set()
     table = read_table(participants, config.columns_needed)
     known = {*subjects} & table.keys()  # who is not there at all has no target either
     for column in dict.fromkeys(config.columns_needed):

@@ -9,6 +9,7 @@ offers bosh nipoppy==0.4.8
 simulate "${1:-python3}"
 export HOME=$scratch/home SEMANTOKS_HOME=$example COLUMNS=400
 mkdir "$HOME"
+cd "$scratch"  # the writer of job scripts leaves its log where it is called
 study=$scratch/study
 pipeline=$root/examples/runners/nipoppy
 expect 0 "the pipeline is valid" nipoppy pipeline validate "$pipeline"

@@ -57,6 +57,11 @@ expect 0 "largest parts, in MB" inside sh -c 'cd /opt/venv/lib/python3*/site-pac
 sed 's/^/        /' "$scratch/log"
 expect 0 "no tests, no headers, no pip" inside sh -c \
     'cd /opt/venv/lib/python3*/site-packages; test ! -e pip && test ! -e torch/include && test ! -e torch/test && test ! -e pandas/tests'
+expect 0 "no bytecode holds the time of its source" inside python3 -c '
+from pathlib import Path
+hashed = (1).to_bytes(4, "little")
+held = [path for path in Path("/opt").rglob("*.pyc") if path.read_bytes()[4:8] != hashed]
+assert not held, held[:5]'
 expect 0 "every module of ours can be imported" inside python3 -c '
 import importlib, pkgutil
 names = [m.name for p in ("bids_app", "model", "semantoks") for m in pkgutil.walk_packages(importlib.import_module(p).__path__, p + ".")]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Build the image twice from nothing and compare the digests of image and layers. Fails today: two layers differ (docs/containers.md).
+# Build the image twice from nothing and compare the digests of image and layers.
 #     bash tools/image/reproducible.sh [TREE]          TREE: what to build, default this checkout
-# Needs what tools/platforms/container.sh needs; with Docker also its buildx. Each build takes about two minutes on two idle
+# Needs what tools/platforms/container.sh needs; with Docker also its buildx. Each build takes two to four minutes on two
 # cores. The time written into layers is that of the last commit (SOURCE_DATE_EPOCH, if set). Leaves nothing behind.
 . "$(dirname "$0")/../platforms/_common.sh"
 tree=$(cd "${1:-$root}" && pwd)

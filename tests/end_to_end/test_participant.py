@@ -140,10 +140,10 @@ def test_a_run_of_8_volumes_is_excluded_and_that_is_no_failure(tmp_path, semanto
 def test_a_bug_met_by_one_scan_leaves_a_traceback_and_spares_the_others(
     tmp_path, semantoks, monkeypatch
 ) -> None:
-    from bids_app import participant
+    from bids_app import one_scan
 
     data = builders.make_dataset(tmp_path / "in", subjects=("01", "02"))
-    honest = participant.denoise
+    honest = one_scan.denoise
 
     def broken(values, **settings):
         if not broken.met:
@@ -152,7 +152,7 @@ def test_a_bug_met_by_one_scan_leaves_a_traceback_and_spares_the_others(
         return honest(values, **settings)
 
     broken.met = False
-    monkeypatch.setattr(participant, "denoise", broken)
+    monkeypatch.setattr(one_scan, "denoise", broken)
     answer = semantoks(data.root, tmp_path / "out")
     assert answer.exit_code == 1
     assert [s["Status"] for s in statuses(tmp_path / "out").values()] == ["failed", "embedded"]

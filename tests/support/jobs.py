@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bids_app.errors import OutputError
 from bids_app.one_scan import run_scan
+from model.invocation import interrupts
 from model.invocation.progress import say_share
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ def die_if_odd(number: int) -> int:
 def leave_if_odd(number: int) -> int:
     if number % 2:
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(60)
+        while True:  # as the work does between two pieces: a signal alone ends no sleep
+            interrupts.check()
+            time.sleep(0.01)
     return number
 
 

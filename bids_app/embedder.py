@@ -162,7 +162,9 @@ def import_weights(
     Raises
     ------
     CheckpointError
-        The file is no such checkpoint, takes other input, or the folder cannot be written.
+        The file is no such checkpoint, takes other input, or the folder holds other things.
+    ResultError
+        The folder cannot be written.
     """
     from model.checkpoint import convert_published
 

@@ -149,7 +149,9 @@ def save_checkpoint(
     Raises
     ------
     CheckpointError
-        If a weight is not finite, or the folder cannot be written.
+        If a weight is not finite, or the folder holds other things.
+    ResultError
+        If the folder cannot be written.
     """
     card = _card(encoder, fields)
     _write(folder, {WEIGHTS: _weights_file(encoder), CARD: [card.to_json().encode()]})
@@ -229,7 +231,9 @@ def convert_published(
     Raises
     ------
     CheckpointError
-        If the file is no such checkpoint, takes other input, or the folder cannot be written.
+        If the file is no such checkpoint, takes other input, or the folder holds other things.
+    ResultError
+        If the folder cannot be written.
     """
     encoder = import_published(path, heads=heads)
     card = encoder.own_card()
@@ -399,7 +403,7 @@ def _write(folder: Path, contents: Mapping[str, Iterable[bytes]]) -> None:
             f"{folder} holds other things than a checkpoint: {sorted(foreign)[:5]}.",
             hint="Name a new folder; an existing one is replaced as a whole.",
         )
-    with faults_as(CheckpointError), new_folder(folder, replace=True) as new:
+    with new_folder(folder, replace=True) as new:
         for name, pieces in contents.items():
             with (new / name).open("wb") as file:
                 file.writelines(pieces)

@@ -77,7 +77,7 @@ def atlas(
 
     if download == (origin is not None):
         raise click.UsageError("give either --from FOLDER|URL or --download.")
-    is_address = origin is not None and re.match(r"https?://", origin) is not None
+    is_address = origin is not None and re.match(r"(?i)https?://", origin) is not None
     if origin is not None and not is_address and not Path(origin).is_dir():
         raise click.BadParameter(
             f"{origin}: no such folder, and no http address.", param_hint="--from"

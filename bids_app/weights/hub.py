@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from bids_app.errors import WeightsError
+from bids_app.weights.transfer import REFUSED, WHO
 from model.errors import some
 
 REPOSITORY = "SamGijsen/Brain-Semantoks"
@@ -49,7 +51,7 @@ class HubFile:
     @property
     def url(self) -> str:
         """Address of the file, which never changes."""
-        return f"{self.page}/resolve/{self.revision}/{self.path}"
+        return f"{self.page}/resolve/{self.revision}/{quote(self.path)}"
 
 
 def library() -> Any:
@@ -90,8 +92,8 @@ def ask_hub(weights: str, *, revision: str | None, endpoint: str | None) -> HubF
     """
     hub = library()
     asked = revision or BRANCH
+    api = hub.HfApi(endpoint=endpoint)
     try:
-        api = hub.HfApi(endpoint=endpoint)
         found = api.model_info(REPOSITORY, revision=asked, files_metadata=True)
         where = f"{api.endpoint}/{REPOSITORY}, revision {found.sha}"
         file = _the_file(found.siblings or [], FOLDERS[weights], where=where)
@@ -105,10 +107,13 @@ def ask_hub(weights: str, *, revision: str | None, endpoint: str | None) -> HubF
     except WeightsError:
         raise
     except Exception as err:  # the client's or the network's, whatever it is
+        code = getattr(getattr(err, "response", None), "status_code", None)
         raise WeightsError(
-            f"{endpoint or HUB}/{REPOSITORY}, revision {asked}: the model hub cannot be asked "
+            f"{api.endpoint}/{REPOSITORY}, revision {asked}: the model hub cannot be asked "
             f"({_first_line(err)}).",
-            hint="Without internet: fetch the file elsewhere and give it by --from FILE --sha256 "
+            hint=WHO
+            if code in REFUSED
+            else "Without internet: fetch the file elsewhere and give it by --from FILE --sha256 "
             "HASH, with the hash that the hub's page of the file shows.",
         ) from err
     if not (found.sha and re.fullmatch(r"[0-9a-f]{64}", sha256 or "")):

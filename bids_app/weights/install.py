@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
+from urllib.parse import urldefrag, urlsplit
 
 from bids_app.embedder import import_weights
 from bids_app.errors import OptionsError, OutputError, WeightsError
 from bids_app.weights.hub import HUB, REPOSITORY, ask_hub, library
-from bids_app.weights.transfer import fetch
-from model.errors import SemantoksError
-from model.files.faults import faults_as, reading
+from bids_app.weights.transfer import fetched
+from model.errors import CheckpointError
+from model.files.content import not_fetched
+from model.files.faults import faults_as
 from model.files.home import checkpoint_folder
 from model.files.write import file_sha256
 from model.spec import InputSpec, read_card
@@ -63,9 +66,14 @@ class Offer:
     def source(self) -> str:
         """Return what the card says."""
         if self.hub is None:
-            return f"{self.place.rpartition('/')[2]}, sha256 {self.sha256} (as given)"
-        mirror = "" if self.place == self.hub.url else f" (from {self.place.rpartition('/')[2]})"
+            return f"{self._name()}, sha256 {self.sha256} (as given)"
+        mirror = "" if self.place == self.hub.url else f" (from {self._name()})"
         return f"{self.hub.url}, sha256 {self.sha256}{mirror}"
+
+    def _name(self) -> str:
+        """Return the file's name: what follows it in an address may be a secret."""
+        path = urlsplit(self.place).path if is_address(self.place) else self.place
+        return path.rpartition("/")[2]
 
     def licence(self) -> str:
         """Return what the card says."""
@@ -102,10 +110,13 @@ def make_offer(
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise OptionsError(f"--sha256 {sha256:.80}: expected 64 hexadecimal digits.")
     sha256 = sha256.lower() if sha256 else None
-    is_address = origin is not None and re.match(r"https?://", origin) is not None
-    is_mirror = is_address and not str(origin).lower().endswith((".pth", ".pt"))
-    if origin is not None and not is_address:
-        _refuse_no_file(Path(origin))
+    is_mirror = False
+    if origin is not None and is_address(origin):
+        origin = urldefrag(origin.strip())[0]
+        _refuse_names(origin)
+        is_mirror = not urlsplit(origin).path.lower().endswith((".pth", ".pt"))
+    elif origin is not None:
+        _refuse_no_file(origin)
     if origin is None or is_mirror or sha256 is None:
         endpoint = str(origin).rstrip("/") if is_mirror else None
         hub = _asked(weights, revision, endpoint, None if is_mirror else origin)
@@ -120,9 +131,31 @@ def make_offer(
     return Offer(weights=weights, place=str(origin), sha256=sha256, n_bytes=None, hub=None)
 
 
-def _refuse_no_file(path: Path) -> None:
-    found = ""
-    if path.is_dir():
+def is_address(origin: str) -> bool:
+    """Tell an address from a path."""
+    return re.match(r"https?://", origin, re.IGNORECASE) is not None
+
+
+def _refuse_names(address: str) -> None:
+    """Refuse an address with a user and a password, which would stand in messages and logs."""
+    try:
+        named = urlsplit(address).username
+    except ValueError:  # no address at all: told when it is opened
+        return
+    if named is not None:
+        raise OptionsError(
+            "--from: expected an address without a user's name and password.",
+            hint="Fetch the file with a program that knows them, and give it by --from FILE.",
+        )
+
+
+def _refuse_no_file(origin: str) -> None:
+    path = Path(origin)
+    found = not_fetched(path)
+    hint = "Give the .pth itself, its address, or a mirror's."
+    if found:
+        hint = "Fetch its content first, with git-annex, datalad or git-lfs."
+    elif path.is_dir():
         found = "a folder"
     elif not path.is_file():
         found = "no such file, and no http address"
@@ -130,8 +163,7 @@ def _refuse_no_file(path: Path) -> None:
         found = "an empty file"
     if found:
         raise WeightsError(
-            f"--from {path}: expected a file of weights, found {found}.",
-            hint="Give the .pth itself, its address, or a mirror's.",
+            f"--from {origin}: expected a file of weights, found {found}.", hint=hint
         )
 
 
@@ -146,9 +178,14 @@ def _asked(
             raise
         raise WeightsError(
             err.message,
-            hint=f"{origin} has sha256 {file_sha256(Path(origin))}: if the hub's page of the file "
+            hint=f"{origin} has sha256 {_hash_of(Path(origin))}: if the hub's page of the file "
             "shows the same, add it by --sha256.",
         ) from err
+
+
+def _hash_of(path: Path) -> str:
+    with faults_as(WeightsError):
+        return file_sha256(path)
 
 
 def installed(weights: str, checkpoints: Path) -> CheckpointCard | None:
@@ -156,11 +193,18 @@ def installed(weights: str, checkpoints: Path) -> CheckpointCard | None:
 
     Raises
     ------
-    CheckpointError
-        They are damaged.
+    WeightsError
+        They are damaged, or something else is in their place.
     """
     folder = checkpoints / checkpoint_folder(weights)
-    return read_card(folder) if folder.is_dir() else None
+    if not os.path.lexists(folder):
+        return None
+    try:
+        return read_card(folder)
+    except CheckpointError as err:
+        raise WeightsError(
+            err.message, hint=f"Remove {folder}, then install them again: the same command."
+        ) from err
 
 
 def install_weights(offer: Offer, checkpoints: Path, *, heads: int | None) -> CheckpointCard:
@@ -179,15 +223,14 @@ def install_weights(offer: Offer, checkpoints: Path, *, heads: int | None) -> Ch
         The file cannot be fetched, is another one, or takes other input than the paper's.
     CheckpointError
         The file is no checkpoint of the published training.
-    OutputError
-        There is no writing to the folder.
+    OutputError, ResultError
+        There is no writing to the folder, or no room.
     """
     name = checkpoint_folder(offer.weights)
     _check_writable(checkpoints)
-    if not re.match(r"https?://", offer.place):
+    if not is_address(offer.place):
         path = Path(offer.place)
-        with faults_as(WeightsError), reading(path):
-            found = file_sha256(path)
+        found = _hash_of(path)
         if found != offer.sha256:
             raise WeightsError(
                 f"{path}: not the file that it should be: expected sha256 {offer.sha256}, found "
@@ -199,14 +242,8 @@ def install_weights(offer: Offer, checkpoints: Path, *, heads: int | None) -> Ch
     headers = {}
     if offer.hub is not None and offer.place == offer.hub.url:
         headers = library().utils.build_hf_headers()
-    fetch(offer.place, part, sha256=offer.sha256, n_bytes=offer.n_bytes, headers=headers)
-    try:
-        card = _imported(offer, part, checkpoints / name, heads=heads)
-    except SemantoksError:  # after Ctrl-C it stays, and is not fetched again
-        part.unlink(missing_ok=True)
-        raise
-    part.unlink(missing_ok=True)
-    return card
+    with fetched(offer.place, part, sha256=offer.sha256, n_bytes=offer.n_bytes, headers=headers):
+        return _imported(offer, part, checkpoints / name, heads=heads)
 
 
 def _check_writable(folder: Path) -> None:

@@ -10,24 +10,35 @@ import fcntl
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from bids_app.errors import WeightsError
-from model.files.write import file_sha256
+from bids_app.errors import OutputError, WeightsError
+from model.errors import SemantoksError
+from model.files.write import ResultError, file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from io import FileIO
     from pathlib import Path
-    from typing import BinaryIO
 
 TIMEOUT_S = 60
 LARGEST_BYTES = 1 << 32
 """Of a file whose server does not tell its size"""
 _BLOCK = 1 << 20
+REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+WHO = (
+    "It asks who you are, or whether you accepted its terms: HF_TOKEN is sent to the hub, or to a "
+    "mirror that speaks its paths. Or fetch the file elsewhere, and give it by --from FILE."
+)
+"""What helps where a server refuses"""
 
 
-def fetch(
+@contextlib.contextmanager
+def fetched(
     url: str, part: Path, *, sha256: str, n_bytes: int | None, headers: Mapping[str, str]
-) -> None:
-    """Fetch a file, or what is missing of it, and verify it.
+) -> Iterator[None]:
+    """Fetch a file, or what is missing of it, and verify it; no other process has it meanwhile.
+
+    Afterwards it is removed, also where it proves to be of no use; but not where there was no
+    room for what is made of it, nor after an interrupt.
 
     Parameters
     ----------
@@ -47,37 +58,63 @@ def fetch(
     WeightsError
         The address cannot be reached, or the connection was lost: what came stays, for the next
         call. Or the file is another one: it is removed.
+    OutputError
+        There is no room for it: what came stays, too.
     """
     with _opened(part) as file:
-        if not _is(part, sha256, n_bytes=n_bytes):
-            # Complete, or too long, and not the file: nothing to go on from.
-            if n_bytes is not None and file.tell() >= n_bytes:
-                _emptied(file)
-            try:
-                _receive(url, file, n_bytes=n_bytes, headers=headers)
-            except BaseException:
-                if file.tell() == 0:
-                    part.unlink()
-                raise
-        found = file_sha256(part)
-        if found != sha256:
-            n_found = part.stat().st_size
+        _fetch(url, file, part, sha256=sha256, n_bytes=n_bytes, headers=headers)
+        try:
+            yield
+        except ResultError:
+            raise
+        except SemantoksError:
+            part.unlink(missing_ok=True)
+            raise
+        part.unlink(missing_ok=True)
+
+
+def _fetch(
+    url: str,
+    file: FileIO,
+    part: Path,
+    *,
+    sha256: str,
+    n_bytes: int | None,
+    headers: Mapping[str, str],
+) -> None:
+    if _is(part, sha256, n_bytes=n_bytes):
+        return
+    # Complete, or too long, and not the file: nothing to go on from.
+    if n_bytes is not None and file.tell() >= n_bytes:
+        _emptied(file)
+    try:
+        _receive(url, file, n_bytes=n_bytes, headers=headers)
+    except BaseException:
+        if file.tell() == 0:
             part.unlink()
-            raise WeightsError(
-                f"{url}: not the file that it should be: expected sha256 {sha256}, found {found} "
-                f"in {n_found} bytes. It was removed.",
-                hint="Call again; if it comes again like this, the server sends another file.",
-            )
+        raise
+    found = file_sha256(part)
+    if found != sha256:
+        n_found = part.stat().st_size
+        part.unlink()
+        raise WeightsError(
+            f"{url}: not the file that it should be: expected sha256 {sha256}, found {found} "
+            f"in {n_found} bytes. It was removed.",
+            hint="Call again; if it comes again like this, the server sends another file.",
+        )
 
 
-def _receive(url: str, file: BinaryIO, *, n_bytes: int | None, headers: Mapping[str, str]) -> None:
+def _receive(url: str, file: FileIO, *, n_bytes: int | None, headers: Mapping[str, str]) -> None:
     """Append what is missing of a file; a lost connection is taken up while something comes."""
     from urllib.error import HTTPError
 
+    n_kept = file.tell()
     while True:
         n_before = file.tell()
         try:
             _receive_once(url, file, n_bytes=n_bytes, headers=headers)
+        except SemantoksError:
+            raise
         except Exception as err:  # the network's, whatever it is
             code = err.code if isinstance(err, HTTPError) else None
             if isinstance(err, HTTPError):
@@ -85,18 +122,21 @@ def _receive(url: str, file: BinaryIO, *, n_bytes: int | None, headers: Mapping[
             if file.tell() > n_before:
                 continue
             if n_before and code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                _emptied(file)  # longer than the file: the beginning of another
+                if n_before > n_kept:
+                    return  # it ends here, whatever was announced: its hash will tell
+                n_kept = _emptied(file)  # longer than the file: the beginning of another
                 continue
             kept = f"{n_before:,} bytes of it are kept: the same command goes on from there."
+            hint = WHO if code in REFUSED else "Nothing of it came: check address and connection."
             raise WeightsError(
-                f"{url}: cannot be fetched ({err}).",
-                hint=kept if n_before else "Nothing of it came: check address and connection.",
+                f"{url}: cannot be fetched ({' '.join(str(err).split())}).",
+                hint=kept if n_before else hint,
             ) from err
         return
 
 
 def _receive_once(
-    url: str, file: BinaryIO, *, n_bytes: int | None, headers: Mapping[str, str]
+    url: str, file: FileIO, *, n_bytes: int | None, headers: Mapping[str, str]
 ) -> None:
     from urllib.request import Request, urlopen
 
@@ -108,38 +148,63 @@ def _receive_once(
     if start := file.tell():
         request.add_header("Range", f"bytes={start}-")
     with urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
-        if start and response.status != HTTPStatus.PARTIAL_CONTENT:  # all of it comes again
-            start = _emptied(file)
+        if response.status != HTTPStatus.PARTIAL_CONTENT:
+            start = 0  # all of it comes again
         length = response.headers["Content-Length"]
-        total = n_bytes if n_bytes is not None else start + int(length or 0)
+        total = start + int(length) if length else n_bytes or 0
+        if n_bytes not in (None, total):
+            raise WeightsError(
+                f"{url}: not the file that it should be: expected {n_bytes:,} bytes, found "
+                f"{total:,}.",
+                hint="The server sends another file, or a page in its place.",
+            )
+        if not start:
+            _emptied(file)
         with tqdm(
             total=total or None, initial=start, unit="B", unit_scale=True, disable=None
         ) as bar:
             while block := response.read1(_BLOCK):
-                file.write(block)
+                _append(file, block)
                 bar.update(len(block))
                 if file.tell() > (total or LARGEST_BYTES):
                     break  # another file, as its hash will tell
-        file.flush()
     if file.tell() < total:
         raise ConnectionError(f"it ended after {file.tell():,} of {total:,} bytes")
 
 
-def _emptied(file: BinaryIO) -> int:
+def _append(file: FileIO, block: bytes) -> None:
+    """Write a block, unbuffered: a buffer that does not fit the disk fails again when closed."""
+    left = memoryview(block)
+    try:
+        while left:
+            left = left[file.write(left) :]
+    except OSError as err:
+        raise OutputError(
+            f"{file.name!s}: cannot be written ({err.strerror}).",
+            hint="What came is kept: with more room there, the same command goes on from there.",
+        ) from err
+
+
+def _emptied(file: FileIO) -> int:
     file.seek(0)
     return file.truncate()
 
 
 @contextlib.contextmanager
-def _opened(part: Path) -> Iterator[BinaryIO]:
+def _opened(part: Path) -> Iterator[FileIO]:
     """Open a file at its end, for this process alone."""
-    with part.open("ab") as file:
+    with part.open("ab", buffering=0) as file:
+        held = False
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            raise WeightsError(f"{part}: another process fetches this file now.") from err
+        except BlockingIOError:
+            held = True
         except OSError:  # a file system without locks
             pass
+        if held or not part.exists():  # it ended, and removed the file, before the lock was ours
+            raise WeightsError(
+                f"{part}: another process fetches this file now.", hint="Wait for it."
+            )
         yield file
 
 

@@ -30,6 +30,8 @@ class Hub:
     """Bytes after which a connection falls silent"""
     sent: bytes | None = None
     """In place of a file"""
+    chunked: bool = False
+    """A file is sent without its length"""
     without_ranges: bool = False
     without_hashes: bool = False
     """In the list of files"""
@@ -130,7 +132,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if start:
             last = len(content) - 1
             self.send_header("Content-Range", f"bytes {start}-{last}/{len(content)}")
-        self.send_header("Content-Length", str(len(content) - start))
+        if self.hub.chunked:
+            self.close_connection = True
+        else:
+            self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         end = None if self.hub.cut_after is None else start + self.hub.cut_after
         if self.hub.pause_after is not None:

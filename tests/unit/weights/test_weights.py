@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import hashlib
 import signal
 import subprocess
@@ -17,8 +18,9 @@ from click.testing import CliRunner, Result
 from hub_server import COMMIT, REPOSITORY, Hub
 
 from bids_app.cli.assets import main
-from bids_app.weights import install
+from bids_app.weights import install, transfer
 from model.checkpoint import import_published, load_encoder
+from model.files.write import ResultError
 from model.spec import read_card
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "golden/reference_model/small_ckpt.pth"
@@ -260,6 +262,80 @@ def test_another_file_than_the_hub_states_is_removed(home, hub, pth) -> None:
 
 
 @needs_hub
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_shorter_file_or_a_page_in_its_place_is_no_endless_download_and_not_kept(
+    home, hub, pth, chunked
+) -> None:
+    hub.chunked = chunked
+    for hub.sent in (pth.read_bytes()[:-1000], b"<html>log in</html>"):
+        hub.ranges = []
+        answer = fetch(hub)
+        assert answer.exit_code == 78
+        assert "not the file that it should be" in answer.stderr
+        assert len(hub.ranges) == 1 + chunked
+        assert left(home) == []
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    genuine = transfer._append
+
+    def append(file, block) -> None:
+        if file.tell() + len(block) > at:
+            file = type("Full", (), {"write": no_room, "name": file.name})
+        genuine(file, block)
+
+    def no_room(_block) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(transfer, "_append", append)
+
+
+def test_a_full_disk_is_told_as_one_and_what_came_is_kept(home, hub, pth, monkeypatch) -> None:
+    address = f"{hub.address}/elsewhere/{NAME}"
+    words = ("--from", address, "--accept-licence", "--sha256", sha256(pth))
+    with monkeypatch.context() as patch:
+        full_disk(patch, at=1_200_000)
+        answer = run(*words)
+    assert answer.exit_code == 73, answer.output
+    assert "cannot be written (No space left on device)" in answer.stderr
+    assert len(left(home)) == 1
+    assert run(*words).exit_code == 0
+    assert left(home) == ["published"]
+
+
+def test_what_was_fetched_stays_where_there_is_no_room_to_install_it(
+    home, hub, pth, monkeypatch
+) -> None:
+    address = f"{hub.address}/elsewhere/{NAME}"
+    words = ("--from", address, "--accept-licence", "--sha256", sha256(pth))
+
+    def no_room(path, *_rest, **_names) -> None:
+        raise ResultError(path, "cannot be written (No space left on device)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(install, "import_weights", no_room)
+        assert run(*words).exit_code == 73
+    assert left(home) == [f".{sha256(pth)}.incomplete"]
+    n_asked = len(hub.asked)
+    assert run(*words).exit_code == 0
+    assert len(hub.asked) == n_asked
+
+
+def test_a_file_that_another_process_fetches_or_imports_is_left_to_it(home, hub, pth) -> None:
+    address = f"{hub.address}/elsewhere/{NAME}"
+    words = ("--from", address, "--accept-licence", "--sha256", sha256(pth))
+    part = home / f"checkpoints/.{sha256(pth)}.incomplete"
+    part.parent.mkdir(parents=True)
+    digest = sha256(pth)
+    with transfer.fetched(address, part, sha256=digest, n_bytes=None, headers={}):
+        answer = run(*words)
+        assert answer.exit_code == 78
+        assert "another process fetches this file now" in answer.stderr
+        assert part.is_file()
+    assert left(home) == []
+
+
+@needs_hub
 def test_a_file_of_the_right_hash_that_is_no_checkpoint_leaves_nothing(home, hub) -> None:
     hub.files[NAME] = b"PK no archive"
     answer = fetch(hub)
@@ -380,13 +456,56 @@ def test_wrong_usage_ends_with_2(words) -> None:
     assert run(*words, "--accept-licence").exit_code == 2
 
 
+def test_an_address_is_one_whatever_follows_the_name_of_the_file(home, hub, pth) -> None:
+    address = f"{hub.address}/elsewhere/{NAME}?download=true&key=secret#top"
+    answer = run("--from", address, "--accept-licence", "--sha256", sha256(pth))
+    assert answer.exit_code == 0, answer.output
+    assert "secret" not in (home / "checkpoints/published/card.json").read_text()
+
+
+def test_a_password_in_an_address_is_refused_and_not_told() -> None:
+    for address in ("http://me:secret@127.0.0.1:9/x.pth", "http://me:secret@127.0.0.1:9"):
+        answer = run("--from", address, "--accept-licence", "--sha256", "0" * 64)
+        assert answer.exit_code == 2
+        assert "secret" not in answer.output
+
+
+def test_heads_that_contradict_the_file_are_refused(home, pth) -> None:
+    answer = run("--from", pth, "--accept-licence", "--sha256", sha256(pth), "--heads", 3)
+    assert answer.exit_code == 78
+    assert "has 4 attention heads, not 3" in answer.stderr
+    assert left(home) == []
+
+
+def test_something_else_in_the_place_of_installed_weights_is_to_be_removed(home, pth) -> None:
+    place = home / "checkpoints/published"
+    place.mkdir(parents=True)
+    words = ("--from", pth, "--accept-licence", "--sha256", sha256(pth))
+    answer = run(*words)
+    assert answer.exit_code == 78
+    assert f"Remove {place}" in answer.stderr
+    place.rmdir()
+    place.symlink_to("nowhere")
+    assert f"Remove {place}" in run(*words).stderr
+    place.unlink()
+    assert run(*words).exit_code == 0
+
+
 def test_what_is_no_file_of_weights_is_told_as_what_it_is(tmp_path) -> None:
     (tmp_path / "empty.pth").touch()
-    for name, found in {"": "a folder", "empty.pth": "an empty file", "x": "no such file"}.items():
+    (tmp_path / "lost.pth").symlink_to("../.git/annex/objects/x")
+    (tmp_path / "lfs.pth").write_text("version https://git-lfs.github.com/spec/v1\noid x\n")
+    for name, found in {
+        "": "a folder",
+        "empty.pth": "an empty file",
+        "x": "no such file",
+        "lost.pth": "a link that leads nowhere",
+        "lfs.pth": "a pointer of git-lfs",
+    }.items():
         answer = run("--from", tmp_path / name, "--accept-licence")
         assert answer.exit_code == 78
         assert f"expected a file of weights, found {found}" in answer.stderr
-        assert "Give the .pth itself" in answer.stderr
+        assert ("Give the .pth itself" in answer.stderr) == (name[:1] != "l")
 
 
 def test_a_download_of_which_nothing_came_leaves_nothing(home) -> None:

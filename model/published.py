@@ -115,8 +115,13 @@ def read_published(path: Path, *, heads: int | None) -> PublishedWeights:
             hint="The teacher is the part that is used; a student alone cannot be imported.",
         )
     _check_variant(live, path=path)
-    if heads is None:
-        heads = _configured_heads(content.get("config"))
+    configured = _configured_heads(content.get("config"))
+    if None not in (heads, configured) and heads != configured:
+        raise CheckpointError(
+            f"{path}: its configuration has {configured} attention heads, not {heads}.",
+            hint="Heads are given where a file does not tell them.",
+        )
+    heads = configured if heads is None else heads
     spec = _spec(live, heads=heads, patch_samples=_configured_patch(content), path=path)
     _check_window(content, spec, path=path)
     _take_constants(live, spec=spec, path=path)

@@ -17,6 +17,7 @@ from model.checkpoint import load_encoder, save_checkpoint
 from model.cli.app import main
 from model.encoder import build_encoder
 from model.errors import CheckpointError, ConfigError
+from model.files.write import ResultError
 from model.spec import CheckpointCard, EncoderSpec, InputSpec, parcels_sha256
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "golden/reference_model/small_ckpt.pth"
@@ -254,8 +255,9 @@ def test_weights_have_the_bytes_that_safetensors_writes(folder):
 def test_a_failing_write_leaves_the_old_checkpoint(folder, monkeypatch):
     before = (folder / "weights.safetensors").read_bytes()
     monkeypatch.setattr(Path, "open", full_disk(Path.open))
-    with pytest.raises(CheckpointError, match="full"):
+    with pytest.raises(ResultError, match="full") as caught:
         save_checkpoint(folder, build_encoder(SPEC, seed=8), **FIELDS)
+    assert caught.value.exit_code == 73
     assert (folder / "weights.safetensors").read_bytes() == before
     assert list(folder.parent.iterdir()) == [folder]
 

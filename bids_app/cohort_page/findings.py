@@ -14,10 +14,10 @@ from bids_app.cohort_page.scans import columns_of
 from bids_app.cohort_page.similarity import (
     centred,
     coded,
-    neighbours,
     same_data,
     spread,
     unit_rows,
+    usual,
 )
 from bids_app.quality.measures import MEASURES
 from model.series import shown
@@ -68,13 +68,13 @@ def find(
     """Look at a cohort from all sides."""
     columns = columns_of(scans, {measure.key: measure.name for measure in MEASURES})
     compared = [_compare(one, scans, with_umap=with_umap) for one in embedded if one.places]
-    usual = np.full(len(scans), np.nan)
+    similarity = np.full(len(scans), np.nan)
     for one in compared:
-        usual[list(one.places)] = one.usual
+        similarity[list(one.places)] = one.usual
     found = outliers(
         [column for column in columns if column.about == "quality"],
         {measure.key: measure.better for measure in MEASURES},
-        usual if len(compared) == 1 else None,
+        similarity if len(compared) == 1 else None,
     )
     return Findings(columns=tuple(columns), compared=tuple(compared), outliers=tuple(found))
 
@@ -82,13 +82,13 @@ def find(
 def _compare(one: Embedded, scans: Sequence[PageScan], *, with_umap: bool) -> Compared:
     its = [scans[place] for place in one.places]
     people, sessions = coded([s.person for s in its]), coded([s.session for s in its])
-    whole = centred(one.vectors)
+    pca, umap = _maps(one, with_umap=with_umap)
     rows = centred(one.vectors, coded([s.task for s in its]))
     unit = unit_rows(rows)
     return Compared(
         space=one.space,
         places=one.places,
-        usual=neighbours(unit, people).usual,
+        usual=usual(unit, people),
         identity=check_identity(
             rows,
             [scan.person for scan in its],
@@ -96,7 +96,13 @@ def _compare(one: Embedded, scans: Sequence[PageScan], *, with_umap: bool) -> Co
             [scan.name for scan in its],
         ),
         spread=spread(unit, people, sessions),
-        pca=maps.pca(whole),
-        umap=maps.umap(unit_rows(whole)) if with_umap else None,
+        pca=pca,
+        umap=umap,
         copies=tuple(tuple(one.places[i] for i in group) for group in same_data(one.vectors)),
     )
+
+
+def _maps(one: Embedded, *, with_umap: bool) -> tuple[Map | None, Map | None]:
+    """Draw the maps; the rows they are of, as large as the embeddings, are not kept."""
+    whole = centred(one.vectors)
+    return maps.pca(whole), maps.umap(unit_rows(whole)) if with_umap else None

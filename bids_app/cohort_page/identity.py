@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from bids_app.cohort_page.similarity import coded, neighbours, unit_rows
+from bids_app.cohort_page.similarity import coded, neighbours, unit_rows, usual
 from model.series import shown
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ NAMED = 0.5
 FOUND = 0.5
 """With a smaller share of swaps that would be found, nothing is judged."""
 ALMOST_SAME = 0.99
-"""Similarity from which on those of two people are called one scan under two names: a choice, no
-measured limit of how alike two acquisitions can be"""
+"""Similarity from which on those of two people are called one scan under two names: a choice above
+all that was measured. Two people have at most .31, two runs of one .75, one acquisition in two
+denoisings .94 (bundled weights; `benchmarks/bundled_columns.py`)."""
 SAME = 1 - 1e-6
 """Similarity of data that are equal but for rounding, which are told apart from such"""
 _SIGMA_OF_MAD = 1.4826
@@ -144,19 +146,19 @@ def check_identity(
     """
     level, units, vectors = _units(rows, people, sessions, scans)
     owners = [unit.person for unit in units]
-    several = {person for person in owners if owners.count(person) > 1} if level else set()
+    n_several = sum(n > 1 for n in Counter(owners).values())
     if level is None:
         return IdentityCheck(level=None, n_people=0, why_not="nobody has two scans")
     if len(set(owners)) < 2:
         return IdentityCheck(level=level, n_people=1, why_not="there is only one person")
-    near = neighbours(vectors, coded(owners))
+    near, strangers = neighbours(vectors, coded(owners)), usual(vectors, coded(owners))
     there = np.flatnonzero(np.isfinite(near.own) & np.isfinite(near.other))
     margins = (near.other - near.own)[there]
-    typical = _typical(margins, float(np.median(near.own[there]) - np.median(near.usual[there])))
+    typical = _typical(margins, float(np.median(near.own[there]) - np.median(strangers[there])))
     found, false = typical.shares()
     why_not = ""
-    if len(several) < LEAST_PEOPLE:
-        why_not = f"only {len(several)} people have two {level}, {LEAST_PEOPLE} are needed"
+    if n_several < LEAST_PEOPLE:
+        why_not = f"only {n_several} people have two {level}, {LEAST_PEOPLE} are needed"
     elif found < FOUND:
         why_not = (
             f"{level} of one person are hardly more alike than those of different people here"
@@ -173,7 +175,7 @@ def check_identity(
     ]
     return IdentityCheck(
         level=level,
-        n_people=len(several),
+        n_people=n_several,
         compared=_with_exchanges(compared),
         found_share=None if why_not else found,
         false_share=None if why_not else false,

@@ -172,7 +172,7 @@ def _made_of(
         digest.update(json.dumps(vars(scan), sort_keys=True, default=str).encode())
     for one in embedded:
         digest.update(json.dumps([one.table, one.space, one.places]).encode())
-        digest.update(np.ascontiguousarray(one.vectors).tobytes())
+        digest.update(np.ascontiguousarray(one.vectors).data)
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,8 +41,6 @@ class Neighbours:
     other: FloatArray
     """(n,) the highest similarity to a row of somebody else; NaN where there is nobody else"""
     other_row: IntArray
-    usual: FloatArray
-    """(n,) mean similarity to the rows of everybody else"""
 
     __repr__ = shown
 
@@ -126,18 +125,38 @@ def neighbours(rows: Float32Array, people: IntArray) -> Neighbours:
         (n,) whose row each is.
     """
     n = len(rows)
-    own, other, usual = (np.full(n, np.nan) for _ in range(3))
+    own, other = np.full(n, np.nan), np.full(n, np.nan)
     own_row, other_row = np.zeros(n, np.intp), np.zeros(n, np.intp)
     for block, similarity in _blocks(rows):
         here = np.arange(block.start, block.stop)
         same = people[block, None] == people[None, :]
-        others = (~same).sum(axis=1)
-        total = np.where(same, 0, similarity).sum(axis=1, dtype=np.float64)
-        usual[block] = np.divide(total, others, out=np.full(len(here), np.nan), where=others > 0)
         _highest(similarity, ~same, other[block], other_row[block])
         same[np.arange(len(here)), here] = False
         _highest(similarity, same, own[block], own_row[block])
-    return Neighbours(own=own, own_row=own_row, other=other, other_row=other_row, usual=usual)
+    return Neighbours(own=own, own_row=own_row, other=other, other_row=other_row)
+
+
+def usual(rows: Float32Array, people: IntArray) -> FloatArray:
+    """Return (n,) the mean similarity of (n, F) unit rows to the rows of everybody else.
+
+    NaN where there is nobody else.
+
+    Notes
+    -----
+    The mean of products is the product with the mean: no pair is looked at.
+    """
+    found, whole = np.full(len(rows), np.nan), rows.sum(axis=0, dtype=np.float64)
+    for its in _by_person(people):
+        if n_others := len(rows) - len(its):
+            others = whole - rows[its].sum(axis=0, dtype=np.float64)
+            found[its] = rows[its] @ others / n_others
+    return found
+
+
+def _by_person(people: IntArray) -> list[IntArray]:
+    """Return the places of each person's rows."""
+    order = np.argsort(people, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(people[order])) + 1)
 
 
 def _blocks(rows: Float32Array) -> Iterator[tuple[slice, Float32Array]]:
@@ -167,9 +186,7 @@ def spread(rows: Float32Array, people: IntArray, sessions: IntArray) -> Spread:
     All pairs within people count; of pairs of different people those among some 1,500 rows that
     are evenly spread, where there are more.
     """
-    within = [
-        _pairs_within(rows, np.flatnonzero(people == person)) for person in np.unique(people)
-    ]
+    within = [_pairs_within(rows, its) for its in _by_person(people)]
     first, second, value = (np.concatenate(part) for part in zip(*within, strict=True))
     again = sessions[first] == sessions[second]
     found = {"repeats": value[again], "sessions": value[~again], "people": _between(rows, people)}
@@ -210,6 +227,6 @@ def _kind(values: FloatArray, edges: FloatArray) -> Kind:
 def same_data(vectors: FloatArray) -> list[list[int]]:
     """Group the rows of (n, F) vectors that are equal throughout: one scan under several names."""
     rows: dict[bytes, list[int]] = {}
-    for place, vector in enumerate(np.asarray(vectors, dtype=np.float32)):
-        rows.setdefault(vector.tobytes(), []).append(place)
+    for place, vector in enumerate(np.ascontiguousarray(vectors, dtype=np.float32)):
+        rows.setdefault(hashlib.sha256(vector).digest(), []).append(place)
     return [places for places in rows.values() if len(places) > 1]

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from bids_app.group.cohort import Cohort, Kind
     from bids_app.outputs.group import CohortScan
-    from model.series import FloatArray
 
 
 log = logging.getLogger(__name__)
@@ -127,13 +126,15 @@ def _embedded(cohort: Cohort, name: str, kind: Kind, place: Mapping[str, int]) -
     """Gather the scan vectors of a table: the parts that the checkpoint reads out."""
     said, parts = json.loads(cohort.kinds[kind].model)
     wanted = expanded(said["ScanVector"], parts)
-    rows: list[FloatArray] = []
+    rows = [parts.index(part) for part in wanted]
+    vectors = np.empty((0, 0), np.float32)
     places: list[int] = []
     for scan, values in cohort.embeddings(kind):
-        by_part = values.reshape(len(parts), -1)
-        rows.append(by_part[[parts.index(part) for part in wanted]].ravel())
+        own = values.reshape(len(parts), -1)[rows].ravel()
+        if not places:
+            vectors = np.empty((cohort.kinds[kind].n_scans, own.size), np.float32)
+        vectors[len(places)] = own
         places.append(place[_key(scan.record.entities)])
-    vectors = np.stack(rows) if rows else np.empty((0, 0), np.float32)
     return Embedded(table=name, space=kind.space, places=tuple(places), vectors=vectors)
 
 

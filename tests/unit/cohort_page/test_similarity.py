@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bids_app.cohort_page import similarity
-from bids_app.cohort_page.similarity import centred, coded, neighbours, same_data, spread
+from bids_app.cohort_page.similarity import centred, coded, neighbours, same_data, spread, usual
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def test_neighbours_are_those_of_the_whole_matrix(rows, monkeypatch) -> None:
         others = people != people[i]
         own = ~others & (np.arange(23) != i)
         assert near.other[i] == pytest.approx(whole[i][others].max(), abs=1e-6)
-        assert near.usual[i] == pytest.approx(whole[i][others].mean(), abs=1e-6)
+        assert usual(rows, people)[i] == pytest.approx(whole[i][others].mean(), abs=1e-6)
         assert people[near.other_row[i]] != people[i]
         if own.any():
             assert near.own[i] == pytest.approx(whole[i][own].max(), abs=1e-6)
@@ -35,7 +35,7 @@ def test_neighbours_are_those_of_the_whole_matrix(rows, monkeypatch) -> None:
 def test_nobody_else_is_told_by_nan(rows) -> None:
     near = neighbours(rows[:3], np.zeros(3, int))
     assert np.isnan(near.other).all()
-    assert np.isnan(near.usual).all()
+    assert np.isnan(usual(rows[:3], np.zeros(3, int))).all()
 
 
 def test_kinds_of_pairs_are_told_apart_and_counted(rows) -> None:

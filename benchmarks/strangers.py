@@ -168,7 +168,11 @@ def read(name: str) -> list[Scan]:
 
 
 def _states() -> Iterable[Scan]:
-    """ds004592: evaluated only, never fitted to."""
+    return (_cut(*one) for one in state_series())
+
+
+def state_series() -> Iterable[tuple[str, str, ParcelSeries]]:
+    """Yield person, run and prepared series of ds004592: evaluated only, never fitted to."""
     from bids_app.signal.denoise import denoise
 
     with np.load(SHARED / "timeseries/schaefer200_to_400.npz") as file:
@@ -179,8 +183,11 @@ def _states() -> Iterable[Scan]:
             values = np.full((len(file[key]), 457), np.nan)
             values[:, :N_CORTEX] = file[key].astype(np.float64) @ to_400
             clean = denoise(values, tr_s=1.0, confounds=None, high_pass_hz=0.01, low_pass_hz=0.1)
-            series = ParcelSeries(values=clean.values, tr_s=1.0, unit="residual")
-            yield _cut(subject, run, prepare(series, SPEC))
+            yield (
+                subject,
+                run,
+                prepare(ParcelSeries(values=clean.values, tr_s=1.0, unit="residual"), SPEC),
+            )
 
 
 def _cut(subject: str, session: str, series: ParcelSeries) -> Scan:

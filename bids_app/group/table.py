@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 4096
 """Rows of a Parquet row group: 46 MB at 2,816 columns."""
 CONSTANT = 1e-4
-"""Share of the widest range of a part's columns up to which a column is constant: rounding of
-float32 is 1e-7 of it, and of the columns that vary at all the least has 5e-3."""
+"""Share of the widest range of a part's columns up to which a column is constant. Rounding of
+float32 is 2e-7 of it at most; the least of columns that vary is 2e-3 of it within a cohort, and
+2e-4 in a table of the two cohorts that the weights were fitted to
+(`benchmarks/bundled_columns.py`)."""
 _WIDEST = 2**53
 """Beyond it a whole number is kept as one with digits after the point."""
 

@@ -8,7 +8,7 @@ The scan is that of extraction.py (97 x 115 x 97 x 300, int16), hard-linked unde
 `--memory` runs single scans of several sizes and kinds, each in a process of its own, and prints
 what they took above the loaded program beside what bids_app.workers.resources expects.
 `--calls` counts, with strace, what one more scan asks of the file system, as the difference of
-studies of four and of two small ones. One JSON line each.
+studies of four and of two small ones, and the files that it leaves. One JSON line each.
 """
 
 from __future__ import annotations
@@ -165,6 +165,10 @@ def measure_calls(folder: Path) -> None:
         kinds = sorted({*few[step], *more[step]})
         found = {kind: (more[step][kind] - few[step][kind]) / 2 for kind in kinds}
         print(json.dumps({"benchmark": "calls", "step": step} | found), flush=True)
+    left = [path for path in (folder / "out_4").rglob("sub-000*") if path.is_file()]
+    without_reports = sum(path.parent.name == "func" for path in left)
+    line = {"benchmark": "files", "of a scan": len(left), "without reports": without_reports}
+    print(json.dumps(line), flush=True)
 
 
 def calls_of_study(study: Path) -> dict[str, Counter[str]]:

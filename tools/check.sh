@@ -31,6 +31,12 @@ codespell
 # The package index has these for common machines only.
 if command -v shellcheck >/dev/null; then shellcheck --severity=warning tools/*.sh tools/*/*.sh; fi
 if command -v hadolint >/dev/null; then hadolint Dockerfile; fi
+if command -v zizmor >/dev/null; then zizmor --offline --quiet .github/workflows; fi
+if command -v check-jsonschema >/dev/null; then
+    for file in github-workflows:.github/workflows/{container,python}.yml readthedocs:.readthedocs.yaml citation-file-format:CITATION.cff; do
+        check-jsonschema --quiet --builtin-schema "vendor.${file%%:*}" "${file#*:}"
+    done
+fi
 mypy
 lint-imports
 bosh validate descriptor.json

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Build the sdist and the wheel from what git holds, and install them as users do, each in an environment of its own:
 #     bash tools/platforms/install.sh [PYTHON]        PYTHON: 3.11 or newer, default python3
-# The sdist alone makes the wheel; the wheel holds the packages and their data and nothing else; pip, uv and `pip install git+…`
-# (this checkout's HEAD) install it; `semantoks demo` runs where no checkout is. Needs git and a package index. Four minutes,
-# 4 GB of disk at a time with the CPU build of torch. TORCH_INDEX: an index of torch's, where the package index has no CPU build.
+# The sdist alone makes the wheel, twice the same bytes; the wheel holds the packages and their data and nothing else; pip, uv and
+# `pip install git+…` (this checkout's HEAD) install it; `semantoks demo` runs where no checkout is. Needs git, GNU tar and a
+# package index. Five minutes, 4 GB of disk at a time with the CPU build of torch.
+# TORCH_INDEX: an index of torch's, where the package index has no CPU build.
 . "$(dirname "$0")/_common.sh"
 find_python "${1:-python3}"
-needs git
-git -C "$root" rev-parse --verify --quiet HEAD >/dev/null || skip "not a git checkout"
+needs git tar
+tar --version | grep -q GNU || skip "tar is not GNU's"
+commit=$(git -C "$root" rev-parse --verify --quiet HEAD) || skip "not a git checkout"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || skip "$("$python" --version) is older than 3.11"
 export PIP_DISABLE_PIP_VERSION_CHECK=1 OMP_NUM_THREADS=1
 unset PYTHONPATH
@@ -30,15 +32,16 @@ works() { # works LABEL: what is installed there has one version and embeds a si
 
 # ---- build -----------------------------------------------------------------------------------------
 
+for one in dist again; do expect 0 "sdist, and the wheel from it alone: $one" bash "$root/tools/dist.sh" "$python" "$one" "$commit"; done
+diff -r dist again >"$scratch/log" || { cat "$scratch/log"; fail "the second build has other bytes"; }
+say "ok: the second build is the first, byte for byte"
 environment build
-expect 0 "build, twine" "$env/bin/python" -m pip install --quiet build twine
-mkdir source && git -C "$root" archive HEAD | tar -x -C source
-expect 0 "sdist, and the wheel from it alone" "$env/bin/python" -m build --outdir "$scratch/dist" source
+expect 0 "pip install twine" "$env/bin/python" -m pip install --quiet twine
 wheel=$(echo dist/*.whl) sdist=$(echo dist/*.tar.gz)
 version=${sdist#dist/semantoks-} version=${version%.tar.gz}
 expect 0 "metadata" "$env/bin/twine" check --strict "$wheel" "$sdist"
 "$python" -m zipfile -l "$wheel" | awk 'NR > 1 {print $1}' | grep -v '\.dist-info/' | sort >inside
-git -C "$root" ls-tree -r --name-only HEAD bids_app model semantoks brainmarks | sort >tracked
+git -C "$root" ls-tree -r --name-only "$commit" bids_app model semantoks brainmarks | sort >tracked
 diff tracked inside >"$scratch/log" || { cat "$scratch/log"; fail "the wheel holds other files than the packages have"; }
 say "ok: $(wc -l <inside) files in the wheel, those of the packages, $(du -m "$wheel" | cut -f1) MB"
 unzipped=$("$python" -c 'import sys, zipfile; z = zipfile.ZipFile(sys.argv[1])
@@ -61,7 +64,7 @@ expect 0 "uv pip install WHEEL" "$env/bin/uv" pip install --quiet --python "$env
 works uv
 
 environment git
-url=git+file://$(git -C "$root" rev-parse --path-format=absolute --git-common-dir)@$(git -C "$root" rev-parse HEAD)
+url=git+file://$(git -C "$root" rev-parse --path-format=absolute --git-common-dir)@$commit
 expect 0 "pip install $url" "$env/bin/python" -m pip install --quiet "${index[@]}" -c "$root/constraints.txt" "$url"
 works git
 say "passed: semantoks $version on $("$python" --version)"

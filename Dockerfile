@@ -98,8 +98,9 @@ RUN --mount=type=secret,id=cabundle,target=/etc/ssl/certs/ca-certificates.crt \
 
 FROM ${BASE_IMAGE}
 # /version is where BIDS Apps keep theirs; the folders are mount points that a read-only root needs. Some bases bring no
-# bytecode of Python's own library, which each start on a read-only root would make anew.
-RUN ln -s /opt/semantoks/version /version && mkdir -p /bids /out /work && \
+# bytecode of Python's own library, which each start on a read-only root would make anew. Boutiques and Nipoppy run a login shell,
+# whose PATH is Debian's own and not that of ENV below.
+RUN ln -s /opt/semantoks/version /version && ln -s /opt/venv/bin/semantoks /opt/venv/bin/semantoks-model /usr/local/bin/ && mkdir -p /bids /out /work && \
     library=$(python3 -B -c 'import sysconfig; print(sysconfig.get_path("stdlib"))') && \
     { [ -d "${library}/__pycache__" ] || PYTHONHASHSEED=0 python3 -B -m compileall -qq -x '/(test|tests|site-packages|dist-packages|idlelib|lib2to3)/' \
         --invalidation-mode unchecked-hash "${library}"; }

@@ -16,8 +16,7 @@ evidence() { [ ! -f "$SLURM_CONF" ] || squeue; tail -n 40 "$work"/*/logs/slurm-*
 
 provide_apptainer
 work="$scratch/a b"
-sif=$scratch/semantoks.sif
-install -d -o nobody "$work" "$scratch/tmp"
+install -d -o nobody "$work"
 as_user() { setpriv --reuid=nobody --regid=nogroup --clear-groups env -i "PATH=$PATH" HOME=/nonexistent "SLURM_CONF=$SLURM_CONF" "$@"; }
 literally() { # literally FILE BEGINNING [NAME=VALUE]: the line of a page that begins so, with this machine's names in it
     local line
@@ -35,31 +34,11 @@ belongs_to_user() {
     [ -z "$(find "$1" -name '*.part' -print -quit)" ] || fail "partial files in $1"
 }
 
-# ---- the SIF, made by the user who runs it ---------------------------------------------------------
+# ---- the SIF ---------------------------------------------------------------------------------------
 
-if [ "${image%.sif}" != "$image" ]; then
-    cp "$image" "$sif"
-else
-    engine=docker
-    docker image inspect "$image" >/dev/null 2>&1 || engine=podman
-    needs $engine
-    $engine image inspect "$image" >/dev/null 2>&1 || skip "no image $image: run tools/platforms/container.sh"
-    $engine save --output "$scratch/image.tar" "$image" >/dev/null 2>&1 || fail "$engine save"
-    chmod 644 "$scratch/image.tar"
-    install -d -o nobody "$scratch/built"
-    expect 0 "apptainer build" as_user "HOME=$scratch/tmp" "APPTAINER_TMPDIR=$scratch/tmp" \
-        apptainer build --mksquashfs-args "-comp zstd -Xcompression-level 3" "$scratch/built/semantoks.sif" "docker-archive:$scratch/image.tar"
-    mv "$scratch/built/semantoks.sif" "$sif"
-    rm -rf "$scratch/image.tar" "$scratch/tmp"
-fi
-chmod 444 "$sif"
-say "size: $(stat -c %s "$sif" | awk '{printf "%.2f GB", $1 / 1e9}')"
-
+provide_sif "$image"
 strict=(as_user apptainer --quiet)
 isolated=(--cleanenv --containall --net --network none)
-code() { (cd "$1" && find bids_app model semantoks -name '*.py' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum); }
-expect 0 "the code in the image" "${strict[@]}" exec "${isolated[@]}" "$sif" sh -c "$(declare -f code); code /opt/venv/lib/python3*/site-packages"
-[ "$(cat "$scratch/log")" = "$(code "$root")" ] || fail "the image holds other code than this checkout: run tools/platforms/container.sh"
 expect 0 "--version" "${strict[@]}" run "${isolated[@]}" "$sif" --version
 # shellcheck disable=SC2016
 expect 0 "no network, no place to write" "${strict[@]}" exec "${isolated[@]}" "$sif" sh -c \

@@ -102,6 +102,8 @@ for command in assets demo series blocks importance slurm todo; do
     expect 0 "$command --help" docker run "${strict[@]}" $image $command --help
 done
 expect 0 "semantoks-model --help" docker run "${strict[@]}" --entrypoint semantoks-model $image --help
+# As Boutiques and Nipoppy call it.
+expect 0 "both commands in a login shell" docker run "${strict[@]}" --entrypoint sh $image -lc 'semantoks --version && semantoks-model --help'
 expect 0 "/version, and nothing of the build machine" docker run "${strict[@]}" --entrypoint sh $image -c \
     'echo "semantoks $(cat /version)"; test ! -e /etc/pip.conf && test ! -e /src && test ! -e /root/.cache'
 says "^$version\$"

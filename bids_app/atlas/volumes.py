@@ -112,6 +112,21 @@ def installed_volumes(folder: Path) -> dict[str, dict[str, Path]]:
     return found
 
 
+def images_gone(folder: Path) -> list[Path]:
+    """Return the sidecars of images in a folder that are without their image, sorted.
+
+    Another resolution would stand in for it, and give other numbers.
+    """
+    images = [*installed_images(folder), *installed_grayordinates(folder).values()]
+    described = {_sidecar_of(image) for image in images}
+    sidecars = sorted(folder.glob(f"tpl-*/tpl-*_atlas-{ATLAS_LABEL}_*_dseg.json"))
+    return [path for path in sidecars if path not in described]
+
+
+def _sidecar_of(image: Path) -> Path:
+    return image.with_name(image.name.partition(".")[0] + ".json")
+
+
 def read_sidecar(image: Path) -> dict[str, Any]:
     """Read the sidecar of an installed image; keys of absent parcels become numbers.
 
@@ -120,7 +135,7 @@ def read_sidecar(image: Path) -> dict[str, Any]:
     AtlasError
         It is missing or damaged.
     """
-    path = image.with_name(image.name.partition(".")[0] + ".json")
+    path = _sidecar_of(image)
     with faults_as(
         AtlasError,
         what=f"expected the atlas' sidecar with {HASH_KEY} and {ABSENT_KEY}",

@@ -256,7 +256,13 @@ def verify(home: Path | None) -> None:
 
 def _atlas_checks(folder: Path) -> list[Check]:
     from bids_app.atlas.grayordinates import load_grayordinate_atlas
-    from bids_app.atlas.volumes import installed_grayordinates, installed_images, load_volume_atlas
+    from bids_app.atlas.volumes import (
+        images_gone,
+        installed_grayordinates,
+        installed_images,
+        load_volume_atlas,
+    )
+    from bids_app.errors import AtlasError
 
     def volume(path: Path) -> list[str]:
         image = load_volume_atlas(path)
@@ -272,14 +278,19 @@ def _atlas_checks(folder: Path) -> list[Check]:
             f"  {path}, labels sha256 {atlas.sha256}",
         ]
 
+    def gone(path: Path) -> list[str]:
+        raise AtlasError(f"{path}: the image that this file describes is not there.")
+
     densities = installed_grayordinates(folder).values()
     return [
+        *(partial(gone, path) for path in images_gone(folder)),
         *(partial(volume, path) for path in installed_images(folder)),
         *(partial(grayordinates, path) for path in densities),
     ]
 
 
 def _checkpoint_checks(home: Path) -> list[Check]:
+    from model.files.home import installed_checkpoints
     from model.spec import read_card
 
     def weights(folder: Path) -> list[str]:
@@ -289,25 +300,16 @@ def _checkpoint_checks(home: Path) -> list[Check]:
             f"  {folder}, weights sha256 {card.weights_sha256}, licence {card.licence}",
         ]
 
-    return [partial(weights, folder) for folder in _checkpoints(home)]
-
-
-def _checkpoints(home: Path) -> list[Path]:
-    from model.files.home import CHECKPOINTS
-
-    folder = home / CHECKPOINTS
-    if not folder.is_dir():
-        return []
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [partial(weights, folder) for folder in installed_checkpoints(home)]
 
 
 def _installed_lines(home: Path) -> list[str]:
     from bids_app.atlas.volumes import parcels_by_space
-    from model.files.home import CHECKPOINTS
+    from model.files.home import CHECKPOINTS, installed_checkpoints
 
     spaces = parcels_by_space(home / "atlas")
     lines = [f"  atlas       {space}: {n} parcels" for space, n in spaces.items()]
-    lines += [f"  checkpoint  {folder.name}" for folder in _checkpoints(home)]
+    lines += [f"  checkpoint  {folder.name}" for folder in installed_checkpoints(home)]
     for path in sorted((home / CHECKPOINTS).glob(".*.incomplete")):
         n_bytes = path.stat().st_size
         lines.append(

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 CHECKPOINTS = "checkpoints"
+MOUNTED = "In a container: is it mounted there?"
+"""What helps where a path that was given leads nowhere"""
 
 
 def semantoks_home() -> Path | None:
@@ -32,6 +34,14 @@ def checkpoint_folder(name: str) -> str:
     'published-seed2'
     """
     return name.replace(":", "-")
+
+
+def installed_checkpoints(home: Path) -> list[Path]:
+    """Return the folders of the checkpoints that are installed under a home, sorted."""
+    folder = home / CHECKPOINTS
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def checkpoint_place(path: Path) -> Path:

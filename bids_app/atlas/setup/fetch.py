@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_app.atlas.setup.origins import TEMPLATEFLOW
+from bids_app.atlas.setup.origins import HCP, TEMPLATEFLOW
 from bids_app.errors import AtlasError
+from model.errors import numbered
 from model.files.content import not_fetched
 from model.files.faults import FETCH, faults_as, reading
 
@@ -85,9 +86,9 @@ def _missing(
     hint = f"Their addresses:\n  {addresses}"
     if there := [str(path) for source in missing for path in sorted(hollow[source.name])]:
         hint = f"Without content, so not taken for files: {', '.join(there)}. {FETCH}? {hint}"
+    are = f"{numbered(len(missing), 'source file')} {'is' if len(missing) == 1 else 'are'}"
     return AtlasError(
-        f"{folder}: {len(missing)} source files are not below this folder (as .nii or "
-        f".nii.gz): {names}.",
+        f"{folder}: {are} not below this folder (as .nii or .nii.gz): {names}.",
         hint=hint,
     )
 
@@ -150,7 +151,7 @@ def _from_address(source: Source, url: str, open_url: Callable[[str], BinaryIO])
         with open_url(url) as response:
             stored = response.read(LARGEST_BYTES)
     except Exception as err:  # the network's, whatever it is
-        raise _unreachable(url, err) from err
+        raise _unreachable(source, url, err) from err
     return _check(source, stored, where=url)
 
 
@@ -196,7 +197,7 @@ def _ask_templateflow(source: Source) -> None:
         kind = {key: entities[key] for key in ("template", "suffix", "extension")}
         client.get(**kind, **asked)
     except Exception as err:  # the client's, whatever it is
-        raise _unreachable(source.url, err) from err
+        raise _unreachable(source, source.url, err) from err
 
 
 @cache
@@ -211,12 +212,14 @@ def _templateflow_client(home: Path, address: str) -> Any:
     return TemplateFlowClient(root=home, s3_root=address, timeout=TIMEOUT_S)
 
 
-def _unreachable(url: str, err: Exception) -> AtlasError:
-    return AtlasError(
-        f"{url}: cannot be fetched ({err}).",
-        hint="Without internet: fetch the files elsewhere, put them into a folder, and "
-        "run: semantoks assets atlas --from FOLDER. docs/atlas.md lists their addresses.",
+def _unreachable(source: Source, url: str, err: Exception) -> AtlasError:
+    hint = (
+        "Without internet: fetch the files elsewhere, put them into a folder, and "
+        "run: semantoks assets atlas --from FOLDER. docs/atlas.md lists their addresses."
     )
+    if source.origin in (TEMPLATEFLOW, HCP):
+        hint = f"--without-templateflow leaves out what needs this file. {hint}"
+    return AtlasError(f"{url}: cannot be fetched ({err}).", hint=hint)
 
 
 def is_hollow(path: Path) -> bool:

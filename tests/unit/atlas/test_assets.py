@@ -217,6 +217,10 @@ def test_verify_names_what_is_damaged_and_tells_of_all(tmp_path, source_folder):
     assert result.exit_code == 78
     assert result.stderr.count("DAMAGED") == 2
     assert "2 of 6 assets in" in result.stderr
+    image.unlink()
+    result = run("verify", "--home", home)
+    assert f"DAMAGED: {image.with_name(image.name.partition('.')[0])}.json: the" in result.stderr
+    assert "2 of 6 assets in" in result.stderr
     assert "fsLR 91k: 457 parcels" in result.stdout
 
 
@@ -265,6 +269,10 @@ def test_a_mirror_has_all_files_under_one_address(tmp_path, complete_folder, mon
     assert available_spaces(tmp_path / "home/atlas") == (LIN6, GRAY, "fsLR_den-170k", LIN2009)
     assert len(asked) == len(all_sources())
     assert any(url.endswith("_xfm.h5") for url in asked)
+    (complete_folder / "Atlas_ROIs.1.60.nii").unlink()
+    result = run("atlas", "--from", mirror, "--home", tmp_path / "other")
+    assert result.exit_code == 78
+    assert "--without-templateflow leaves out what needs this file" in result.stderr
     (complete_folder / "atl-Buckner7_space-MNI_dseg.nii").write_bytes(b"<html>please log in")
     result = run("atlas", "--from", mirror, "--home", tmp_path / "other")
     assert result.exit_code == 78
@@ -296,7 +304,7 @@ def test_files_as_they_are_published_are_found_and_skeletons_are_none(tmp_path, 
     buckner.write_bytes(b"/annex/objects/MD5E-s37--5f.nii\n")
     result = run("atlas", "--from", clones, "--home", tmp_path / "none")
     assert result.exit_code == 78
-    assert "1 source files are not below this folder" in result.stderr
+    assert "1 source file is not below this folder" in result.stderr
     assert f"Without content, so not taken for files: {buckner}, {archive}" in result.stderr
     assert "datalad get" in result.stderr
     assert not (tmp_path / "none").exists()

@@ -19,6 +19,7 @@ from bids_app.one_scan import earlier_outcome, open_pipeline, run_scan
 from bids_app.options import departures
 from bids_app.outputs.dataset import check_output_folder, write_dataset_files
 from bids_app.outputs.paths import figures_folder, output_folder, refuse_links_out, spaces_in
+from model.files.home import MOUNTED
 from model.networks import parcel_names
 
 if TYPE_CHECKING:
@@ -140,9 +141,11 @@ def installed_atlas(options: RunOptions) -> Path:
     """
     folder = options.atlas or atlas_home()
     if not available_spaces(folder):
-        raise AtlasError(
-            f"no atlas is installed in {folder}.",
-            hint="Install it once with: semantoks assets atlas --download (or --from DIR), "
-            "or name one with --atlas.",
+        hint = (
+            "Install it once with: semantoks assets atlas --download (or --from DIR), or name one "
+            "with --atlas."
         )
+        if options.atlas and not folder.exists():
+            hint = f"There is no such folder. {MOUNTED} {hint}"
+        raise AtlasError(f"no atlas is installed in {folder}.", hint=hint)
     return folder

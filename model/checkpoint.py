@@ -16,7 +16,7 @@ from safetensors import safe_open
 from model.encoder import Encoder, build_encoder, check_sizes, misfits
 from model.errors import CheckpointError, ConfigError, some
 from model.files.faults import FileError, faults_as, reading
-from model.files.home import checkpoint_place
+from model.files.home import MOUNTED, checkpoint_place
 from model.files.write import file_sha256, new_folder
 from model.published import read_published
 from model.spec import (
@@ -181,7 +181,7 @@ def import_published(path: Path, *, heads: int | None, name: str | None = None) 
         If the file is no such checkpoint; every key must be used or known to be unused.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file.")
+        raise CheckpointError(f"{path}: no such file.", hint=MOUNTED)
     published = read_published(path, heads=heads)
     encoder = _encoder_of(published.spec, published.tensors, where=path)
     digest = file_sha256(path)

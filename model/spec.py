@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from model.errors import CheckpointError, ConfigError
+from model.errors import CheckpointError, ConfigError, some
 from model.files.faults import faults_as
+from model.files.home import MOUNTED, installed_checkpoints, semantoks_home
 from model.files.read import read_json
 from model.files.settings import Limits, Positive, Strict, from_dict
 from model.files.shared_options import TR_LIMITS_S
@@ -264,12 +266,7 @@ def read_card(folder: Path) -> CheckpointCard:
     weights = folder / WEIGHTS
     absent = [str(p) for p in (folder / CARD, weights) if not p.is_file()]
     if absent:
-        raise CheckpointError(
-            f"{folder}: not a checkpoint, without {' and '.join(absent)}.",
-            hint=f"A checkpoint is a folder with {CARD} and {WEIGHTS}, a published .pth, or the "
-            "name of one that is installed ('semantoks assets list' has them; the paper's: "
-            "'semantoks assets checkpoint --download published').",
-        )
+        raise _no_checkpoint(folder, absent)
     card = CheckpointCard.load(folder / CARD)
     if card.parcels_sha256 != parcels_sha256():
         raise CheckpointError(
@@ -279,6 +276,26 @@ def read_card(folder: Path) -> CheckpointCard:
         )
     check_weights(card, folder)
     return card
+
+
+def _no_checkpoint(folder: Path, absent: list[str]) -> CheckpointError:
+    hint = (
+        f"A checkpoint is a folder with {CARD} and {WEIGHTS}, a published .pth, or the name of "
+        "one that is installed (the paper's: 'semantoks assets checkpoint --download published')."
+    )
+    if os.path.lexists(folder):
+        return CheckpointError(
+            f"{folder}: not a checkpoint, without {' and '.join(absent)}.", hint=hint
+        )
+    if len(folder.parts) > 1:
+        return CheckpointError(f"{folder}: no such folder.", hint=f"{MOUNTED} {hint}")
+    home = semantoks_home()
+    names = [place.name for place in installed_checkpoints(home)] if home else []
+    return CheckpointError(
+        f"{folder}: no such folder, and no checkpoint of that name is installed"
+        f"{f' in {home}' if home else ''} (installed: {some(names) or 'none'}).",
+        hint=hint,
+    )
 
 
 def check_weights(card: CheckpointCard, folder: Path) -> None:

@@ -15,6 +15,7 @@ from bids_app.inputs.entities import shown_name, split_name, why_no_label
 from bids_app.inputs.scan import SURFACE_ENDINGS
 from model.files.content import real_path
 from model.files.faults import FileError
+from model.files.home import MOUNTED
 from model.files.read import read_json
 
 if TYPE_CHECKING:
@@ -101,7 +102,9 @@ def locate_derivative(bids_dir: Path, derivatives: Path | None = None) -> Path:
         is_folder = stat.S_ISDIR(start.stat().st_mode)
     except (OSError, ValueError) as err:
         cause = getattr(err, "strerror", None) or err
-        raise InputError(f"{shown_name(str(start))}: no such folder ({cause}).") from err
+        raise InputError(
+            f"{shown_name(str(start))}: no such folder ({cause}).", hint=MOUNTED
+        ) from err
     if not is_folder:
         raise InputError(f"{start}: not a folder.")
     _refuse_results(start)
@@ -304,7 +307,7 @@ def _refusal(root: Path, kind: Kind) -> AppError:
         found = "holds no sub-* folder"
     else:
         found = "is empty"
-        hint = "In a container: is it mounted there?"
+        hint = MOUNTED
     return InputError(
         f"{root} {found}: expected the output folder of fMRIPrep.",
         hint=hint + _better_path(root),

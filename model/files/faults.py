@@ -80,8 +80,9 @@ def reading(path: Path, failure: str = "cannot be read") -> Iterator[None]:
     if kind := not_a_file(path):
         raise FileError(path, f"expected a file, found {kind}")
     if pointer := not_fetched(path):
+        how = "git lfs pull --include" if "git-lfs" in pointer else FETCH
         raise FileError(
-            path, f"found {pointer}, not the file's content", hint=f"Fetch it: {FETCH} {path.name}"
+            path, f"found {pointer}, not the file's content", hint=f"Fetch it: {how} {path.name}"
         )
     with faults_of(path, failure):
         yield

@@ -79,7 +79,9 @@ def test_what_cannot_be_done_is_refused_as_by_the_job_itself(tmp_path, todo) -> 
     assert todo(data.root, tmp_path / "out", "--participant-label", "nobody").exit_code == 2
     assert todo(tmp_path, tmp_path / "out").exit_code == 16
     assert todo(data.root, tmp_path / "out", "--task-id", "nback").exit_code == 18
-    assert todo(data.root, tmp_path / "out", "--atlas", tmp_path / "no").exit_code == 78
+    absent = todo(data.root, tmp_path / "out", "--atlas", tmp_path / "no")
+    assert absent.exit_code == 78
+    assert "no such folder. In a container" in absent.stderr
     assert todo(data.root, tmp_path / "out", "--reports-only").exit_code == 2
 
 

@@ -237,8 +237,20 @@ def test_an_incomplete_folder_is_refused_by_name(folder, name):
 def test_a_missing_path_is_never_replaced_by_random_weights(tmp_path):
     with pytest.raises(CheckpointError, match="nowhere"):
         load_encoder(tmp_path / "nowhere")
-    with pytest.raises(CheckpointError, match="no such file"):
+    with pytest.raises(CheckpointError, match=r"no such file.*In a container"):
         load_encoder(tmp_path / "nowhere.pth")
+    with pytest.raises(CheckpointError, match=r"nowhere: no such folder\. In a container"):
+        load_encoder(tmp_path / "nowhere")
+
+
+def test_an_unknown_name_is_told_with_those_that_are_installed(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEMANTOKS_HOME", str(tmp_path))
+    with pytest.raises(CheckpointError, match=r"publishd: .* \(installed: none\)"):
+        load_encoder("publishd")
+    for name in ("published", "published-seed2", ".abc.incomplete"):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    with pytest.raises(CheckpointError, match=r"\(installed: published, published-seed2\)"):
+        load_encoder("publishd")
 
 
 def test_an_installation_without_a_checkpoint_says_so(tmp_path, monkeypatch):

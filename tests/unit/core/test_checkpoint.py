@@ -245,12 +245,12 @@ def test_a_missing_path_is_never_replaced_by_random_weights(tmp_path):
 
 def test_an_unknown_name_is_told_with_those_that_are_installed(tmp_path, monkeypatch):
     monkeypatch.setenv("SEMANTOKS_HOME", str(tmp_path))
-    with pytest.raises(CheckpointError, match=r"publishd: .* \(installed: none\)"):
-        load_encoder("publishd")
+    with pytest.raises(CheckpointError, match=r"other: .* \(installed: none\)"):
+        load_encoder("other")
     for name in ("published", "published-seed2", ".abc.incomplete"):
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
     with pytest.raises(CheckpointError, match=r"\(installed: published, published-seed2\)"):
-        load_encoder("publishd")
+        load_encoder("other")
 
 
 def test_an_installation_without_a_checkpoint_says_so(tmp_path, monkeypatch):

@@ -3,7 +3,8 @@
 #     bash tools/platforms/pythons.sh [PYTHON[:lowest|:pinned|:newest]]...      default: 3.11:lowest 3.11:newest 3.12:pinned 3.13:pinned
 # `semantoks demo` and the unit tests run against what is installed, no source in sight; with `lowest` tests/end_to_end too.
 # One environment at a time. Needs git, the Pythons (uv finds or fetches 3.12; a path does too) and a package index; five minutes each,
-# `lowest` fifteen. Where the index has no CPU build of torch each takes 7 GB of disk; TORCH_INDEX names one that has.
+# `lowest` fifteen. Where the index has no CPU build of torch each takes 7 GB of disk; TORCH_INDEX names one that has (`lowest` takes
+# them in any case: 2.8.0 is lower than 2.8.0+cpu).
 . "$(dirname "$0")/_common.sh"
 needs git
 git -C "$root" rev-parse --verify --quiet HEAD >/dev/null || skip "not a git checkout"

@@ -67,13 +67,14 @@ class ListsCommand(Command):
         rewritten: list[str] = []
         for flag, *values in self.divided(args):
             rewritten += [word for value in values for word in (flag, value)] or [flag]
+        has_lists = rewritten != args  # before click takes words from it
         try:
             return super().parse_args(ctx, rewritten)
         except click.MissingParameter as err:
-            if rewritten != args:
+            if has_lists:
                 raise click.UsageError(
                     f"{err.format_message()} List options such as --participant-label go after "
-                    "BIDS_DIR OUTPUT_DIR ANALYSIS_LEVEL.",
+                    "the positionals.",
                     ctx=ctx,
                 ) from err
             raise
@@ -302,6 +303,11 @@ def _export_group(arguments: Mapping[str, Any]) -> int:
 
 def _refuse_place_of_list(file: Path, source: Path) -> None:
     """Refuse a place in the input, or one of something else than a file: it would be replaced."""
+    if str(file) == "-":
+        raise OptionsError(
+            "--list-missing -: expected the name of a file: the dry run itself is printed.",
+            hint="A file of that name is ./-",
+        )
     if real_path(file).is_relative_to(real_path(source)):
         raise OptionsError(f"--list-missing {file}: nothing is ever written to the input.")
     if os.path.lexists(file) and (file.is_symlink() or not file.is_file()):

@@ -129,13 +129,16 @@ def _candidates(start: Path) -> list[Path]:
 
     A link to another candidate is not a second one.
     """
+    different = {real_path(path): path for path in sorted(_named_so(start), reverse=True)}
+    return sorted(path for path in different.values() if participant_labels(path))
+
+
+def _named_so(start: Path) -> set[Path]:
     patterns = [p for name in _OUTPUTS for p in (f"{name}*", f"derivatives/{name}*")]
     patterns += [f"derivatives/*/{name}" for name in _OUTPUTS]
     if start.name == "derivatives":
         patterns += [f"*/{name}" for name in _OUTPUTS]
-    folders = {path for pattern in patterns for path in start.glob(pattern) if _is_folder(path)}
-    different = {real_path(path): path for path in sorted(folders, reverse=True)}
-    return sorted(path for path in different.values() if participant_labels(path))
+    return {path for pattern in patterns for path in start.glob(pattern) if _is_folder(path)}
 
 
 def _is_folder(path: Path) -> bool:
@@ -292,7 +295,8 @@ def _refusal(root: Path, kind: Kind) -> AppError:
         return InputError(
             f"{root} is a raw BIDS dataset, and holds no fMRIPrep derivative in "
             "derivatives/fmriprep*, derivatives/*/fmriprep or fmriprep*.",
-            hint="Give fMRIPrep's output folder, in place of the dataset or with --derivatives."
+            hint=_not_installed(_named_so(root))
+            + "Give fMRIPrep's output folder, in place of the dataset or with --derivatives."
             + _better_path(root),
         )
     hint = "Give the folder that holds sub-<label>; a label has letters and digits only."
@@ -310,7 +314,17 @@ def _refusal(root: Path, kind: Kind) -> AppError:
         hint = MOUNTED
     return InputError(
         f"{root} {found}: expected the output folder of fMRIPrep.",
-        hint=hint + _better_path(root),
+        hint=_not_installed({root, *_named_so(root)}) + hint + _better_path(root),
+    )
+
+
+def _not_installed(folders: Iterable[Path]) -> str:
+    """Tell of the first empty one: DataLad leaves such where a subdataset would be."""
+    empty = next((path for path in sorted(folders) if not names_in(path)), None)
+    if empty is None:
+        return ""
+    return (
+        f"{empty} is empty: a subdataset of DataLad? It is installed by: datalad get -n {empty} "
     )
 
 

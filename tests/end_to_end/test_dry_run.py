@@ -239,6 +239,7 @@ def test_files_to_fetch_are_listed_for_datalad(tmp_path, semantoks) -> None:
     [
         ("--list-missing", "x"),
         ("--list-missing", "x", "--dry-run", "--explain", "y"),
+        ("--list-missing", "-", "--dry-run"),
         ("--explain", ""),  # of a variable that was never set: nothing is embedded
     ],
 )

@@ -185,6 +185,17 @@ def test_a_derivative_without_bold_is_known_by_its_names_too(tmp_path):
         locate_derivative(tmp_path)
 
 
+def test_a_subdataset_that_was_not_installed_is_told_with_its_command(tmp_path):
+    (tmp_path / "sub-01/func").mkdir(parents=True)
+    (tmp_path / "sub-01/func/sub-01_task-rest_bold.nii.gz").touch()
+    place = tmp_path / "derivatives/fmriprep"
+    place.mkdir(parents=True)
+    for start in (tmp_path, place):
+        with pytest.raises(InputError, match="is empty: a subdataset") as caught:
+            locate_derivative(start)
+        assert f"datalad get -n {place} " in caught.value.hint
+
+
 def test_an_empty_and_an_absent_folder_say_what_they_are(tmp_path):
     with pytest.raises(InputError, match="is empty") as caught:
         locate_derivative(tmp_path)

@@ -42,7 +42,17 @@ class Request:
     """Further options in one string, such as ``--partition=long``"""
 
     def lines(self, *, name: str, folder: Path, log: str) -> list[str]:
-        """Return the directives of a script; `log` is a file's name with SLURM's patterns."""
+        """Return the directives of a script; `log` is a file's name with SLURM's patterns.
+
+        Raises
+        ------
+        SchedulerError
+            The folder's name has a line break.
+        """
+        if "\n" in str(folder):
+            raise SchedulerError(
+                f"{str(folder)!r}: sbatch cannot be told a folder with a line break in its name."
+            )
         # sbatch reads quotes as a shell does, and % in a path as the begin of a pattern.
         output = shlex.quote(f"--output={str(folder).replace('%', '%%')}/{log}")
         options = [
@@ -52,7 +62,7 @@ class Request:
             f"--cpus-per-task={self.n_cpus}",
             f"--mem={self.memory_mb}M",
             f"--time={self.minutes // 60:02d}:{self.minutes % 60:02d}:00",
-            self.sbatch_args,
+            " ".join(self.sbatch_args.splitlines()),  # a second line would be one of the script
         ]
         return [f"#SBATCH {option}" for option in options if option]
 

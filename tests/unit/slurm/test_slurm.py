@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from bids_app.errors import SchedulerError
 from bids_app.slurm.script import (
     Request,
     array_script,
@@ -45,6 +48,14 @@ def test_a_percent_sign_in_a_path_is_no_pattern_of_a_log() -> None:
     request = Request(n_cpus=1, memory_mb=900, minutes=5, sbatch_args="")
     script = group_script(["x"], request, folder=Path("/data/50%j"))
     assert "#SBATCH --output=/data/50%%j/group_%j.log\n" in script
+
+
+def test_what_would_begin_a_line_of_its_own_in_a_script_does_not() -> None:
+    request = Request(n_cpus=1, memory_mb=900, minutes=5, sbatch_args="--account=a\n--qos=b\n")
+    script = group_script(["x"], request, folder=Path("/data"))
+    assert "#SBATCH --account=a --qos=b\n" in script
+    with pytest.raises(SchedulerError, match="line break"):
+        group_script(["x"], request, folder=Path("/data\n/x"))
 
 
 def test_hours_are_written_as_the_scheduler_reads_them() -> None:

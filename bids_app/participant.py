@@ -80,15 +80,20 @@ def prepare(options: RunOptions, derivative: Path, discovery: Discovery) -> Pipe
     folders = (output_folder(options.output_dir, scan.entities) for scan in discovery.scans)
     figures = (figures_folder(options.output_dir, scan.entities.sub) for scan in discovery.scans)
     refuse_links_out(options.output_dir, (*folders, *figures))
-    for participant, reasons in discovery.left_out().items():
-        log.warning("sub-%s: no scan to process: %s", participant, reasons)
+    tell_left_out(discovery)
     for given in without_scan(options.signal.trs_by_label, discovery.scans):
         log.warning("--tr-for %s: no scan has these labels", given)
     for words in departures(options.signal, pipeline.embedder.card):
         log.warning("%s", words)
+    return pipeline
+
+
+def tell_left_out(discovery: Discovery) -> None:
+    """Log the participants without a scan to process, and those that cannot be read."""
+    for participant, reasons in discovery.left_out().items():
+        log.warning("sub-%s: no scan to process: %s", participant, reasons)
     for words in discovery.lost:
         log.error("%s", words)
-    return pipeline
 
 
 def discover(options: RunOptions) -> tuple[Path, Discovery]:

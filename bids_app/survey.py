@@ -12,7 +12,7 @@ from bids_app.errors import AtlasError
 from bids_app.inputs.locate import locate_derivative, participant_labels
 from bids_app.one_scan import earlier_outcome, open_pipeline
 from bids_app.outputs.dataset import check_output_folder
-from bids_app.participant import discover, installed_atlas, study_space
+from bids_app.participant import discover, installed_atlas, study_space, tell_left_out
 from bids_app.workers.resources import (
     REPORT_MB,
     file_size,
@@ -124,6 +124,7 @@ def survey(options: RunOptions, *, atlas_needed: bool) -> Survey:
     to_do, n_participants, n_scans = [], 0, 0
     discovery: Discovery | None = None
     for discovery in _discoveries(options, derivative):
+        tell_left_out(discovery)
         by_label: dict[str, list[Scan]] = {}
         for scan in discovery.scans:
             by_label.setdefault(scan.entities.sub, []).append(scan)

@@ -13,6 +13,7 @@ from bids_app.errors import OptionsError
 from bids_app.group.options import GroupOptions
 from bids_app.slurm.options import JobOptions
 from model.cli.program import Command, build, option_names, options_of
+from model.errors import numbered
 from model.files.content import real_path
 
 if TYPE_CHECKING:
@@ -47,9 +48,10 @@ def main(words: tuple[str, ...], **arguments: Any) -> None:
     call = _call(words)
     folder = new_log_folder(real_path(call.options.output_dir), kind="slurm-")
     found, scripts = plan_jobs(call, build(JobOptions, arguments), folder)
+    n = len(found.to_do)
     click.echo(
-        f"{found.n_participants} participants with {found.n_scans} scans; "
-        f"{len(found.to_do)} participants have scans to do"
+        f"{numbered(found.n_participants, 'participant')} with {numbered(found.n_scans, 'scan')}; "
+        f"{numbered(n, 'participant')} {'has' if n == 1 else 'have'} scans to do"
     )
     if arguments["dry_run"]:
         for name, text in scripts.items():

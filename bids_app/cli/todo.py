@@ -9,9 +9,10 @@ import click
 
 from bids_app.cli.app import ListsCommand, start_logging
 from bids_app.errors import OptionsError
-from bids_app.options import LogOptions, RunOptions
+from bids_app.options import AcceptedOptions, LogOptions, RunOptions
 from bids_app.workers.resources import available_memory_mb
 from model.cli.program import build, config_file, options_of
+from model.errors import numbered
 
 
 @click.command(cls=ListsCommand)
@@ -19,7 +20,7 @@ from model.cli.program import build, config_file, options_of
 @click.argument("output_dir", type=click.Path(path_type=Path, file_okay=False))
 @options_of(RunOptions)
 @config_file
-@options_of(LogOptions)
+@options_of(LogOptions, AcceptedOptions)
 def main(**arguments: Any) -> None:
     """Print the participants with scans left to do, one a line, and what a job of each needs.
 
@@ -43,6 +44,8 @@ def main(**arguments: Any) -> None:
     found = survey(options, atlas_needed=True)
     for line in found.lines(options.n_cpus):
         click.echo(line)
+    n = len(found.to_do)
+    have = "has" if n == 1 else "have"
     click.echo(
-        f"{len(found.to_do)} of {found.n_participants} participants have scans to do", err=True
+        f"{n} of {numbered(found.n_participants, 'participant')} {have} scans to do", err=True
     )

@@ -390,6 +390,10 @@ def _code_of(err: BaseException) -> int:
         hint = "Check the name, who may read or write there, and whether there is room."
         code = 73 if err.errno in _NOT_WRITABLE else 2
         return _told(f"{some([os.fsdecode(err.filename)])}: {err.strerror}.", hint, code=code)
+    if isinstance(err, OSError) and err.filename is None and err.errno in _NOT_WRITABLE:
+        return _told(
+            f"what is printed, or a file, cannot be written: {err.strerror}.", "", code=73
+        )
     raise err
 
 

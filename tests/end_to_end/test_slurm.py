@@ -242,7 +242,10 @@ def test_what_failed_is_submitted_again_and_nothing_else(tmp_path, slurm, schedu
     assert not (scheduler / "failed").exists(), (scheduler / "log").read_text()
     assert list(group_status(out)) == ["failed", "embedded"]
     data.scans[0].confounds.write_bytes(table)
-    assert "1 participants have scans to do" in slurm(data.root, out).output
+    assert (
+        "2 participants with 2 scans; 1 participant has scans to do"
+        in slurm(data.root, out).output
+    )
     assert list(group_status(out)) == ["embedded", "embedded"]
     answer = slurm(data.root, out, job=("--no-group",))
     assert "0 participants have scans to do" in answer.output

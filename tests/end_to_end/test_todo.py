@@ -63,6 +63,22 @@ def test_who_has_scans_left_is_told_with_time_and_memory(tmp_path, semantoks, to
     assert todo(data.root, out).stdout == ""
 
 
+def test_who_has_no_scan_is_told_and_options_of_other_apps_are_taken(tmp_path, todo) -> None:
+    data = builders.make_dataset(tmp_path / "in")
+    (data.root / "sub-02/anat").mkdir(parents=True)
+    answer = todo(data.root, tmp_path / "out", "--skip-bids-validation", "--work-dir", tmp_path)
+    assert labels(answer) == ["01"]
+    assert "sub-02: no scan to process: no BOLD file" in answer.stderr
+    assert "1 of 1 participant has scans to do" in answer.stderr
+
+
+def test_a_folder_that_is_missing_is_no_matter_of_lists(tmp_path) -> None:
+    for words, said in (([], False), (["--participant-label", "01", "02"], True)):
+        answer = CliRunner().invoke(main, ["todo", str(tmp_path), *words])
+        assert answer.exit_code == 2
+        assert ("go after the positionals" in answer.stderr) == said
+
+
 def test_more_cpus_take_less_time_and_more_memory_up_to_the_number_of_scans() -> None:
     one = participant_of("01", [(300 << 20, 180.0), (600 << 20, 200.0)])
     found = Survey(

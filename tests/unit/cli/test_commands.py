@@ -151,6 +151,16 @@ def test_a_place_that_cannot_be_looked_at_is_named(tmp_path, monkeypatch, words)
     assert len(answer.stderr) < 500
 
 
+def test_a_full_disk_behind_what_is_printed_is_told_as_one(monkeypatch) -> None:
+    def full(*_words: object, **_names: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bids_app.cli.todo.start_logging", full)
+    answer = CliRunner().invoke(semantoks, ["todo", "in", "out"])
+    assert answer.exit_code == 73
+    assert "cannot be written: No space left on device" in answer.stderr
+
+
 def test_a_folder_of_another_user_is_named(monkeypatch) -> None:
     def look(path: Path) -> bool:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))

@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # The Snakefiles of examples/runners/snakemake by Snakemake itself, alone and in a workflow of snakebids:
-#     bash tools/platforms/snakemake.sh [PYTHON]        PYTHON: with semantoks, default python3
+#     bash tools/platforms/snakemake.sh [PYTHON [IMAGE]]        PYTHON: with semantoks, default python3
 # Lint, dry run, two participants and the group, again (nothing to do), another input (one participant), which fails.
-# One to three minutes. Needs snakemake 9.27 and snakebids 0.15, or a package index that has them. Not tried: its cluster executors.
+# With IMAGE (as apptainer.sh takes it) its jobs run that in Apptainer, which sees the example and the working folder.
+# One to three minutes. Needs snakemake 9.27 and snakebids 0.15, or a package index that has them; for IMAGE what _apptainer.sh names.
+# Not tried: its cluster executors.
 . "$(dirname "$0")/_common.sh"
+. "$(dirname "$0")/_apptainer.sh"
 offers snakemake snakemake==9.27.1 snakebids==0.15.0
 offers snakebids snakebids==0.15.0
 simulate "${1:-python3}"
@@ -14,7 +17,14 @@ output_dir: $example/the out
 participant_options: --atlas $example/atlas --no-reports
 group_options: --no-reports
 END
-flow() { snakemake --snakefile "$rules/$1" --configfile "$scratch/config.yaml" --directory "$scratch/run" --cores 2 "${@:2}"; }
+deployment=()
+if [ -n "${2:-}" ]; then
+    provide_apptainer
+    provide_sif "$2"
+    echo "container: $sif" >>"$scratch/config.yaml"
+    deployment=(--software-deployment-method apptainer --apptainer-args "--cleanenv --containall -B $example")
+fi
+flow() { snakemake --snakefile "$rules/$1" --configfile "$scratch/config.yaml" --directory "$scratch/run" --cores 2 "${deployment[@]}" "${@:2}"; }
 
 for file in Snakefile snakebids.smk; do
     expect 0 "$file has no lint" flow $file --lint --config container=semantoks.sif

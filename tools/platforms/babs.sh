@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # The container configuration of examples/runners/babs by BABS itself, its jobs on a SLURM of one node, as root, by hand:
-#     bash tools/platforms/babs.sh [PYTHON]        PYTHON: with semantoks, default python3
+#     bash tools/platforms/babs.sh [PYTHON [IMAGE]]        PYTHON: with semantoks, default python3
 # babs init, check-setup, submit, status, merge; then the zip files of two participants in one folder, and the group step there.
-# WITHOUT A CONTAINER: `singularity` is a stand-in of a few lines that checks its call and runs PYTHON's semantoks instead.
-# Four minutes. Needs 7z (p7zip-full), unzip, what _one_node_slurm.sh names, and babs 0.5, datalad and a git-annex before 10.20261026
-# (which asks for special remotes to be verified, as BABS' jobs do not), or a package index.
+# With IMAGE (as apptainer.sh takes it) the jobs run it in Apptainer under the name `singularity`. WITHOUT, that is a stand-in of a few
+# lines that checks its call and runs PYTHON's semantoks instead.
+# Four minutes. Needs 7z (p7zip-full), unzip, what _one_node_slurm.sh names, for IMAGE what _apptainer.sh names, and babs 0.5, datalad and
+# a git-annex before 10.20261026 (which asks for special remotes to be verified, as BABS' jobs do not), or a package index.
 . "$(dirname "$0")/_common.sh"
 . "$(dirname "$0")/_one_node_slurm.sh"
+. "$(dirname "$0")/_apptainer.sh"
 needs git 7z unzip
 offers babs babs==0.5.4 datalad==1.7.1 git-annex==10.20260901.post1
 offers git-annex git-annex==10.20260901.post1
@@ -25,19 +27,26 @@ quiet() { datalad --log-level error "$@" >"$scratch/log" 2>&1 || { cat "$scratch
 quiet create "$work/fmriprep"
 cp -r "$example/fmriprep/." "$work/fmriprep"
 quiet save --dataset "$work/fmriprep"
-echo "stands for an image" >"$work/semantoks.sif"
-quiet create "$work/container"
-quiet containers-add --dataset "$work/container" --url "$work/semantoks.sif" semantoks-0-1-0
-cat >"$work/bin/singularity" <<'END'
+if [ -n "${2:-}" ]; then
+    provide_apptainer
+    provide_sif "$2"
+    ln -s "$(command -v apptainer)" "$work/bin/singularity"
+else
+    echo "stands for an image" >"$sif"
+    cat >"$work/bin/singularity" <<'END'
 #!/bin/bash
-# run -B FOLDER --containall --cleanenv IMAGE BIDS OUT participant ...: the words after the image are the app's
-[ "$1 $2 $4 $5" = "run -B --containall --cleanenv" ] && [ "$(cat "$6")" = "stands for an image" ] || { echo "unexpected: $*"; exit 99; }
-case $7 in "$3"/*) ;; *) echo "not mounted: $7"; exit 99 ;; esac
-exec semantoks "${@:7}"
+# run -B FOLDER --containall --cleanenv -B ATLAS IMAGE BIDS OUT participant ...: the words after the image are the app's
+[ "$1 $2 $4 $5 $6" = "run -B --containall --cleanenv -B" ] && [ "$(cat "$8")" = "stands for an image" ] || { echo "unexpected: $*"; exit 99; }
+case $9 in "$3"/*) ;; *) echo "not mounted: $9"; exit 99 ;; esac
+exec semantoks "${@:9}"
 END
-chmod +x "$work/bin/singularity"
+    chmod +x "$work/bin/singularity"
+fi
+quiet create "$work/container"
+quiet containers-add --dataset "$work/container" --url "$sif" semantoks-0-1-0
 sed -e "s|\"/data/fmriprep\"|\"$work/fmriprep\"|; s|\"/tmp\"|\"$work/jobs\"|; s|# --atlas: /data/atlas.*|--atlas: $example/atlas\n    --no-reports: \"\"|" \
-    -e "s|source ~/babs/bin/activate.*|export PATH=\"$work/bin:$PATH\" HOME=\"$HOME\" OMP_NUM_THREADS=1|; s|/bin/bash -l|/bin/bash|" \
+    -e "s|# - -B /data/atlas.*|- -B $example/atlas|" \
+    -e "s|source ~/babs/bin/activate.*|export PATH=\"$work/bin:$PATH\" HOME=\"$HOME\" OMP_NUM_THREADS=1 APPTAINER_USERNS=1|; s|/bin/bash -l|/bin/bash|" \
     "$root/examples/runners/babs/semantoks.yaml" >"$work/semantoks.yaml"
 
 # ---- init, check, submit, merge --------------------------------------------------------------------

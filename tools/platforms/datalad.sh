@@ -1,18 +1,27 @@
 #!/usr/bin/env bash
 # A derivative kept by DataLad, of which nothing was fetched, and outputs kept by DataLad:
-#     bash tools/platforms/datalad.sh [PYTHON]        PYTHON: with semantoks, default python3
+#     bash tools/platforms/datalad.sh [PYTHON [IMAGE]]        PYTHON: with semantoks, default python3
 # Locked (dangling links) and unlocked files (pointers): what is missing is listed, fetched, embedded; then one `datalad run`.
-# Two minutes. Needs git, datalad 1.7 and git-annex 10 (Debian 12's is enough), or a package index that has both.
+# With IMAGE (as apptainer.sh takes it) in another dataset the same by `datalad containers-run`, with the image in that dataset.
+# Two minutes, with IMAGE three. Needs git, datalad 1.7 and git-annex 10 (Debian 12's is enough), or a package index that has both; for
+# IMAGE datalad-container 1.2 and what _apptainer.sh names.
 . "$(dirname "$0")/_common.sh"
+. "$(dirname "$0")/_apptainer.sh"
 needs git
-offers datalad datalad==1.7.1 git-annex==10.20261026
+offers datalad datalad==1.7.1 datalad-container==1.2.6 git-annex==10.20261026
 offers git-annex git-annex==10.20261026
 simulate "${1:-python3}"
+if [ -n "${2:-}" ]; then
+    datalad containers-run --help >/dev/null 2>&1 || skip "datalad-container is not installed"
+    provide_apptainer
+    provide_sif "$2"
+fi
 export HOME=$scratch/home GIT_AUTHOR_NAME=check GIT_AUTHOR_EMAIL=check@localhost GIT_COMMITTER_NAME=check GIT_COMMITTER_EMAIL=check@localhost
 mkdir "$HOME"
 clean_up() { chmod -R u+w "$scratch"; }
 quiet() { datalad --log-level error "$@" >"$scratch/log" 2>&1 || { cat "$scratch/log"; fail "datalad $*"; }; }
 embed() { semantoks "$1" "$2" participant --atlas "$example/atlas" --no-reports "${@:3}"; }
+tables() { (cd "$1" && find -L . -name '*_embedding.tsv' ! -name 'group*' -print0 | sort -z | xargs -0 sha256sum); }
 fetch() { (cd "$1" && xargs -d '\n' datalad get) <"$2"; }
 
 # ---- a dataset: sub-01 locked, sub-02 unlocked; a clone without content ----------------------------
@@ -68,5 +77,29 @@ expect 0 "participants again" call inputs/fmriprep "participant --atlas ../atlas
 says "5 embedded earlier"
 [ -z "$(git status --porcelain)" ] || fail "the dataset is not clean"
 expect 0 "the last recorded call again" datalad rerun HEAD
-diff <(contents ../out | grep embedding.tsv) <(cd embeddings && find -L . -type f ! -path './logs/*' ! -name 'group*' -print0 | sort -z | xargs -0 sha256sum | grep embedding.tsv) || fail "other embeddings"
+diff <(contents ../out | grep embedding.tsv) <(tables embeddings) || fail "other embeddings"
 say "ok: three recorded calls, again they add a log and nothing else"
+[ -n "${2:-}" ] || exit 0
+
+# ---- the same by an image that the dataset holds ---------------------------------------------------
+
+cd "$example"
+quiet create contained
+cd contained
+quiet clone --dataset . "$scratch/origin" inputs/fmriprep
+quiet containers-add semantoks --url "$sif" \
+    --call-fmt "apptainer run --cleanenv --containall -B {{pwd}} -B $example/atlas --pwd {{pwd}} {img} {cmd}"
+contained() { # contained INPUT WORDS...
+    datalad containers-run --container-name semantoks --input "$1" --output embeddings "inputs/fmriprep embeddings ${*:2} --no-reports"
+}
+for label in 01 02; do
+    expect 0 "sub-$label by datalad containers-run" contained inputs/fmriprep/sub-$label "participant --atlas $example/atlas --participant-label $label"
+done
+expect 0 "the group by datalad containers-run" contained embeddings group
+[ "$(grep -c embedded embeddings/group_status.tsv)" = 5 ] || fail "the table does not hold five scans"
+git show --format=%B --no-patch HEAD >"$scratch/log"
+says "environments/semantoks/image"
+[ -z "$(git status --porcelain)" ] || fail "the dataset is not clean"
+expect 0 "the last recorded call again" datalad rerun HEAD
+diff <(tables ../study/embeddings) <(tables embeddings) || fail "other embeddings than those of datalad run"
+say "ok: the image is an input of each recorded call"

@@ -3,7 +3,8 @@
 Order of the parcels and windows: STAGES (14 people twice in two denoisings, 18 once) and ds000220
 (12 people twice), cortex alone, through the bundled weights. Motion, and what the default
 strategy makes of it: confounds of fMRIPrep as published, ds005165 (BMD, resting runs, 23.2.0) and
-ds001499 (BOLD5000, 1.1.x; motion only). Usage::
+ds001499 (BOLD5000, 1.1.x; motion only). Signal-to-noise: STAGES after denoising, and the one image
+that is at hand, 16 volumes of a CIFTI run, cortex alone: a number, no range. Usage::
 
     python benchmarks/good_scans.py
 
@@ -21,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -31,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from real_cohorts import COHORTS, as_series
 from stages import SHARED
 
-from bids_app.quality.checks import motion_numbers, order_numbers
+from bids_app.quality.checks import motion_numbers, order_numbers, parcel_numbers
 from bids_app.report.figures import token_distance, window_similarity
 from bids_app.signal.confounds import from_table
 from bids_app.signal.denoise import plan_projection
@@ -48,6 +50,7 @@ WINDOW_S = 200.0
 NOISY = 8
 """Scans of each set whose windows are also compared where the whole scan is noise"""
 SETS = ("stages", "stages-8phys", "ds000220")
+CORTEX = "atlases/schaefer/Schaefer2018_400Parcels_7Networks_order.dlabel.nii"
 
 Numbers = dict[str, list[float]]
 
@@ -61,6 +64,8 @@ def main() -> None:
     for name, tree in TREES.items():
         found[name] = of_confounds(SHARED / "fmriprep_trees" / f"{tree}.tar.gz")
         tell(name, found[name])
+    (run,) = (SHARED / "bold").glob("*_space-fsLR_den-91k_bold.dtseries.nii")
+    tell("one image", of_cortex(run))
     together: Numbers = defaultdict(list)
     for numbers in found.values():
         for key, values in numbers.items():
@@ -108,6 +113,8 @@ def of_series(name: str, encoder: Any) -> Numbers:
         with np.load(SHARED / "timeseries" / path) as file:
             for key in sorted(file.files):
                 series = as_series(file[key].astype(np.float64), source)
+                nothing_lost = np.zeros(series.values.shape[1], bool)
+                add(numbers, parcel_numbers(series.values, lost=nothing_lost))
                 embedded = embed_residual(series, encoder)
                 add(numbers, order_numbers(embedded.series.values))
                 numbers["duration"].append(series.n_frames * series.tr_s)
@@ -159,6 +166,27 @@ def of_confounds(path: Path) -> Numbers:
             numbers["degrees_of_freedom"].append(left.dof)
             numbers["interpolated_fraction"].append(float((~scan.kept[scan.n_dummy :]).mean()))
             numbers["duration"].append((len(table) - scan.n_dummy) * tr_s)
+    return numbers
+
+
+def of_cortex(run: Path) -> Numbers:
+    """Signal-to-noise and coverage of the cortical parcels of a CIFTI run, not denoised."""
+    series, labels = nib.load(run), nib.load(SHARED / CORTEX)
+    values, there, place = (
+        series.get_fdata(), labels.header.get_axis(1), series.header.get_axis(1)
+    )  # fmt: skip
+    vertices = zip(there.name, there.vertex, strict=True)
+    of_vertex = dict(zip(vertices, labels.get_fdata()[0], strict=True))
+    parcel = np.array(
+        [of_vertex.get(key, 0) for key in zip(place.name, place.vertex, strict=True)]
+    )
+    has_signal = np.ptp(values, axis=0) > 0
+    used = [(parcel == label) & has_signal for label in range(1, 401)]
+    means = np.stack([values[:, its].mean(axis=1) for its in used], axis=1)
+    coverage = [its.sum() / (parcel == label).sum() for label, its in enumerate(used, start=1)]
+    numbers: Numbers = defaultdict(list)
+    add(numbers, parcel_numbers(means, lost=np.zeros(400, bool)))
+    add(numbers, {"coverage_mean": float(np.mean(coverage)), "coverage_min": min(coverage)})
     return numbers
 
 

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from model.cohort.outputs import EmbeddedScan
     from model.series import FloatArray
 
-NUMBERS_AT_ONCE = 1 << 22
-"""Numbers of a Parquet row group: 17 MB"""
+NUMBERS_AT_ONCE = 1 << 24
+"""Numbers of a Parquet row group: 67 MB. A file keeps 1 kB of each column of each group in mind
+until it is closed, and of thousands of columns that is soon more than their numbers."""
+_ROWS = 4096
+"""Of a table that are read at a time"""
 _YEAR_ONE = (1980, 1, 1, 0, 0, 0)
 """Time in a zip file, so that the same content is the same bytes"""
 
@@ -90,18 +93,22 @@ def write_pieces(pieces: Iterator[Pieces], columns: Columns, path: Path) -> None
     )
     words = [f.name for f in schema if f.type != pa.float32()]
     options = {"use_dictionary": words, "write_statistics": words}
-    most = max(1, NUMBERS_AT_ONCE // len(first.columns))
     waiting: list[Pieces] = []
     n_waiting = 0
     with pq.ParquetWriter(path, schema, **options) as writer:
         for one in chain([first], pieces):
             waiting.append(one)
-            n_waiting += len(one.values)
-            if n_waiting >= most:
-                writer.write_table(_table(waiting, keys, schema), row_group_size=most)
+            n_waiting += one.values.size
+            if n_waiting >= NUMBERS_AT_ONCE:
+                _write_group(writer, _table(waiting, keys, schema))
                 waiting, n_waiting = [], 0
         if waiting:
-            writer.write_table(_table(waiting, keys, schema), row_group_size=most)
+            _write_group(writer, _table(waiting, keys, schema))
+
+
+def _write_group(writer: Any, table: Any) -> None:
+    """Write a table as one row group: of scans that are whole, and never a few rows."""
+    writer.write_table(table, row_group_size=table.num_rows)
 
 
 def _kind(values: Sequence[Any]) -> pa.DataType:
@@ -148,13 +155,13 @@ def write_npz(table: Path, path: Path, *, grid: tuple[int, ...] = ()) -> None:
             kind = np.lib.format.dtype_to_descr(np.dtype(np.float32))
             header = {"descr": kind, "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_2_0(out, header)
-            for batch in file.iter_batches(batch_size=4096, columns=numbers):
+            for batch in file.iter_batches(batch_size=_ROWS, columns=numbers):
                 out.write(np.column_stack([_plain(column) for column in batch.columns]).tobytes())
         _save(archive, "columns", np.array(numbers))
         # A whole window's words are its first token's, but for which token it is.
         for name in every:
             if name not in numbers and not (grid and name in OF_TOKEN):
-                _save(archive, name, _column(file, name)[::step])
+                _save(archive, name, _every(file, name, step))
         if grid:
             networks = file.read_row_group(0, columns=["network"]).column(0)
             _save(archive, "networks", _words(networks.slice(0, step))[:: grid[1]])
@@ -169,8 +176,13 @@ def _save(archive: zipfile.ZipFile, name: str, values: Any) -> None:
         np.lib.format.write_array(out, values, allow_pickle=False)
 
 
-def _column(file: Any, name: str) -> Any:
-    column = file.read(columns=[name]).column(0)
+def _every(file: Any, name: str, step: int) -> Any:
+    """Return every `step`-th value of a column; no more of it is ever held."""
+    found, n_seen = [], 0
+    for batch in file.iter_batches(batch_size=_ROWS, columns=[name]):
+        found.append(batch.column(0).take(pa.array(range(-n_seen % step, len(batch), step))))
+        n_seen += len(batch)
+    column = pa.chunked_array(found)
     return _words(column) if pa.types.is_string(column.type) else _plain(column)
 
 

@@ -83,18 +83,21 @@ def _compare(one: Embedded, scans: Sequence[PageScan], *, with_umap: bool) -> Co
     its = [scans[place] for place in one.places]
     people, sessions = coded([s.person for s in its]), coded([s.session for s in its])
     pca, umap = _maps(one, with_umap=with_umap)
+    # One after the other: each holds rows as large as the embeddings.
     rows = centred(one.vectors, coded([s.task for s in its]))
+    identity = check_identity(
+        rows,
+        [scan.person for scan in its],
+        [scan.session for scan in its],
+        [scan.name for scan in its],
+    )
     unit = unit_rows(rows)
+    del rows
     return Compared(
         space=one.space,
         places=one.places,
         usual=usual(unit, people),
-        identity=check_identity(
-            rows,
-            [scan.person for scan in its],
-            [scan.session for scan in its],
-            [scan.name for scan in its],
-        ),
+        identity=identity,
         spread=spread(unit, people, sessions),
         pca=pca,
         umap=umap,
@@ -104,5 +107,5 @@ def _compare(one: Embedded, scans: Sequence[PageScan], *, with_umap: bool) -> Co
 
 def _maps(one: Embedded, *, with_umap: bool) -> tuple[Map | None, Map | None]:
     """Draw the maps; the rows they are of, as large as the embeddings, are not kept."""
-    whole = centred(one.vectors)
-    return maps.pca(whole), maps.umap(unit_rows(whole)) if with_umap else None
+    umap = maps.umap(unit_rows(centred(one.vectors))) if with_umap else None
+    return maps.pca(centred(one.vectors)), umap

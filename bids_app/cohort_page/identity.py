@@ -195,14 +195,17 @@ def _units(
             Unit(person=person, name=session, scans=tuple(its))
             for (person, session), its in places.items()
         ]
-        unit_length = unit_rows(rows)
-        mean = np.stack([unit_length[list(unit.scans)].mean(axis=0) for unit in units])
-        return "sessions", units, unit_rows(mean)
+        return "sessions", units, unit_rows(_means(unit_rows(rows), units))
     if len(places) == len(scans):
         return None, [], rows
     named = zip(people, scans, strict=True)
     units = [Unit(person=who, name=scan, scans=(i,)) for i, (who, scan) in enumerate(named)]
     return "runs", units, unit_rows(rows)
+
+
+def _means(rows: Float32Array, units: Sequence[Unit]) -> Float32Array:
+    """Average the rows of each unit."""
+    return np.stack([rows[list(unit.scans)].mean(axis=0) for unit in units])
 
 
 class _Typical(NamedTuple):

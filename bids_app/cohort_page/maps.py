@@ -29,14 +29,17 @@ class Map(NamedTuple):
 
 
 def pca(rows: Float32Array) -> Map | None:
-    """Project (n, F) centred rows on their main axes; None for fewer than `LEAST_SCANS`."""
+    """Project (n, F) centred rows on their main axes; None for fewer than `LEAST_SCANS`.
+
+    The rows are the caller's no more: they are worked on in place.
+    """
     if len(rows) < LEAST_SCANS or not np.any(rows):
         return None
     from sklearn.decomposition import PCA
 
     n_components = min(N_COMPONENTS, len(rows) - 1, rows.shape[1])
     solver = "full" if min(rows.shape) <= 500 else "randomized"
-    fitted = PCA(n_components, svd_solver=solver, random_state=SEED)
+    fitted = PCA(n_components, svd_solver=solver, copy=False, random_state=SEED)
     points = fitted.fit_transform(rows)
     return Map(points, np.asarray(fitted.explained_variance_ratio_))
 

@@ -99,15 +99,24 @@ def centred(vectors: FloatArray, tasks: IntArray | None = None) -> Float32Array:
     rows = np.array(vectors, dtype=np.float32)
     known = np.isfinite(rows)
     rows[~known] = 0
-    groups = [np.ones(len(rows), dtype=bool)]
+    groups = [np.arange(len(rows))]
     if tasks is not None:
-        of_task = [tasks == task for task in np.unique(tasks)]
-        groups += [its for its in of_task if its.sum() >= LEAST_OF_A_TASK]
+        groups += [its for its in _alike(tasks) if len(its) >= LEAST_OF_A_TASK]
     for its in groups:
-        count = np.maximum(known[its].sum(axis=0), 1)
-        rows[its] -= (rows[its].sum(axis=0, dtype=np.float64) / count).astype(np.float32)
-        rows[~known] = 0
+        _take_mean_off(rows, known, its)
     return rows
+
+
+def _take_mean_off(rows: Float32Array, known: BoolArray, its: IntArray) -> None:
+    """Take the mean of some rows off them, in place; what is not known becomes zero."""
+    blocks = [its[start : start + ROWS_AT_ONCE] for start in range(0, len(its), ROWS_AT_ONCE)]
+    total, count = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
+    for block in blocks:
+        total += rows[block].sum(axis=0, dtype=np.float64)
+        count += known[block].sum(axis=0)
+    mean = (total / np.maximum(count, 1)).astype(np.float32)
+    for block in blocks:
+        rows[block] = np.where(known[block], rows[block] - mean, 0)
 
 
 def unit_rows(rows: FloatArray) -> Float32Array:
@@ -146,17 +155,17 @@ def usual(rows: Float32Array, people: IntArray) -> FloatArray:
     The mean of products is the product with the mean: no pair is looked at.
     """
     found, whole = np.full(len(rows), np.nan), rows.sum(axis=0, dtype=np.float64)
-    for its in _by_person(people):
+    for its in _alike(people):
         if n_others := len(rows) - len(its):
             others = whole - rows[its].sum(axis=0, dtype=np.float64)
             found[its] = rows[its] @ others / n_others
     return found
 
 
-def _by_person(people: IntArray) -> list[IntArray]:
-    """Return the places of each person's rows."""
-    order = np.argsort(people, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(people[order])) + 1)
+def _alike(codes: IntArray) -> list[IntArray]:
+    """Return the places of each code: of each person's rows, or each task's."""
+    order = np.argsort(codes, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
 
 
 def _blocks(rows: Float32Array) -> Iterator[tuple[slice, Float32Array]]:
@@ -186,7 +195,7 @@ def spread(rows: Float32Array, people: IntArray, sessions: IntArray) -> Spread:
     All pairs within people count; of pairs of different people those among some 1,500 rows that
     are evenly spread, where there are more.
     """
-    within = [_pairs_within(rows, its) for its in _by_person(people)]
+    within = [_pairs_within(rows, its) for its in _alike(people)]
     first, second, value = (np.concatenate(part) for part in zip(*within, strict=True))
     again = sessions[first] == sessions[second]
     found = {"repeats": value[again], "sessions": value[~again], "people": _between(rows, people)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from decimal import Decimal
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,14 +126,18 @@ def write_embedding_table(
     )
     words = [f.name for f in schema if f.type != pa.float32()]
     values = np.empty((ROWS_AT_ONCE, len(numbers)), dtype=np.float32, order="F")
-    rows = chain([first], rows)
     # Of numbers that never repeat and are never searched, dictionaries and ranges only cost.
     options = {"use_dictionary": words, "write_statistics": words}
     with pq.ParquetWriter(path, schema, **options) as writer:
-        while group := list(islice(rows, ROWS_AT_ONCE)):
-            for place, (_, row) in enumerate(group):
-                values[place] = row
-            writer.write_table(_row_group([e for e, _ in group], values[: len(group)], schema))
+        scans: list[CohortScan] = []
+        for scan, row in chain([first], rows):
+            values[len(scans)] = row
+            scans.append(scan)
+            if len(scans) == ROWS_AT_ONCE:
+                writer.write_table(_row_group(scans, values, schema))
+                scans.clear()
+        if scans:
+            writer.write_table(_row_group(scans, values[: len(scans)], schema))
 
 
 def _row_group(scans: list[CohortScan], values: FloatArray, schema: pa.Schema) -> pa.Table:
@@ -171,20 +175,25 @@ def constant_columns(table: Path) -> list[str]:
         columns = [name for name in file.schema_arrow.names if EMBEDDING_COLUMN.fullmatch(name)]
         if file.metadata.num_rows < 2:
             return []
-        low, high = np.full((2, len(columns)), np.nan)
-        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE // 4, columns=columns):
-            for place, column in enumerate(batch.columns):
-                values = column.to_numpy(zero_copy_only=False)
-                low[place] = np.fmin(low[place], np.fmin.reduce(values))
-                high[place] = np.fmax(high[place], np.fmax.reduce(values))
+        parts = [
+            [name for name in columns if name.rpartition("_")[0] == part]
+            for part in parts_in(columns)
+        ]
+        return [name for its in parts for name in _constant_of_part(file, its)]
+
+
+def _constant_of_part(file: Any, columns: list[str]) -> list[str]:
+    """Name those of a part: read part by part, as all columns at once take four row groups."""
+    low, high = np.full((2, len(columns)), np.nan)
+    for batch in file.iter_batches(batch_size=ROWS_AT_ONCE // 4, columns=columns):
+        for place, column in enumerate(batch.columns):
+            values = column.to_numpy(zero_copy_only=False)
+            low[place] = np.fmin(low[place], np.fmin.reduce(values))
+            high[place] = np.fmax(high[place], np.fmax.reduce(values))
     reach = high - low
-    parts = np.array([name.rpartition("_")[0] for name in columns])
-    found = np.zeros(len(columns), bool)
-    for part in parts_in(columns):
-        own = parts == part
-        widest = np.fmax.reduce(reach[own])
-        found |= own & (reach <= CONSTANT * widest) & (widest > 0)
-    return [name for name, is_constant in zip(columns, found, strict=True) if is_constant]
+    widest = np.fmax.reduce(reach)
+    is_constant = (reach <= CONSTANT * widest) & (widest > 0)
+    return [name for name, is_one in zip(columns, is_constant, strict=True) if is_one]
 
 
 def write_tsv(table: Path, path: Path, *, joined: Collection[str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from model.errors import CheckpointError, ConfigError, some
-from model.files.faults import faults_as
+from model.files.faults import faults_as, reading
 from model.files.home import MOUNTED, installed_checkpoints, semantoks_home
 from model.files.read import read_json
 from model.files.settings import Limits, Positive, Strict, from_dict
@@ -264,7 +264,8 @@ def read_card(folder: Path) -> CheckpointCard:
         Card or weights are absent or damaged, or made for other parcels.
     """
     weights = folder / WEIGHTS
-    absent = [str(p) for p in (folder / CARD, weights) if not p.is_file()]
+    with faults_as(CheckpointError), reading(folder):
+        absent = [str(p) for p in (folder / CARD, weights) if not p.is_file()]
     if absent:
         raise _no_checkpoint(folder, absent)
     card = CheckpointCard.load(folder / CARD)

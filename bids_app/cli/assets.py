@@ -305,10 +305,14 @@ def _checkpoint_checks(home: Path) -> list[Check]:
 
 def _installed_lines(home: Path) -> list[str]:
     from bids_app.atlas.volumes import parcels_by_space
+    from bids_app.errors import AtlasError
     from model.files.home import CHECKPOINTS, installed_checkpoints
 
-    spaces = parcels_by_space(home / "atlas")
-    lines = [f"  atlas       {space}: {n} parcels" for space, n in spaces.items()]
+    try:
+        spaces = parcels_by_space(home / "atlas")
+        lines = [f"  atlas       {space}: {n} parcels" for space, n in spaces.items()]
+    except AtlasError as err:
+        lines = [f"  atlas       DAMAGED: {err.message}"]
     lines += [f"  checkpoint  {folder.name}" for folder in installed_checkpoints(home)]
     for path in sorted((home / CHECKPOINTS).glob(".*.incomplete")):
         n_bytes = path.stat().st_size

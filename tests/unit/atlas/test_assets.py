@@ -224,6 +224,18 @@ def test_verify_names_what_is_damaged_and_tells_of_all(tmp_path, source_folder):
     assert "fsLR 91k: 457 parcels" in result.stdout
 
 
+def test_a_damaged_sidecar_does_not_keep_the_list_from_the_rest(tmp_path, source_folder):
+    home = tmp_path / "home"
+    run("atlas", "--from", source_folder, "--home", home, "--for-space", LIN6)
+    image = installed_images(home / "atlas")[0]
+    image.with_name(image.name.partition(".")[0] + ".json").write_text("{")
+    builders.make_checkpoint(home / "checkpoints/tiny")
+    listed = run("list", "--home", home)
+    assert listed.exit_code == 0
+    assert "atlas       DAMAGED: " in listed.stdout
+    assert "checkpoint  tiny" in listed.stdout
+
+
 def damage(path):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,8 +48,9 @@ class ImageFile:
     """The file with the values; closed with this object"""
     is_compressed: bool
 
-    def __del__(self) -> None:
-        self.stream.close()
+    def __post_init__(self) -> None:
+        # Not `__del__`: in a cycle, as a traceback makes, the file may be freed first and warn.
+        weakref.finalize(self, self.stream.close)
 
 
 def open_image_file(path: Path, *, kind: str) -> ImageFile:

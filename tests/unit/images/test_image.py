@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
+
 import builders
 import grayordinate_builders as gray
 import nibabel as nib
@@ -11,7 +14,7 @@ import pytest
 from bids_app.atlas.installed import InstalledAtlas
 from bids_app.errors import ScanError
 from bids_app.images.image import open_image
-from bids_app.images.stream import count_frames
+from bids_app.images.stream import count_frames, open_image_file
 from bids_app.inputs.entities import Entities
 from bids_app.inputs.scan import Scan, Sources
 
@@ -65,6 +68,18 @@ def test_the_file_is_closed_behind_it(request, made):
     assert stream.closed
     with pytest.raises(ScanError, match="closed"):
         image.parcels(None, min_coverage=0.5)
+
+
+def test_the_file_of_an_image_that_goes_with_a_cycle_is_closed_before(tmp_path):
+    path = tmp_path / "x.nii"
+    nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4)), path)
+    cycle: list[object] = [open_image_file(path, kind="an image")]
+    cycle.append(cycle)
+    del cycle
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        gc.collect()
+    assert [str(one.message) for one in said] == []
 
 
 @pytest.mark.parametrize("content", [b"", b"no header", bytes(600)])

@@ -23,7 +23,7 @@ from model.files.home import MOUNTED
 from model.networks import parcel_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from bids_app.inputs.discovery import Discovery
@@ -80,7 +80,7 @@ def prepare(options: RunOptions, derivative: Path, discovery: Discovery) -> Pipe
     folders = (output_folder(options.output_dir, scan.entities) for scan in discovery.scans)
     figures = (figures_folder(options.output_dir, scan.entities.sub) for scan in discovery.scans)
     refuse_links_out(options.output_dir, (*folders, *figures))
-    tell_left_out(discovery)
+    tell_left_out(discovery.left_out(), discovery.lost)
     for given in without_scan(options.signal.trs_by_label, discovery.scans):
         log.warning("--tr-for %s: no scan has these labels", given)
     for words in departures(options.signal, pipeline.embedder.card):
@@ -88,11 +88,17 @@ def prepare(options: RunOptions, derivative: Path, discovery: Discovery) -> Pipe
     return pipeline
 
 
-def tell_left_out(discovery: Discovery) -> None:
-    """Log the participants without a scan to process, and those that cannot be read."""
-    for participant, reasons in discovery.left_out().items():
+def tell_left_out(left_out: Mapping[str, str], lost: Iterable[str]) -> None:
+    """Log the participants without a scan to process, and what cannot be read.
+
+    Parameters
+    ----------
+    left_out, lost
+        As `bids_app.inputs.discovery.Discovery` has them.
+    """
+    for participant, reasons in left_out.items():
         log.warning("sub-%s: no scan to process: %s", participant, reasons)
-    for words in discovery.lost:
+    for words in lost:
         log.error("%s", words)
 
 

@@ -122,9 +122,12 @@ def survey(options: RunOptions, *, atlas_needed: bool) -> Survey:
     if space is not None:
         options = replace(options, selection=replace(options.selection, space=space.name))
     to_do, n_participants, n_scans = [], 0, 0
+    left_out: dict[str, str] = {}
+    lost: list[str] = []
     discovery: Discovery | None = None
     for discovery in _discoveries(options, derivative):
-        tell_left_out(discovery)
+        left_out |= discovery.left_out()
+        lost += discovery.lost
         by_label: dict[str, list[Scan]] = {}
         for scan in discovery.scans:
             by_label.setdefault(scan.entities.sub, []).append(scan)
@@ -139,6 +142,7 @@ def survey(options: RunOptions, *, atlas_needed: bool) -> Survey:
                 to_do.append(participant_of(label, sizes))
     if discovery is not None and not n_scans:
         raise discovery.nothing_chosen()
+    tell_left_out(left_out, lost)
     return Survey(
         n_participants=n_participants,
         n_scans=n_scans,

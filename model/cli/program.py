@@ -32,7 +32,7 @@ from click.core import ParameterSource
 from model import __version__
 from model.errors import ConfigError, SemantoksError, some
 from model.files.content import real_path
-from model.files.home import checkpoint_place
+from model.files.home import MOUNTED, checkpoint_place
 from model.files.settings import Option, fits, in_words, without_options
 from model.invocation import interrupts
 
@@ -383,6 +383,8 @@ def _code_of(err: BaseException) -> int:
     if isinstance(err, click.ClickException):
         context = getattr(err, "ctx", None)
         hint = f"{context.command_path} --help lists what it takes." if context else ""
+        if isinstance(err, click.BadParameter) and err.message.endswith(" does not exist."):
+            hint = f"{MOUNTED} {hint}"
         return _told(err.format_message(), hint, code=err.exit_code)
     if isinstance(err, SemantoksError):
         return _told(err.message, err.hint, code=err.exit_code)

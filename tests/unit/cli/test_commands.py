@@ -151,6 +151,12 @@ def test_a_place_that_cannot_be_looked_at_is_named(tmp_path, monkeypatch, words)
     assert len(answer.stderr) < 500
 
 
+def test_a_file_that_a_container_may_lack_asks_for_its_mount() -> None:
+    answer = call("semantoks", "in", "out", "participant", "--bids-filter-file", "/no.json")
+    assert answer.exit_code == 2
+    assert "In a container: is it mounted there?" in answer.stderr
+
+
 def test_a_full_disk_behind_what_is_printed_is_told_as_one(monkeypatch) -> None:
     def full(*_words: object, **_names: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 NUMBERS_AT_ONCE = 1 << 24
 """Numbers of a Parquet row group: 67 MB. A file keeps 1 kB of each column of each group in mind
 until it is closed, and of thousands of columns that is soon more than their numbers."""
-_ROWS = 4096
-"""Of a table that are read at a time"""
+_NUMBERS, _ROWS = 1 << 20, 1 << 16
+"""Of a table that are read at a time: of its numbers, and rows of its other columns"""
 _YEAR_ONE = (1980, 1, 1, 0, 0, 0)
 """Time in a zip file, so that the same content is the same bytes"""
 
@@ -93,22 +93,45 @@ def write_pieces(pieces: Iterator[Pieces], columns: Columns, path: Path) -> None
     )
     words = [f.name for f in schema if f.type != pa.float32()]
     options = {"use_dictionary": words, "write_statistics": words}
-    waiting: list[Pieces] = []
-    n_waiting = 0
     with pq.ParquetWriter(path, schema, **options) as writer:
-        for one in chain([first], pieces):
-            waiting.append(one)
-            n_waiting += one.values.size
-            if n_waiting >= NUMBERS_AT_ONCE:
-                _write_group(writer, _table(waiting, keys, schema))
-                waiting, n_waiting = [], 0
-        if waiting:
-            _write_group(writer, _table(waiting, keys, schema))
+        for group in _groups(chain([first], pieces), len(first.columns)):
+            table = _table(group, keys, schema)
+            # As one group: cut elsewhere, it would leave a second one of a few rows.
+            writer.write_table(table, row_group_size=table.num_rows)
 
 
-def _write_group(writer: Any, table: Any) -> None:
-    """Write a table as one row group: of scans that are whole, and never a few rows."""
-    writer.write_table(table, row_group_size=table.num_rows)
+class _Group(NamedTuple):
+    """Whole scans that are written together."""
+
+    pieces: Sequence[Pieces]
+    """Of each scan; their values are places in those of the group"""
+    values: FloatArray
+    """(R, C), columns contiguous: Parquet takes them as they are"""
+
+
+def _groups(pieces: Iterable[Pieces], n_columns: int) -> Iterator[_Group]:
+    """Yield scans in groups of `NUMBERS_AT_ONCE` at most; each takes the place of the one before.
+
+    A scan of more numbers is a group by itself.
+    """
+    waiting: list[Pieces] = []
+    room, end = _room(NUMBERS_AT_ONCE // n_columns, n_columns), 0
+    for one in pieces:
+        n_rows = len(one.values)
+        if waiting and end + n_rows > len(room):
+            yield _Group(waiting, room[:end])
+            waiting, end = [], 0
+        if n_rows > len(room):
+            room = _room(n_rows, n_columns)
+        place = room[end : end + n_rows]
+        place[:] = one.values
+        waiting.append(one._replace(values=place))
+        end += n_rows
+    yield _Group(waiting, room[:end])
+
+
+def _room(n_rows: int, n_columns: int) -> FloatArray:
+    return np.empty((n_rows, n_columns), np.float32, order="F")
 
 
 def _kind(values: Sequence[Any]) -> pa.DataType:
@@ -116,20 +139,19 @@ def _kind(values: Sequence[Any]) -> pa.DataType:
     return {"i": pa.int64(), "f": pa.float64()}.get(kind, pa.string())
 
 
-def _table(waiting: Sequence[Pieces], keys: Sequence[pa.Field], schema: pa.Schema) -> Any:
+def _table(group: _Group, keys: Sequence[pa.Field], schema: pa.Schema) -> Any:
     """Make one table of several scans: a column of each would take more than its numbers do."""
-    rows = [status_row(one.scan) for one in waiting]
-    scan_of = np.repeat(np.arange(len(rows)), [len(one.values) for one in waiting])
+    rows = [status_row(one.scan) for one in group.pieces]
+    scan_of = np.repeat(np.arange(len(rows)), [len(one.values) for one in group.pieces])
     arrays = [
         pa.array([as_kind(row.get(f.name), f.type) for row in rows], f.type).take(scan_of)
         for f in keys
     ]
     arrays += [
-        pa.array(np.concatenate([one.places[name] for one in waiting]))
-        for name in waiting[0].places
+        pa.array(np.concatenate([one.places[name] for one in group.pieces]))
+        for name in group.pieces[0].places
     ]
-    values = np.concatenate([one.values for one in waiting])
-    arrays += [pa.array(column, from_pandas=True) for column in values.T]
+    arrays += [pa.array(column, from_pandas=True) for column in group.values.T]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
@@ -155,7 +177,8 @@ def write_npz(table: Path, path: Path, *, grid: tuple[int, ...] = ()) -> None:
             kind = np.lib.format.dtype_to_descr(np.dtype(np.float32))
             header = {"descr": kind, "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_2_0(out, header)
-            for batch in file.iter_batches(batch_size=_ROWS, columns=numbers):
+            n_rows = max(1, _NUMBERS // len(numbers))
+            for batch in file.iter_batches(batch_size=n_rows, columns=numbers):
                 out.write(np.column_stack([_plain(column) for column in batch.columns]).tobytes())
         _save(archive, "columns", np.array(numbers))
         # A whole window's words are its first token's, but for which token it is.
@@ -180,7 +203,8 @@ def _every(file: Any, name: str, step: int) -> Any:
     """Return every `step`-th value of a column; no more of it is ever held."""
     found, n_seen = [], 0
     for batch in file.iter_batches(batch_size=_ROWS, columns=[name]):
-        found.append(batch.column(0).take(pa.array(range(-n_seen % step, len(batch), step))))
+        places = pa.array(range(-n_seen % step, len(batch), step), pa.int64())
+        found.append(batch.column(0).take(places))
         n_seen += len(batch)
     column = pa.chunked_array(found)
     return _words(column) if pa.types.is_string(column.type) else _plain(column)

@@ -16,10 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from bids_app.errors import OptionsError, OutputError
-from bids_app.group import annotated
+from bids_app.group import annotated, pieces
 from bids_app.group import table as group_table
 from bids_app.group.export import export_group, preview_group
 from bids_app.group.options import GroupOptions
+from bids_app.outputs.group import CohortScan
+from model.cohort.record import ScanRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +85,35 @@ def test_row_groups_hold_what_one_piece_would(out, monkeypatch) -> None:
     export_group(out)
     assert pq.ParquetFile(out / "group_desc-scan_embedding.parquet").num_row_groups == 2
     pd.testing.assert_frame_equal(table(out), whole)
+
+
+def test_pieces_are_grouped_by_whole_scans_and_text_of_arrays_is_every_window_s(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(pieces, "NUMBERS_AT_ONCE", 8)  # four rows
+    monkeypatch.setattr(pieces, "_ROWS", 3)
+    record = ScanRecord(status="embedded", reason="", entities={}, source="", configuration="")
+    given = [
+        pieces.Pieces(
+            CohortScan(replace(record, entities={"sub": f"{number:02d}"})),
+            {"network": ["A", "B"] * (n // 2)},
+            ["token_000", "token_001"],
+            np.full((n, 2), number, np.float32),
+        )
+        for number, n in enumerate((2, 2, 4, 6, 2))
+    ]
+    columns = group_table.Columns(last=())
+    columns.note({"participant_id": "sub-00"}, embedded=True)
+    path = tmp_path / "tokens.parquet"
+    pieces.write_pieces(iter(given), columns, path)
+    file = pq.ParquetFile(path)
+    groups = [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)]
+    assert groups == [4, 4, 6, 2]
+    found = pd.read_parquet(path)
+    assert found["token_001"].tolist() == found["participant_id"].str[-2:].astype(float).tolist()
+    pieces.write_npz(path, tmp_path / "tokens.npz", grid=(2, 1))
+    with np.load(tmp_path / "tokens.npz") as arrays:
+        assert arrays["participant_id"].tolist() == found["participant_id"][::2].tolist()
 
 
 def test_numbers_keep_their_kind_and_missing_ones_are_missing(out) -> None:

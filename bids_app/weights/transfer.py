@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -126,11 +127,12 @@ def _receive(url: str, file: FileIO, *, n_bytes: int | None, headers: Mapping[st
                     return  # it ends here, whatever was announced: its hash will tell
                 n_kept = _emptied(file)  # longer than the file: the beginning of another
                 continue
-            kept = f"{n_before:,} bytes of it are kept: the same command goes on from there."
+            n_kept = file.tell()  # less than before, where all of it came again
+            kept = f"{n_kept:,} bytes of it are kept: the same command goes on from there."
             hint = WHO if code in REFUSED else "Nothing of it came: check address and connection."
             raise WeightsError(
                 f"{url}: cannot be fetched ({' '.join(str(err).split())}).",
-                hint=kept if n_before else hint,
+                hint=kept if n_kept else hint,
             ) from err
         return
 
@@ -150,6 +152,11 @@ def _receive_once(
     with urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
         if response.status != HTTPStatus.PARTIAL_CONTENT:
             start = 0  # all of it comes again
+        elif not response.headers.get("Content-Range", f"bytes {start}-").startswith(
+            f"bytes {start}-"
+        ):
+            _emptied(file)  # the next call asks for all of it
+            raise ConnectionError("another part of it came than was asked for")
         length = response.headers["Content-Length"]
         total = start + int(length) if length else n_bytes or 0
         if n_bytes not in (None, total):
@@ -193,7 +200,13 @@ def _emptied(file: FileIO) -> int:
 @contextlib.contextmanager
 def _opened(part: Path) -> Iterator[FileIO]:
     """Open a file at its end, for this process alone."""
-    with part.open("ab", buffering=0) as file:
+    try:
+        opened = open(part, "ab", buffering=0, opener=_open_file)  # noqa: SIM115
+    except OSError as err:
+        raise OutputError(
+            f"{part}: cannot be written ({err.strerror}).", hint="Remove it, and call again."
+        ) from err
+    with opened as file:
         held = False
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -206,6 +219,11 @@ def _opened(part: Path) -> Iterator[FileIO]:
                 f"{part}: another process fetches this file now.", hint="Wait for it."
             )
         yield file
+
+
+def _open_file(name: str, flags: int) -> int:
+    """Open a file, and nothing that a link leads to or that is waited for."""
+    return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 def _is(part: Path, sha256: str, *, n_bytes: int | None) -> bool:

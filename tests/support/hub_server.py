@@ -33,6 +33,8 @@ class Hub:
     chunked: bool = False
     """A file is sent without its length"""
     without_ranges: bool = False
+    shifted: int = 0
+    """Bytes by which another part is sent than was asked for"""
     without_hashes: bool = False
     """In the list of files"""
     without_etags: bool = False
@@ -122,7 +124,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.hub.ranges.append(asked)
         start = 0
         if asked and not self.hub.without_ranges:
-            start = int(asked.removeprefix("bytes=").rstrip("-"))
+            start = int(asked.removeprefix("bytes=").rstrip("-")) + self.hub.shifted
         if start and start >= len(content):
             self.send_response(416)
             self.send_header("Content-Length", "0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import errno
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -249,6 +250,44 @@ def test_a_server_without_ranges_sends_all_of_it_again(home, hub, pth) -> None:
     part.write_bytes(pth.read_bytes()[:1000])
     assert fetch(hub).exit_code == 0
     assert left(home) == ["published"]
+
+
+@needs_hub
+def test_a_server_that_sends_another_part_is_no_dead_end(home, hub, pth) -> None:
+    hub.shifted = 5
+    part = home / f"checkpoints/.{sha256(pth)}.incomplete"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(pth.read_bytes()[:1000])
+    answer = fetch(hub)
+    assert answer.exit_code == 78
+    assert "another part of it came" in answer.stderr
+    assert left(home) == []
+    assert fetch(hub).exit_code == 0
+
+
+@needs_hub
+def test_what_is_kept_is_counted_where_all_of_it_came_again(home, hub, pth) -> None:
+    hub.without_ranges, hub.cut_after = True, 300
+    part = home / f"checkpoints/.{sha256(pth)}.incomplete"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(pth.read_bytes()[:1000])
+    assert "300 bytes of it are kept" in fetch(hub).stderr
+    assert part.stat().st_size == 300
+
+
+@needs_hub
+def test_nothing_is_written_through_a_link_or_into_a_pipe(home, hub, pth, tmp_path) -> None:
+    part = home / f"checkpoints/.{sha256(pth)}.incomplete"
+    part.parent.mkdir(parents=True)
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    for make in (lambda: part.symlink_to(precious), lambda: os.mkfifo(part), part.mkdir):
+        make()
+        answer = fetch(hub)
+        assert answer.exit_code == 73
+        assert "Remove it" in answer.stderr
+        part.rmdir() if part.is_dir() else part.unlink()
+    assert precious.read_text() == "mine"
 
 
 @needs_hub

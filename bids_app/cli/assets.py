@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -163,7 +164,8 @@ def checkpoint(
     """
     from bids_app.errors import OptionsError
     from bids_app.weights.install import install_weights, installed, make_offer
-    from model.files.home import CHECKPOINTS, checkpoint_folder
+    from model.files.content import real_path
+    from model.files.home import CHECKPOINTS, checkpoint_folder, semantoks_home
 
     if weights is None and origin is None:
         raise click.UsageError("give --download published, or --from FILE|URL.")
@@ -191,7 +193,10 @@ def checkpoint(
         click.echo(f"Installed: {card.source}")
     click.echo(f"  {place / checkpoint_folder(weights)}, licence {card.licence}")
     click.echo(f"  {_contract(card)}")
-    click.echo(f"To use them: --checkpoint {checkpoint_folder(weights)}")
+    named = checkpoint_folder(weights)
+    if home is not None and real_path(home) != real_path(semantoks_home() or Path()):
+        named = str((place / named).absolute())  # the name is looked for in the default home
+    click.echo(f"To use them: --checkpoint {shlex.quote(named)}")
 
 
 @main.command("list", short_help="List what is installed, and what it is made of.")

@@ -460,6 +460,14 @@ def test_a_file_is_held_against_what_the_hub_says(hub, pth, monkeypatch, tmp_pat
     assert f"has sha256 {sha256(pth)}" in answer.stderr
 
 
+def test_weights_in_another_home_are_used_by_their_path(home, pth, tmp_path) -> None:
+    words = ("--from", pth, "--accept-licence", "--sha256", sha256(pth))
+    assert "To use them: --checkpoint published\n" in run(*words, "--home", home).stdout
+    other = tmp_path / "other"
+    told = run(*words, "--home", other).stdout
+    assert f"To use them: --checkpoint {other / 'checkpoints/published'}\n" in told
+
+
 def test_heads_that_no_file_tells_are_given(home) -> None:
     words = ("--from", PUBLISHED, "--accept-licence", "--sha256", sha256(PUBLISHED))
     assert run(*words).exit_code == 78

@@ -55,7 +55,9 @@ def windows_of(scans: Iterable[tuple[CohortScan, EmbeddedScan]]) -> Iterator[Pie
             raise FileError(own.file(f"{names.WINDOWS}.tsv"), "lacks onset or duration")
         onsets = given[names.ONSET]
         shares = given["valid_fraction"]
-        places: list[Any] = [np.arange(len(onsets)), onsets, given[names.DURATION], shares]
+        lengths = given[names.DURATION]
+        # Copies: a view would hold the numbers of the whole file.
+        places: list[Any] = [np.arange(len(onsets)), onsets.copy(), lengths.copy(), shares.copy()]
         numbers = values[:, at].astype(np.float32)
         yield Pieces(scan, dict(zip(OF_WINDOW, places, strict=True)), columns, numbers)
 
@@ -125,7 +127,8 @@ def _groups(pieces: Iterable[Pieces], n_columns: int) -> Iterator[_Group]:
             room = _room(n_rows, n_columns)
         place = room[end : end + n_rows]
         place[:] = one.values
-        waiting.append(one._replace(values=place))
+        # Names of thousands of columns take more than the numbers below them.
+        waiting.append(one._replace(values=place, columns=()))
         end += n_rows
     yield _Group(waiting, room[:end])
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bids_app.errors import OptionsError, ScanExcludedError
 from model.errors import TooShortError
 from model.files.home import checkpoint_place
+from model.invocation import interrupts
 from model.spec import bundled_folder, read_card
 
 if TYPE_CHECKING:
@@ -148,10 +149,17 @@ def open_embedder(checkpoint: Path | None, *, device: str, batch_size: int) -> E
 
 
 def _open_published(path: Path, *, device: str, batch_size: int) -> Embedder:
+    _load_torch()
     from model.checkpoint import import_published
 
     card = import_published(path, heads=None).own_card()
     return Embedder(checkpoint=path, card=card, device=device, batch_size=batch_size)
+
+
+def _load_torch() -> None:
+    """Load it with signals put off: what they raise there may abort the process, with its C++."""
+    with interrupts.shielded():
+        import torch  # noqa: F401
 
 
 def import_weights(
@@ -166,6 +174,7 @@ def import_weights(
     ResultError
         The folder cannot be written.
     """
+    _load_torch()
     from model.checkpoint import convert_published
 
     return convert_published(path, folder, heads=heads, contract=contract, **changes)
@@ -187,6 +196,7 @@ def names_gpu(device: str) -> bool:
 def _check_device(device: str) -> None:
     if not names_gpu(device):
         return
+    _load_torch()
     import torch
 
     wanted = int(device.partition(":")[2] or 0)

@@ -19,9 +19,11 @@ from click.testing import CliRunner, Result
 from hub_server import COMMIT, REPOSITORY, Hub
 
 from bids_app.cli.assets import main
+from bids_app.embedder import import_weights
 from bids_app.weights import install, transfer
 from model.checkpoint import import_published, load_encoder
 from model.files.write import ResultError
+from model.invocation import interrupts
 from model.spec import read_card
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "golden/reference_model/small_ckpt.pth"
@@ -458,6 +460,25 @@ def test_a_file_is_held_against_what_the_hub_says(hub, pth, monkeypatch, tmp_pat
     answer = run("--download", "published:seed2", "--from", pth, "--accept-licence")
     assert answer.exit_code == 78
     assert f"has sha256 {sha256(pth)}" in answer.stderr
+
+
+def test_a_signal_while_torch_is_loaded_waits_for_its_end(pth, tmp_path, monkeypatch) -> None:
+    genuine, heard = builtins.__import__, []
+
+    def loading(name: str, *rest: object, **named: object) -> object:
+        if name == "torch" and not heard:
+            heard.append(name)
+            interrupts._remember(signal.SIGTERM, None)  # raises, unless it is put off
+            heard.append("loaded")
+        return genuine(name, *rest, **named)
+
+    monkeypatch.setattr(interrupts._State, "heard", None)
+    monkeypatch.setattr(builtins, "__import__", loading)
+    with pytest.raises(SystemExit) as ended:
+        import_weights(pth, tmp_path / "out", heads=None, contract=install.CONTRACT)
+    assert ended.value.code == 143
+    assert heard == ["torch", "loaded"]
+    assert not (tmp_path / "out").exists()
 
 
 def test_weights_in_another_home_are_used_by_their_path(home, pth, tmp_path) -> None:

@@ -175,8 +175,9 @@ def reports_due(scans: Iterable[Scan], output_dir: Path, options: InvocationOpti
 
 
 def _start_log(output_dir: Path, options: InvocationOptions) -> Path:
-    """Make a folder for the log of an invocation, with its settings."""
+    """Make a folder for the log of an invocation, with its settings; clear what others left."""
     log_dir = new_log_folder(output_dir)
+    clear_leftovers(log_dir.parent)
     write_bytes(log_dir / "config.toml", text_bytes(options.config), scratch=log_dir.parent)
     return log_dir
 

@@ -53,7 +53,8 @@ RUN /opt/tools/bin/python -m pip --python /opt/venv/bin/python install --no-inde
     mkdir -p /opt/semantoks/home && \
     mv /opt/licences /opt/semantoks/licences && cp LICENSE /opt/semantoks/licences/semantoks.txt && \
     /opt/venv/bin/python -c 'import bids_app; print(bids_app.__version__)' > /opt/semantoks/version && \
-    /opt/tools/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --mc-type application \
+    sed "s/^dynamic = \[\"version\"\]\$/version = \"$(cat /opt/semantoks/version)\"/" pyproject.toml > named.toml && \
+    /opt/tools/bin/cyclonedx-py environment --output-reproducible --pyproject named.toml --mc-type application \
         -o /opt/semantoks/sbom.cdx.json /opt/venv/bin/python
 COPY entrypoint.py /opt/semantoks/entrypoint.py
 # Atlas voxels are not part of this repository: they are fetched from pinned addresses, or from a mirror under ATLAS=URL,

@@ -80,16 +80,17 @@ expect 0 "licences; packages that bring no file of theirs" inside awk -F'\t' 'NR
 sed 's/^/        /' "$scratch/log"
 inside cat /opt/semantoks/licences/python/packages.tsv >"$scratch/packages.tsv"
 inside cat /opt/semantoks/sbom.cdx.json >"$scratch/sbom.json"
-python3 - "$scratch/packages.tsv" "$scratch/sbom.json" <<'THERE' || fail "the SBOM, the licences and the packages differ"
+python3 - "$scratch/packages.tsv" "$scratch/sbom.json" "$(inside cat /version)" <<'THERE' || fail "the SBOM, the licences and the packages differ"
 import json, sys
 rows = [line.split("\t") for line in open(sys.argv[1]).read().splitlines()[1:]]
 bill = json.load(open(sys.argv[2]))
-assert bill["bomFormat"] == "CycloneDX" and bill["metadata"]["component"]["name"] == "semantoks"
+about = bill["metadata"]["component"]
+assert bill["bomFormat"] == "CycloneDX" and (about["name"], about.get("version")) == ("semantoks", sys.argv[3]), about
 known = {(c["name"].lower().replace("_", "-"), c["version"]) for c in bill["components"]}
 assert {(r[0].lower().replace("_", "-"), r[1]) for r in rows} <= known, sorted(known)
 assert len(rows) > 40 and {"torch", "numpy"} <= {r[0] for r in rows}
 THERE
-say "ok: the SBOM names every package"
+say "ok: the SBOM names semantoks with its version, and every package"
 
 # ---- doors -----------------------------------------------------------------------------------------
 

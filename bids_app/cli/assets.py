@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import shlex
 from functools import partial
 from pathlib import Path
@@ -75,11 +74,14 @@ def atlas(
     """
     from bids_app.atlas.setup.install import install_atlas
     from bids_app.atlas.spaces import FSLR, SPACES
+    from bids_app.weights.install import is_address, refuse_names
 
     if download == (origin is not None):
         raise click.UsageError("give either --from FOLDER|URL or --download.")
-    is_address = origin is not None and re.match(r"(?i)https?://", origin) is not None
-    if origin is not None and not is_address and not Path(origin).is_dir():
+    place = origin if origin is None or is_address(origin) else Path(origin)
+    if isinstance(place, str):
+        refuse_names(place)
+    elif place is not None and not place.is_dir():
         raise click.BadParameter(
             f"{origin}: no such folder, and no http address.", param_hint="--from"
         )
@@ -90,7 +92,6 @@ def atlas(
         )
     target = _home(home) / "atlas"
     chosen = [space for space in SPACES if not spaces or space in spaces]
-    place = origin if origin is None or is_address else Path(origin)
     done = install_atlas(target, chosen, origin=place, minimal=minimal)
     click.echo(f"Installed in {target}:")
     for image in done.volumes:

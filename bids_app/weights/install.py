@@ -113,7 +113,7 @@ def make_offer(
     is_mirror = False
     if origin is not None and is_address(origin):
         origin = urldefrag(origin.strip())[0]
-        _refuse_names(origin)
+        refuse_names(origin)
         is_mirror = not urlsplit(origin).path.lower().endswith((".pth", ".pt"))
     elif origin is not None:
         _refuse_no_file(origin)
@@ -136,8 +136,14 @@ def is_address(origin: str) -> bool:
     return re.match(r"https?://", origin, re.IGNORECASE) is not None
 
 
-def _refuse_names(address: str) -> None:
-    """Refuse an address with a user and a password, which would stand in messages and logs."""
+def refuse_names(address: str) -> None:
+    """Refuse an address with a user and a password, which would stand in messages and logs.
+
+    Raises
+    ------
+    OptionsError
+        It has a user.
+    """
     try:
         named = urlsplit(address).username
     except ValueError:  # no address at all: told when it is opened
@@ -145,7 +151,7 @@ def _refuse_names(address: str) -> None:
     if named is not None:
         raise OptionsError(
             "--from: expected an address without a user's name and password.",
-            hint="Fetch the file with a program that knows them, and give it by --from FILE.",
+            hint="Fetch with a program that knows them, and give what came by --from.",
         )
 
 

@@ -209,6 +209,8 @@ def _draw_traces(
             most = max(trace[known].max(initial=0), threshold or 0) or 1
             axes.set_ylim(0, 1.12 * most)
         axes.locator_params(axis="y", nbins=2)
+        if number < 2:  # its zero stands on the edge: off what is written at the next one's top
+            axes.get_yticklabels()[0].set_verticalalignment("bottom")
         axes.plot(motion.onset_s + tr_s / 2, trace, color=INK)
         if threshold is not None:
             axes.axhline(threshold, color=OUTLIER, linestyle="--")
